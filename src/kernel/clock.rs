@@ -1,0 +1,156 @@
+//! Time: the only room that reads a clock.
+//!
+//! Wall time is a [`Timestamp`] in milliseconds; it comes from a [`Clock`], which tests hold by hand. Durations of
+//! the program's own work come from a [`Stopwatch`].
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use super::fault::Malformed;
+
+/// A point in time: milliseconds since 1970-01-01T00:00:00Z. Text form: RFC 3339, UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// From milliseconds since the Unix epoch.
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub const fn millis(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since the Unix epoch, rounded down (a JWT `NumericDate`, RFC 7519 section 2).
+    pub const fn seconds(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// This time and so many seconds later; saturates.
+    pub const fn plus_seconds(self, seconds: i64) -> Self {
+        Self(self.0.saturating_add(seconds.saturating_mul(1000)))
+    }
+
+    /// Milliseconds from `earlier` to this time; negative if `earlier` is later.
+    pub const fn since(self, earlier: Self) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// Reads an RFC 3339 time; any offset is accepted and converted to UTC.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        text.parse::<jiff::Timestamp>()
+            .map(|time| Self(time.as_millisecond()))
+            .map_err(|_| Malformed::new("expected an RFC 3339 time such as 2026-01-31T12:00:00Z"))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(time) => write!(f, "{time:.3}"),
+            Err(_) => write!(f, "{}ms", self.0),
+        }
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() { serializer.collect_str(self) } else { serializer.serialize_i64(self.0) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+            Self::parse(&text).map_err(D::Error::custom)
+        } else {
+            i64::deserialize(deserializer).map(Self)
+        }
+    }
+}
+
+/// Where wall time comes from: the system, or a hand in a test. Cheap to clone; clones share the hand.
+#[derive(Debug, Clone, Default)]
+pub struct Clock {
+    hand: Option<Arc<AtomicI64>>,
+}
+
+impl Clock {
+    /// The system's clock.
+    pub const fn system() -> Self {
+        Self { hand: None }
+    }
+
+    /// A clock that stands at `start` until [`Clock::advance_seconds`] moves it.
+    pub fn held_at(start: Timestamp) -> Self {
+        Self { hand: Some(Arc::new(AtomicI64::new(start.0))) }
+    }
+
+    /// The time now.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the system's clock")]
+    pub fn now(&self) -> Timestamp {
+        if let Some(hand) = &self.hand {
+            return Timestamp(hand.load(Ordering::SeqCst));
+        }
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// Moves a held clock forward; the system's clock is not moved by this.
+    pub fn advance_seconds(&self, seconds: i64) {
+        if let Some(hand) = &self.hand {
+            hand.fetch_add(seconds.saturating_mul(1000), Ordering::SeqCst);
+        }
+    }
+}
+
+/// Measures how long something takes, on the monotonic clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts now.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the monotonic clock")]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Time since the start.
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    /// Seconds since the start, for histograms.
+    pub fn seconds(&self) -> f64 {
+        self.elapsed().as_secs_f64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timestamp_survives_its_text_form() {
+        let time = Timestamp::from_millis(1_763_900_000_123);
+        assert_eq!(Timestamp::parse(&time.to_string()).unwrap(), time);
+        assert_eq!(time.to_string(), "2025-11-23T12:13:20.123Z");
+        assert_eq!(Timestamp::parse("2025-11-23T13:13:20.123+01:00").unwrap(), time);
+        assert!(Timestamp::parse("yesterday").is_err());
+    }
+
+    #[test]
+    fn a_held_clock_moves_only_by_hand() {
+        let clock = Clock::held_at(Timestamp::from_millis(0));
+        let shared = clock.clone();
+        clock.advance_seconds(2);
+        assert_eq!(shared.now(), Timestamp::from_millis(2000));
+    }
+}

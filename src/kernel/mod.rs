@@ -1,0 +1,11 @@
+//! The nouns every room may use: identifiers, time, text, pages, faults and secrets.
+//!
+//! Plain values and plain functions. Knows nothing of actors, storage or HTTP.
+
+pub mod cause;
+pub mod clock;
+pub mod fault;
+pub mod ids;
+pub mod page;
+pub mod secret;
+pub mod text;

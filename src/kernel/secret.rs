@@ -1,0 +1,59 @@
+//! Secrets: random bytes, their hashes, and comparisons that take the same time for every answer.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use subtle::ConstantTimeEq;
+
+pub use secrecy::{ExposeSecret, SecretString};
+
+/// A SHA-256 hash of a random secret: what is stored instead of it (FIPS 180-4).
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
+pub struct SecretHash([u8; 32]);
+
+impl SecretHash {
+    /// Hashes the secret's bytes.
+    pub fn of(secret: &[u8]) -> Self {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest(&SHA256, secret).as_ref());
+        Self(hash)
+    }
+
+    /// Whether `secret` is the one that was hashed; constant time.
+    pub fn matches(&self, secret: &[u8]) -> bool {
+        self.0.ct_eq(&Self::of(secret).0).into()
+    }
+
+    /// The hash as a key of a cache; 32 bytes.
+    pub const fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretHash(…)")
+    }
+}
+
+/// So many bytes from the operating system's generator.
+///
+/// # Errors
+/// Only when the operating system has no randomness to give.
+pub fn random_bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| NoRandomness)?;
+    Ok(bytes)
+}
+
+/// The operating system gave no random bytes.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("no randomness available")]
+pub struct NoRandomness;
+
+impl super::fault::Fault for NoRandomness {
+    fn kind(&self) -> super::fault::Kind {
+        super::fault::Kind::Unavailable
+    }
+    fn code(&self) -> &'static str {
+        "no-randomness"
+    }
+}

@@ -1,0 +1,60 @@
+//! How a record becomes bytes and back: one byte of schema version, then bincode (1.3, fixed-size integers).
+//!
+//! Every stored type implements [`Stored`]. A version once shipped stays readable: when a record's shape changes, the
+//! old struct stays, `VERSION` grows by one and `upgrade` reads the old form. Golden bytes of every version are kept
+//! in `tests/it/golden/records`.
+
+use bincode::Options as _;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::StoreError;
+
+/// The largest record, in bytes.
+pub const MAX_RECORD_BYTES: u64 = 4 * 1024 * 1024;
+
+/// A type that is kept in the store.
+pub trait Stored: Serialize + DeserializeOwned {
+    /// The current schema version of this record, from 1.
+    const VERSION: u8;
+
+    /// Reads a record of an older version; `None` if there is no such version.
+    fn upgrade(_version: u8, _body: &[u8]) -> Option<Result<Self, StoreError>> {
+        None
+    }
+}
+
+fn options() -> impl bincode::Options {
+    bincode::DefaultOptions::new().with_fixint_encoding().with_limit(MAX_RECORD_BYTES).reject_trailing_bytes()
+}
+
+/// The bytes of a record.
+///
+/// # Errors
+/// When the record is larger than [`MAX_RECORD_BYTES`].
+pub fn encode<T: Stored>(record: &T) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = vec![T::VERSION];
+    options()
+        .serialize_into(&mut bytes, record)
+        .map_err(|error| StoreError::Damaged(format!("a record cannot be written: {error}")))?;
+    Ok(bytes)
+}
+
+/// The record in these bytes, whatever version wrote them.
+///
+/// # Errors
+/// When the bytes are not a whole record of a version this program knows.
+pub fn decode<T: Stored>(bytes: &[u8]) -> Result<T, StoreError> {
+    let damaged = |what: String| StoreError::Damaged(format!("{}: {what}", std::any::type_name::<T>()));
+    let Some((version, body)) = bytes.split_first() else {
+        return Err(damaged("empty record".into()));
+    };
+    if *version == T::VERSION {
+        return decode_body(body);
+    }
+    T::upgrade(*version, body).unwrap_or_else(|| Err(damaged(format!("unknown schema version {version}"))))
+}
+
+/// The body of one version, for `upgrade`.
+pub fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, StoreError> {
+    options().deserialize(body).map_err(|error| StoreError::Damaged(format!("{}: {error}", std::any::type_name::<T>())))
+}

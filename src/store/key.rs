@@ -1,0 +1,113 @@
+//! Keys: a kind, then the entity's id, then the part. They sort so that one entity's records stand together.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The longest key, in bytes.
+pub const MAX_KEY_BYTES: usize = 256;
+
+/// Where a record is. The first byte is its [`Kind`].
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Key(Box<[u8]>);
+
+impl Key {
+    /// A key of `kind` made of `parts`, end to end.
+    pub fn of(kind: Kind, parts: &[&[u8]]) -> Self {
+        let mut bytes = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+        bytes.push(kind as u8);
+        for part in parts {
+            bytes.extend_from_slice(part);
+        }
+        Self(bytes.into())
+    }
+
+    /// Bytes that came from a store.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The key's bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// What is kept under this key, if the kind is known to this version.
+    pub fn kind(&self) -> Option<Kind> {
+        self.0.first().and_then(|first| Kind::ALL.iter().copied().find(|kind| *kind as u8 == *first))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind() {
+            Some(kind) => write!(f, "{}:", kind.name())?,
+            None => write!(f, "?:")?,
+        }
+        for byte in self.0.get(1..).unwrap_or_default() {
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Declares every kind of record: its byte, its name, and whether a value may exceed 4 KiB.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $byte:literal, $name:literal, $size:ident;)+) => {
+        /// What a record is. Bytes are stored: never reuse or change one.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum Kind { $($(#[$doc])* $kind = $byte,)+ }
+
+        impl Kind {
+            /// Every kind, in key order.
+            pub const ALL: &[Self] = &[$(Self::$kind),+];
+
+            /// The name shown by `sesame doctor`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$kind => $name),+ }
+            }
+
+            /// Whether a value of this kind may be larger than 4 KiB.
+            pub const fn may_be_large(self) -> bool {
+                match self { $(Self::$kind => kinds!(@$size)),+ }
+            }
+        }
+    };
+    (@small) => { false };
+    (@large) => { true };
+}
+
+kinds! {
+    /// A subject's head and account: `user id`. Its revision is the subject's version.
+    Account = 0x10, "accounts", large;
+    /// A password hash: `user id`.
+    Credential = 0x11, "credentials", small;
+    /// A session: `user id, session id`.
+    Session = 0x12, "sessions", small;
+    /// An API key of a service account: `user id, key id`.
+    ApiKey = 0x13, "api_keys", small;
+    /// A role given to a user: `user id, assignment`.
+    Assignment = 0x14, "assignments", small;
+    /// A rule given to a user: `user id, grant id`.
+    Grant = 0x15, "grants", small;
+    /// A service account's place in the list of apps: `user id`.
+    AppListing = 0x18, "apps", small;
+    /// A unique name and its owner: `name class, folded name`.
+    Claim = 0x20, "claims", small;
+    /// The role book's head: `book id`.
+    Book = 0x30, "role_books", small;
+    /// A permission: `permission id`.
+    Permission = 0x31, "permissions", large;
+    /// A role: `role id`.
+    Role = 0x32, "roles", large;
+    /// An audit entry: `entry id`.
+    Audit = 0x40, "audit_entries", large;
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
