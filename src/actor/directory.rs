@@ -1,0 +1,400 @@
+//! Finds entities: in memory, or loads them once for all who ask; wakes their actors; lets the idle ones go.
+
+use std::hash::BuildHasher as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use actix::{Actor, Addr, MailboxError};
+use actix_rt::ArbiterHandle;
+use dashmap::DashMap;
+use foldhash::fast::RandomState;
+use prometheus::{IntCounter, IntGauge};
+use tokio::sync::OnceCell;
+
+use crate::actor::aggregate::{Aggregate, Part};
+use crate::actor::command::{Command, Done, Facts, WriteError};
+use crate::actor::entity_actor::{EntityActor, Envelope, Rest};
+use crate::actor::resident::{Resident, Writer};
+use crate::kernel::clock::{Clock, Timestamp};
+use crate::kernel::fault::{Fault, Kind};
+use crate::metrics::Metrics;
+use crate::pool::{Pool, PoolError};
+use crate::store::{Revision, SharedStore, Store, StoreError};
+
+/// Hears of every change to what is in memory: (none, some) activation, (some, some) a new view, (some, none)
+/// passivation. Called by one thread at a time per entity; must not block.
+pub trait Watcher<A>: Send + Sync + 'static {
+    /// The view `before` was replaced by `after`.
+    fn changed(&self, before: Option<&A>, after: Option<&Arc<A>>);
+}
+
+/// Why an entity could not be looked up.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LoadError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Too many loads are waiting.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+}
+
+impl Fault for LoadError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Store(error) => error.kind(),
+            Self::Pool(error) => error.kind(),
+        }
+    }
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Store(error) => error.code(),
+            Self::Pool(error) => error.code(),
+        }
+    }
+}
+
+/// What a directory works with.
+pub struct Surroundings {
+    /// Where entities are kept.
+    pub store: SharedStore,
+    /// The time.
+    pub clock: Clock,
+    /// The threads that read from the store.
+    pub loader: Arc<Pool>,
+    /// The threads that run actors.
+    pub arbiters: Vec<ArbiterHandle>,
+    /// Where to count.
+    pub metrics: Arc<Metrics>,
+    /// How many commands may wait for one entity.
+    pub mailbox_capacity: usize,
+    /// How long a caller waits for its command.
+    pub deadline: Duration,
+}
+
+/// The handles this kind of entity counts with.
+pub(super) struct Gauges {
+    resident: IntGauge,
+    pub(super) awake: IntGauge,
+    activations: IntCounter,
+    passivations: IntCounter,
+    refusals: IntCounter,
+}
+
+/// One place in the map: loaded, or being loaded by somebody.
+enum Slot<A: Aggregate> {
+    Ready(Arc<Resident<A>>),
+    Loading(Arc<OnceCell<Arc<Resident<A>>>>),
+}
+
+/// What the directory and its actors share.
+pub(super) struct Inner<A: Aggregate> {
+    slots: DashMap<A::Id, Slot<A>, RandomState>,
+    count: AtomicUsize,
+    hasher: RandomState,
+    pub(super) store: SharedStore,
+    clock: Clock,
+    loader: Arc<Pool>,
+    arbiters: Vec<ArbiterHandle>,
+    pub(super) gauges: Gauges,
+    pub(super) watcher: Box<dyn Watcher<A>>,
+    pub(super) mailbox_capacity: usize,
+    deadline: Duration,
+}
+
+impl<A: Aggregate> Inner<A> {
+    /// Removes this very resident from memory.
+    pub(super) fn forget(&self, resident: &Arc<Resident<A>>) {
+        let removed = self
+            .slots
+            .remove_if(&resident.id, |_, slot| matches!(slot, Slot::Ready(present) if Arc::ptr_eq(present, resident)));
+        if removed.is_some() {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            self.gauges.resident.dec();
+            self.gauges.passivations.inc();
+            let view = resident.view();
+            self.watcher.changed(Some(&view), None);
+        }
+    }
+
+    /// Puts a resident where only a loading place, or nothing, is.
+    fn settle(&self, resident: &Arc<Resident<A>>) {
+        self.slots.insert(resident.id, Slot::Ready(Arc::clone(resident)));
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.gauges.resident.inc();
+        self.gauges.activations.inc();
+        let view = resident.view();
+        self.watcher.changed(None, Some(&view));
+    }
+}
+
+/// All entities of one kind. Clones share everything.
+pub struct Directory<A: Aggregate>(Arc<Inner<A>>);
+
+impl<A: Aggregate> Clone for Directory<A> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<A: Aggregate> Directory<A> {
+    /// An empty directory over a store.
+    pub fn new(around: Surroundings, watcher: Box<dyn Watcher<A>>) -> Self {
+        let metrics = &around.metrics;
+        let gauges = Gauges {
+            resident: metrics.resident_entities.with_label_values(&[A::KIND]),
+            awake: metrics.resident_actors.with_label_values(&[A::KIND]),
+            activations: metrics.activations_total.with_label_values(&[A::KIND]),
+            passivations: metrics.passivations_total.with_label_values(&[A::KIND]),
+            refusals: metrics.mailbox_refusals_total.with_label_values(&[A::KIND]),
+        };
+        Self(Arc::new(Inner {
+            slots: DashMap::with_hasher(RandomState::default()),
+            count: AtomicUsize::new(0),
+            hasher: RandomState::default(),
+            store: around.store,
+            clock: around.clock,
+            loader: around.loader,
+            arbiters: around.arbiters,
+            gauges,
+            watcher,
+            mailbox_capacity: around.mailbox_capacity,
+            deadline: around.deadline,
+        }))
+    }
+
+    /// How many entities are in memory.
+    pub fn len(&self) -> usize {
+        self.0.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing is in memory.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The entity's current view, if it is in memory: no store, no mailbox, no waiting.
+    pub fn find(&self, id: A::Id, now: Timestamp) -> Option<Arc<A>> {
+        let slot = self.0.slots.get(&id)?;
+        let Slot::Ready(resident) = slot.value() else { return None };
+        resident.used(now);
+        Some(resident.view()).filter(|view| !view.is_vacant())
+    }
+
+    /// The entity's current view, from memory or from the store; `None` if there is no such entity.
+    ///
+    /// # Errors
+    /// When the store fails or too many loads are waiting.
+    pub async fn load(&self, id: A::Id) -> Result<Option<Arc<A>>, LoadError> {
+        if let Some(view) = self.find(id, self.0.clock.now()) {
+            return Ok(Some(view));
+        }
+        let resident = self.resident(id).await?;
+        Ok(resident.map(|resident| resident.view()).filter(|view| !view.is_vacant()))
+    }
+
+    /// Sends a command to an existing entity and waits until it is durable and visible.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn send<C: Command<Target = A>>(
+        &self,
+        id: A::Id,
+        command: C,
+        facts: Facts,
+        if_match: Option<Revision>,
+    ) -> Result<Done<A, C::Reply>, WriteError<C::Refusal>> {
+        for _ in 0..8 {
+            let resident = match self.resident(id).await {
+                Ok(Some(resident)) => resident,
+                Ok(None) => return Err(WriteError::Missing),
+                Err(error) => return Err(WriteError::Unavailable(error.to_string())),
+            };
+            let envelope =
+                Envelope { command: command.clone(), facts: facts.clone(), if_match, creates: false };
+            if let Some(answer) = self.deliver(&resident, envelope).await {
+                return answer;
+            }
+        }
+        Err(WriteError::Busy)
+    }
+
+    /// Sends a command that brings an entity into being; `id` is new.
+    ///
+    /// # Errors
+    /// See [`WriteError`]; `Conflict` if the entity exists.
+    pub async fn create<C: Command<Target = A>>(
+        &self,
+        id: A::Id,
+        command: C,
+        facts: Facts,
+    ) -> Result<Done<A, C::Reply>, WriteError<C::Refusal>> {
+        let resident = Arc::new(Resident::new(id, A::vacant(id), facts.now));
+        self.0.settle(&resident);
+        let envelope = Envelope { command, facts, if_match: None, creates: true };
+        self.deliver(&resident, envelope).await.unwrap_or(Err(WriteError::Unknown))
+    }
+
+    /// `None`: the actor is gone, look the entity up again; the command was not started.
+    async fn deliver<C: Command<Target = A>>(
+        &self,
+        resident: &Arc<Resident<A>>,
+        envelope: Envelope<C>,
+    ) -> Option<Result<Done<A, C::Reply>, WriteError<C::Refusal>>> {
+        let addr = self.awaken(resident)?;
+        match addr.send(envelope).timeout(self.0.deadline).await {
+            Ok(answer) => Some(answer),
+            Err(MailboxError::Timeout) => {
+                self.0.gauges.refusals.inc();
+                Some(Err(WriteError::Busy))
+            }
+            Err(MailboxError::Closed) => {
+                self.bury(resident, &addr);
+                None
+            }
+        }
+    }
+
+    /// The entity's actor, started if it sleeps; `None` if this resident has left.
+    fn awaken(&self, resident: &Arc<Resident<A>>) -> Option<Addr<EntityActor<A>>> {
+        let mut writer = resident.writer();
+        match &*writer {
+            Writer::Retired => None,
+            Writer::Awake(addr) => Some(addr.clone()),
+            Writer::Asleep => {
+                let shard = self.0.hasher.hash_one(resident.id) as usize % self.0.arbiters.len().max(1);
+                let arbiter = self.0.arbiters.get(shard)?;
+                let actor = EntityActor { resident: Arc::clone(resident), home: Arc::clone(&self.0) };
+                let addr = EntityActor::start_in_arbiter(arbiter, move |_| actor);
+                *writer = Writer::Awake(addr.clone());
+                Some(addr)
+            }
+        }
+    }
+
+    /// An actor that died without leaving (a panic): forget its resident, so that the entity is loaded anew.
+    fn bury(&self, resident: &Arc<Resident<A>>, dead: &Addr<EntityActor<A>>) {
+        let mut writer = resident.writer();
+        if matches!(&*writer, Writer::Awake(addr) if addr == dead && !addr.connected()) {
+            *writer = Writer::Retired;
+            drop(writer);
+            self.0.forget(resident);
+        }
+    }
+
+    /// The resident, loaded if need be; concurrent callers share one load. `None`: no such entity.
+    async fn resident(&self, id: A::Id) -> Result<Option<Arc<Resident<A>>>, LoadError> {
+        let cell = {
+            let slot = self.0.slots.entry(id).or_insert_with(|| Slot::Loading(Arc::default()));
+            match slot.value() {
+                Slot::Ready(resident) => return Ok(Some(Arc::clone(resident))),
+                Slot::Loading(cell) => Arc::clone(cell),
+            }
+        };
+        let loaded = cell.get_or_try_init(|| self.fetch(id)).await.cloned();
+        match loaded {
+            Ok(resident) if !resident.view().is_vacant() => Ok(Some(resident)),
+            Ok(_) => Ok(None),
+            Err(error) => {
+                self.0.slots.remove_if(&id, |_, slot| matches!(slot, Slot::Loading(present) if Arc::ptr_eq(present, &cell)));
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads the entity from the store and puts it in its place; a vacant one keeps none.
+    async fn fetch(&self, id: A::Id) -> Result<Arc<Resident<A>>, LoadError> {
+        let store = Arc::clone(&self.0.store);
+        let view = self.0.loader.run(move || read::<A>(&*store, id)).await??;
+        let resident = Arc::new(Resident::new(id, view, self.0.clock.now()));
+        if resident.view().is_vacant() {
+            *resident.writer() = Writer::Retired;
+            self.0.slots.remove_if(&id, |_, slot| matches!(slot, Slot::Loading(_)));
+        } else {
+            self.0.settle(&resident);
+        }
+        Ok(resident)
+    }
+
+    /// Lets go what was idle since `idle_since`, and the least recently used beyond `bound`; returns how many left.
+    pub async fn sweep(&self, idle_since: Timestamp, bound: usize, keep: impl Fn(&A) -> bool) -> usize {
+        let mut candidates: Vec<(Timestamp, Arc<Resident<A>>)> = self
+            .0
+            .slots
+            .iter()
+            .filter_map(|slot| match slot.value() {
+                Slot::Ready(resident) => Some((resident.last_used(), Arc::clone(resident))),
+                Slot::Loading(_) => None,
+            })
+            .collect();
+        let over = candidates.len().saturating_sub(bound);
+        candidates.sort_unstable_by_key(|(used, _)| *used);
+        let mut left = 0;
+        for (index, (used, resident)) in candidates.into_iter().enumerate() {
+            if (used <= idle_since || index < over) && !keep(&resident.view()) {
+                self.let_go(&resident, true).await;
+                left += 1;
+            }
+        }
+        left
+    }
+
+    /// Stops every actor after the commands it has; views stay readable.
+    pub async fn drain(&self) {
+        let residents: Vec<_> = self
+            .0
+            .slots
+            .iter()
+            .filter_map(|slot| match slot.value() {
+                Slot::Ready(resident) => Some(Arc::clone(resident)),
+                Slot::Loading(_) => None,
+            })
+            .collect();
+        for resident in residents {
+            self.let_go(&resident, false).await;
+        }
+    }
+
+    async fn let_go(&self, resident: &Arc<Resident<A>>, retire: bool) {
+        let addr = {
+            let mut writer = resident.writer();
+            match &*writer {
+                Writer::Awake(addr) => Some(addr.clone()),
+                Writer::Asleep if retire => {
+                    *writer = Writer::Retired;
+                    None
+                }
+                Writer::Asleep | Writer::Retired => return,
+            }
+        };
+        match addr {
+            // A full mailbox is not idle: it is asked again at the next sweep.
+            Some(addr) => drop(addr.send(Rest { retire }).timeout(self.0.deadline).await),
+            None => self.0.forget(resident),
+        }
+    }
+}
+
+/// Reads all records of one entity.
+fn read<A: Aggregate>(store: &dyn Store, id: A::Id) -> Result<A, StoreError> {
+    let mut records = Vec::new();
+    for part in A::parts(id) {
+        match part {
+            Part::One(key) => records.extend(store.read(&key)?),
+            Part::All(prefix) => {
+                let mut page = store.scan(prefix.bytes(), None, 1024)?;
+                while page.len().is_multiple_of(1024) && !page.is_empty() {
+                    let last = page.last().map(|record| record.key.clone());
+                    let next = store.scan(prefix.bytes(), last.as_ref().map(|key| key.bytes()), 1024)?;
+                    if next.is_empty() {
+                        break;
+                    }
+                    page.extend(next);
+                }
+                records.append(&mut page);
+            }
+        }
+    }
+    A::from_records(id, records)
+}
