@@ -1,0 +1,12 @@
+//! Access control: permissions, roles, who holds what, and the decision.
+
+pub mod book_aggregate;
+pub mod book_commands;
+pub mod commands;
+pub mod effective;
+pub mod error;
+pub mod model;
+pub mod part;
+pub mod pattern;
+pub mod product;
+pub mod role_book;

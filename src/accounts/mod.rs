@@ -1,0 +1,6 @@
+//! Accounts: who a subject is, and how a person proves it.
+
+pub mod commands;
+pub mod error;
+pub mod model;
+pub mod part;

@@ -1,0 +1,6 @@
+//! Service accounts: applications that call with API keys.
+
+pub mod commands;
+pub mod error;
+pub mod model;
+pub mod part;

@@ -1,0 +1,3 @@
+//! The audit log: an entry for every change, written in its commit.
+
+pub mod model;
