@@ -2,6 +2,7 @@
 
 pub mod book_aggregate;
 pub mod book_commands;
+pub mod checks;
 pub mod commands;
 pub mod effective;
 pub mod error;
@@ -9,4 +10,5 @@ pub mod model;
 pub mod part;
 pub mod pattern;
 pub mod product;
+pub mod published;
 pub mod role_book;

@@ -3,4 +3,6 @@
 pub mod commands;
 pub mod error;
 pub mod model;
+pub mod names;
 pub mod part;
+pub mod passwords;
