@@ -1,0 +1,3 @@
+//! Roles, permissions and the question whether somebody may do something.
+
+pub mod product;
