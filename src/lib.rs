@@ -5,6 +5,7 @@ pub mod accounts;
 pub mod actor;
 pub mod apps;
 pub mod audit;
+pub mod http;
 pub mod kernel;
 pub mod metrics;
 pub mod pool;

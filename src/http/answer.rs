@@ -1,0 +1,137 @@
+//! What a handler answers: written once, straight into the bytes that are sent.
+
+use actix_web::HttpResponse;
+use actix_web::body::BoxBody;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, LOCATION};
+use actix_web::web::Bytes;
+use actix_web::{HttpRequest, http::Method};
+use serde::Serialize;
+
+use super::problem::Problem;
+use crate::store::Revision;
+
+/// `Sesame-Revision`: the revision an answer was given from, or the one a write made.
+pub const SESAME_REVISION: HeaderName = HeaderName::from_static("sesame-revision");
+
+/// Room for a typical answer, so that it is written without growing.
+const TYPICAL_BYTES: usize = 256;
+
+/// A handler's answer.
+#[derive(Debug)]
+pub struct Answer {
+    response: HttpResponse,
+    unwritable: Option<serde_json::Error>,
+}
+
+impl Answer {
+    /// An answer without a body.
+    pub fn empty(status: StatusCode) -> Self {
+        Self { response: HttpResponse::new(status), unwritable: None }
+    }
+
+    /// A JSON body. A value that has no JSON form (a map without text keys) is answered as a 500.
+    pub fn json<T: Serialize + ?Sized>(status: StatusCode, value: &T) -> Self {
+        let mut body = Vec::with_capacity(TYPICAL_BYTES);
+        let unwritable = serde_json::to_writer(&mut body, value).err();
+        let mut response = HttpResponse::with_body(status, BoxBody::new(body));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Self { response, unwritable }
+    }
+
+    /// 200 with a JSON body.
+    pub fn ok<T: Serialize + ?Sized>(value: &T) -> Self {
+        Self::json(StatusCode::OK, value)
+    }
+
+    /// 201 with a JSON body and the path of what was created.
+    pub fn created<T: Serialize + ?Sized>(location: &str, value: &T) -> Self {
+        Self::json(StatusCode::CREATED, value).at(location)
+    }
+
+    /// 204.
+    pub fn no_content() -> Self {
+        Self::empty(StatusCode::NO_CONTENT)
+    }
+
+    /// 307 to another path.
+    pub fn redirect(location: &str) -> Self {
+        Self::empty(StatusCode::TEMPORARY_REDIRECT).at(location)
+    }
+
+    /// 200 with a body of another type.
+    pub fn bytes(content_type: HeaderValue, body: impl Into<Bytes>) -> Self {
+        let response = HttpResponse::with_body(StatusCode::OK, BoxBody::new(body.into()));
+        Self { response, unwritable: None }.with_header(CONTENT_TYPE, content_type)
+    }
+
+    /// Sets a header.
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.response.headers_mut().insert(name, value);
+        self
+    }
+
+    /// Adds a header beside others of its name (`Set-Cookie`).
+    pub fn with_another_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.response.headers_mut().append(name, value);
+        self
+    }
+
+    /// The version of the entity: `ETag: "<revision>"`; a GET whose `If-None-Match` names it is answered 304.
+    pub fn with_etag(self, version: Revision) -> Self {
+        match HeaderValue::try_from(format!("\"{version}\"")) {
+            Ok(tag) => self.with_header(ETAG, tag),
+            Err(_) => self,
+        }
+    }
+
+    /// The revision the answer was given from, or the one the write made: `Sesame-Revision`.
+    pub fn with_revision(self, revision: Revision) -> Self {
+        self.with_header(SESAME_REVISION, HeaderValue::from(revision.0))
+    }
+
+    fn at(mut self, location: &str) -> Self {
+        match HeaderValue::try_from(location) {
+            Ok(location) => self.with_header(LOCATION, location),
+            Err(_) => {
+                self.unwritable = Some(serde::ser::Error::custom("the location is not a header's value"));
+                self
+            }
+        }
+    }
+
+    /// The response to `request`, which has the tag already or not.
+    pub(super) fn respond(self, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+        if let Some(error) = self.unwritable {
+            return Err(Problem::bug(format!("the answer cannot be written: {error}")));
+        }
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        if is_read && self.response.status() == StatusCode::OK && is_known(request, &self.response) {
+            let mut response = self.response.map_body(|_, _| BoxBody::new(()));
+            response.headers_mut().remove(CONTENT_TYPE);
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            return Ok(response);
+        }
+        Ok(self.response)
+    }
+}
+
+impl From<HttpResponse> for Answer {
+    /// For streams; the frame adds its own headers.
+    fn from(response: HttpResponse) -> Self {
+        Self { response, unwritable: None }
+    }
+}
+
+/// Whether `If-None-Match` names the response's tag, by weak comparison (RFC 9110 section 13.1.2).
+fn is_known(request: &HttpRequest, response: &HttpResponse) -> bool {
+    let tag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok());
+    let Some(tag) = tag else { return false };
+    request
+        .headers()
+        .get_all(IF_NONE_MATCH)
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','))
+        .map(str::trim)
+        .any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag)
+}

@@ -1,0 +1,125 @@
+//! One request, as its handler sees it.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{AsHeaderName, HeaderName, IF_MATCH, USER_AGENT};
+
+use super::admission;
+use super::caller::Caller;
+use super::dispatch::Frame;
+use super::network;
+use super::problem::Problem;
+use super::request_id::RequestId;
+use super::state::State;
+use crate::actor::command::Facts;
+use crate::kernel::cause::Cause;
+use crate::kernel::clock::Timestamp;
+use crate::kernel::fault::FieldError;
+use crate::store::Revision;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// A request that passed its route's door. What a permission check does not need is found out when asked for.
+#[derive(Debug)]
+pub struct Call {
+    /// What the handlers share. The `Rc` is the worker's own, so that a call touches no counter of another core.
+    pub state: Rc<Arc<State>>,
+    /// Who calls; [`Caller::Nobody`] where anyone may.
+    pub caller: Caller,
+    /// When the request arrived.
+    pub now: Timestamp,
+    /// The request's name.
+    pub request_id: RequestId,
+    request: HttpRequest,
+    frame: Rc<Frame>,
+}
+
+impl Call {
+    pub(super) fn new(
+        frame: &Rc<Frame>,
+        request: &HttpRequest,
+        caller: Caller,
+        now: Timestamp,
+        request_id: &RequestId,
+    ) -> Self {
+        Self {
+            state: Rc::clone(frame.state()),
+            caller,
+            now,
+            request_id: request_id.clone(),
+            request: request.clone(),
+            frame: Rc::clone(frame),
+        }
+    }
+
+    /// The circumstances a write is decided under and recorded with.
+    pub fn facts(&self) -> Facts {
+        let cause = Cause {
+            actor: self.caller.actor(),
+            ip_address: self.ip_address(),
+            request_id: self.request_id.as_str().to_owned(),
+        };
+        Facts { now: self.now, cause }
+    }
+
+    /// Looks at the credentials where anyone may call.
+    ///
+    /// # Errors
+    /// 401 when one is presented that is not valid.
+    pub async fn identify(&self) -> Result<Caller, Problem> {
+        admission::identify(&self.request, &self.state, self.frame.public_origin()).await
+    }
+
+    /// The client's address, after trusted proxies.
+    pub fn ip_address(&self) -> Option<IpAddr> {
+        let peer = self.request.peer_addr()?.ip();
+        let trusted = &self.frame.settings().trusted_proxies;
+        if trusted.is_empty() {
+            return Some(peer.to_canonical());
+        }
+        let values: Vec<_> = self.request.headers().get_all(X_FORWARDED_FOR).collect();
+        let hops = values.iter().rev().filter_map(|value| value.to_str().ok()).flat_map(|list| list.rsplit(','));
+        Some(network::client_address(peer, hops, trusted))
+    }
+
+    /// What the client says it is.
+    pub fn user_agent(&self) -> Option<&str> {
+        self.header(USER_AGENT)
+    }
+
+    /// A header's value, if it is text.
+    pub fn header(&self, name: impl AsHeaderName) -> Option<&str> {
+        self.request.headers().get(name)?.to_str().ok()
+    }
+
+    /// The version that `If-Match` demands; `*` demands none in particular.
+    ///
+    /// # Errors
+    /// 400 when it is neither `*` nor one entity tag of this service.
+    pub fn if_match(&self) -> Result<Option<Revision>, Problem> {
+        let Some(value) = self.request.headers().get(IF_MATCH) else { return Ok(None) };
+        match value.to_str().map(str::trim) {
+            Ok("*") => Ok(None),
+            Ok(tag) => parse_tag(tag).map(Some),
+            Err(_) => parse_tag("").map(Some),
+        }
+    }
+
+    /// The request itself, for protocols that look at more of it (forward authentication).
+    pub fn request(&self) -> &HttpRequest {
+        &self.request
+    }
+
+    pub(super) fn frame(&self) -> &Frame {
+        &self.frame
+    }
+}
+
+fn parse_tag(tag: &str) -> Result<Revision, Problem> {
+    tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).and_then(|number| number.parse().ok()).map(Revision).ok_or_else(
+        || Problem::invalid(vec![FieldError::new("If-Match", "expected * or one strong entity tag such as \"42\"")]),
+    )
+}

@@ -1,0 +1,141 @@
+//! What a handler is given beside its [`Call`](super::Call): the path, the query and the body, as its own types.
+
+use std::collections::BTreeMap;
+
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use actix_web::{FromRequest, HttpRequest, http::StatusCode, web};
+use futures_util::FutureExt;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use utoipa::{IntoParams, ToSchema, openapi::path::ParameterIn};
+
+use super::body::Body;
+use super::openapi::Description;
+use super::parameters::{Parameters, shortened};
+use super::problem::Problem;
+use crate::kernel::fault::FieldError;
+
+/// Something that can be read from a request.
+pub trait Input: Sized + 'static {
+    /// Whether the body must be read first.
+    const READS_BODY: bool = false;
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// 400 (or 415) saying where the request is wrong.
+    fn parse(request: &HttpRequest, body: &Body) -> Result<Self, Problem>;
+
+    /// Adds it to the description of its route.
+    fn describe(_description: &mut Description) {}
+}
+
+/// The path's named segments: a struct with their names, or the only one as a single value.
+#[derive(Debug)]
+pub struct Path<T>(pub T);
+
+/// The query string, as a struct.
+#[derive(Debug)]
+pub struct Query<T>(pub T);
+
+/// A JSON body.
+#[derive(Debug)]
+pub struct Json<T>(pub T);
+
+/// An `application/x-www-form-urlencoded` body, as the OAuth endpoints take it.
+#[derive(Debug)]
+pub struct Form<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> Input for Path<T> {
+    fn parse(request: &HttpRequest, _body: &Body) -> Result<Self, Problem> {
+        let segments = web::Path::<BTreeMap<String, String>>::extract(request).now_or_never();
+        let segments = segments.and_then(Result::ok).map(web::Path::into_inner).unwrap_or_default();
+        Parameters(segments.into_iter().collect()).parse().map(Self)
+    }
+}
+
+impl<T: DeserializeOwned + IntoParams + 'static> Input for Query<T> {
+    fn parse(request: &HttpRequest, _body: &Body) -> Result<Self, Problem> {
+        parse_form(request.query_string().as_bytes()).map(Self)
+    }
+
+    fn describe(description: &mut Description) {
+        description.parameters.extend(T::into_params(|| Some(ParameterIn::Query)));
+    }
+}
+
+impl<T: DeserializeOwned + ToSchema + 'static> Input for Json<T> {
+    const READS_BODY: bool = true;
+
+    fn parse(request: &HttpRequest, body: &Body) -> Result<Self, Problem> {
+        if !content_type(request).is_some_and(is_json) {
+            return Err(wrong_type(body, "application/json"));
+        }
+        serde_json::from_slice(&body.bytes).map(Self).map_err(|error| explain::<T>(request, &body.bytes, &error))
+    }
+
+    fn describe(description: &mut Description) {
+        description.body = Some(("application/json", description.schema_of::<T>()));
+    }
+}
+
+impl<T: DeserializeOwned + ToSchema + 'static> Input for Form<T> {
+    const READS_BODY: bool = true;
+
+    fn parse(request: &HttpRequest, body: &Body) -> Result<Self, Problem> {
+        const FORM: &str = "application/x-www-form-urlencoded";
+        if !content_type(request).is_some_and(|essence| essence.eq_ignore_ascii_case(FORM)) {
+            return Err(wrong_type(body, FORM));
+        }
+        parse_form(&body.bytes).map(Self)
+    }
+
+    fn describe(description: &mut Description) {
+        description.body = Some(("application/x-www-form-urlencoded", description.schema_of::<T>()));
+    }
+}
+
+fn parse_form<T: for<'de> Deserialize<'de>>(form: &[u8]) -> Result<T, Problem> {
+    let pairs = serde_urlencoded::from_bytes(form)
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "malformed-form", error.to_string()))?;
+    Parameters(pairs).parse()
+}
+
+/// The media type without its parameters.
+fn content_type(request: &HttpRequest) -> Option<&str> {
+    let value = request.headers().get(CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split_once(';').map_or(value, |(essence, _)| essence).trim())
+}
+
+fn is_json(essence: &str) -> bool {
+    // The usual spelling is compared first, in one go.
+    essence == "application/json" || {
+        let essence = essence.to_ascii_lowercase();
+        essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+    }
+}
+
+fn wrong_type(body: &Body, expected: &str) -> Problem {
+    Problem::new(body.wrong_type, "unsupported-content-type", format!("expected a body of type {expected}"))
+}
+
+/// Says where a JSON body is wrong: read again, slowly, with the path.
+#[cold]
+fn explain<T: DeserializeOwned>(request: &HttpRequest, bytes: &[u8], error: &serde_json::Error) -> Problem {
+    if request.headers().get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        let detail = "the body must be sent without content coding";
+        return Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-content-coding", detail);
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let path = serde_path_to_error::deserialize::<_, T>(&mut deserializer)
+        .err()
+        .map(|error| error.path().to_string())
+        .filter(|path| path != ".");
+    if error.is_data() {
+        let field = FieldError::new(path.unwrap_or_default(), shortened(error.to_string()));
+        return Problem::invalid(vec![field]);
+    }
+    let place = path.map_or_else(String::new, |path| format!(" at {}", shortened(path)));
+    let detail = format!("the body is not JSON{place}: {}", shortened(error.to_string()));
+    Problem::new(StatusCode::BAD_REQUEST, "malformed-json", detail)
+}

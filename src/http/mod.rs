@@ -1,0 +1,46 @@
+//! The HTTP kit: a thin frame around the slices' handlers.
+//!
+//! A slice registers its routes in a [`Routes`] table, each with who may call it; [`dispatch`] leads every request
+//! through the same stations: request id, caller, body, input, handler, answer, metrics. Whatever is not a handler's
+//! [`Answer`] is a [`Problem`]. The kit knows no slice.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`routes`], [`handler`] | the table, and the functions in it |
+//! | [`dispatch`], [`body`] | a request's way to its handler and back |
+//! | [`credential`], [`caller`], [`admission`] | who is calling, and whether they may |
+//! | [`call`], [`input`], [`parameters`] | what a handler is given |
+//! | [`answer`], [`problem`], [`request_id`] | what the client is given |
+//! | [`openapi`], [`operations`] | the document, and the routes of the frame itself |
+//! | [`server`], [`signals`], [`settings`], [`network`] | sockets |
+
+pub mod admission;
+pub mod answer;
+pub mod body;
+pub mod call;
+pub mod caller;
+pub mod credential;
+pub mod dispatch;
+pub mod handler;
+pub mod input;
+pub mod network;
+pub mod openapi;
+pub mod operations;
+pub mod parameters;
+pub mod problem;
+pub mod request_id;
+pub mod routes;
+pub mod server;
+pub mod settings;
+pub mod signals;
+pub mod state;
+#[cfg(test)]
+mod tests;
+
+pub use answer::Answer;
+pub use call::Call;
+pub use caller::Caller;
+pub use input::{Form, Json, Path, Query};
+pub use problem::Problem;
+pub use routes::{Routes, Who};
+pub use state::State;

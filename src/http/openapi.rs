@@ -1,0 +1,173 @@
+//! The OpenAPI document, made from the table of routes.
+
+use utoipa::openapi::extensions::ExtensionsBuilder;
+use utoipa::openapi::path::{OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::schema::{Components, ObjectBuilder, Schema, Type};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{
+    Content, HttpMethod, Info, OpenApi, Paths, Ref, RefOr, Required, ResponseBuilder, SecurityRequirement,
+};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::credential::COOKIE_NAME;
+use super::problem::Details;
+use super::routes::{Route, Routes, Who};
+
+type NamedSchema = (String, RefOr<Schema>);
+
+/// What the document says about one route beside its method, path and callers.
+#[derive(Default)]
+pub struct Description {
+    pub(super) summary: &'static str,
+    pub(super) parameters: Vec<Parameter>,
+    pub(super) body: Option<(&'static str, Ref)>,
+    pub(super) answers: Vec<(u16, Option<Ref>)>,
+    pub(super) is_hidden: bool,
+    schemas: Vec<NamedSchema>,
+}
+
+impl Description {
+    /// The reference to a type's schema, which goes into the document's components.
+    pub(super) fn schema_of<T: ToSchema>(&mut self) -> Ref {
+        let name = T::name().into_owned();
+        let reference = Ref::from_schema_name(&name);
+        self.schemas.push((name, T::schema()));
+        T::schemas(&mut self.schemas);
+        reference
+    }
+}
+
+/// The document: OpenAPI 3.1, indented JSON, in an order that only a changed route changes.
+///
+/// # Errors
+/// When a schema has no JSON form.
+pub fn document(routes: &Routes) -> Result<String, serde_json::Error> {
+    let mut paths = Paths::new();
+    let mut components = components();
+    for route in routes.iter().filter(|route| !route.description.is_hidden) {
+        let Some(method) = method(route) else { continue };
+        let item = PathItem::new(method, operation(route));
+        paths.paths.entry(without_patterns(route.path)).or_default().merge_operations(item);
+        components.schemas.extend(route.description.schemas.iter().cloned());
+    }
+    let mut document = OpenApi::new(Info::new("Sesame", env!("CARGO_PKG_VERSION")), paths);
+    document.components = Some(components);
+    // By way of a value, whose maps are sorted: extensions are hash maps.
+    serde_json::to_string_pretty(&serde_json::to_value(&document)?)
+}
+
+fn components() -> Components {
+    let mut components = Components::new();
+    let mut schemas = vec![("Problem".to_owned(), Details::schema())];
+    Details::schemas(&mut schemas);
+    components.schemas.extend(schemas);
+    components.add_security_scheme("bearer", http(HttpAuthScheme::Bearer, "A session's token or an API key"));
+    components.add_security_scheme("basic", http(HttpAuthScheme::Basic, "An API key as the password"));
+    let cookie = ApiKeyValue::with_description(COOKIE_NAME, "A browser's session");
+    components.add_security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+    components
+}
+
+fn http(scheme: HttpAuthScheme, description: &str) -> SecurityScheme {
+    SecurityScheme::Http(HttpBuilder::new().scheme(scheme).description(Some(description)).build())
+}
+
+fn operation(route: &Route) -> utoipa::openapi::path::Operation {
+    let description = &route.description;
+    let mut operation = OperationBuilder::new()
+        .operation_id(Some(operation_id(route)))
+        .tag(tag(route.path))
+        .parameters(Some(path_parameters(route.path).chain(description.parameters.iter().cloned())))
+        .extensions(Some(ExtensionsBuilder::new().add("x-sesame-who", route.who.text()).build()));
+    if !description.summary.is_empty() {
+        operation = operation.summary(Some(description.summary));
+    }
+    if let Some((content_type, schema)) = &description.body {
+        let body = RequestBodyBuilder::new().content(*content_type, content(schema)).required(Some(Required::True));
+        operation = operation.request_body(Some(body.build()));
+    }
+    for scheme in schemes(route.who) {
+        operation = operation.security(SecurityRequirement::new(*scheme, [""; 0]));
+    }
+    for (status, schema) in &description.answers {
+        operation = operation.response(status.to_string(), answer(*status, schema.as_ref()));
+    }
+    let problem = ResponseBuilder::new()
+        .description("What went wrong")
+        .content("application/problem+json", content(&Ref::from_schema_name("Problem")));
+    operation.response("default", problem).build()
+}
+
+fn answer(status: u16, schema: Option<&Ref>) -> ResponseBuilder {
+    let status = actix_web::http::StatusCode::from_u16(status).ok();
+    let response = ResponseBuilder::new().description(status.and_then(|it| it.canonical_reason()).unwrap_or_default());
+    match schema {
+        Some(schema) => response.content("application/json", content(schema)),
+        None => response,
+    }
+}
+
+fn content(schema: &Ref) -> Content {
+    Content::new(Some(schema.clone()))
+}
+
+const fn schemes(who: Who) -> &'static [&'static str] {
+    match who {
+        Who::Anyone => &[],
+        Who::SignedIn => &["bearer", "cookie"],
+        Who::App => &["bearer", "basic"],
+        Who::Holding(_) => &["bearer", "cookie", "basic"],
+    }
+}
+
+fn method(route: &Route) -> Option<HttpMethod> {
+    match route.method.as_str() {
+        "GET" => Some(HttpMethod::Get),
+        "POST" => Some(HttpMethod::Post),
+        "PUT" => Some(HttpMethod::Put),
+        "PATCH" => Some(HttpMethod::Patch),
+        "DELETE" => Some(HttpMethod::Delete),
+        _ => None,
+    }
+}
+
+/// The path's segments that say something: `/api/v1/users/{user_id}` → `users`, `user_id`.
+fn words(path: &str) -> impl Iterator<Item = &str> {
+    let path = path.strip_prefix("/api/v1").unwrap_or(path);
+    path.split(|character: char| !character.is_ascii_alphanumeric() && character != '_').filter(|word| !word.is_empty())
+}
+
+/// `DELETE /api/v1/users/{user_id}` → `delete_users_user_id`.
+fn operation_id(route: &Route) -> String {
+    words(route.path).fold(route.method.as_str().to_ascii_lowercase(), |id, word| id + "_" + word)
+}
+
+fn tag(path: &str) -> String {
+    words(path).next().unwrap_or("root").to_owned()
+}
+
+/// Names in braces, without the router's patterns.
+fn path_parameters(path: &'static str) -> impl Iterator<Item = Parameter> {
+    path.split('{').skip(1).filter_map(|rest| rest.split(['}', ':']).next()).map(|name| {
+        ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Path)
+            .required(Required::True)
+            .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+            .build()
+    })
+}
+
+/// `/docs/{file:.*}` → `/docs/{file}`.
+fn without_patterns(path: &str) -> String {
+    let mut plain = String::with_capacity(path.len());
+    let mut parts = path.split('{');
+    plain.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        let (parameter, rest) = part.split_once('}').unwrap_or((part, ""));
+        let name = parameter.split_once(':').map_or(parameter, |(name, _)| name);
+        plain.push_str(&format!("{{{name}}}{rest}"));
+    }
+    plain
+}

@@ -1,0 +1,225 @@
+//! Names and texts from a path or a query, read as a serde type: a struct by its fields, or the only one as itself.
+
+use serde::de::value::{Error, MapDeserializer, StringDeserializer};
+use serde::de::{Deserialize, Deserializer, Error as _, IntoDeserializer, Visitor};
+use serde::forward_to_deserialize_any;
+
+use super::problem::Problem;
+use crate::kernel::fault::FieldError;
+
+/// The parameters of one request, in no particular order.
+pub(super) struct Parameters(pub(super) Vec<(String, String)>);
+
+impl Parameters {
+    /// Reads them as a `T`; a refusal names the parameter.
+    pub(super) fn parse<T: for<'de> Deserialize<'de>>(self) -> Result<T, Problem> {
+        let only = match self.0.as_slice() {
+            [(name, _)] => Some(name.clone()),
+            _ => None,
+        };
+        serde_path_to_error::deserialize(self).map_err(|error| {
+            let path = error.path().to_string();
+            let message = error.into_inner().to_string();
+            let name = if path == "." { missing(&message).or(only).unwrap_or(path) } else { path };
+            Problem::invalid(vec![FieldError::new(name, shortened(message))])
+        })
+    }
+
+    fn only(self) -> Result<Text, Error> {
+        let mut pairs = self.0.into_iter();
+        match (pairs.next(), pairs.next()) {
+            (Some((_, value)), None) => Ok(Text(value)),
+            _ => Err(Error::custom("expected exactly one parameter")),
+        }
+    }
+}
+
+/// The name in serde's "missing field `name`" and "unknown field `name`", which have no path of their own.
+fn missing(message: &str) -> Option<String> {
+    message.split_once(" field `").and_then(|(_, rest)| rest.split_once('`')).map(|(name, _)| shortened(name.to_owned()))
+}
+
+/// A message may quote the input; this much of it is enough.
+pub(super) fn shortened(mut message: String) -> String {
+    if let Some((end, _)) = message.char_indices().nth(300) {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
+}
+
+/// Hands each of these over to the only parameter.
+macro_rules! by_the_only_one {
+    ($($method:ident)+) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+            self.only()?.$method(visitor)
+        }
+    )+};
+}
+
+impl<'de> Deserializer<'de> for Parameters {
+    type Error = Error;
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_map(MapDeserializer::new(self.0.into_iter().map(|(name, value)| (name, Text(value)))))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        self.deserialize_map(visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        self.only()?.deserialize_enum(name, variants, visitor)
+    }
+
+    by_the_only_one! {
+        deserialize_any deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_f32 deserialize_f64
+        deserialize_str deserialize_string deserialize_char deserialize_option
+    }
+
+    forward_to_deserialize_any! { bytes byte_buf unit unit_struct seq tuple tuple_struct identifier ignored_any }
+}
+
+/// One parameter's text, which may stand for a number, a flag or a unit variant.
+struct Text(String);
+
+impl IntoDeserializer<'_, Error> for Text {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+/// Parses the text first.
+macro_rules! parsed {
+    ($($method:ident $visit:ident $expected:literal;)+) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+            match self.0.parse() {
+                Ok(value) => visitor.$visit(value),
+                Err(_) => Err(Error::custom(concat!("expected ", $expected))),
+            }
+        }
+    )+};
+}
+
+impl<'de> Deserializer<'de> for Text {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_string(self.0)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        StringDeserializer::<Error>::new(self.0).deserialize_enum(name, variants, visitor)
+    }
+
+    parsed! {
+        deserialize_bool visit_bool "true or false";
+        deserialize_i8 visit_i8 "a number from -128 to 127";
+        deserialize_i16 visit_i16 "a whole number";
+        deserialize_i32 visit_i32 "a whole number";
+        deserialize_i64 visit_i64 "a whole number";
+        deserialize_u8 visit_u8 "a number from 0 to 255";
+        deserialize_u16 visit_u16 "a whole number, not negative";
+        deserialize_u32 visit_u32 "a whole number, not negative";
+        deserialize_u64 visit_u64 "a whole number, not negative";
+        deserialize_f32 visit_f32 "a number";
+        deserialize_f64 visit_f64 "a number";
+        deserialize_char visit_char "one character";
+    }
+
+    forward_to_deserialize_any! {
+        str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::kernel::ids::UserId;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Order {
+        NewestFirst,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Listing {
+        limit: Option<usize>,
+        #[serde(default)]
+        all: bool,
+        order: Option<Order>,
+        user: UserId,
+    }
+
+    const USER: &str = "user_01h455vb4pex5vsknk084sn02q";
+
+    fn pairs(pairs: &[(&str, &str)]) -> Parameters {
+        Parameters(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    fn check(given: &[(&str, &str)], named: &str) {
+        let problem = pairs(given).parse::<Listing>().unwrap_err();
+        assert!(format!("{problem:?}").contains(&format!("field: {named:?}")), "{given:?}: {problem:?}");
+    }
+
+    #[test]
+    fn a_struct_is_read_by_its_fields() {
+        let given = [("limit", "7"), ("all", "true"), ("order", "newest_first"), ("user", USER)];
+        let user = UserId::parse(USER).unwrap();
+        let expected = Listing { limit: Some(7), all: true, order: Some(Order::NewestFirst), user };
+        assert_eq!(pairs(&given).parse::<Listing>().unwrap(), expected);
+    }
+
+    #[test]
+    fn the_only_parameter_is_read_as_itself() {
+        assert_eq!(pairs(&[("user_id", USER)]).parse::<UserId>().unwrap(), UserId::parse(USER).unwrap());
+        assert_eq!(pairs(&[("n", "12")]).parse::<u64>().unwrap(), 12);
+        assert!(pairs(&[("a", "1"), ("b", "2")]).parse::<u64>().is_err());
+    }
+
+    #[test]
+    fn a_refusal_names_the_parameter() {
+        check(&[("limit", "many"), ("user", USER)], "limit");
+        check(&[("all", "yes"), ("user", USER)], "all");
+        check(&[("order", "oldest"), ("user", USER)], "order");
+        check(&[("user", "nobody")], "user");
+        check(&[("limit", "7")], "user");
+        check(&[("user", USER), ("colour", "red")], "colour");
+        let problem = pairs(&[("user_id", "x")]).parse::<UserId>().unwrap_err();
+        assert!(format!("{problem:?}").contains("field: \"user_id\""), "{problem:?}");
+    }
+}

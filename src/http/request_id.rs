@@ -1,0 +1,96 @@
+//! The name of one request, in its answer, in the log and in the audit log.
+
+use std::cell::Cell;
+
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::HttpRequest;
+
+use crate::kernel::clock::Timestamp;
+use crate::kernel::secret;
+
+/// `X-Request-ID`.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The client's own `X-Request-ID` if it is 1 to 128 visible ASCII characters, else a new UUIDv7.
+#[derive(Debug, Clone)]
+pub struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// The id of `request`, which arrived at `now`.
+    pub(super) fn of(request: &HttpRequest, now: Timestamp) -> Self {
+        match request.headers().get(&X_REQUEST_ID) {
+            Some(id) if is_acceptable(id.as_bytes()) => Self(id.clone()),
+            _ => Self::generate(now),
+        }
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+
+    /// The id as the value of a header.
+    pub(super) fn header(&self) -> HeaderValue {
+        self.0.clone()
+    }
+
+    fn generate(now: Timestamp) -> Self {
+        let mut noise = [0; 10];
+        noise[..8].copy_from_slice(&next_random().to_be_bytes());
+        noise[8..].copy_from_slice(&next_random().to_be_bytes()[..2]);
+        let millis = u64::try_from(now.millis()).unwrap_or_default();
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        let uuid = uuid::Builder::from_unix_timestamp_millis(millis, &noise).into_uuid();
+        let text = uuid.hyphenated().encode_lower(&mut text);
+        Self(HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("unknown")))
+    }
+}
+
+fn is_acceptable(id: &[u8]) -> bool {
+    (1..=128).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
+}
+
+thread_local! {
+    // A request id is no secret: one seed per thread saves a system call per request.
+    static SEQUENCE: Cell<u64> = Cell::new(u64::from_be_bytes(secret::random_bytes().unwrap_or_default()));
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014).
+fn next_random() -> u64 {
+    let state = SEQUENCE.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+    SEQUENCE.set(state);
+    let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn check(sent: &str, echoed: bool) {
+        let request = TestRequest::default().insert_header((X_REQUEST_ID, sent)).to_http_request();
+        let id = RequestId::of(&request, Timestamp::from_millis(1_763_900_000_123));
+        assert_eq!(id.as_str() == sent, echoed, "{sent:?}");
+    }
+
+    #[test]
+    fn only_short_visible_ids_are_echoed() {
+        check("abc-123", true);
+        check(&"x".repeat(128), true);
+        check(&"x".repeat(129), false);
+        check("", false);
+        check("a b", false);
+    }
+
+    #[test]
+    fn fresh_ids_are_version_7_and_differ() {
+        let now = Timestamp::from_millis(1_763_900_000_123);
+        let (one, other) = (RequestId::generate(now), RequestId::generate(now));
+        assert_ne!(one.as_str(), other.as_str());
+        assert_eq!(uuid::Uuid::parse_str(one.as_str()).unwrap().get_version_num(), 7);
+        assert!(one.as_str().starts_with("019ab0"), "{}", one.as_str());
+    }
+}

@@ -1,0 +1,185 @@
+//! The table of routes: a method, a path, who may call, and the handler.
+//!
+//! The order of registration is the order of the router among paths without parameters, so register what is called
+//! most first; paths with parameters come after them, so that `/users/me` is found before `/users/{user_id}`.
+
+use actix_web::http::{Method, StatusCode};
+use futures_util::future::LocalBoxFuture;
+use utoipa::ToSchema;
+
+use super::body::Body;
+use super::call::Call;
+use super::handler::{Handler, Outcome};
+use super::openapi::Description;
+use super::settings::Settings;
+use crate::access::product::ProductPermission;
+
+/// Who may call a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// Everybody; credentials are not looked at.
+    Anyone,
+    /// A person with a session.
+    SignedIn,
+    /// A service account with any API key.
+    App,
+    /// Whoever holds the permission.
+    Holding(ProductPermission),
+}
+
+impl Who {
+    /// The rule in one word.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Anyone => "anyone",
+            Self::SignedIn => "signed in",
+            Self::App => "app",
+            Self::Holding(permission) => permission.name(),
+        }
+    }
+}
+
+/// How large a route's body may be.
+#[derive(Debug, Clone, Copy)]
+enum BodyLimit {
+    Usual,
+    Batch,
+    Bytes(usize),
+}
+
+type Run = Box<dyn Fn(Call, &Body) -> LocalBoxFuture<'static, Outcome> + Send + Sync>;
+
+/// One route.
+pub struct Route {
+    pub(super) method: Method,
+    pub(super) path: &'static str,
+    pub(super) who: Who,
+    pub(super) run: Run,
+    pub(super) reads_body: bool,
+    pub(super) wrong_type: StatusCode,
+    pub(super) description: Description,
+    body_limit: BodyLimit,
+}
+
+impl Route {
+    /// Says in one sentence what the route does.
+    pub fn about(&mut self, summary: &'static str) -> &mut Self {
+        self.description.summary = summary;
+        self
+    }
+
+    /// Documents an answer with a JSON body.
+    pub fn answers<T: ToSchema>(&mut self, status: u16) -> &mut Self {
+        let schema = self.description.schema_of::<T>();
+        self.description.answers.push((status, Some(schema)));
+        self
+    }
+
+    /// Documents an answer without a body, or with one that is not JSON.
+    pub fn answers_with(&mut self, status: u16) -> &mut Self {
+        self.description.answers.push((status, None));
+        self
+    }
+
+    /// Leaves the route out of the OpenAPI document.
+    pub fn undocumented(&mut self) -> &mut Self {
+        self.description.is_hidden = true;
+        self
+    }
+
+    /// Lets the body be as large as a batch may be.
+    pub fn takes_batches(&mut self) -> &mut Self {
+        self.body_limit = BodyLimit::Batch;
+        self
+    }
+
+    /// Limits the body.
+    pub fn body_limit_bytes(&mut self, bytes: usize) -> &mut Self {
+        self.body_limit = BodyLimit::Bytes(bytes);
+        self
+    }
+
+    /// Answers a wrong content type with another status than 415.
+    pub fn content_type_error(&mut self, status: StatusCode) -> &mut Self {
+        self.wrong_type = status;
+        self
+    }
+
+    pub(super) fn limit_bytes(&self, settings: &Settings) -> usize {
+        match self.body_limit {
+            BodyLimit::Usual => settings.body_limit_bytes,
+            BodyLimit::Batch => settings.batch_body_limit_bytes,
+            BodyLimit::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+/// All routes of one listener.
+#[derive(Default)]
+pub struct Routes {
+    list: Vec<Route>,
+}
+
+macro_rules! methods {
+    ($($(#[$doc:meta])* $name:ident $method:ident;)+) => {$(
+        $(#[$doc])*
+        pub fn $name<H: Handler<Inputs>, Inputs>(&mut self, path: &'static str, who: Who, handler: H) -> &mut Route {
+            self.register(Method::$method, path, who, handler)
+        }
+    )+};
+}
+
+impl Routes {
+    /// An empty table.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    methods! {
+        /// Registers a read; it answers HEAD too.
+        get GET;
+        /// Registers a POST.
+        post POST;
+        /// Registers a PUT.
+        put PUT;
+        /// Registers a PATCH.
+        patch PATCH;
+        /// Registers a DELETE.
+        delete DELETE;
+    }
+
+    /// Method, path and who may call, in the order of registration.
+    pub fn table(&self) -> Vec<(String, &'static str, &'static str)> {
+        self.list.iter().map(|route| (route.method.to_string(), route.path, route.who.text())).collect()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Route> {
+        self.list.iter()
+    }
+
+    pub(super) fn into_list(self) -> Vec<Route> {
+        self.list
+    }
+
+    fn register<H: Handler<Inputs>, Inputs>(
+        &mut self,
+        method: Method,
+        path: &'static str,
+        who: Who,
+        handler: H,
+    ) -> &mut Route {
+        let mut description = Description::default();
+        H::describe(&mut description);
+        let route = Route {
+            method,
+            path,
+            who,
+            run: Box::new(move |call, body| handler.handle(call, body)),
+            reads_body: H::READS_BODY,
+            wrong_type: StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            description,
+            body_limit: BodyLimit::Usual,
+        };
+        self.list.push_mut(route)
+    }
+}

@@ -1,0 +1,99 @@
+//! The listeners: one for the API, one for metrics.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use actix_web::http::KeepAlive;
+use actix_web::{App, HttpServer, dev};
+use futures_util::future::join;
+
+use super::dispatch::Table;
+use super::operations;
+use super::routes::Routes;
+use super::settings::Settings;
+use super::state::State;
+
+/// The HTTP server.
+#[derive(Debug, Clone, Copy)]
+pub struct Server;
+
+/// A server whose sockets are open; it serves when [`Bound::run`] is polled.
+pub struct Bound {
+    /// Where the API is served; tells the port if the settings left it open.
+    pub address: SocketAddr,
+    /// Where `/metrics` is served.
+    pub metrics_address: SocketAddr,
+    api: dev::Server,
+    metrics: dev::Server,
+}
+
+impl Server {
+    /// Opens the sockets, for `routes` and the frame's own. To be called inside a runtime.
+    ///
+    /// # Errors
+    /// When an address cannot be listened at, or the table of routes contradicts itself.
+    pub fn bind(state: &Arc<State>, mut routes: Routes, settings: &Settings) -> io::Result<Bound> {
+        operations::routes(&mut routes);
+        let mut metrics_routes = Routes::new();
+        operations::metrics_routes(&mut metrics_routes);
+        let workers = match settings.workers {
+            0 => available_parallelism()?.get(),
+            workers => workers,
+        };
+        let (address, api) = listen(state, routes, settings, settings.listen, workers)?;
+        let (metrics_address, metrics) = listen(state, metrics_routes, settings, settings.metrics_listen, 1)?;
+        Ok(Bound { address, metrics_address, api, metrics })
+    }
+}
+
+impl Bound {
+    /// Serves until `told_to_stop` is done; then accepts nothing more, finishes the requests that are running (within
+    /// the settings' time) and returns. Metrics are served to the end.
+    ///
+    /// # Errors
+    /// When a listener fails.
+    pub async fn run(mut self, told_to_stop: impl Future<Output = ()>) -> io::Result<()> {
+        tokio::select! {
+            outcome = &mut self.api => return outcome,
+            outcome = &mut self.metrics => return outcome,
+            () = told_to_stop => {}
+        }
+        let (api, metrics) = (self.api.handle(), self.metrics.handle());
+        let ((), outcome) = join(api.stop(true), self.api).await;
+        let ((), metrics_outcome) = join(metrics.stop(false), self.metrics).await;
+        outcome.and(metrics_outcome)
+    }
+}
+
+fn listen(
+    state: &Arc<State>,
+    routes: Routes,
+    settings: &Settings,
+    address: SocketAddr,
+    workers: usize,
+) -> io::Result<(SocketAddr, dev::Server)> {
+    let table = Table::new(Arc::clone(state), routes, settings.clone()).map_err(io::Error::other)?;
+    let table = Arc::new(table);
+    let server = HttpServer::new(move || App::new().configure(|app| table.configure(app)))
+        .workers(workers)
+        .max_connections(settings.max_connections.div_ceil(workers))
+        .keep_alive(keep_alive(settings.keep_alive_seconds))
+        .client_request_timeout(Duration::from_secs(settings.client_request_timeout_seconds))
+        .client_disconnect_timeout(Duration::from_secs(1))
+        .shutdown_timeout(settings.shutdown_timeout_seconds)
+        .disable_signals()
+        .bind(address)?;
+    let address = server.addrs().first().copied().ok_or_else(|| io::Error::other("no address was bound"))?;
+    Ok((address, server.run()))
+}
+
+const fn keep_alive(seconds: u64) -> KeepAlive {
+    match seconds {
+        0 => KeepAlive::Disabled,
+        seconds => KeepAlive::Timeout(Duration::from_secs(seconds)),
+    }
+}
