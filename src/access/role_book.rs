@@ -31,7 +31,7 @@ pub struct Closure {
 }
 
 impl Closure {
-    fn absorb(&mut self, other: &Self) {
+    pub(super) fn absorb(&mut self, other: &Self) {
         self.allow |= &other.allow;
         self.deny |= &other.deny;
     }

@@ -1,6 +1,6 @@
 //! The nouns of accounts: who a subject is, whether it may act, and its password's hash.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::Malformed;
@@ -166,6 +166,12 @@ impl Account {
             .flatten()
     }
 
+    /// Whether this is one of its names, however spelled.
+    pub fn bears(&self, name: &Name) -> bool {
+        let claim = name.claim();
+        self.names().any(|own| own.claim() == claim)
+    }
+
     /// Whether the subject may act.
     pub fn is_active(&self) -> bool {
         self.status == Status::Active
@@ -185,7 +191,20 @@ pub fn subject_text(id: UserId, nature: Nature) -> String {
     id.text_with(nature.id_prefix())
 }
 
-/// Reads `user_…` or `app_…`.
-pub fn parse_subject(text: &str) -> Result<UserId, Malformed> {
-    UserId::parse(text).or_else(|wrong| UserId::parse_with("app", text).map_err(|_| wrong))
+/// The id of any subject as a caller writes it: `user_…` or `app_…`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SubjectId(pub UserId);
+
+impl SubjectId {
+    /// Reads either form.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        UserId::parse(text).or_else(|wrong| UserId::parse_with("app", text).map_err(|_| wrong)).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for SubjectId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::parse(&text).map_err(D::Error::custom)
+    }
 }

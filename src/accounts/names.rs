@@ -101,6 +101,5 @@ impl Finder {
 }
 
 fn bears(user: &User, name: &Name) -> bool {
-    let claim = name.claim();
-    user.account().is_some_and(|account| account.names().any(|own| own.claim() == claim))
+    user.account().is_some_and(|account| account.bears(name))
 }
