@@ -1,0 +1,3 @@
+//! Accounts: who exists and how they sign in.
+
+pub mod settings;

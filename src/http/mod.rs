@@ -1,0 +1,4 @@
+//! The HTTP kit.
+
+pub mod network;
+pub mod settings;

@@ -1,0 +1,3 @@
+//! Sessions: who is signed in, from where, and the tokens that prove it.
+
+pub mod settings;
