@@ -2,13 +2,19 @@
 
 pub mod access;
 pub mod accounts;
+pub mod activity;
 pub mod actor;
+pub mod app;
 pub mod apps;
 pub mod audit;
+pub mod cli;
+pub mod config;
 pub mod http;
 pub mod kernel;
 pub mod metrics;
 pub mod pool;
 pub mod sessions;
 pub mod store;
+pub mod telemetry;
+pub mod transfers;
 pub mod user;

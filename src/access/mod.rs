@@ -6,6 +6,8 @@ pub mod checks;
 pub mod commands;
 pub mod effective;
 pub mod error;
+pub mod escalation;
+pub mod http;
 pub mod model;
 pub mod part;
 pub mod pattern;

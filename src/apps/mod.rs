@@ -2,5 +2,6 @@
 
 pub mod commands;
 pub mod error;
+pub mod http;
 pub mod model;
 pub mod part;

@@ -23,7 +23,6 @@ use crate::store::Revision;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// A request that passed its route's door. What a permission check does not need is found out when asked for.
-#[derive(Debug)]
 pub struct Call {
     /// What the handlers share. The `Rc` is the worker's own, so that a call touches no counter of another core.
     pub state: Rc<Arc<State>>,

@@ -3,9 +3,11 @@
 pub mod access_token;
 pub mod commands;
 pub mod error;
+pub mod http;
 pub mod identity;
 pub mod model;
 pub mod part;
+pub mod settings;
 pub mod sign_in;
 pub mod signing_keys;
 pub mod throttle;
