@@ -1,32 +1,243 @@
-//! The composition root: puts the rooms together.
+//! The composition root: puts the rooms together, starts and stops them in order. The only file that names every slice.
+//!
+//! Start: store → pools and actors → bootstrap → listeners. Stop: no more connections → running requests finish → last
+//! uses are written → actors stop → the store makes a checkpoint and closes.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::available_parallelism;
+use std::time::Duration;
 
-use anyhow::bail;
+use actix_rt::{Arbiter, System};
+use anyhow::Context as _;
 
+use crate::access::checks::Checks;
+use crate::access::published::PublishedBook;
+use crate::accounts::names::{Finder, Names};
+use crate::accounts::passwords::{Cost, Passwords};
+use crate::actor::directory::{Directory, Surroundings};
 use crate::config::Config;
+use crate::http::server::{Bound, Server};
+use crate::http::signals::Signals;
+use crate::http::{Routes, State, openapi, operations};
+use crate::kernel::clock::Clock;
+use crate::metrics::Metrics;
+use crate::pool::Pool;
+use crate::sessions::access_token::AccessTokens;
+use crate::sessions::identity::Identities;
+use crate::sessions::sign_in::{SignIn, Terms};
+use crate::sessions::signing_keys;
+use crate::sessions::throttle::Throttle;
+use crate::store::SharedStore;
+use crate::{access, accounts, apps, audit, bootstrap, housekeeping, sessions};
+
+/// A running instance. Tests hold one; `serve` holds the process's.
+pub struct Instance {
+    /// What the handlers share.
+    pub state: Arc<State>,
+    /// The open listeners.
+    pub bound: Bound,
+    config: Config,
+    arbiters: Vec<Arbiter>,
+}
+
+/// Every route of the API's listener, but those of the frame itself.
+pub fn routes() -> Routes {
+    let mut routes = Routes::new();
+    access::http::routes(&mut routes);
+    sessions::http::routes(&mut routes);
+    accounts::http::routes(&mut routes);
+    apps::http::routes(&mut routes);
+    audit::http::routes(&mut routes);
+    routes
+}
 
 /// Serves until told to stop.
-pub fn serve(_config: Config) -> anyhow::Result<()> {
-    bail!("not in this build")
+///
+/// # Errors
+/// When a part cannot start, or the store cannot be closed.
+pub fn serve(config: Config) -> anyhow::Result<()> {
+    System::new().block_on(async {
+        let signals = Signals::listen()?;
+        let metrics = Arc::new(Metrics::new()?);
+        let store = crate::store::open(&config.store, &metrics)?;
+        let instance = Instance::start(config, store, Clock::system(), metrics).await?;
+        instance.announce();
+        instance.run(signals.told_to_stop()).await
+    })
+}
+
+impl Instance {
+    /// Starts everything over this store; ready when it returns.
+    ///
+    /// # Errors
+    /// When a part cannot start.
+    pub async fn start(
+        config: Config,
+        store: SharedStore,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> anyhow::Result<Self> {
+        let actors = &config.actors;
+        let arbiters: Vec<Arbiter> = (0..threads(actors.arbiters)?).map(|_| Arbiter::new()).collect();
+        let loader = Arc::new(Pool::new("sesame-loader", actors.loader_threads, actors.loader_queue)?);
+        let surroundings = || Surroundings {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            loader: Arc::clone(&loader),
+            arbiters: arbiters.iter().map(Arbiter::handle).collect(),
+            metrics: Arc::clone(&metrics),
+            mailbox_capacity: actors.mailbox_capacity,
+            deadline: Duration::from_millis(actors.deadline_millis),
+        };
+        let (names, book) = (Arc::new(Names::default()), Arc::new(PublishedBook::default()));
+        let users = Directory::new(surroundings(), housekeeping::user_watcher(&names, &metrics));
+        let books = Directory::new(surroundings(), housekeeping::book_watcher(&book, &metrics));
+        let finder = Finder { users: users.clone(), names, store: Arc::clone(&store), loader: Arc::clone(&loader) };
+        let passwords = passwords(&config, &metrics)?;
+        let identities = Identities { users: users.clone(), access_tokens: access_tokens(&config)? };
+        let state = Arc::new(State {
+            clock,
+            settings: config.http.clone(),
+            account_settings: config.accounts.clone(),
+            checks: Checks::new(finder.clone(), identities.clone(), Arc::clone(&book), &metrics),
+            sign_in: sign_in(&config, &finder, &passwords, &identities, &metrics),
+            metrics,
+            store,
+            loader,
+            users,
+            books,
+            book,
+            finder,
+            passwords,
+            identities,
+            is_stopping: AtomicBool::new(false),
+        });
+        bootstrap::prepare(&state).await?;
+        let bound = Server::bind(&state, routes(), &config.http).context("the listeners cannot be opened")?;
+        Ok(Self { state, bound, config, arbiters })
+    }
+
+    /// Serves until `told_to_stop` is done, then stops everything in order.
+    ///
+    /// # Errors
+    /// When a listener fails or the store cannot be closed.
+    pub async fn run(self, told_to_stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let keeping = actix_rt::spawn(housekeeping::run(Arc::clone(&self.state), self.config.clone()));
+        let state = Arc::clone(&self.state);
+        let served = self
+            .bound
+            .run(async move {
+                told_to_stop.await;
+                state.is_stopping.store(true, Ordering::Relaxed);
+                tracing::info!("stopping: running requests are finished first");
+            })
+            .await;
+        keeping.abort();
+        housekeeping::write_last_uses(&self.state, 1).await;
+        self.state.users.drain().await;
+        self.state.books.drain().await;
+        self.arbiters.iter().for_each(|arbiter| drop(arbiter.stop()));
+        let store = Arc::clone(&self.state.store);
+        let closed = self.state.loader.run(move || store.close()).await;
+        tracing::info!("stopped");
+        served.context("a listener failed")?;
+        closed?.context("the store could not be closed")
+    }
+
+    /// Tells whoever started the program where to look next.
+    fn announce(&self) {
+        let (address, metrics) = (self.bound.address, self.bound.metrics_address);
+        tracing::info!(
+            "ready: API http://{address} · its description http://{address}/docs · metrics http://{metrics}/metrics"
+        );
+    }
+}
+
+fn passwords(config: &Config, metrics: &Metrics) -> anyhow::Result<Passwords> {
+    let settings = &config.accounts;
+    let pool = Pool::new("sesame-hasher", threads(settings.hash_threads)?, settings.hash_queue)?
+        .counted(metrics.hash_pool_queue.clone(), metrics.hash_pool_refusals_total.clone());
+    let cost = Cost {
+        memory_kib: settings.argon2_memory_kib,
+        iterations: settings.argon2_iterations,
+        parallelism: settings.argon2_parallelism,
+    };
+    Ok(Passwords::new(Arc::new(pool), cost)?)
+}
+
+fn access_tokens(config: &Config) -> anyhow::Result<Arc<AccessTokens>> {
+    let folder = config.store.data_directory.join("keys");
+    let keys = signing_keys::load_or_create(&folder)
+        .with_context(|| format!("the signing keys in {} cannot be used", folder.display()))?;
+    let settings = &config.sessions;
+    let lifetime_seconds = u32::try_from(settings.access_token_seconds)?;
+    let issuer = config.http.public_url.clone();
+    Ok(Arc::new(AccessTokens::new(keys, issuer, lifetime_seconds, settings.verified_token_cache)?))
+}
+
+fn sign_in(
+    config: &Config,
+    finder: &Finder,
+    passwords: &Passwords,
+    identities: &Identities,
+    metrics: &Metrics,
+) -> SignIn {
+    let (accounts, sessions) = (&config.accounts, &config.sessions);
+    let window_seconds = u32::try_from(accounts.login_window_seconds).unwrap_or(u32::MAX);
+    let terms = Terms {
+        lifetime_seconds: u32::try_from(sessions.lifetime_seconds).unwrap_or(u32::MAX),
+        idle_seconds: u32::try_from(sessions.idle_timeout_seconds).unwrap_or(u32::MAX),
+        most_sessions: sessions.max_per_user,
+    };
+    let throttle = Throttle::new(accounts.max_login_attempts, window_seconds);
+    let access_tokens = Arc::clone(&identities.access_tokens);
+    SignIn::new(finder.clone(), passwords.clone(), access_tokens, throttle, terms, metrics)
+}
+
+/// So many threads, or one per core.
+fn threads(wanted: usize) -> std::io::Result<usize> {
+    if wanted == 0 { available_parallelism().map(std::num::NonZero::get) } else { Ok(wanted) }
 }
 
 /// The API's description, as JSON.
+///
+/// # Errors
+/// When a schema has no JSON form.
 pub fn openapi() -> anyhow::Result<String> {
-    bail!("not in this build")
+    let mut routes = routes();
+    operations::routes(&mut routes);
+    Ok(openapi::document(&routes)?)
 }
 
 /// Examines the store without changing it; says what it found, and whether all is sound.
-pub fn doctor(_config: &Config) -> anyhow::Result<(String, bool)> {
-    bail!("not in this build")
+///
+/// # Errors
+/// When the store cannot be examined, such as while it is being served.
+pub fn doctor(config: &Config) -> anyhow::Result<(String, bool)> {
+    let report = crate::store::doctor::examine(&crate::store::folder(&config.store))?;
+    Ok((report.to_string(), report.is_sound()))
 }
 
-/// Writes a copy of the store into an empty folder.
-pub fn backup(_config: &Config, _to: &Path) -> anyhow::Result<()> {
-    bail!("not in this build")
+/// Writes a copy of the store into an empty folder. The store must not be served meanwhile.
+///
+/// # Errors
+/// When the store cannot be opened or the folder not be written.
+pub fn backup(config: &Config, to: &Path) -> anyhow::Result<()> {
+    let store = crate::store::open(&config.store, &Arc::new(Metrics::new()?))?;
+    let revision = store.backup(to)?;
+    store.close()?;
+    tracing::info!(%revision, folder = %to.display(), "backup written");
+    Ok(())
 }
 
 /// Fills an empty store from a backup.
-pub fn restore(_config: &Config, _from: &Path) -> anyhow::Result<()> {
-    bail!("not in this build")
+///
+/// # Errors
+/// When there is a store already, or the backup is not sound.
+pub fn restore(config: &Config, from: &Path) -> anyhow::Result<()> {
+    crate::store::restore(from, &crate::store::folder(&config.store))?;
+    tracing::info!(folder = %from.display(), "restored");
+    Ok(())
 }

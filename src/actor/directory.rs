@@ -344,6 +344,18 @@ impl<A: Aggregate> Directory<A> {
         left
     }
 
+    /// The entities in memory that `wanted` picks.
+    pub fn residents(&self, wanted: impl Fn(&A) -> bool) -> Vec<A::Id> {
+        self.0
+            .slots
+            .iter()
+            .filter_map(|slot| match slot.value() {
+                Slot::Ready(resident) if wanted(&resident.view()) => Some(resident.id),
+                Slot::Ready(_) | Slot::Loading(_) => None,
+            })
+            .collect()
+    }
+
     /// Stops every actor after the commands it has; views stay readable.
     pub async fn drain(&self) {
         let residents: Vec<_> = self

@@ -1,0 +1,97 @@
+//! What an instance needs before it serves: the role book with the product's own entries, and an administrator.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use crate::access::book_aggregate::THE_BOOK;
+use crate::access::book_commands::SyncBuiltIns;
+use crate::access::model::{Assignment, Bounds, Given};
+use crate::access::product::{ADMINISTRATOR, BUILT_IN_ROLES, ProductPermission};
+use crate::accounts::commands::CreateUser;
+use crate::accounts::model::{Name, Nature, Properties};
+use crate::actor::command::Facts;
+use crate::config;
+use crate::http::State;
+use crate::kernel::cause::{Actor, Cause};
+use crate::kernel::ids::{PermissionId, RoleId, UserId};
+use crate::kernel::secret::{ExposeSecret, SecretString, random_bytes};
+use crate::kernel::text::{RoleName, Username};
+
+/// The administrator's sign-in name.
+const ADMIN: &str = "admin";
+
+/// Opens the role book, brings the built-in entries up to date, and makes the administrator at the first start.
+///
+/// # Errors
+/// When the store fails, or `SESAME_ADMIN_PASSWORD` is no password.
+pub async fn prepare(state: &Arc<State>) -> anyhow::Result<()> {
+    let now = state.clock.now();
+    let facts = Facts { now, cause: Cause::system("start") };
+    let sync = SyncBuiltIns {
+        permission_ids: ProductPermission::ALL.iter().map(|_| PermissionId::generate(now)).collect(),
+        role_ids: BUILT_IN_ROLES.iter().map(|_| RoleId::generate(now)).collect(),
+    };
+    let is_first_start = state.books.load(THE_BOOK).await?.is_none();
+    if is_first_start {
+        state.books.create(THE_BOOK, sync, facts.clone()).await.context("the role book cannot be opened")?;
+    } else {
+        state.books.send(THE_BOOK, sync, facts.clone()).await.context("the built-in roles cannot be brought up to date")?;
+    }
+    let admin = Username::parse(ADMIN).map_err(anyhow::Error::new)?;
+    // A first start may have been cut off between the two commits.
+    let has_people = is_first_start || state.store.scan(&[crate::store::key::Kind::Account as u8], None, 1)?.is_empty();
+    if has_people && state.finder.load(&Name::Username(admin.clone()), now).await?.is_none() {
+        create_admin(state, admin, facts).await?;
+    }
+    Ok(())
+}
+
+async fn create_admin(state: &Arc<State>, admin: Username, facts: Facts) -> anyhow::Result<()> {
+    let given = config::admin_password(config::environment());
+    let (password, is_generated) = match given {
+        Some(password) => (password, false),
+        None => (generated_password()?, true),
+    };
+    if let Err(wrong) = state.account_settings.accept_password(&password) {
+        anyhow::bail!("SESAME_ADMIN_PASSWORD: {}", wrong.message);
+    }
+    let shown = is_generated.then(|| password.expose_secret().to_owned());
+    let credential = state.passwords.hash(password).await?;
+    let role = RoleName::parse(ADMINISTRATOR).map_err(anyhow::Error::new)?;
+    let role_id = state.book.load().role_named(&role).map(|role| role.id).context("there is no administrator role")?;
+    let command = CreateUser {
+        nature: Nature::Person,
+        username: admin,
+        email: None,
+        external_id: None,
+        properties: Properties::default(),
+        credential: Some(credential),
+        key: None,
+        assignments: vec![Assignment {
+            role_id,
+            bounds: Bounds::default(),
+            given: Given { by: Actor::System, at: facts.now, reason: None },
+        }],
+    };
+    state.users.create(UserId::generate(facts.now), command, facts).await.context("the administrator cannot be created")?;
+    if let Some(password) = shown {
+        show_once(&password);
+    }
+    Ok(())
+}
+
+/// 20 characters of base32: 100 random bits.
+fn generated_password() -> anyhow::Result<SecretString> {
+    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let bytes = random_bytes::<20>()?;
+    let text: String =
+        bytes.iter().filter_map(|byte| ALPHABET.get(usize::from(byte & 31))).map(|byte| char::from(*byte)).collect();
+    Ok(text.into())
+}
+
+/// To the terminal, never to the log: logs are kept.
+#[expect(clippy::print_stdout, reason = "shown once, to whoever starts the program for the first time")]
+fn show_once(password: &str) {
+    println!("The administrator is `{ADMIN}`, the password is `{password}`. It is not shown again.");
+}

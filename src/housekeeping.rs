@@ -1,0 +1,104 @@
+//! What goes on beside the requests: names and figures follow what is in memory, last uses are written, idle users
+//! leave memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use prometheus::IntGauge;
+
+use crate::access::book_aggregate::THE_BOOK;
+use crate::access::published::PublishedBook;
+use crate::access::role_book::RoleBook;
+use crate::accounts::names::Names;
+use crate::actor::aggregate::Aggregate as _;
+use crate::actor::command::Facts;
+use crate::actor::directory::Watcher;
+use crate::config::Config;
+use crate::http::State;
+use crate::kernel::cause::Cause;
+use crate::metrics::Metrics;
+use crate::sessions::commands::CatchUpSessions;
+use crate::user::User;
+
+/// How often idle users are looked for.
+const SWEEP_SECONDS: u64 = 10;
+/// How many last uses are written at once: they share commits of the store.
+const WRITES_AT_ONCE: usize = 64;
+
+struct UserWatcher {
+    names: Arc<Names>,
+    sessions: IntGauge,
+}
+
+impl Watcher<User> for UserWatcher {
+    fn changed(&self, before: Option<&User>, after: Option<&Arc<User>>) {
+        let after = after.map(Arc::as_ref);
+        self.names.changed(before, after);
+        let count = |user: Option<&User>| user.map_or(0, |user| user.sessions.sessions.len());
+        let (old, new) = (count(before), count(after));
+        if old != new {
+            self.sessions.add(i64::try_from(new).unwrap_or_default() - i64::try_from(old).unwrap_or_default());
+        }
+    }
+}
+
+/// Keeps the names of users and the count of sessions.
+pub fn user_watcher(names: &Arc<Names>, metrics: &Metrics) -> Box<dyn Watcher<User>> {
+    Box::new(UserWatcher { names: Arc::clone(names), sessions: metrics.active_sessions.clone() })
+}
+
+struct BookWatcher {
+    book: Arc<PublishedBook>,
+    revision: IntGauge,
+}
+
+impl Watcher<RoleBook> for BookWatcher {
+    fn changed(&self, _: Option<&RoleBook>, after: Option<&Arc<RoleBook>>) {
+        if let Some(book) = after {
+            self.revision.set(i64::try_from(book.version().0).unwrap_or(i64::MAX));
+            self.book.publish(Arc::clone(book));
+        }
+    }
+}
+
+/// Publishes the role book.
+pub fn book_watcher(book: &Arc<PublishedBook>, metrics: &Metrics) -> Box<dyn Watcher<RoleBook>> {
+    Box::new(BookWatcher { book: Arc::clone(book), revision: metrics.role_book_revision.clone() })
+}
+
+/// Runs until it is dropped.
+pub async fn run(state: Arc<State>, config: Config) {
+    let mut sweep = tokio::time::interval(Duration::from_secs(SWEEP_SECONDS));
+    let mut flush = tokio::time::interval(Duration::from_secs(config.sessions.last_seen_flush_seconds));
+    loop {
+        tokio::select! {
+            _ = sweep.tick() => {
+                let idle_since = state.clock.now().plus_seconds(-i64::try_from(config.actors.idle_seconds).unwrap_or(i64::MAX));
+                let keep = |user: &User| user.sessions.sessions.iter().any(|session| session.is_unwritten(1000));
+                state.users.sweep(idle_since, config.actors.max_resident_users, keep).await;
+                // After a write whose outcome is unknown, the book is read again.
+                if let Err(error) = state.books.load(THE_BOOK).await {
+                    tracing::error!(%error, "the role book cannot be read");
+                }
+            }
+            _ = flush.tick() => write_last_uses(&state, 1000).await,
+        }
+    }
+}
+
+/// Writes the times of last use that are behind by at least so many milliseconds, and removes expired sessions.
+pub async fn write_last_uses(state: &Arc<State>, behind_millis: i64) {
+    let facts = Facts { now: state.clock.now(), cause: Cause::system("last-uses") };
+    let command = CatchUpSessions { behind_millis };
+    let due = state.users.residents(|user| command.is_due(user, &facts));
+    let write = |id| {
+        let (state, command, facts) = (Arc::clone(state), command.clone(), facts.clone());
+        async move {
+            if let Err(error) = state.users.send(id, command, facts).await {
+                tracing::warn!(%id, %error, "the last use of a session could not be written");
+            }
+        }
+    };
+    stream::iter(due).for_each_concurrent(WRITES_AT_ONCE, write).await;
+}
