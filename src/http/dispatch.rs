@@ -41,10 +41,9 @@ pub struct Table {
     unmatched: Meters,
 }
 
-/// A table of routes made ready to serve, in the hands of one worker.
+/// A table of routes in the hands of one worker, whose references touch no counter of another core.
 pub struct Frame {
     table: Arc<Table>,
-    state: Rc<Arc<State>>,
 }
 
 /// One path and the routes on it.
@@ -89,7 +88,7 @@ impl Table {
     /// Makes `routes` ready.
     ///
     /// # Errors
-    /// When two routes have one method and path, or the OpenAPI document cannot be written.
+    /// When two routes have one method and path, or the document cannot be written.
     pub fn new(state: Arc<State>, routes: Routes, settings: Settings) -> Result<Self, TableError> {
         let document = Bytes::from(openapi::document(&routes)?);
         let pathways = pathways(routes, &state.metrics, &settings)?;
@@ -104,7 +103,7 @@ impl Table {
 
     /// Registers every path with one worker's router.
     pub fn configure(self: &Arc<Self>, app: &mut ServiceConfig) {
-        let frame = Rc::new(Frame { table: Arc::clone(self), state: Rc::new(Arc::clone(&self.state)) });
+        let frame = Rc::new(Frame { table: Arc::clone(self) });
         for (index, pathway) in self.pathways.iter().enumerate() {
             let frame = Rc::clone(&frame);
             let service = fn_service(move |request| serve(Rc::clone(&frame), Some(index), request));
@@ -115,8 +114,8 @@ impl Table {
 }
 
 impl Frame {
-    pub(super) const fn state(&self) -> &Rc<Arc<State>> {
-        &self.state
+    pub(super) fn state(&self) -> &Arc<State> {
+        &self.table.state
     }
 
     pub(super) fn settings(&self) -> &Settings {
@@ -127,7 +126,7 @@ impl Frame {
         &self.table.public_origin
     }
 
-    /// The OpenAPI document.
+    /// The document that describes the routes.
     pub(super) fn document(&self) -> Bytes {
         self.table.document.clone()
     }
@@ -147,7 +146,7 @@ async fn serve(
 ) -> Result<ServiceResponse, actix_web::Error> {
     let stopwatch = Stopwatch::start();
     let (request, payload) = request.into_parts();
-    let now = frame.state.clock.now();
+    let now = frame.state().clock.now();
     let id = RequestId::of(&request, now);
     let pathway = pathway.and_then(|index| frame.table.pathways.get(index));
     let endpoint = pathway.and_then(|pathway| pathway.endpoint(request.method()));
@@ -155,7 +154,7 @@ async fn serve(
     let outcome = match (pathway, endpoint) {
         (_, Some(endpoint)) => {
             let answering = AssertUnwindSafe(endpoint.answer(&frame, &request, payload, now, &id));
-            answering.catch_unwind().await.unwrap_or_else(|_| Err(panicked(&frame.state.metrics)))
+            answering.catch_unwind().await.unwrap_or_else(|_| Err(panicked(&frame.state().metrics)))
         }
         (Some(pathway), None) => pathway.without_endpoint(request.method()),
         (None, None) => Err(Problem::new(StatusCode::NOT_FOUND, "no-such-route", "there is nothing at this path")),
@@ -192,7 +191,7 @@ impl Endpoint {
         now: Timestamp,
         id: &RequestId,
     ) -> Outcome {
-        let caller = admission::admit(self.route.who, request, &frame.state, frame.public_origin()).await?;
+        let caller = admission::admit(self.route.who, request, frame.state(), frame.public_origin()).await?;
         let bytes = if self.route.reads_body {
             body::read(request, payload, self.body_limit_bytes, frame.table.body_time).await?
         } else {

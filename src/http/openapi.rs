@@ -1,4 +1,4 @@
-//! The OpenAPI document, made from the table of routes.
+//! The document that describes the routes (OAS 3.1), made from the table of routes.
 
 use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::path::{OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem};
@@ -38,7 +38,7 @@ impl Description {
     }
 }
 
-/// The document: OpenAPI 3.1, indented JSON, in an order that only a changed route changes.
+/// The document: indented JSON, in an order that only a changed route changes.
 ///
 /// # Errors
 /// When a schema has no JSON form.
@@ -167,7 +167,7 @@ fn without_patterns(path: &str) -> String {
     for part in parts {
         let (parameter, rest) = part.split_once('}').unwrap_or((part, ""));
         let name = parameter.split_once(':').map_or(parameter, |(name, _)| name);
-        plain.push_str(&format!("{{{name}}}{rest}"));
+        plain.extend(["{", name, "}", rest]);
     }
     plain
 }

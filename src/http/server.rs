@@ -81,6 +81,7 @@ fn listen(
     let server = HttpServer::new(move || App::new().configure(|app| table.configure(app)))
         .workers(workers)
         .max_connections(settings.max_connections.div_ceil(workers))
+        .tcp_nodelay(true)
         .keep_alive(keep_alive(settings.keep_alive_seconds))
         .client_request_timeout(Duration::from_secs(settings.client_request_timeout_seconds))
         .client_disconnect_timeout(Duration::from_secs(1))

@@ -1,12 +1,15 @@
 //! A real server on port 0, asked over a plain socket.
 
-use std::io::{Read, Write};
+use std::fmt::Write as _;
+use std::io::{Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use actix_web::http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -104,6 +107,16 @@ async fn fall_over(_call: Call) -> Outcome {
     panic!("a test's own panic")
 }
 
+/// An instance that knows a person, an administrator and an app by [`PERSON`], [`ADMIN`] and [`APP`].
+fn state(settings: Settings) -> Arc<State> {
+    let clock = Clock::held_at(Timestamp::from_millis(1_763_900_000_123));
+    Arc::new(State { clock, metrics: Metrics::new().unwrap(), settings })
+}
+
+const PERSON: &str = "person";
+const ADMIN: &str = "admin";
+const APP: &str = "app";
+
 /// A running server; dropped, it stops.
 struct Running {
     address: SocketAddr,
@@ -125,8 +138,7 @@ impl Running {
             public_url: "https://login.example/".to_owned(),
             ..Settings::default()
         };
-        let clock = Clock::held_at(Timestamp::from_millis(1_763_900_000_123));
-        let state = Arc::new(State { clock, metrics: Metrics::new().unwrap(), settings: settings.clone() });
+        let state = state(settings.clone());
         let (addresses, bound_addresses) = mpsc::channel();
         let (stop, told_to_stop) = oneshot::channel();
         let thread = std::thread::spawn(move || {
@@ -202,6 +214,10 @@ impl Reply {
     }
 }
 
+fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}")
+}
+
 fn ask(address: SocketAddr, head: &str, headers: &[&str], body: &str) -> Reply {
     let mut request = format!("{head} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
     for header in headers {
@@ -209,7 +225,7 @@ fn ask(address: SocketAddr, head: &str, headers: &[&str], body: &str) -> Reply {
         request.push_str("\r\n");
     }
     if !headers.iter().any(|header| header.starts_with("Transfer-Encoding") || header.starts_with("Content-Length")) {
-        request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        request.extend(["Content-Length: ", &body.len().to_string(), "\r\n"]);
     }
     request.push_str("\r\n");
     request.push_str(body);
@@ -230,7 +246,7 @@ fn send(address: SocketAddr, request: &[u8]) -> Reply {
 #[test]
 fn a_handler_answers_with_its_headers() {
     let server = Running::start();
-    let headers = ["Content-Type: application/json; charset=utf-8", "Authorization: Bearer admin"];
+    let headers = ["Content-Type: application/json; charset=utf-8", &bearer(ADMIN)];
     let reply = server.ask("POST /api/v1/users", &headers, r#"{"username":"ann"}"#);
     assert_eq!((reply.status, reply.body.as_str()), (201, r#"{"username":"ann","tags":[]}"#));
     assert_eq!(reply.header("location"), Some(&*format!("/api/v1/users/{USER}")));
@@ -265,24 +281,35 @@ fn head_is_get_without_the_body() {
 #[test]
 fn callers_are_told_apart() {
     let server = Running::start();
-    let list = |headers: &[&str]| server.ask("GET /api/v1/users", headers, "");
-    assert_eq!(list(&[]).is_problem(401, "unauthenticated").header("www-authenticate"), Some("Bearer"));
-    list(&["Authorization: Bearer wrong"]).is_problem(401, "unauthenticated");
-    list(&["Authorization: Bearer app"]).is_problem(403, "person-required");
-    assert_eq!(list(&["Authorization: Bearer person"]).status, 200);
-    assert_eq!(list(&["Cookie: __Host-sesame=person"]).status, 200);
-    let create = |headers: &[&str]| server.ask("POST /api/v1/users", headers, "{}");
-    let reply = create(&["Authorization: Bearer person"]);
-    assert!(reply.is_problem(403, "missing-permission").json()["detail"].as_str().unwrap().contains("sesame.users:write"));
-    create(&["Cookie: __Host-sesame=admin", "Origin: https://evil.example"]).is_problem(403, "cross-site-request");
-    create(&["Cookie: __Host-sesame=admin", "Origin: https://login.example"])
-        .is_problem(415, "unsupported-content-type");
+    let list = |header: &str| server.ask("GET /api/v1/users", &[header], "");
+    assert_eq!(
+        server.get("/api/v1/users").is_problem(401, "unauthenticated").header("www-authenticate"),
+        Some("Bearer")
+    );
+    list("Authorization: Bearer wrong").is_problem(401, "unauthenticated");
+    list(&bearer(APP)).is_problem(403, "person-required");
+    assert_eq!(list(&bearer(PERSON)).status, 200);
+    assert_eq!(list(&format!("Cookie: __Host-sesame={PERSON}")).status, 200);
+    let reply = server.ask("POST /api/v1/users", &[&bearer(PERSON)], "{}");
+    let detail = reply.is_problem(403, "missing-permission").json()["detail"].to_string();
+    assert!(detail.contains("sesame.users:write"), "{detail}");
+    assert_eq!(server.ask("POST /api/v1/users", &[&bearer(ADMIN)], "{}").status, 415);
     let introspect = |authorization: &str| {
         let headers = [authorization, "Content-Type: application/x-www-form-urlencoded"];
         server.ask("POST /oauth2/introspect", &headers, "token=a%20b")
     };
-    introspect("Authorization: Bearer person").is_problem(403, "app-required");
-    assert_eq!(introspect("Authorization: Basic eDphcHA=").body, "\"a b\"");
+    introspect(&bearer(PERSON)).is_problem(403, "app-required");
+    let basic = STANDARD.encode(format!("anything:{APP}"));
+    assert_eq!(introspect(&format!("Authorization: Basic {basic}")).body, "\"a b\"");
+}
+
+#[test]
+fn the_cookie_counts_for_the_own_site_only() {
+    let server = Running::start();
+    let cookie = format!("Cookie: __Host-sesame={ADMIN}");
+    let create = |origin: &str| server.ask("POST /api/v1/users", &[&cookie, origin], "{}");
+    create("Origin: https://evil.example").is_problem(403, "cross-site-request");
+    create("Origin: https://login.example").is_problem(415, "unsupported-content-type");
 }
 
 #[test]
@@ -290,10 +317,9 @@ fn where_anyone_may_call_credentials_wait_to_be_asked_for() {
     let server = Running::start();
     assert_eq!(server.ask("GET /version", &["Authorization: Bearer wrong"], "").status, 200);
     server.ask("GET /api/v1/users/me", &["Authorization: Bearer wrong"], "").is_problem(401, "unauthenticated");
-    let headers =
-        ["Authorization: Bearer person", "X-Forwarded-For: 192.0.2.7, 127.0.0.9", "User-Agent: t/1", "X-Request-ID: r"];
+    let headers = [&bearer(PERSON), "X-Forwarded-For: 192.0.2.7, 127.0.0.9", "User-Agent: t/1", "X-Request-ID: r"];
     let json = server.ask("GET /api/v1/users/me", &headers, "").json();
-    assert_eq!(json[0]["Person"].as_str().unwrap().get(..5), Some("user_"));
+    assert!(json[0]["Person"].as_str().unwrap().starts_with("user_"));
     assert_eq!((&json[1]["ip_address"], &json[1]["request_id"]), (&"192.0.2.7".into(), &"r".into()));
     assert_eq!((&json[1]["actor"], &json[2]), (&"Anonymous".into(), &"t/1".into()));
 }
@@ -350,11 +376,10 @@ fn bodies_are_limited_also_without_a_length() {
     server.post_json("/api/v1/echo", &body).is_problem(413, "body-too-large");
     assert_eq!(server.post_json("/api/v1/batch", &body).status, 200);
     let chunked = |path: &str, chunk: usize| {
-        let chunks: String = body
-            .as_bytes()
-            .chunks(chunk)
-            .map(|chunk| format!("{:x}\r\n{}\r\n", chunk.len(), String::from_utf8_lossy(chunk)))
-            .collect();
+        let mut chunks = String::new();
+        for chunk in body.as_bytes().chunks(chunk) {
+            write!(chunks, "{:x}\r\n{}\r\n", chunk.len(), String::from_utf8_lossy(chunk)).unwrap();
+        }
         let headers = ["Content-Type: application/json", "Transfer-Encoding: chunked"];
         server.ask(&format!("POST {path}"), &headers, &(chunks + "0\r\n\r\n"))
     };
@@ -367,6 +392,24 @@ fn a_body_that_does_not_come_is_not_waited_for_forever() {
     let server = Running::start();
     let headers = ["Content-Type: application/json", "Content-Length: 20"];
     server.ask("POST /api/v1/echo", &headers, "{").is_problem(408, "request-timeout");
+}
+
+#[test]
+fn a_request_under_way_is_finished_when_the_server_stops() {
+    let mut server = Running::start();
+    let mut socket = TcpStream::connect(server.address).unwrap();
+    let head = "POST /api/v1/echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 16\r\n";
+    socket.write_all(format!("{head}Expect: 100-continue\r\n\r\n").as_bytes()).unwrap();
+    let mut interim = [0; 25];
+    socket.read_exact(&mut interim).unwrap();
+    assert_eq!(interim, *b"HTTP/1.1 100 Continue\r\n\r\n");
+    server.stop.take().unwrap().send(()).unwrap();
+    socket.write_all(br#"{"username":"a"}"#).unwrap();
+    let mut reply = String::new();
+    socket.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 200 OK"), "{reply}");
+    server.thread.take().unwrap().join().unwrap();
+    assert!(TcpStream::connect(server.address).is_err());
 }
 
 #[test]
@@ -448,11 +491,6 @@ fn a_route_cannot_be_registered_twice() {
     let mut routes = routes();
     routes.get("/panic", Who::Anyone, fall_over);
     assert!(routes.table().contains(&("GET".to_owned(), "/api/v1/users", "signed in")));
-    let state = State {
-        clock: Clock::system(),
-        metrics: Metrics::new().unwrap(),
-        settings: Settings::default(),
-    };
-    let error = super::dispatch::Table::new(Arc::new(state), routes, Settings::default()).err().unwrap();
+    let error = super::dispatch::Table::new(state(Settings::default()), routes, Settings::default()).err().unwrap();
     assert_eq!(error.to_string(), "GET /panic is registered twice");
 }
