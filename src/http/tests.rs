@@ -65,7 +65,7 @@ fn routes() -> Routes {
         .post("/api/v1/users", Who::Holding(ProductPermission::UsersWrite), create_user)
         .about("Creates a user")
         .answers::<CreateUser>(201);
-    table.get("/api/v1/users", Who::SignedIn, list).about("Lists users").answers::<Vec<String>>(200);
+    table.get("/api/v1/users", Who::SignedIn, list).about("Lists users").answers::<Vec<CreateUser>>(200);
     table.get("/api/v1/users/{user_id}", Who::Anyone, show_user);
     table.get("/api/v1/users/{user_id}/roles/{role}", Who::Anyone, show_member);
     table.get("/api/v1/users/me", Who::Anyone, me);
@@ -476,7 +476,9 @@ fn the_document_says_what_the_table_says() {
     assert_eq!(create["responses"]["201"]["content"]["application/json"]["schema"]["$ref"], *body);
     let problem = &create["responses"]["default"]["content"]["application/problem+json"]["schema"]["$ref"];
     assert_eq!(problem, "#/components/schemas/Problem");
-    for schema in ["CreateUser", "Tag", "Problem", "InvalidField"] {
+    let list = &document["paths"]["/api/v1/users"]["get"]["responses"]["200"]["content"]["application/json"];
+    assert_eq!(list["schema"]["$ref"], "#/components/schemas/Vec_CreateUser");
+    for schema in ["CreateUser", "Vec_CreateUser", "Tag", "Problem", "InvalidField"] {
         assert!(document["components"]["schemas"][schema].is_object(), "{schema}");
     }
     let parameters = &document["paths"]["/api/v1/users/{user_id}/roles/{role}"]["get"]["parameters"];
@@ -491,6 +493,6 @@ fn a_route_cannot_be_registered_twice() {
     let mut routes = routes();
     routes.get("/panic", Who::Anyone, fall_over);
     assert!(routes.table().contains(&("GET".to_owned(), "/api/v1/users", "signed in")));
-    let error = super::dispatch::Table::new(state(Settings::default()), routes, Settings::default()).err().unwrap();
+    let error = super::table::Table::new(state(Settings::default()), routes, Settings::default()).err().unwrap();
     assert_eq!(error.to_string(), "GET /panic is registered twice");
 }
