@@ -1,12 +1,20 @@
 //! Sesame: a session and permission engine.
 
 pub mod access;
-pub mod actor {
-    //! The write path.
-    pub mod aggregate;
-    pub mod command;
-}
+pub mod accounts;
+pub mod activity;
+pub mod actor;
+pub mod app;
+pub mod apps;
+pub mod audit;
+pub mod cli;
+pub mod config;
 pub mod http;
 pub mod kernel;
 pub mod metrics;
+pub mod pool;
+pub mod sessions;
 pub mod store;
+pub mod telemetry;
+pub mod transfers;
+pub mod user;

@@ -91,8 +91,8 @@ metrics! {
     store_revision: IntGauge;
     /// The revision up to which the index is known to be on disk.
     store_checkpoint_revision: IntGauge;
-    /// Entities held in memory.
-    resident_entities: IntGauge;
+    /// Entities held in memory, by entity.
+    resident_entities: IntGaugeVec ["entity" = ENTITIES];
     /// Actors with a running mailbox, by entity.
     resident_actors: IntGaugeVec ["entity" = ENTITIES];
     /// Entities loaded into memory, by entity.

@@ -1,3 +1,16 @@
-//! Roles, permissions and the question whether somebody may do something.
+//! Access control: permissions, roles, who holds what, and the decision.
 
+pub mod book_aggregate;
+pub mod book_commands;
+pub mod checks;
+pub mod commands;
+pub mod effective;
+pub mod error;
+pub mod escalation;
+pub mod http;
+pub mod model;
+pub mod part;
+pub mod pattern;
 pub mod product;
+pub mod published;
+pub mod role_book;

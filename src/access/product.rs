@@ -1,58 +1,80 @@
-//! The permissions of the product itself: who may administer it, and who may ask it.
+//! The permissions of the product itself, and its built-in roles: one line each.
+//!
+//! They are ordinary permissions; an administrator is simply a holder of the role `administrator`.
 
-/// A permission that a route of the product may require.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProductPermission {
-    /// See accounts.
-    UsersRead,
-    /// Create, change and remove accounts.
-    UsersWrite,
-    /// See roles, permissions and who holds them.
-    RolesRead,
-    /// Change roles, permissions and who holds them.
-    RolesWrite,
-    /// See service accounts.
-    AppsRead,
-    /// Create service accounts and their keys.
-    AppsWrite,
-    /// Read the audit log.
-    AuditRead,
-    /// Ask permission checks about anybody.
-    ChecksRun,
-    /// See other people's sessions.
-    SessionsRead,
-    /// End other people's sessions.
-    SessionsWrite,
-}
+/// Declares the product's permissions.
+macro_rules! product_permissions {
+    ($($(#[doc = $about:literal])+ $variant:ident = $name:literal;)+) => {
+        /// A permission that a route of the product asks for.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum ProductPermission { $($(#[doc = $about])+ $variant,)+ }
 
-impl ProductPermission {
-    /// Every product permission, in the order of the table.
-    pub const ALL: [Self; 10] = [
-        Self::UsersRead,
-        Self::UsersWrite,
-        Self::RolesRead,
-        Self::RolesWrite,
-        Self::AppsRead,
-        Self::AppsWrite,
-        Self::AuditRead,
-        Self::ChecksRun,
-        Self::SessionsRead,
-        Self::SessionsWrite,
-    ];
+        impl ProductPermission {
+            /// Every one, in the order of their declaration.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
 
-    /// The permission's name, as a role's rule matches it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::UsersRead => "sesame.users:read",
-            Self::UsersWrite => "sesame.users:write",
-            Self::RolesRead => "sesame.roles:read",
-            Self::RolesWrite => "sesame.roles:write",
-            Self::AppsRead => "sesame.apps:read",
-            Self::AppsWrite => "sesame.apps:write",
-            Self::AuditRead => "sesame.audit:read",
-            Self::ChecksRun => "sesame.checks:run",
-            Self::SessionsRead => "sesame.sessions:read",
-            Self::SessionsWrite => "sesame.sessions:write",
+            /// Its name, `sesame.…:…`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+
+            /// What it allows, in words.
+            pub const fn about(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($about),+)),+ }
+            }
         }
-    }
+    };
 }
+
+product_permissions! {
+    /// Run permission checks about any subject.
+    ChecksRun = "sesame.checks:run";
+    /// Ask whether a token is alive, and whose it is.
+    SessionsIntrospect = "sesame.sessions:introspect";
+    /// Read and list users.
+    UsersRead = "sesame.users:read";
+    /// Create, change, suspend and delete users.
+    UsersWrite = "sesame.users:write";
+    /// Read and list service accounts.
+    AppsRead = "sesame.apps:read";
+    /// Create and delete service accounts and their keys.
+    AppsWrite = "sesame.apps:write";
+    /// Read roles, permissions, assignments and grants.
+    RolesRead = "sesame.roles:read";
+    /// Define roles and permissions.
+    RolesWrite = "sesame.roles:write";
+    /// Assign and unassign roles, grant and revoke permissions.
+    AssignmentsWrite = "sesame.assignments:write";
+    /// Read the audit log.
+    AuditRead = "sesame.audit:read";
+}
+
+/// A role that ships with the product and cannot be changed or removed.
+#[derive(Debug, Clone, Copy)]
+pub struct BuiltInRole {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is for.
+    pub about: &'static str,
+    /// What it allows.
+    pub permissions: &'static [ProductPermission],
+}
+
+/// Holds everything the product can do.
+pub const ADMINISTRATOR: &str = "administrator";
+/// For applications: runs checks and introspects tokens, nothing else.
+pub const CHECKER: &str = "checker";
+
+/// Every built-in role.
+pub const BUILT_IN_ROLES: &[BuiltInRole] = &[
+    BuiltInRole {
+        name: ADMINISTRATOR,
+        about: "May do everything in Sesame itself.",
+        permissions: ProductPermission::ALL,
+    },
+    BuiltInRole {
+        name: CHECKER,
+        about: "For applications: runs permission checks and asks whether a session is alive.",
+        permissions: &[ProductPermission::ChecksRun, ProductPermission::SessionsIntrospect],
+    },
+];

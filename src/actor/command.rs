@@ -82,9 +82,6 @@ pub enum WriteError<R: Fault> {
     /// There is no such entity.
     #[error("no such thing")]
     Missing,
-    /// The caller's `If-Match` names another version.
-    #[error("the thing has changed: its version is now {0}")]
-    Stale(Revision),
     /// Someone else wrote first; nothing was written.
     #[error("the thing changed meanwhile, try again")]
     Conflict,
@@ -104,7 +101,6 @@ impl<R: Fault> Fault for WriteError<R> {
         match self {
             Self::Refused(refusal) => refusal.kind(),
             Self::Missing => Kind::Missing,
-            Self::Stale(_) => Kind::Stale,
             Self::Conflict => Kind::Conflict,
             Self::Busy => Kind::Busy,
             Self::Unavailable(_) | Self::Unknown => Kind::Unavailable,
@@ -114,7 +110,6 @@ impl<R: Fault> Fault for WriteError<R> {
         match self {
             Self::Refused(refusal) => refusal.code(),
             Self::Missing => "not-found",
-            Self::Stale(_) => "version-mismatch",
             Self::Conflict => "write-conflict",
             Self::Busy => "busy",
             Self::Unavailable(_) => "store-unavailable",

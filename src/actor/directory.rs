@@ -14,13 +14,13 @@ use tokio::sync::OnceCell;
 
 use crate::actor::aggregate::{Aggregate, Part};
 use crate::actor::command::{Command, Done, Facts, WriteError};
-use crate::actor::entity_actor::{EntityActor, Envelope, Rest};
+use crate::actor::entity_actor::{EntityActor, Envelope, Rest, Ticket};
 use crate::actor::resident::{Resident, Writer};
 use crate::kernel::clock::{Clock, Timestamp};
 use crate::kernel::fault::{Fault, Kind};
 use crate::metrics::Metrics;
 use crate::pool::{Pool, PoolError};
-use crate::store::{Revision, SharedStore, Store, StoreError};
+use crate::store::{SharedStore, Store, StoreError};
 
 /// Hears of every change to what is in memory: (none, some) activation, (some, some) a new view, (some, none)
 /// passivation. Called by one thread at a time per entity; must not block.
@@ -203,7 +203,6 @@ impl<A: Aggregate> Directory<A> {
         id: A::Id,
         command: C,
         facts: Facts,
-        if_match: Option<Revision>,
     ) -> Result<Done<A, C::Reply>, WriteError<C::Refusal>> {
         for _ in 0..8 {
             let resident = match self.resident(id).await {
@@ -211,8 +210,12 @@ impl<A: Aggregate> Directory<A> {
                 Ok(None) => return Err(WriteError::Missing),
                 Err(error) => return Err(WriteError::Unavailable(error.to_string())),
             };
-            let envelope =
-                Envelope { command: command.clone(), facts: facts.clone(), if_match, creates: false };
+            let envelope = Envelope {
+                command: command.clone(),
+                facts: facts.clone(),
+                ticket: Ticket::default(),
+                creates: false,
+            };
             if let Some(answer) = self.deliver(&resident, envelope).await {
                 return answer;
             }
@@ -232,7 +235,7 @@ impl<A: Aggregate> Directory<A> {
     ) -> Result<Done<A, C::Reply>, WriteError<C::Refusal>> {
         let resident = Arc::new(Resident::new(id, A::vacant(id), facts.now));
         self.0.settle(&resident);
-        let envelope = Envelope { command, facts, if_match: None, creates: true };
+        let envelope = Envelope { command, facts, ticket: Ticket::default(), creates: true };
         self.deliver(&resident, envelope).await.unwrap_or(Err(WriteError::Unknown))
     }
 
@@ -243,11 +246,12 @@ impl<A: Aggregate> Directory<A> {
         envelope: Envelope<C>,
     ) -> Option<Result<Done<A, C::Reply>, WriteError<C::Refusal>>> {
         let addr = self.awaken(resident)?;
+        let ticket = envelope.ticket.clone();
         match addr.send(envelope).timeout(self.0.deadline).await {
             Ok(answer) => Some(answer),
             Err(MailboxError::Timeout) => {
                 self.0.gauges.refusals.inc();
-                Some(Err(WriteError::Busy))
+                Some(Err(if ticket.take() { WriteError::Busy } else { WriteError::Unknown }))
             }
             Err(MailboxError::Closed) => {
                 self.bury(resident, &addr);
@@ -386,7 +390,7 @@ fn read<A: Aggregate>(store: &dyn Store, id: A::Id) -> Result<A, StoreError> {
                 let mut page = store.scan(prefix.bytes(), None, 1024)?;
                 while page.len().is_multiple_of(1024) && !page.is_empty() {
                     let last = page.last().map(|record| record.key.clone());
-                    let next = store.scan(prefix.bytes(), last.as_ref().map(|key| key.bytes()), 1024)?;
+                    let next = store.scan(prefix.bytes(), last.as_ref().map(super::super::store::key::Key::bytes), 1024)?;
                     if next.is_empty() {
                         break;
                     }

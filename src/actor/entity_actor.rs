@@ -4,6 +4,7 @@
 //! for the commit (`AtomicResponse`), so two writes to one entity never interleave. Nothing slow runs in here.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::{Actor, ActorContext, ActorFutureExt, AtomicResponse, Context, Handler, Message, WrapFuture};
 
@@ -40,10 +41,21 @@ impl<A: Aggregate> Actor for EntityActor<A> {
 pub(super) struct Envelope<C: Command> {
     pub(super) command: C,
     pub(super) facts: Facts,
-    /// Only if the entity's version is this one.
-    pub(super) if_match: Option<Revision>,
+    /// Decides who was first: the actor that starts, or the caller that goes away.
+    pub(super) ticket: Ticket,
     /// The entity must not exist yet (and else: must exist).
     pub(super) creates: bool,
+}
+
+/// Starts or is given up, never both: a caller that goes away cancels a queued command, never a started one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ticket(Arc<AtomicBool>);
+
+impl Ticket {
+    /// True for whoever comes first.
+    pub(super) fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
 }
 
 /// What comes back.
@@ -124,13 +136,10 @@ impl<A: Aggregate> EntityActor<A> {
                 self.leave_if_vacant(context);
                 return Ok(Done { reply, revision, after });
             }
-            Err(CommitError::Conflict(key)) => match C::claim_taken(&key) {
-                Some(refusal) => WriteError::Refused(refusal),
-                None => {
-                    // The head is not what this actor wrote last: somebody else writes it. Load it anew.
-                    self.retire(context);
-                    WriteError::Conflict
-                }
+            Err(CommitError::Conflict(key)) => if let Some(refusal) = C::claim_taken(&key) { WriteError::Refused(refusal) } else {
+                // The head is not what this actor wrote last: somebody else writes it. Load it anew.
+                self.retire(context);
+                WriteError::Conflict
             },
             Err(CommitError::Refused(why)) => {
                 tracing::error!(command = C::NAME, why, "the store refused a commit");
@@ -166,12 +175,12 @@ fn prepare<A: Aggregate, C: Command<Target = A>>(
     before: &Arc<A>,
     envelope: Envelope<C>,
 ) -> Result<Result<Prepared<C>, Done<A, C::Reply>>, WriteError<C::Refusal>> {
-    let Envelope { command, facts, if_match, creates } = envelope;
+    let Envelope { command, facts, ticket, creates } = envelope;
+    if !ticket.take() {
+        return Err(WriteError::Busy);
+    }
     if before.is_vacant() != creates {
         return Err(if creates { WriteError::Conflict } else { WriteError::Missing });
-    }
-    if if_match.is_some_and(|wanted| wanted != before.version()) {
-        return Err(WriteError::Stale(before.version()));
     }
     let decision = command.decide(before, &facts).map_err(WriteError::Refused)?;
     if decision.events.is_empty() {
@@ -181,7 +190,7 @@ fn prepare<A: Aggregate, C: Command<Target = A>>(
     for event in &decision.events {
         after.apply(event);
     }
-    let commit = write_down(before, &after, &decision.events, &facts).map_err(|error| {
+    let commit = write_down::<A>(before, &after, &decision.events, &facts).map_err(|error| {
         tracing::error!(command = C::NAME, %error, "a record cannot be written");
         WriteError::Unavailable(error.to_string())
     })?;

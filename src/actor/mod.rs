@@ -9,3 +9,4 @@ pub mod command;
 pub mod directory;
 pub mod entity_actor;
 pub mod resident;
+pub mod settings;

@@ -24,7 +24,6 @@ use crate::store::Revision;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// A request that passed its route's door. What a permission check does not need is found out when asked for.
-#[derive(Debug)]
 pub struct Call {
     /// What the handlers share.
     pub state: SharedState,

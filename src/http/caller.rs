@@ -1,48 +1,53 @@
 //! Who is calling.
 
-use uuid::Uuid;
+use std::sync::Arc;
 
 use super::state::State;
+use crate::access::effective::Reason;
+use crate::access::pattern::Scope;
 use crate::access::product::ProductPermission;
+use crate::actor::aggregate::Aggregate as _;
 use crate::kernel::cause::Actor;
-use crate::kernel::ids::UserId;
+use crate::sessions::identity::SignedIn;
+use crate::user::User;
 
 /// Whoever sent the request.
 #[derive(Debug, Clone)]
 pub enum Caller {
     /// Nobody who said so.
     Nobody,
-    /// A person with a session.
-    Person(UserId),
-    /// A service account with an API key.
-    App(UserId),
+    /// A person with a live session.
+    Person(Box<SignedIn>),
+    /// A service account with an accepted API key.
+    App(Arc<User>),
 }
 
 impl Caller {
-    pub(super) fn stand_in(secret: &str) -> Option<Self> {
-        match secret {
-            "person" => Some(Self::Person(UserId::from_uuid(Uuid::from_u128(1)))),
-            "admin" => Some(Self::Person(UserId::from_uuid(Uuid::from_u128(2)))),
-            "app" => Some(Self::App(UserId::from_uuid(Uuid::from_u128(3)))),
-            _ => None,
+    /// The subject that calls.
+    pub fn user(&self) -> Option<&Arc<User>> {
+        match self {
+            Self::Nobody => None,
+            Self::Person(signed_in) => Some(&signed_in.user),
+            Self::App(user) => Some(user),
         }
     }
 
-    /// Whether the caller holds `permission`.
-    pub fn may(&self, _state: &State, permission: ProductPermission) -> bool {
-        match self {
-            Self::Nobody => false,
-            Self::Person(id) => id.bytes()[15] == 2,
-            Self::App(_) => permission == ProductPermission::ChecksRun,
-        }
+    /// Whether the caller holds this permission over the product, everywhere.
+    pub fn may(&self, state: &State, permission: ProductPermission) -> bool {
+        let Some(user) = self.user() else { return false };
+        let book = state.book.load();
+        let reason = book.product_number(permission).map_or(Reason::UnknownPermission, |number| {
+            user.holdings.decide(&book, number, &Scope::everywhere(), state.clock.now())
+        });
+        reason.allows()
     }
 
     /// The caller, as the audit log names it.
     pub fn actor(&self) -> Actor {
         match self {
             Self::Nobody => Actor::Anonymous,
-            Self::Person(id) => Actor::Person(*id),
-            Self::App(id) => Actor::App(*id),
+            Self::Person(signed_in) => Actor::Person(signed_in.user.id()),
+            Self::App(user) => Actor::App(user.id()),
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod input;
 pub mod network;
 pub mod openapi;
 pub mod operations;
+pub mod paging;
 pub mod parameters;
 pub mod problem;
 pub mod request_id;

@@ -3,48 +3,70 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::network::Network;
+use crate::kernel::fault::Malformed;
+use crate::kernel::setting::{settings, text_setting};
 
-/// How the server listens and what it allows a client.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Where the API is served.
-    pub listen: SocketAddr,
-    /// Where `/metrics` is served.
-    pub metrics_listen: SocketAddr,
-    /// Worker threads; 0 is one per core.
-    pub workers: usize,
-    /// The most connections at a time, over all workers.
-    pub max_connections: usize,
-    /// The most bytes of a request's body.
-    pub body_limit_bytes: usize,
-    /// The most bytes of a batch's body.
-    pub batch_body_limit_bytes: usize,
-    /// How long an idle connection is kept.
-    pub keep_alive_seconds: u64,
-    /// How long a client may take for a request's head, and again for its body; 0 is forever.
-    pub client_request_timeout_seconds: u64,
-    /// How long running requests may take when the server stops.
-    pub shutdown_timeout_seconds: u64,
-    /// The proxies whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<Network>,
-    /// The address under which people's browsers see this server.
-    pub public_url: String,
+text_setting!(Network, "an address or a range such as 10.0.0.0/8");
+
+settings! {
+    /// How the server listens and what it allows a client.
+    pub struct Settings, checked by batches_are_larger {
+        /// Where the API is served.
+        listen: SocketAddr = (Ipv4Addr::LOCALHOST, 8080).into();
+        /// Where `/metrics` is served; keep it away from the public.
+        metrics_listen: SocketAddr = (Ipv4Addr::LOCALHOST, 9090).into();
+        /// Where clients find the API: the issuer of tokens and the addresses in the metadata documents.
+        public_url: String = "http://127.0.0.1:8080".to_owned(), rule web_address;
+        /// Addresses and ranges of the proxies whose `X-Forwarded-For` is believed.
+        trusted_proxies: Vec<Network> = Vec::new();
+        /// Worker threads; 0 is one per core.
+        workers: usize = 0, in 0..=1024;
+        /// The most connections at a time, over all workers.
+        max_connections: usize = 25_000, in 1..=1_000_000;
+        /// The most bytes of a request's body.
+        body_limit_bytes: usize = 1024 * 1024, in 1024..=64 * 1024 * 1024;
+        /// The most bytes of a batch's body.
+        batch_body_limit_bytes: usize = 8 * 1024 * 1024, in 1024..=256 * 1024 * 1024;
+        /// How long an idle connection is kept.
+        keep_alive_seconds: u64 = 75, in 1..=3600;
+        /// How long a client may take for a request's head, and again for its body.
+        client_request_timeout_seconds: u64 = 10, in 1..=3600;
+        /// How long running requests may take when the server stops.
+        shutdown_timeout_seconds: u64 = 10, in 0..=3600;
+    }
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            listen: (Ipv4Addr::LOCALHOST, 8080).into(),
-            metrics_listen: (Ipv4Addr::LOCALHOST, 9090).into(),
-            workers: 0,
-            max_connections: 25_000,
-            body_limit_bytes: 64 * 1024,
-            batch_body_limit_bytes: 4 * 1024 * 1024,
-            keep_alive_seconds: 75,
-            client_request_timeout_seconds: 10,
-            shutdown_timeout_seconds: 10,
-            trusted_proxies: Vec::new(),
-            public_url: "http://localhost:8080".to_owned(),
+fn batches_are_larger(settings: &Settings) -> Result<(), Malformed> {
+    if settings.batch_body_limit_bytes >= settings.body_limit_bytes {
+        return Ok(());
+    }
+    Err(Malformed::new("batch_body_limit_bytes is less than body_limit_bytes"))
+}
+
+/// An origin without a path: clients append paths to it, and compare it byte by byte (RFC 8414 section 3.3).
+fn web_address(url: &str) -> Result<(), Malformed> {
+    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let is_host = |host: &str| {
+        host.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[')
+            && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte))
+    };
+    if host.is_some_and(is_host) {
+        return Ok(());
+    }
+    Err(Malformed::new("expected an address without a path such as https://sesame.example.org"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_address_is_an_origin() {
+        for good in ["http://127.0.0.1:8080", "https://sesame.example.org", "http://[::1]:8080"] {
+            assert!(web_address(good).is_ok(), "{good}");
+        }
+        for bad in ["", "sesame.example.org", "https://", "https://a/", "https://a?b", "ftp://a", "https://a b"] {
+            assert!(web_address(bad).is_err(), "{bad}");
         }
     }
 }

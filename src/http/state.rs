@@ -1,35 +1,83 @@
 //! What every handler can reach.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::caller::Caller;
 use super::credential::Credential;
 use super::problem::Problem;
 use super::settings::Settings;
+use crate::access::checks::Checks;
+use crate::access::published::PublishedBook;
+use crate::access::role_book::RoleBook;
+use crate::accounts::names::Finder;
+use crate::accounts::passwords::Passwords;
+use crate::accounts::settings::Settings as AccountSettings;
+use crate::actor::directory::Directory;
 use crate::kernel::clock::Clock;
 use crate::metrics::Metrics;
+use crate::pool::Pool;
+use crate::sessions::identity::Identities;
+use crate::sessions::sign_in::SignIn;
+use crate::sessions::token::Purpose;
+use crate::store::SharedStore;
+use crate::user::User;
 
 /// The running instance, as the handlers see it.
-#[derive(Debug)]
 pub struct State {
     /// Where the time comes from.
     pub clock: Clock,
     /// The metrics' handles.
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
     /// The server's settings.
     pub settings: Settings,
+    /// The rules for accounts.
+    pub account_settings: AccountSettings,
+    /// Where everything is kept.
+    pub store: SharedStore,
+    /// The threads that read from the store.
+    pub loader: Arc<Pool>,
+    /// The subjects.
+    pub users: Directory<User>,
+    /// The role book's writer.
+    pub books: Directory<RoleBook>,
+    /// The role book, as checks read it.
+    pub book: Arc<PublishedBook>,
+    /// Finds subjects by name.
+    pub finder: Finder,
+    /// Hashes passwords.
+    pub passwords: Passwords,
+    /// Looks up what tokens open.
+    pub identities: Identities,
+    /// Signs people in.
+    pub sign_in: SignIn,
+    /// Answers checks.
+    pub checks: Checks,
+    /// Set while the instance stops: it is alive and not ready.
+    pub is_stopping: AtomicBool,
 }
 
 impl State {
-    /// Finds out who presents `credential`.
+    /// Finds out who presents `credential`. A key is a person's or an application's by how it begins.
     ///
     /// # Errors
-    /// 401 when it is not, or no longer, valid.
+    /// 401 when it is not, or no longer, valid; 503 when it cannot be looked up.
     pub async fn identify(&self, credential: Credential<'_>) -> Result<Caller, Problem> {
-        Caller::stand_in(credential.secret())
-            .ok_or_else(|| Problem::unauthenticated("the credential is not, or no longer, valid"))
+        let (secret, now) = (credential.secret(), self.clock.now());
+        let may_be_app = !matches!(credential, Credential::Cookie(_));
+        let may_be_person = !matches!(credential, Credential::Basic(_));
+        if may_be_app && secret.starts_with(Purpose::ApiKey.prefix()) {
+            if let Some(app) = self.identities.app_of(secret, now).await? {
+                return Ok(Caller::App(app));
+            }
+        } else if may_be_person && let Ok(signed_in) = self.identities.session_of(secret, now).await? {
+            return Ok(Caller::Person(Box::new(signed_in)));
+        }
+        Err(Problem::unauthenticated("the credential is not, or no longer, valid"))
     }
 
     /// Whether requests can be answered.
     pub fn is_ready(&self) -> bool {
-        true
+        !self.is_stopping.load(Ordering::Relaxed) && self.store.is_healthy()
     }
 }

@@ -8,4 +8,5 @@ pub mod fault;
 pub mod ids;
 pub mod page;
 pub mod secret;
+pub mod setting;
 pub mod text;

@@ -6,6 +6,7 @@
 
 pub mod codec;
 pub mod key;
+pub mod settings;
 
 use std::path::Path;
 use std::sync::Arc;

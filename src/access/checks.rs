@@ -1,0 +1,258 @@
+//! Checks: a subject is found, its view and the role book are asked, the answer names its revision.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use prometheus::{Histogram, IntCounter};
+
+use crate::access::effective::Reason;
+use crate::access::pattern::Scope;
+use crate::access::published::PublishedBook;
+use crate::access::role_book::RoleBook;
+use crate::accounts::model::Name;
+use crate::accounts::names::Finder;
+use crate::actor::aggregate::Aggregate as _;
+use crate::actor::directory::{Directory, LoadError};
+use crate::kernel::clock::{Stopwatch, Timestamp};
+use crate::kernel::fault::{Fault, Kind};
+use crate::kernel::ids::UserId;
+use crate::metrics::Metrics;
+use crate::sessions::identity::Identities;
+use crate::store::{Revision, SharedStore};
+use crate::user::User;
+
+/// Whom a check is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// By id.
+    Id(UserId),
+    /// By a unique name.
+    Named(Name),
+    /// Whoever is signed in with this token.
+    Session(Box<str>),
+    /// Nobody there can be (a name that no subject can bear).
+    Nobody,
+}
+
+/// One question.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ask {
+    /// About whom.
+    pub subject: Subject,
+    /// The permission's name.
+    pub permission: String,
+    /// Where.
+    pub scope: Scope,
+}
+
+/// One answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// Why; tells whether it is allowed, too.
+    pub reason: Reason,
+    /// The newest change that the answer takes into account.
+    pub revision: Revision,
+}
+
+/// Why a check has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// A subject could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The caller names a revision that there is not yet.
+    #[error("revision {asked} does not exist yet; the newest is {newest}")]
+    Ahead {
+        /// What was asked for.
+        asked: Revision,
+        /// The newest revision.
+        newest: Revision,
+    },
+    /// The subjects of a batch change so fast that no moment was found at which all were read.
+    #[error("the subjects of this batch are changing, try again")]
+    Unsettled,
+}
+
+impl Fault for CheckError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Load(error) => error.kind(),
+            Self::Ahead { .. } => Kind::Conflict,
+            Self::Unsettled => Kind::Busy,
+        }
+    }
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Load(error) => error.code(),
+            Self::Ahead { .. } => "revision-ahead",
+            Self::Unsettled => "unsettled",
+        }
+    }
+}
+
+/// How often a batch looks for a moment at which nothing changes.
+const SNAPSHOT_TRIES: usize = 16;
+/// One evaluation in so many is timed.
+const TIMED_ONE_IN: u32 = 16;
+
+/// A subject as a check sees it, and whether it was in memory.
+#[derive(Clone)]
+struct Seen {
+    view: Result<Arc<User>, Reason>,
+    was_resident: bool,
+}
+
+/// The handles that checks count with.
+struct Counters {
+    allow_warm: IntCounter,
+    allow_cold: IntCounter,
+    deny_warm: IntCounter,
+    deny_cold: IntCounter,
+    seconds: Histogram,
+    turn: AtomicU32,
+}
+
+/// Answers checks.
+pub struct Checks {
+    users: Directory<User>,
+    finder: Finder,
+    identities: Identities,
+    book: Arc<PublishedBook>,
+    store: SharedStore,
+    counters: Counters,
+}
+
+impl Checks {
+    /// Over these subjects and this book.
+    pub fn new(finder: Finder, identities: Identities, book: Arc<PublishedBook>, metrics: &Metrics) -> Self {
+        let count = |decision, source| metrics.checks_total.with_label_values(&[decision, source]);
+        let counters = Counters {
+            allow_warm: count("allow", "warm"),
+            allow_cold: count("allow", "cold"),
+            deny_warm: count("deny", "warm"),
+            deny_cold: count("deny", "cold"),
+            seconds: metrics.evaluation_seconds.clone(),
+            turn: AtomicU32::new(0),
+        };
+        Self { users: finder.users.clone(), store: Arc::clone(&finder.store), finder, identities, book, counters }
+    }
+
+    /// Answers one question.
+    ///
+    /// # Errors
+    /// When the subject cannot be loaded, or `at_least` is a revision that there is not yet.
+    pub async fn check(&self, ask: &Ask, at_least: Option<Revision>, now: Timestamp) -> Result<Verdict, CheckError> {
+        self.refuse_ahead(at_least)?;
+        let seen = self.see(&ask.subject, now).await?;
+        let book = self.book.load();
+        let reason = self.evaluate(&seen, &book, ask, now);
+        let version = seen.view.as_ref().map_or(Revision(0), |user| user.version());
+        Ok(Verdict { reason, revision: version.max(book.version()) })
+    }
+
+    /// Answers many questions from one moment: all views and the book were current at once.
+    ///
+    /// # Errors
+    /// As for one; and `Unsettled` when the subjects change all the time.
+    pub async fn check_all(
+        &self,
+        asks: &[Ask],
+        at_least: Option<Revision>,
+        now: Timestamp,
+    ) -> Result<(Vec<Reason>, Revision), CheckError> {
+        self.refuse_ahead(at_least)?;
+        for _ in 0..SNAPSHOT_TRIES {
+            let book = self.book.load();
+            let mut subjects: HashMap<&Subject, Seen, foldhash::fast::RandomState> = HashMap::default();
+            for ask in asks {
+                if !subjects.contains_key(&ask.subject) {
+                    subjects.insert(&ask.subject, self.see(&ask.subject, now).await?);
+                }
+            }
+            // A double collect (Afek et al. 1993): nothing changed between two readings, so there was a moment, between
+            // them, at which all of it was current.
+            let unchanged = Arc::ptr_eq(&book, &self.book.load())
+                && subjects.values().filter_map(|seen| seen.view.as_ref().ok()).all(|user| self.is_current(user, now));
+            if !unchanged {
+                continue;
+            }
+            let versions = subjects.values().filter_map(|seen| seen.view.as_ref().ok()).map(|user| user.version());
+            let revision = versions.fold(book.version(), Revision::max);
+            let unseen = Seen { view: Err(Reason::UnknownSubject), was_resident: true };
+            let reasons = asks
+                .iter()
+                .map(|ask| self.evaluate(subjects.get(&ask.subject).unwrap_or(&unseen), &book, ask, now))
+                .collect();
+            return Ok((reasons, revision));
+        }
+        Err(CheckError::Unsettled)
+    }
+
+    fn is_current(&self, user: &Arc<User>, now: Timestamp) -> bool {
+        self.users.find(user.id(), now).is_some_and(|current| Arc::ptr_eq(&current, user))
+    }
+
+    fn refuse_ahead(&self, at_least: Option<Revision>) -> Result<(), CheckError> {
+        let newest = self.store.revision();
+        match at_least {
+            Some(asked) if asked > newest => Err(CheckError::Ahead { asked, newest }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Finds the subject: in memory if it can, else from the store.
+    async fn see(&self, subject: &Subject, now: Timestamp) -> Result<Seen, CheckError> {
+        let resident = match subject {
+            Subject::Id(id) => self.users.find(*id, now),
+            Subject::Named(name) => self.finder.find_resident(name, now),
+            Subject::Session(_) | Subject::Nobody => None,
+        };
+        if let Some(user) = resident {
+            return Ok(Seen { view: Ok(user), was_resident: true });
+        }
+        let unknown = |user: Option<Arc<User>>| user.ok_or(Reason::UnknownSubject);
+        let view = match subject {
+            Subject::Id(id) => unknown(self.users.load(*id).await?),
+            Subject::Named(name) => unknown(self.finder.load(name, now).await?),
+            Subject::Session(token) => {
+                let view = self.identities.session_of(token, now).await?.map(|signed_in| signed_in.user);
+                return Ok(Seen { view, was_resident: true });
+            }
+            Subject::Nobody => Err(Reason::UnknownSubject),
+        };
+        Ok(Seen { was_resident: view.is_err(), view })
+    }
+
+    fn evaluate(&self, seen: &Seen, book: &RoleBook, ask: &Ask, now: Timestamp) -> Reason {
+        let is_timed = self.counters.turn.fetch_add(1, Ordering::Relaxed).is_multiple_of(TIMED_ONE_IN);
+        let stopwatch = is_timed.then(Stopwatch::start);
+        let reason = match &seen.view {
+            Ok(user) => evaluate(user, book, &ask.permission, &ask.scope, now),
+            Err(reason) => *reason,
+        };
+        if let Some(stopwatch) = stopwatch {
+            self.counters.seconds.observe(stopwatch.seconds());
+        }
+        let counters = &self.counters;
+        match (reason.allows(), seen.was_resident) {
+            (true, true) => &counters.allow_warm,
+            (true, false) => &counters.allow_cold,
+            (false, true) => &counters.deny_warm,
+            (false, false) => &counters.deny_cold,
+        }
+        .inc();
+        reason
+    }
+}
+
+/// Whether this subject has this permission in this place at this moment: the one evaluator of the product.
+pub fn evaluate(user: &User, book: &RoleBook, permission: &str, scope: &Scope, now: Timestamp) -> Reason {
+    if !user.is_active() {
+        return Reason::SubjectSuspended;
+    }
+    match book.permission_named(permission) {
+        Some(permission) => user.holdings.decide(book, permission.number, scope, now),
+        None => Reason::UnknownPermission,
+    }
+}

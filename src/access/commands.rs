@@ -1,0 +1,145 @@
+//! The writes to what a subject was given.
+
+use crate::access::error::AccessError;
+use crate::access::model::{Assignment, Bounds, Given, Grant, Rule};
+use crate::access::part::AccessEvent;
+use crate::access::pattern::Scope;
+use crate::actor::command::{Command, Decision, Facts};
+use crate::kernel::fault::FieldError;
+use crate::kernel::ids::{GrantId, RoleId};
+use crate::kernel::text::Note;
+use crate::user::{User, UserEvent};
+
+/// The most assignments, and the most grants, of one subject.
+pub const MAX_HELD: usize = 1000;
+
+/// Gives a subject a role; giving it again in the same scope replaces its times, giving the same changes nothing.
+#[derive(Debug, Clone)]
+pub struct AssignRole {
+    /// Which role; the caller has seen that it exists.
+    pub role_id: RoleId,
+    /// Where and when.
+    pub bounds: Bounds,
+    /// Why, for people.
+    pub reason: Option<Note>,
+}
+
+impl Command for AssignRole {
+    type Target = User;
+    type Reply = Assignment;
+    type Refusal = AccessError;
+    const NAME: &'static str = "assign_role";
+
+    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Assignment>, AccessError> {
+        refuse_empty_time(&self.bounds)?;
+        let held = user.holdings.assignment(self.role_id, &self.bounds.scope);
+        if let Some(held) = held
+            && held.bounds == self.bounds
+            && held.given.reason == self.reason
+        {
+            return Ok(Decision::nothing(held.clone()));
+        }
+        if held.is_none() && user.holdings.assignments.len() >= MAX_HELD {
+            return Err(AccessError::TooMany(MAX_HELD));
+        }
+        let assignment = Assignment { role_id: self.role_id, bounds: self.bounds, given: given(facts, self.reason) };
+        Ok(Decision::one(UserEvent::Access(AccessEvent::RoleAssigned(assignment.clone())), assignment))
+    }
+}
+
+/// Takes a role back, in one scope or in all.
+#[derive(Debug, Clone)]
+pub struct UnassignRole {
+    /// Which role.
+    pub role_id: RoleId,
+    /// Only in exactly this scope; none: in every one.
+    pub scope: Option<Scope>,
+}
+
+impl Command for UnassignRole {
+    type Target = User;
+    type Reply = ();
+    type Refusal = AccessError;
+    const NAME: &'static str = "unassign_role";
+
+    fn decide(self, user: &User, _: &Facts) -> Result<Decision<User, ()>, AccessError> {
+        let events: Vec<_> = user
+            .holdings
+            .assignments
+            .iter()
+            .filter(|held| held.role_id == self.role_id)
+            .map(|held| &held.bounds.scope)
+            .filter(|held| self.scope.as_ref().is_none_or(|wanted| wanted == *held))
+            .map(|scope| UserEvent::Access(AccessEvent::RoleUnassigned(self.role_id, scope.clone())))
+            .collect();
+        if events.is_empty() {
+            return Err(AccessError::Missing("assignment"));
+        }
+        Ok(Decision { events, reply: () })
+    }
+}
+
+/// Gives a subject a rule of its own.
+#[derive(Debug, Clone)]
+pub struct GrantRule {
+    /// The new grant's id.
+    pub id: GrantId,
+    /// What it says.
+    pub rule: Rule,
+    /// Where and when.
+    pub bounds: Bounds,
+    /// Why, for people.
+    pub reason: Option<Note>,
+}
+
+impl Command for GrantRule {
+    type Target = User;
+    type Reply = Grant;
+    type Refusal = AccessError;
+    const NAME: &'static str = "grant_rule";
+
+    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Grant>, AccessError> {
+        refuse_empty_time(&self.bounds)?;
+        let held = user.holdings.grants.iter().find(|held| held.rule == self.rule && held.bounds == self.bounds);
+        if let Some(held) = held {
+            return Ok(Decision::nothing(held.clone()));
+        }
+        if user.holdings.grants.len() >= MAX_HELD {
+            return Err(AccessError::TooMany(MAX_HELD));
+        }
+        let grant = Grant { id: self.id, rule: self.rule, bounds: self.bounds, given: given(facts, self.reason) };
+        Ok(Decision::one(UserEvent::Access(AccessEvent::RuleGranted(grant.clone())), grant))
+    }
+}
+
+/// Takes a rule back.
+#[derive(Debug, Clone)]
+pub struct RevokeGrant {
+    /// Which grant.
+    pub id: GrantId,
+}
+
+impl Command for RevokeGrant {
+    type Target = User;
+    type Reply = ();
+    type Refusal = AccessError;
+    const NAME: &'static str = "revoke_grant";
+
+    fn decide(self, user: &User, _: &Facts) -> Result<Decision<User, ()>, AccessError> {
+        user.holdings.grant(self.id).ok_or(AccessError::Missing("grant"))?;
+        Ok(Decision::one(UserEvent::Access(AccessEvent::GrantRevoked(self.id)), ()))
+    }
+}
+
+fn given(facts: &Facts, reason: Option<Note>) -> Given {
+    Given { by: facts.cause.actor.clone(), at: facts.now, reason }
+}
+
+fn refuse_empty_time(bounds: &Bounds) -> Result<(), AccessError> {
+    match (bounds.not_before, bounds.expires_at) {
+        (Some(start), Some(end)) if end <= start => {
+            Err(AccessError::Fields(vec![FieldError::new("expires_at", "must be later than not_before")]))
+        }
+        _ => Ok(()),
+    }
+}

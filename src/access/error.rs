@@ -1,0 +1,84 @@
+//! What can be wrong with a request about roles, permissions, assignments and grants.
+
+use crate::kernel::fault::{Fault, FieldError, Kind};
+
+/// A refusal of the access rules.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AccessError {
+    /// There is no such role, permission, assignment or grant.
+    #[error("there is no such {0}")]
+    Missing(&'static str),
+    /// The name belongs to another one.
+    #[error("there is another {0} of this name")]
+    NameTaken(&'static str),
+    /// Somebody else changed it.
+    #[error("it has changed: its version is now {0}")]
+    Stale(u64),
+    /// These fields are wrong.
+    #[error("the request names things that cannot be so")]
+    Fields(Vec<FieldError>),
+    /// The role would inherit from itself; the path by names.
+    #[error("the role would inherit from itself: {}", .0.join(" → "))]
+    Cycle(Vec<String>),
+    /// Others inherit from it; their names.
+    #[error("other roles inherit from this one: {}", .0.join(", "))]
+    HasChildren(Vec<String>),
+    /// Roles name exactly this permission; their names.
+    #[error("roles name this permission: {}", .0.join(", "))]
+    PermissionInUse(Vec<String>),
+    /// It ships with the product.
+    #[error("this {0} ships with Sesame and cannot be changed")]
+    BuiltIn(&'static str),
+    /// The subject, or the book, holds as many as it may.
+    #[error("at most {0} of them can be held")]
+    TooMany(usize),
+    /// Whoever gives may give no right over Sesame that they do not hold themselves; the permission's name.
+    #[error("nobody can give {0} without holding it")]
+    Escalation(String),
+}
+
+impl AccessError {
+    /// One wrong field.
+    pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Fields(vec![FieldError::new(field, message)])
+    }
+}
+
+impl Fault for AccessError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Missing(_) => Kind::Missing,
+            Self::Fields(_) => Kind::Invalid,
+            Self::Stale(_) => Kind::Stale,
+            Self::Escalation(_) => Kind::Forbidden,
+            Self::NameTaken(_)
+            | Self::Cycle(_)
+            | Self::HasChildren(_)
+            | Self::PermissionInUse(_)
+            | Self::BuiltIn(_)
+            | Self::TooMany(_) => Kind::Conflict,
+        }
+    }
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Missing(_) => "not-found",
+            Self::NameTaken(_) => "name-taken",
+            Self::Stale(_) => "version-mismatch",
+            Self::Fields(_) => "invalid-fields",
+            Self::Cycle(_) => "role-cycle",
+            Self::HasChildren(_) => "role-has-children",
+            Self::PermissionInUse(_) => "permission-in-use",
+            Self::BuiltIn(_) => "built-in",
+            Self::TooMany(_) => "too-many",
+            Self::Escalation(_) => "escalation",
+        }
+    }
+    fn fields(&self) -> Vec<FieldError> {
+        match self {
+            Self::Fields(fields) => fields.clone(),
+            Self::NameTaken(_) => vec![FieldError::new("name", "belongs to another one")],
+            Self::Cycle(_) => vec![FieldError::new("parent_role_ids", "would close a cycle")],
+            _ => Vec::new(),
+        }
+    }
+}

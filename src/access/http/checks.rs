@@ -1,0 +1,221 @@
+//! Permission checks, one or many.
+
+use std::fmt;
+
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use crate::access::checks::{Ask, Subject};
+use crate::access::effective::Reason;
+use crate::access::pattern::{PermissionName, Scope};
+use crate::access::product::ProductPermission;
+use crate::accounts::model::{Name, SubjectId};
+use crate::http::handler::Outcome;
+use crate::http::{Answer, Call, Json, Problem, Routes, Who};
+use crate::kernel::fault::FieldError;
+use crate::kernel::text::{Email, ExternalId, Username};
+use crate::store::Revision;
+
+/// The most asks of one batch.
+pub(super) const MAX_BATCH: usize = 10_000;
+
+pub(super) fn routes(routes: &mut Routes) {
+    let who = Who::Holding(ProductPermission::ChecksRun);
+    routes
+        .post("/api/v1/permissions/check", who, check)
+        .about("Says whether a subject may do something")
+        .answers::<CheckAnswer>(200);
+    routes
+        .post("/api/v1/permissions/check/batch", who, check_batch)
+        .takes_batches()
+        .about("Answers up to 10 000 checks from one moment")
+        .answers::<BatchAnswer>(200);
+}
+
+/// Whom a check is about: a subject's id, or one of `{"username"}`, `{"external_id"}`, `{"email"}`, `{"session_token"}`.
+#[derive(Clone)]
+struct SubjectInput(Subject);
+
+impl<'de> Deserialize<'de> for SubjectInput {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SubjectVisitor).map(Self)
+    }
+}
+
+struct SubjectVisitor;
+
+impl<'de> Visitor<'de> for SubjectVisitor {
+    type Value = Subject;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a subject's id, or an object with one of username, external_id, email, session_token")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Subject, E> {
+        SubjectId::parse(text).map(|SubjectId(id)| Subject::Id(id)).map_err(E::custom)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Subject, A::Error> {
+        let Some(key) = map.next_key::<String>()? else {
+            return Err(A::Error::custom("expected one of username, external_id, email, session_token"));
+        };
+        let subject = match key.as_str() {
+            "username" => Subject::Named(Name::Username(map.next_value::<Username>()?)),
+            "external_id" => Subject::Named(Name::ExternalId(map.next_value::<ExternalId>()?)),
+            "email" => Subject::Named(Name::Email(map.next_value::<Email>()?)),
+            "session_token" => Subject::Session(map.next_value::<Box<str>>()?),
+            other => {
+                let known = &["username", "external_id", "email", "session_token"];
+                return Err(A::Error::unknown_field(other, known));
+            }
+        };
+        match map.next_key::<String>()? {
+            None => Ok(subject),
+            Some(_) => Err(A::Error::custom("expected exactly one way to name the subject")),
+        }
+    }
+}
+
+/// What is acted on. The type and the action together name the permission; id and properties are for conditions.
+#[derive(Deserialize, ToSchema, Clone)]
+#[serde(deny_unknown_fields)]
+struct ResourceInput {
+    /// The first half of the permission's name.
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default, rename = "id")]
+    _id: Option<String>,
+    #[serde(default, rename = "properties")]
+    #[schema(value_type = Option<Object>)]
+    _properties: Option<Map<String, Value>>,
+}
+
+/// One check. In a batch, what an item leaves out is taken from the batch itself.
+#[derive(Deserialize, ToSchema, Clone)]
+#[serde(deny_unknown_fields)]
+struct CheckInput {
+    /// An id such as `user_…`, or an object with one of `username`, `external_id`, `email`, `session_token`.
+    #[schema(value_type = Option<Object>)]
+    subject: Option<SubjectInput>,
+    /// `resource:action`; or give `action` and `resource.type`.
+    permission: Option<String>,
+    /// The second half of the permission's name.
+    action: Option<String>,
+    resource: Option<ResourceInput>,
+    /// Where, such as `org/acme/project/7`; absent: everywhere.
+    #[schema(value_type = Option<String>)]
+    scope: Option<Scope>,
+    #[serde(rename = "context")]
+    #[schema(value_type = Option<Object>)]
+    _context: Option<Map<String, Value>>,
+    /// Refuse to answer from a state older than this revision.
+    at_least_revision: Option<u64>,
+}
+
+/// Many checks, and what they have in common.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct BatchInput {
+    /// Up to 10 000.
+    checks: Vec<CheckInput>,
+    #[schema(value_type = Option<Object>)]
+    subject: Option<SubjectInput>,
+    permission: Option<String>,
+    action: Option<String>,
+    resource: Option<ResourceInput>,
+    #[schema(value_type = Option<String>)]
+    scope: Option<Scope>,
+    #[serde(rename = "context")]
+    #[schema(value_type = Option<Object>)]
+    _context: Option<Map<String, Value>>,
+    at_least_revision: Option<u64>,
+}
+
+/// One answer.
+#[derive(Serialize, ToSchema)]
+struct CheckAnswer {
+    allowed: bool,
+    reason: Reason,
+    /// The newest change that the answer takes into account.
+    revision: u64,
+}
+
+/// One answer of a batch.
+#[derive(Serialize, ToSchema)]
+struct BatchItem {
+    allowed: bool,
+    reason: Reason,
+}
+
+/// The answers of a batch, in the order of the asks.
+#[derive(Serialize, ToSchema)]
+struct BatchAnswer {
+    results: Vec<BatchItem>,
+    /// The newest change that the answers take into account.
+    revision: u64,
+}
+
+async fn check(call: Call, Json(input): Json<CheckInput>) -> Outcome {
+    let at_least = input.at_least_revision.map(Revision);
+    let ask = ask(input, None, String::new).map_err(|wrong| Problem::invalid(vec![wrong]))?;
+    let verdict = call.state.checks.check(&ask, at_least, call.now).await?;
+    let (reason, revision) = (verdict.reason, verdict.revision.0);
+    Ok(Answer::ok(&CheckAnswer { allowed: reason.allows(), reason, revision }))
+}
+
+async fn check_batch(call: Call, Json(batch): Json<BatchInput>) -> Outcome {
+    if batch.checks.is_empty() || batch.checks.len() > MAX_BATCH {
+        return Err(Problem::invalid(vec![FieldError::new("checks", format!("expected 1 to {MAX_BATCH} checks"))]));
+    }
+    let defaults = CheckInput {
+        subject: batch.subject,
+        permission: batch.permission,
+        action: batch.action,
+        resource: batch.resource,
+        scope: batch.scope,
+        _context: None,
+        at_least_revision: None,
+    };
+    let newest = batch.checks.iter().filter_map(|check| check.at_least_revision).chain(batch.at_least_revision).max();
+    let asks: Vec<Ask> = batch
+        .checks
+        .into_iter()
+        .enumerate()
+        .map(|(index, input)| ask(input, Some(&defaults), || format!("checks[{index}].")))
+        .collect::<Result<_, _>>()
+        .map_err(|wrong| Problem::invalid(vec![wrong]))?;
+    let (reasons, revision) = call.state.checks.check_all(&asks, newest.map(Revision), call.now).await?;
+    let results = reasons.into_iter().map(|reason| BatchItem { allowed: reason.allows(), reason }).collect();
+    Ok(Answer::ok(&BatchAnswer { results, revision: revision.0 }))
+}
+
+/// The question that the input asks, with what it leaves out taken from the defaults. `place` is where the input stands.
+fn ask(input: CheckInput, defaults: Option<&CheckInput>, place: impl Fn() -> String) -> Result<Ask, FieldError> {
+    let missing = |field: &str, what: &str| FieldError::new(format!("{}{field}", place()), what);
+    let Some(SubjectInput(subject)) = input.subject.or_else(|| defaults?.subject.clone()) else {
+        return Err(missing("subject", "is missing"));
+    };
+    let named_here = input.permission.is_some() || input.action.is_some() || input.resource.is_some();
+    let permission = match input.permission {
+        Some(_) if input.action.is_some() => {
+            return Err(missing("permission", "give either permission, or action and resource.type"));
+        }
+        Some(permission) => permission,
+        None => match defaults {
+            Some(CheckInput { permission: Some(permission), .. }) if !named_here => permission.clone(),
+            _ => {
+                let action = input.action.or_else(|| defaults?.action.clone());
+                let resource = input.resource.or_else(|| defaults?.resource.clone());
+                let (Some(action), Some(resource)) = (action, resource) else {
+                    return Err(missing("permission", "is missing; give permission, or action and resource.type"));
+                };
+                let name = PermissionName::of(&resource.kind, &action);
+                name.map_err(|wrong| missing("action", &wrong.0))?.as_str().to_owned()
+            }
+        },
+    };
+    let scope = input.scope.or_else(|| defaults?.scope.clone()).unwrap_or_default();
+    Ok(Ask { subject, permission, scope })
+}

@@ -1,0 +1,275 @@
+//! Who holds what: the roles and grants of one subject over HTTP.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::access::commands::{AssignRole, GrantRule, RevokeGrant, UnassignRole};
+use crate::access::error::AccessError;
+use crate::access::escalation;
+use crate::access::http::given::{RuleView, bounds, giver, shown_scope};
+use crate::access::model::{Assignment, Grant, Rule};
+use crate::access::pattern::{Effect, Pattern, Scope};
+use crate::access::product::ProductPermission;
+use crate::access::role_book::RoleBook;
+use crate::accounts::error::AccountError;
+use crate::accounts::model::SubjectId;
+use crate::http::handler::Outcome;
+use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
+use crate::kernel::clock::Timestamp;
+use crate::kernel::ids::{GrantId, RoleId};
+use crate::kernel::text::Note;
+use crate::user::User;
+
+pub(super) fn routes(routes: &mut Routes) {
+    let read = Who::Holding(ProductPermission::RolesRead);
+    let write = Who::Holding(ProductPermission::AssignmentsWrite);
+    routes
+        .get("/api/v1/users/{user_id}/roles", read, list_roles)
+        .about("Lists the roles that a subject was given")
+        .answers::<AssignmentPage>(200);
+    routes
+        .post("/api/v1/users/{user_id}/roles", write, assign)
+        .about("Gives a subject a role; again in the same scope replaces its times")
+        .answers::<AssignmentView>(201);
+    routes
+        .delete("/api/v1/users/{user_id}/roles/{role_id}", write, unassign)
+        .about("Takes a role back, in one scope or, without one, in all")
+        .answers_with(204);
+    routes
+        .get("/api/v1/users/{user_id}/permissions", read, list_grants)
+        .about("Lists the rules that a subject was given directly")
+        .answers::<GrantPage>(200);
+    routes
+        .post("/api/v1/users/{user_id}/permissions", write, grant)
+        .about("Gives a subject a rule of its own")
+        .answers::<GrantView>(201);
+    routes
+        .delete("/api/v1/users/{user_id}/permissions/{grant_id}", write, revoke)
+        .about("Takes a rule back")
+        .answers_with(204);
+}
+
+/// A role to give.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct AssignmentInput {
+    #[schema(value_type = String)]
+    role_id: RoleId,
+    /// Where, such as `org/acme`: there and below. Absent: everywhere.
+    #[schema(value_type = Option<String>)]
+    scope: Option<Scope>,
+    /// From when; absent: from now on.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    not_before: Option<Timestamp>,
+    /// Until when; absent: for ever.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    /// Why.
+    #[schema(value_type = Option<String>)]
+    reason: Option<Note>,
+}
+
+/// A role that a subject was given.
+#[derive(Serialize, ToSchema)]
+struct AssignmentView {
+    #[schema(value_type = String)]
+    role_id: RoleId,
+    role_name: Option<String>,
+    /// Null: everywhere.
+    scope: Option<String>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    not_before: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>)]
+    reason: Option<Note>,
+    /// Null: the service itself.
+    assigned_by: Option<String>,
+    #[schema(value_type = String, format = DateTime)]
+    assigned_at: Timestamp,
+}
+
+impl AssignmentView {
+    fn of(assignment: &Assignment, book: &RoleBook) -> Self {
+        Self {
+            role_id: assignment.role_id,
+            role_name: book.role(assignment.role_id).map(|role| role.name.to_string()),
+            scope: shown_scope(&assignment.bounds.scope),
+            not_before: assignment.bounds.not_before,
+            expires_at: assignment.bounds.expires_at,
+            reason: assignment.given.reason.clone(),
+            assigned_by: giver(&assignment.given),
+            assigned_at: assignment.given.at,
+        }
+    }
+}
+
+/// All roles that a subject was given.
+#[derive(Serialize, ToSchema)]
+struct AssignmentPage {
+    items: Vec<AssignmentView>,
+    next_cursor: Option<String>,
+}
+
+/// A rule to give.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct GrantInput {
+    /// `documents:read`, `documents:*`, `*:read` or `*`.
+    #[schema(value_type = String)]
+    permission: Pattern,
+    /// Absent: allow.
+    effect: Option<Effect>,
+    /// Where, such as `org/acme`: there and below. Absent: everywhere.
+    #[schema(value_type = Option<String>)]
+    scope: Option<Scope>,
+    /// From when; absent: from now on.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    not_before: Option<Timestamp>,
+    /// Until when; absent: for ever.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    /// Why.
+    #[schema(value_type = Option<String>)]
+    reason: Option<Note>,
+}
+
+/// A rule that a subject was given.
+#[derive(Serialize, ToSchema)]
+struct GrantView {
+    #[schema(value_type = String)]
+    id: GrantId,
+    #[serde(flatten)]
+    rule: RuleView,
+    /// Null: everywhere.
+    scope: Option<String>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    not_before: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>)]
+    reason: Option<Note>,
+    /// Null: the service itself.
+    granted_by: Option<String>,
+    #[schema(value_type = String, format = DateTime)]
+    granted_at: Timestamp,
+}
+
+impl GrantView {
+    fn of(grant: &Grant) -> Self {
+        Self {
+            id: grant.id,
+            rule: RuleView::from(&grant.rule),
+            scope: shown_scope(&grant.bounds.scope),
+            not_before: grant.bounds.not_before,
+            expires_at: grant.bounds.expires_at,
+            reason: grant.given.reason.clone(),
+            granted_by: giver(&grant.given),
+            granted_at: grant.given.at,
+        }
+    }
+}
+
+/// All rules that a subject was given.
+#[derive(Serialize, ToSchema)]
+struct GrantPage {
+    items: Vec<GrantView>,
+    next_cursor: Option<String>,
+}
+
+async fn list_roles(call: Call, Path(id): Path<SubjectId>) -> Outcome {
+    let user = subject(&call, id).await?;
+    let book = call.state.book.load();
+    let held = user.holdings.assignments.iter().filter(|assignment| book.role(assignment.role_id).is_some());
+    let items = held.map(|assignment| AssignmentView::of(assignment, &book)).collect();
+    Ok(Answer::ok(&AssignmentPage { items, next_cursor: None }))
+}
+
+async fn assign(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): Json<AssignmentInput>) -> Outcome {
+    {
+        let book = call.state.book.load();
+        let unknown = || AccessError::field("role_id", "there is no such role");
+        let role = book.role(input.role_id).ok_or_else(unknown)?;
+        let reach = escalation::reach_of_role(&book, &role.rules, &role.parent_role_ids);
+        escalation::refuse(&book, call.caller.user(), &reach, call.now)?;
+    }
+    let command = AssignRole {
+        role_id: input.role_id,
+        bounds: bounds(input.scope, input.not_before, input.expires_at),
+        reason: input.reason,
+    };
+    let done = call.state.users.send(id, command, call.facts()).await?;
+    let view = AssignmentView::of(&done.reply, &call.state.book.load());
+    let location = format!("/api/v1/users/{}/roles/{}", done.after.id_text(), view.role_id);
+    Ok(Answer::created(&location, &view).with_revision(done.revision))
+}
+
+/// A role of a subject in a path.
+#[derive(Deserialize)]
+struct AssignmentPath {
+    user_id: SubjectId,
+    role_id: RoleId,
+}
+
+/// In which scope to take a role back.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct UnassignQuery {
+    /// Only in exactly this scope; empty: only what holds everywhere; absent: all.
+    #[param(value_type = Option<String>)]
+    scope: Option<Scope>,
+}
+
+async fn unassign(call: Call, Path(path): Path<AssignmentPath>, Query(query): Query<UnassignQuery>) -> Outcome {
+    let command = UnassignRole { role_id: path.role_id, scope: query.scope };
+    let done = call.state.users.send(path.user_id.0, command, call.facts()).await?;
+    Ok(Answer::no_content().with_revision(done.revision))
+}
+
+async fn list_grants(call: Call, Path(id): Path<SubjectId>) -> Outcome {
+    let user = subject(&call, id).await?;
+    let items = user.holdings.grants.iter().map(GrantView::of).collect();
+    Ok(Answer::ok(&GrantPage { items, next_cursor: None }))
+}
+
+async fn grant(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): Json<GrantInput>) -> Outcome {
+    let rule = Rule { effect: input.effect.unwrap_or(Effect::Allow), pattern: input.permission };
+    {
+        let book = call.state.book.load();
+        if let Pattern::Exact(name) = &rule.pattern
+            && book.permission_named(name.as_str()).is_none()
+        {
+            return Err(AccessError::field("permission", format!("permission {name} is not defined")).into());
+        }
+        escalation::refuse(&book, call.caller.user(), &book.bits_of([&rule]), call.now)?;
+    }
+    let command = GrantRule {
+        id: GrantId::generate(call.now),
+        rule,
+        bounds: bounds(input.scope, input.not_before, input.expires_at),
+        reason: input.reason,
+    };
+    let done = call.state.users.send(id, command, call.facts()).await?;
+    let view = GrantView::of(&done.reply);
+    let location = format!("/api/v1/users/{}/permissions/{}", done.after.id_text(), view.id);
+    Ok(Answer::created(&location, &view).with_revision(done.revision))
+}
+
+/// A grant of a subject in a path.
+#[derive(Deserialize)]
+struct GrantPath {
+    user_id: SubjectId,
+    grant_id: GrantId,
+}
+
+async fn revoke(call: Call, Path(path): Path<GrantPath>) -> Outcome {
+    let done = call.state.users.send(path.user_id.0, RevokeGrant { id: path.grant_id }, call.facts()).await?;
+    Ok(Answer::no_content().with_revision(done.revision))
+}
+
+async fn subject(call: &Call, SubjectId(id): SubjectId) -> Result<Arc<User>, Problem> {
+    Ok(call.state.users.load(id).await?.ok_or(AccountError::Missing)?)
+}

@@ -1,0 +1,19 @@
+//! Access control over HTTP.
+
+mod authzen;
+mod checks;
+mod given;
+mod holdings;
+mod permissions;
+mod roles;
+
+use crate::http::Routes;
+
+/// Registers the routes; checks first, they are asked most.
+pub fn routes(routes: &mut Routes) {
+    checks::routes(routes);
+    authzen::routes(routes);
+    permissions::routes(routes);
+    roles::routes(routes);
+    holdings::routes(routes);
+}

@@ -1,0 +1,141 @@
+//! Permissions over HTTP.
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::access::book_aggregate::THE_BOOK;
+use crate::access::book_commands::{ChangePermission, DefinePermission, RemovePermission};
+use crate::access::error::AccessError;
+use crate::access::model::Permission;
+use crate::access::pattern::PermissionName;
+use crate::access::product::ProductPermission;
+use crate::http::handler::Outcome;
+use crate::http::paging::paging;
+use crate::http::{Answer, Call, Json, Path, Query, Routes, Who};
+use crate::kernel::clock::Timestamp;
+use crate::kernel::ids::PermissionId;
+use crate::kernel::page::Page;
+use crate::kernel::text::Note;
+use crate::store::Revision;
+
+pub(super) fn routes(routes: &mut Routes) {
+    let (read, write) = (Who::Holding(ProductPermission::RolesRead), Who::Holding(ProductPermission::RolesWrite));
+    routes.get("/api/v1/permissions", read, list).about("Lists permissions, oldest first").answers::<PermissionPage>(200);
+    routes.post("/api/v1/permissions", write, define).about("Defines a permission").answers::<PermissionView>(201);
+    routes
+        .get("/api/v1/permissions/{permission_id}", read, show)
+        .about("Shows a permission")
+        .answers::<PermissionView>(200);
+    routes
+        .put("/api/v1/permissions/{permission_id}", write, change)
+        .about("Describes a permission otherwise; its name stays")
+        .answers::<PermissionView>(200);
+    routes
+        .delete("/api/v1/permissions/{permission_id}", write, remove)
+        .about("Removes a permission that no role names")
+        .answers_with(204);
+}
+
+/// A permission to define.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PermissionInput {
+    /// `resource:action`.
+    #[schema(value_type = String)]
+    name: PermissionName,
+    #[schema(value_type = Option<String>)]
+    description: Option<Note>,
+}
+
+/// A permission.
+#[derive(Serialize, ToSchema)]
+struct PermissionView {
+    #[schema(value_type = String)]
+    id: PermissionId,
+    #[schema(value_type = String)]
+    name: PermissionName,
+    resource: String,
+    action: String,
+    #[schema(value_type = Option<String>)]
+    description: Option<Note>,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Timestamp,
+}
+
+impl From<&Permission> for PermissionView {
+    fn from(permission: &Permission) -> Self {
+        Self {
+            id: permission.id,
+            resource: permission.name.resource().to_owned(),
+            action: permission.name.action().to_owned(),
+            name: permission.name.clone(),
+            description: permission.description.clone(),
+            created_at: permission.created_at,
+            updated_at: permission.updated_at,
+        }
+    }
+}
+
+/// A page of permissions.
+#[derive(Serialize, ToSchema)]
+struct PermissionPage {
+    items: Vec<PermissionView>,
+    next_cursor: Option<String>,
+}
+
+/// Which permissions to list.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ListQuery {
+    /// At most so many, 1 to 1000.
+    limit: Option<usize>,
+    /// The `next_cursor` of an earlier answer.
+    cursor: Option<String>,
+    /// Only the one of this name.
+    name: Option<String>,
+}
+
+async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
+    let paging = paging(query.limit, query.cursor.as_deref())?;
+    let book = call.state.book.load();
+    let page = match &query.name {
+        Some(name) => Page::whole(book.permission_named(name).into_iter().collect()),
+        None => Page::of_sorted(book.permissions(), &paging, |permission| permission.id.bytes().to_vec()),
+    };
+    let items = page.items.into_iter().map(|permission| PermissionView::from(&**permission)).collect();
+    Ok(Answer::ok(&PermissionPage { items, next_cursor: page.next_cursor }))
+}
+
+async fn define(call: Call, Json(input): Json<PermissionInput>) -> Outcome {
+    let id = PermissionId::generate(call.now);
+    let command = DefinePermission { id, name: input.name, description: input.description };
+    let done = call.state.books.send(THE_BOOK, command, call.facts()).await?;
+    let location = format!("/api/v1/permissions/{id}");
+    Ok(answer(&done.reply, |view| Answer::created(&location, view)).with_revision(done.revision))
+}
+
+async fn show(call: Call, Path(id): Path<PermissionId>) -> Outcome {
+    let book = call.state.book.load();
+    let permission = book.permission(id).ok_or(AccessError::Missing("permission"))?;
+    Ok(answer(permission, Answer::ok).with_revision(book.version()))
+}
+
+async fn change(call: Call, Path(id): Path<PermissionId>, Json(input): Json<PermissionInput>) -> Outcome {
+    let if_match = call.if_match()?.map(|revision| revision.0);
+    let command = ChangePermission { id, if_match, name: input.name, description: input.description };
+    let done = call.state.books.send(THE_BOOK, command, call.facts()).await?;
+    Ok(answer(&done.reply, Answer::ok).with_revision(done.revision))
+}
+
+async fn remove(call: Call, Path(id): Path<PermissionId>) -> Outcome {
+    let if_match = call.if_match()?.map(|revision| revision.0);
+    let done = call.state.books.send(THE_BOOK, RemovePermission { id, if_match }, call.facts()).await?;
+    Ok(Answer::no_content().with_revision(done.revision))
+}
+
+fn answer(permission: &Permission, shape: impl FnOnce(&PermissionView) -> Answer) -> Answer {
+    shape(&PermissionView::from(permission)).with_etag(Revision(permission.version))
+}

@@ -1,0 +1,184 @@
+//! Roles over HTTP.
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::access::book_aggregate::THE_BOOK;
+use crate::access::book_commands::{ChangeRole, DefineRole, RemoveRole, RoleDraft};
+use crate::access::error::AccessError;
+use crate::access::escalation;
+use crate::access::http::given::{RuleInput, RuleView};
+use crate::access::model::Role;
+use crate::access::product::ProductPermission;
+use crate::http::handler::Outcome;
+use crate::http::paging::paging;
+use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
+use crate::kernel::clock::Timestamp;
+use crate::kernel::fault::FieldError;
+use crate::kernel::ids::RoleId;
+use crate::kernel::page::Page;
+use crate::kernel::text::{Note, RoleName};
+use crate::store::Revision;
+
+pub(super) fn routes(routes: &mut Routes) {
+    let (read, write) = (Who::Holding(ProductPermission::RolesRead), Who::Holding(ProductPermission::RolesWrite));
+    routes.get("/api/v1/roles", read, list).about("Lists roles, oldest first").answers::<RolePage>(200);
+    routes.post("/api/v1/roles", write, define).about("Defines a role").answers::<RoleView>(201);
+    routes.get("/api/v1/roles/{role_id}", read, show).about("Shows a role").answers::<RoleView>(200);
+    routes
+        .put("/api/v1/roles/{role_id}", write, change)
+        .about("Makes a role what the body says, all of it")
+        .answers::<RoleView>(200);
+    routes
+        .delete("/api/v1/roles/{role_id}", write, remove)
+        .about("Removes a role that no other inherits from")
+        .answers_with(204);
+}
+
+/// A role to define, or what it is to be.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RoleInput {
+    #[schema(value_type = String)]
+    name: RoleName,
+    #[schema(value_type = Option<String>)]
+    description: Option<Note>,
+    /// The roles it inherits from.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    parent_role_ids: Vec<RoleId>,
+    /// One more parent, for callers that know just one.
+    #[schema(value_type = Option<String>)]
+    parent_role_id: Option<RoleId>,
+    /// Each a pattern, meaning allow, or `{effect, pattern}`.
+    #[serde(default)]
+    #[schema(value_type = Vec<RuleView>)]
+    permissions: Vec<RuleInput>,
+    /// An inactive role gives nothing and passes nothing on. Absent: active.
+    is_active: Option<bool>,
+}
+
+impl RoleInput {
+    fn draft(self) -> RoleDraft {
+        let mut parent_role_ids = self.parent_role_ids;
+        parent_role_ids.extend(self.parent_role_id);
+        RoleDraft {
+            name: self.name,
+            description: self.description,
+            parent_role_ids,
+            rules: self.permissions.into_iter().map(|RuleInput(rule)| rule).collect(),
+            is_active: self.is_active.unwrap_or(true),
+        }
+    }
+}
+
+/// A role.
+#[derive(Serialize, ToSchema)]
+struct RoleView {
+    #[schema(value_type = String)]
+    id: RoleId,
+    #[schema(value_type = String)]
+    name: RoleName,
+    #[schema(value_type = Option<String>)]
+    description: Option<Note>,
+    #[schema(value_type = Vec<String>)]
+    parent_role_ids: Vec<RoleId>,
+    permissions: Vec<RuleView>,
+    is_active: bool,
+    /// Ships with Sesame and cannot be changed.
+    is_built_in: bool,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Timestamp,
+}
+
+impl From<&Role> for RoleView {
+    fn from(role: &Role) -> Self {
+        Self {
+            id: role.id,
+            name: role.name.clone(),
+            description: role.description.clone(),
+            parent_role_ids: role.parent_role_ids.clone(),
+            permissions: role.rules.iter().map(RuleView::from).collect(),
+            is_active: role.is_active,
+            is_built_in: role.is_built_in,
+            created_at: role.created_at,
+            updated_at: role.updated_at,
+        }
+    }
+}
+
+/// A page of roles.
+#[derive(Serialize, ToSchema)]
+struct RolePage {
+    items: Vec<RoleView>,
+    next_cursor: Option<String>,
+}
+
+/// Which roles to list.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ListQuery {
+    /// At most so many, 1 to 1000.
+    limit: Option<usize>,
+    /// The `next_cursor` of an earlier answer.
+    cursor: Option<String>,
+    /// Only the one of this name.
+    #[param(value_type = Option<String>)]
+    name: Option<RoleName>,
+}
+
+async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
+    let paging = paging(query.limit, query.cursor.as_deref())?;
+    let book = call.state.book.load();
+    let page = match &query.name {
+        Some(name) => Page::whole(book.role_named(name).into_iter().collect()),
+        None => Page::of_sorted(book.roles(), &paging, |role| role.id.bytes().to_vec()),
+    };
+    let items = page.items.into_iter().map(|role| RoleView::from(&**role)).collect();
+    Ok(Answer::ok(&RolePage { items, next_cursor: page.next_cursor }))
+}
+
+async fn define(call: Call, Json(input): Json<RoleInput>) -> Outcome {
+    let draft = input.draft();
+    refuse_escalation(&call, &draft)?;
+    let id = RoleId::generate(call.now);
+    let done = call.state.books.send(THE_BOOK, DefineRole { id, draft }, call.facts()).await?;
+    let location = format!("/api/v1/roles/{id}");
+    Ok(answer(&done.reply, |view| Answer::created(&location, view)).with_revision(done.revision))
+}
+
+async fn show(call: Call, Path(id): Path<RoleId>) -> Outcome {
+    let book = call.state.book.load();
+    let role = book.role(id).ok_or(AccessError::Missing("role"))?;
+    Ok(answer(role, Answer::ok).with_revision(book.version()))
+}
+
+async fn change(call: Call, Path(id): Path<RoleId>, Json(input): Json<RoleInput>) -> Outcome {
+    let if_match = call.if_match()?.map(|revision| revision.0);
+    let draft = input.draft();
+    refuse_escalation(&call, &draft)?;
+    let done = call.state.books.send(THE_BOOK, ChangeRole { id, if_match, draft }, call.facts()).await?;
+    Ok(answer(&done.reply, Answer::ok).with_revision(done.revision))
+}
+
+async fn remove(call: Call, Path(id): Path<RoleId>) -> Outcome {
+    let if_match = call.if_match()?.map(|revision| revision.0);
+    let done = call.state.books.send(THE_BOOK, RemoveRole { id, if_match }, call.facts()).await?;
+    Ok(Answer::no_content().with_revision(done.revision))
+}
+
+fn refuse_escalation(call: &Call, draft: &RoleDraft) -> Result<(), Problem> {
+    if draft.rules.len() > crate::access::book_commands::MAX_RULES {
+        return Err(Problem::invalid(vec![FieldError::new("permissions", "too many rules")]));
+    }
+    let book = call.state.book.load();
+    let reach = escalation::reach_of_role(&book, &draft.rules, &draft.parent_role_ids);
+    Ok(escalation::refuse(&book, call.caller.user(), &reach, call.now)?)
+}
+
+fn answer(role: &Role, shape: impl FnOnce(&RoleView) -> Answer) -> Answer {
+    shape(&RoleView::from(role)).with_etag(Revision(role.version))
+}

@@ -1,0 +1,135 @@
+//! The nouns of access control as they are stored: permission, role, rule, assignment, grant.
+
+use serde::{Deserialize, Serialize};
+
+use crate::access::pattern::{Effect, Pattern, PermissionName, Scope};
+use crate::kernel::cause::Actor;
+use crate::kernel::clock::Timestamp;
+use crate::kernel::ids::{GrantId, PermissionId, RoleId};
+use crate::kernel::text::{Note, RoleName};
+use crate::store::codec::Stored;
+
+/// Something that can be allowed. Its name never changes; a role or grant names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Permission {
+    /// Its id.
+    pub id: PermissionId,
+    /// Its place in the closures' bitsets; never used again after a removal.
+    pub number: u32,
+    /// `resource:action`, unique.
+    pub name: PermissionName,
+    /// For people.
+    pub description: Option<Note>,
+    /// When it was defined.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// Counts its changes, from 1; the `ETag`.
+    pub version: u64,
+}
+
+/// What a role, or a grant, says about permissions.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Rule {
+    /// Gives or takes.
+    pub effect: Effect,
+    /// Which permissions.
+    pub pattern: Pattern,
+}
+
+/// A named set of rules that inherits those of its parents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Role {
+    /// Its id.
+    pub id: RoleId,
+    /// Unique.
+    pub name: RoleName,
+    /// For people.
+    pub description: Option<Note>,
+    /// The roles it inherits from; the graph of all roles has no cycle (ANSI INCITS 359, general hierarchy).
+    pub parent_role_ids: Vec<RoleId>,
+    /// Its own rules.
+    pub rules: Vec<Rule>,
+    /// An inactive role gives nothing and passes nothing on.
+    pub is_active: bool,
+    /// Ships with the product: cannot be changed or removed.
+    pub is_built_in: bool,
+    /// When it was defined.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// Counts its changes, from 1; the `ETag`.
+    pub version: u64,
+}
+
+/// When and where something given holds: from `not_before` (inclusive) until `expires_at` (exclusive), in `scope` and
+/// below.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    /// Where.
+    pub scope: Scope,
+    /// From when; none: from ever.
+    pub not_before: Option<Timestamp>,
+    /// Until when; none: for ever.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Bounds {
+    /// Whether it holds at this moment, wherever.
+    pub fn hold_at(&self, now: Timestamp) -> bool {
+        self.not_before.is_none_or(|start| start <= now) && self.expires_at.is_none_or(|end| now < end)
+    }
+
+    /// Whether time plays no part in it.
+    pub const fn are_timeless(&self) -> bool {
+        self.not_before.is_none() && self.expires_at.is_none()
+    }
+}
+
+/// Who gave something, when and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Given {
+    /// By whom.
+    pub by: Actor,
+    /// When.
+    pub at: Timestamp,
+    /// Why, for people.
+    pub reason: Option<Note>,
+}
+
+/// A role given to a subject. One per role and scope: giving it again replaces its times.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// Which role.
+    pub role_id: RoleId,
+    /// Where and when.
+    pub bounds: Bounds,
+    /// By whom, when, why.
+    pub given: Given,
+}
+
+/// A rule given to a subject directly.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Its id.
+    pub id: GrantId,
+    /// What it says.
+    pub rule: Rule,
+    /// Where and when.
+    pub bounds: Bounds,
+    /// By whom, when, why.
+    pub given: Given,
+}
+
+impl Stored for Permission {
+    const VERSION: u8 = 1;
+}
+impl Stored for Role {
+    const VERSION: u8 = 1;
+}
+impl Stored for Assignment {
+    const VERSION: u8 = 1;
+}
+impl Stored for Grant {
+    const VERSION: u8 = 1;
+}

@@ -1,0 +1,131 @@
+//! The access part of a user: events, records, audit notes.
+
+use serde_json::{Value, json};
+
+use crate::access::effective::Holdings;
+use crate::access::model::{Assignment, Grant};
+use crate::access::pattern::Scope;
+use crate::actor::aggregate::Note;
+use crate::kernel::ids::{GrantId, RoleId, UserId};
+use crate::store::key::Kind;
+use crate::store::{Commit, Key, StoreError, codec};
+use crate::user::part::UserPart;
+
+/// What can happen to what a subject was given.
+#[derive(Debug)]
+pub enum AccessEvent {
+    /// It has a role, or has it for another time.
+    RoleAssigned(Assignment),
+    /// It does not have the role in this scope any more.
+    RoleUnassigned(RoleId, Scope),
+    /// It was given a rule.
+    RuleGranted(Grant),
+    /// The rule was taken back.
+    GrantRevoked(GrantId),
+}
+
+impl Holdings {
+    /// The assignment of this role in exactly this scope.
+    pub fn assignment(&self, role: RoleId, scope: &Scope) -> Option<&Assignment> {
+        self.assignments.iter().find(|one| one.role_id == role && one.bounds.scope == *scope)
+    }
+
+    /// The grant with this id.
+    pub fn grant(&self, id: GrantId) -> Option<&Grant> {
+        self.grants.iter().find(|grant| grant.id == id)
+    }
+
+    /// Adds the removal of everything to the commit.
+    pub fn remove_all(&self, id: UserId, commit: &mut Commit) {
+        for assignment in &self.assignments {
+            commit.remove(assignment_key(id, assignment.role_id, &assignment.bounds.scope));
+        }
+        for grant in &self.grants {
+            commit.remove(grant_key(id, grant.id));
+        }
+    }
+}
+
+impl UserPart for Holdings {
+    type Event = AccessEvent;
+
+    fn apply(&mut self, event: &AccessEvent) {
+        match event {
+            AccessEvent::RoleAssigned(new) => {
+                let place = self.assignments.binary_search_by(|old| {
+                    (old.role_id, &old.bounds.scope).cmp(&(new.role_id, &new.bounds.scope))
+                });
+                match place {
+                    Ok(at) => {
+                        if let Some(old) = self.assignments.get_mut(at) {
+                            *old = new.clone();
+                        }
+                    }
+                    Err(at) => self.assignments.insert(at, new.clone()),
+                }
+            }
+            AccessEvent::RoleUnassigned(role, scope) => {
+                self.assignments.retain(|one| one.role_id != *role || one.bounds.scope != *scope);
+            }
+            AccessEvent::RuleGranted(grant) => self.grants.push(grant.clone()),
+            AccessEvent::GrantRevoked(id) => self.grants.retain(|grant| grant.id != *id),
+        }
+    }
+
+    fn record(&self, id: UserId, _: &Self, event: &AccessEvent, commit: &mut Commit) -> Result<(), StoreError> {
+        match event {
+            AccessEvent::RoleAssigned(new) => {
+                commit.put(assignment_key(id, new.role_id, &new.bounds.scope), codec::encode(new)?);
+            }
+            AccessEvent::RoleUnassigned(role, scope) => commit.remove(assignment_key(id, *role, scope)),
+            AccessEvent::RuleGranted(grant) => commit.put(grant_key(id, grant.id), codec::encode(grant)?),
+            AccessEvent::GrantRevoked(grant) => commit.remove(grant_key(id, *grant)),
+        }
+        Ok(())
+    }
+
+    fn note(&self, subject: String, before: &Self, event: &AccessEvent) -> Option<Note> {
+        let (action, before, after) = match event {
+            AccessEvent::RoleAssigned(new) => {
+                let old = before.assignment(new.role_id, &new.bounds.scope);
+                ("access.role_assigned", old.map(told_assignment), Some(told_assignment(new)))
+            }
+            AccessEvent::RoleUnassigned(role, scope) => {
+                ("access.role_unassigned", before.assignment(*role, scope).map(told_assignment), None)
+            }
+            AccessEvent::RuleGranted(grant) => ("access.granted", None, Some(told_grant(grant))),
+            AccessEvent::GrantRevoked(id) => ("access.grant_revoked", before.grant(*id).map(told_grant), None),
+        };
+        Some(Note { action, target: subject, before, after })
+    }
+}
+
+fn assignment_key(user: UserId, role: RoleId, scope: &Scope) -> Key {
+    Key::of(Kind::Assignment, &[user.bytes(), role.bytes(), scope.as_str().as_bytes()])
+}
+
+fn grant_key(user: UserId, grant: GrantId) -> Key {
+    Key::of(Kind::Grant, &[user.bytes(), grant.bytes()])
+}
+
+fn told_assignment(assignment: &Assignment) -> Value {
+    json!({
+        "role_id": assignment.role_id,
+        "scope": assignment.bounds.scope,
+        "not_before": assignment.bounds.not_before,
+        "expires_at": assignment.bounds.expires_at,
+        "reason": assignment.given.reason,
+    })
+}
+
+fn told_grant(grant: &Grant) -> Value {
+    json!({
+        "grant_id": grant.id,
+        "effect": grant.rule.effect,
+        "pattern": grant.rule.pattern,
+        "scope": grant.bounds.scope,
+        "not_before": grant.bounds.not_before,
+        "expires_at": grant.bounds.expires_at,
+        "reason": grant.given.reason,
+    })
+}

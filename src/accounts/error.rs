@@ -1,0 +1,44 @@
+//! What can be wrong with a request about accounts.
+
+use crate::kernel::fault::{Fault, FieldError, Kind};
+
+/// A refusal of the accounts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AccountError {
+    /// Another subject holds this name.
+    #[error("this {0} belongs to another account")]
+    NameTaken(&'static str),
+    /// Somebody else changed the account.
+    #[error("the account has changed: its version is now {0}")]
+    Stale(u64),
+    /// One cannot suspend or delete oneself: an instance would lose its last administrator by one slip.
+    #[error("an account cannot suspend or delete itself")]
+    OwnAccount,
+    /// No such account, or none of this nature.
+    #[error("there is no such account")]
+    Missing,
+}
+
+impl Fault for AccountError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NameTaken(_) | Self::OwnAccount => Kind::Conflict,
+            Self::Stale(_) => Kind::Stale,
+            Self::Missing => Kind::Missing,
+        }
+    }
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NameTaken(_) => "name-taken",
+            Self::Stale(_) => "version-mismatch",
+            Self::OwnAccount => "own-account",
+            Self::Missing => "not-found",
+        }
+    }
+    fn fields(&self) -> Vec<FieldError> {
+        match self {
+            Self::NameTaken(field) => vec![FieldError::new(*field, "belongs to another account")],
+            _ => Vec::new(),
+        }
+    }
+}

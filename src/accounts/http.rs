@@ -1,0 +1,269 @@
+//! The administration of users over HTTP.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::access::product::ProductPermission;
+use crate::accounts::commands::{ActivateUser, ChangeUser, CreateUser, DeleteUser, SuspendUser};
+use crate::accounts::error::AccountError;
+use crate::accounts::listing;
+use crate::accounts::model::{Account, Name, Nature, Properties, Status};
+use crate::actor::aggregate::Aggregate as _;
+use crate::actor::command::{Command, Done};
+use crate::http::handler::Outcome;
+use crate::http::paging::paging;
+use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
+use crate::kernel::clock::Timestamp;
+use crate::kernel::fault::FieldError;
+use crate::kernel::ids::UserId;
+use crate::kernel::page::Page;
+use crate::kernel::secret::SecretString;
+use crate::kernel::text::{Email, ExternalId, Username};
+use crate::store::Revision;
+use crate::user::User;
+
+/// Registers the routes.
+pub fn routes(routes: &mut Routes) {
+    let (read, write) = (Who::Holding(ProductPermission::UsersRead), Who::Holding(ProductPermission::UsersWrite));
+    routes.get("/api/v1/users", read, list).about("Lists users, oldest first").answers::<UserPage>(200);
+    routes.post("/api/v1/users", write, create).about("Creates a user").answers::<UserView>(201);
+    routes.get("/api/v1/users/{user_id}", read, show).about("Shows a user").answers::<UserView>(200);
+    routes
+        .patch("/api/v1/users/{user_id}", write, change)
+        .about("Changes what it names of a user; null clears")
+        .answers::<UserView>(200);
+    routes
+        .delete("/api/v1/users/{user_id}", write, delete)
+        .about("Deletes a user with everything that was theirs")
+        .answers_with(204);
+    routes
+        .post("/api/v1/users/{user_id}/suspend", write, suspend)
+        .about("Stops a user from acting and ends their sessions")
+        .answers::<UserView>(200);
+    routes
+        .post("/api/v1/users/{user_id}/activate", write, activate)
+        .about("Lets a suspended user act again")
+        .answers::<UserView>(200);
+}
+
+/// A password on its way in; never written anywhere.
+pub struct Password(pub SecretString);
+
+impl<'de> Deserialize<'de> for Password {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(text.into()))
+    }
+}
+
+/// A user to create.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewUser {
+    /// The sign-in name: 1 to 64 letters, digits, dots, dashes or underscores.
+    #[schema(value_type = String)]
+    username: Username,
+    #[schema(value_type = Option<String>)]
+    email: Option<Email>,
+    /// The application's own id of this user.
+    #[schema(value_type = Option<String>)]
+    external_id: Option<ExternalId>,
+    /// Without one the user cannot sign in.
+    #[schema(value_type = Option<String>)]
+    password: Option<Password>,
+    /// Facts for checks, at most 4 KiB of JSON.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    properties: Map<String, Value>,
+}
+
+/// What to change of a user.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct UserChanges {
+    #[schema(value_type = Option<String>)]
+    username: Option<Username>,
+    #[serde(default, deserialize_with = "named")]
+    #[schema(value_type = Option<String>)]
+    email: Option<Option<Email>>,
+    #[serde(default, deserialize_with = "named")]
+    #[schema(value_type = Option<String>)]
+    external_id: Option<Option<ExternalId>>,
+    /// Replaces all properties; null clears them.
+    #[serde(default, deserialize_with = "named")]
+    #[schema(value_type = Option<Object>)]
+    properties: Option<Option<Map<String, Value>>>,
+}
+
+/// A member that is there, null or not: absent leaves a thing as it is, null clears it.
+fn named<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// A user.
+#[derive(Serialize, ToSchema)]
+struct UserView {
+    #[schema(value_type = String)]
+    id: UserId,
+    #[schema(value_type = String)]
+    username: Username,
+    #[schema(value_type = Option<String>)]
+    email: Option<Email>,
+    #[schema(value_type = Option<String>)]
+    external_id: Option<ExternalId>,
+    status: Status,
+    #[schema(value_type = Object)]
+    properties: Option<Box<RawValue>>,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Timestamp,
+}
+
+impl UserView {
+    fn of(id: UserId, account: Account) -> Self {
+        Self {
+            id,
+            properties: RawValue::from_string(account.properties.as_json().to_owned()).ok(),
+            username: account.username,
+            email: account.email,
+            external_id: account.external_id,
+            status: account.status,
+            created_at: account.created_at,
+            updated_at: account.updated_at,
+        }
+    }
+}
+
+/// A page of users.
+#[derive(Serialize, ToSchema)]
+struct UserPage {
+    items: Vec<UserView>,
+    next_cursor: Option<String>,
+}
+
+/// Which users to list.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ListQuery {
+    /// At most so many, 1 to 1000.
+    limit: Option<usize>,
+    /// The `next_cursor` of an earlier answer.
+    cursor: Option<String>,
+    /// Only the one with this sign-in name.
+    #[param(value_type = Option<String>)]
+    username: Option<Username>,
+    /// Only the one with this address.
+    #[param(value_type = Option<String>)]
+    email: Option<Email>,
+    /// Only the one with this id of the application.
+    #[param(value_type = Option<String>)]
+    external_id: Option<ExternalId>,
+}
+
+async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
+    let paging = paging(query.limit, query.cursor.as_deref())?;
+    let names = [
+        query.username.map(Name::Username),
+        query.email.map(Name::Email),
+        query.external_id.map(Name::ExternalId),
+    ];
+    let names: Vec<Name> = names.into_iter().flatten().collect();
+    let page = if let Some(first) = names.first() {
+        let found = call.state.finder.load(first, call.now).await?;
+        let found = found.filter(|user| user.account().is_some_and(|account| names.iter().all(|name| account.bears(name))));
+        Page::whole(found.into_iter().filter_map(|user| Some((user.id(), user.account()?.clone()))).collect())
+    } else {
+        let store = Arc::clone(&call.state.store);
+        call.state.loader.run(move || listing::people(&*store, &paging)).await??
+    };
+    let items = page.items.into_iter().map(|(id, account)| UserView::of(id, account)).collect();
+    Ok(Answer::ok(&UserPage { items, next_cursor: page.next_cursor }))
+}
+
+async fn create(call: Call, Json(new): Json<NewUser>) -> Outcome {
+    let properties = properties(&new.properties)?;
+    let credential = match new.password {
+        Some(Password(password)) => {
+            call.state.account_settings.accept_password(&password).map_err(|error| Problem::invalid(vec![error]))?;
+            Some(call.state.passwords.hash(password).await?)
+        }
+        None => None,
+    };
+    let command = CreateUser {
+        nature: Nature::Person,
+        username: new.username,
+        email: new.email,
+        external_id: new.external_id,
+        properties,
+        credential,
+        key: None,
+        assignments: Vec::new(),
+    };
+    let id = UserId::generate(call.now);
+    let done = call.state.users.create(id, command, call.facts()).await?;
+    let location = format!("/api/v1/users/{id}");
+    answer(&done.after, done.revision, |view| Answer::created(&location, view))
+}
+
+async fn show(call: Call, Path(id): Path<UserId>) -> Outcome {
+    let user = call.state.users.load(id).await?.filter(|user| user.nature() == Nature::Person);
+    let user = user.ok_or(AccountError::Missing)?;
+    answer(&user, user.version(), Answer::ok)
+}
+
+async fn change(call: Call, Path(id): Path<UserId>, Json(changes): Json<UserChanges>) -> Outcome {
+    let new_properties = changes.properties.map(|given| properties(&given.unwrap_or_default())).transpose()?;
+    let command = ChangeUser {
+        if_match: call.if_match()?.map(|revision| revision.0),
+        username: changes.username,
+        email: changes.email,
+        external_id: changes.external_id,
+        properties: new_properties,
+    };
+    written(&send(&call, id, command).await?)
+}
+
+async fn suspend(call: Call, Path(id): Path<UserId>) -> Outcome {
+    let if_match = call.if_match()?.map(|revision| revision.0);
+    written(&send(&call, id, SuspendUser { if_match }).await?)
+}
+
+async fn activate(call: Call, Path(id): Path<UserId>) -> Outcome {
+    let if_match = call.if_match()?.map(|revision| revision.0);
+    written(&send(&call, id, ActivateUser { if_match }).await?)
+}
+
+async fn delete(call: Call, Path(id): Path<UserId>) -> Outcome {
+    let if_match = call.if_match()?.map(|revision| revision.0);
+    let done = send(&call, id, DeleteUser { if_match, nature: Nature::Person }).await?;
+    Ok(Answer::no_content().with_revision(done.revision))
+}
+
+/// Sends a command to a person; service accounts have routes of their own.
+async fn send<C>(call: &Call, id: UserId, command: C) -> Result<Done<User, C::Reply>, Problem>
+where
+    C: Command<Target = User>,
+{
+    let user = call.state.users.load(id).await?;
+    user.filter(|user| user.nature() == Nature::Person).ok_or(AccountError::Missing)?;
+    Ok(call.state.users.send(id, command, call.facts()).await?)
+}
+
+fn written<R>(done: &Done<User, R>) -> Outcome {
+    answer(&done.after, done.revision, Answer::ok)
+}
+
+fn answer(user: &User, revision: Revision, shape: impl FnOnce(&UserView) -> Answer) -> Outcome {
+    let account = user.account().ok_or(AccountError::Missing)?.clone();
+    let version = Revision(account.version);
+    Ok(shape(&UserView::of(user.id(), account)).with_etag(version).with_revision(revision))
+}
+
+fn properties(object: &Map<String, Value>) -> Result<Properties, Problem> {
+    Properties::of(object).map_err(|error| Problem::invalid(vec![FieldError::new("properties", error.0)]))
+}

@@ -1,0 +1,12 @@
+//! Accounts: who a subject is, and how a person proves it.
+
+pub mod commands;
+pub mod error;
+pub mod http;
+pub mod listing;
+pub mod model;
+pub mod names;
+pub mod part;
+pub mod password_rule;
+pub mod passwords;
+pub mod settings;

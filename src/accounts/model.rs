@@ -1,0 +1,210 @@
+//! The nouns of accounts: who a subject is, whether it may act, and its password's hash.
+
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+
+use crate::kernel::clock::Timestamp;
+use crate::kernel::fault::Malformed;
+use crate::kernel::ids::UserId;
+use crate::kernel::text::{Email, ExternalId, Username};
+use crate::store::Key;
+use crate::store::codec::Stored;
+use crate::store::key;
+
+/// A person who signs in, or an application with API keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Nature {
+    /// Signs in with a password.
+    Person,
+    /// Calls with an API key; a service account.
+    App,
+}
+
+impl Nature {
+    /// The prefix of the subject's id in text.
+    pub const fn id_prefix(self) -> &'static str {
+        match self {
+            Self::Person => "user",
+            Self::App => "app",
+        }
+    }
+}
+
+/// Whether a subject may act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Signs in, and checks about it are evaluated.
+    Active,
+    /// Cannot sign in, has no sessions, and every check about it is denied.
+    Suspended,
+}
+
+/// Facts about a subject that an application keeps with it: a JSON object of at most 4 KiB, kept as its text.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Properties(Option<Box<str>>);
+
+/// The largest `properties` object, in bytes of JSON.
+pub const MAX_PROPERTIES_BYTES: usize = 4096;
+
+impl Properties {
+    /// Keeps an object; an empty one takes no room.
+    pub fn of(object: &serde_json::Map<String, serde_json::Value>) -> Result<Self, Malformed> {
+        if object.is_empty() {
+            return Ok(Self(None));
+        }
+        let text = serde_json::to_string(object).map_err(|error| Malformed::new(error.to_string()))?;
+        if text.len() > MAX_PROPERTIES_BYTES {
+            return Err(Malformed(format!("expected at most {MAX_PROPERTIES_BYTES} bytes of JSON, found {}", text.len())));
+        }
+        Ok(Self(Some(text.into())))
+    }
+
+    /// The JSON text.
+    pub fn as_json(&self) -> &str {
+        self.0.as_deref().unwrap_or("{}")
+    }
+
+    /// The object.
+    pub fn object(&self) -> serde_json::Value {
+        serde_json::from_str(self.as_json()).unwrap_or_default()
+    }
+}
+
+/// A subject's account. Its record is the head of the subject.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Person or application.
+    pub nature: Nature,
+    /// The sign-in name, or the application's name; unique among its nature.
+    pub username: Username,
+    /// Unique if present.
+    pub email: Option<Email>,
+    /// The application's own id of this user; unique if present.
+    pub external_id: Option<ExternalId>,
+    /// Whether the subject may act.
+    pub status: Status,
+    /// The application's facts about the subject.
+    pub properties: Properties,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When the account itself was last changed.
+    pub updated_at: Timestamp,
+    /// Counts the account's changes, from 1; the `ETag`.
+    pub version: u64,
+}
+
+impl Stored for Account {
+    const VERSION: u8 = 1;
+}
+
+/// A password's hash, as a PHC string (`$argon2id$…`).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credential {
+    /// The PHC string.
+    pub phc: Box<str>,
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credential(…)")
+    }
+}
+
+impl Stored for Credential {
+    const VERSION: u8 = 1;
+}
+
+/// A unique name by which a subject can be found.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Name {
+    /// A person's sign-in name.
+    Username(Username),
+    /// A person's e-mail address.
+    Email(Email),
+    /// The application's own id.
+    ExternalId(ExternalId),
+    /// A service account's name.
+    App(Username),
+}
+
+impl Name {
+    /// The record that claims this name. The class bytes are stored: never change one.
+    pub fn claim(&self) -> Key {
+        let (class, text) = match self {
+            Self::Username(name) => (1, name.folded()),
+            Self::Email(email) => (2, email.folded()),
+            Self::ExternalId(id) => (3, id.as_str().to_owned()),
+            Self::App(name) => (4, name.folded()),
+        };
+        Key::of(key::Kind::Claim, &[&[class], text.as_bytes()])
+    }
+
+    /// The field that a claim is about, by its class byte.
+    pub fn field_of(claim: &Key) -> Option<&'static str> {
+        if claim.kind() != Some(key::Kind::Claim) {
+            return None;
+        }
+        match claim.bytes().get(1)? {
+            1 => Some("username"),
+            2 => Some("email"),
+            3 => Some("external_id"),
+            4 => Some("name"),
+            _ => None,
+        }
+    }
+}
+
+impl Account {
+    /// Every name by which the subject can be found.
+    pub fn names(&self) -> impl Iterator<Item = Name> {
+        let own = match self.nature {
+            Nature::Person => Name::Username(self.username.clone()),
+            Nature::App => Name::App(self.username.clone()),
+        };
+        [Some(own), self.email.clone().map(Name::Email), self.external_id.clone().map(Name::ExternalId)]
+            .into_iter()
+            .flatten()
+    }
+
+    /// Whether this is one of its names, however spelled.
+    pub fn bears(&self, name: &Name) -> bool {
+        let claim = name.claim();
+        self.names().any(|own| own.claim() == claim)
+    }
+
+    /// Whether the subject may act.
+    pub fn is_active(&self) -> bool {
+        self.status == Status::Active
+    }
+}
+
+/// A service account's place in the list of all apps; holds nothing but its being there.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct AppListing;
+
+impl Stored for AppListing {
+    const VERSION: u8 = 1;
+}
+
+/// The id's text with the prefix of the subject's nature.
+pub fn subject_text(id: UserId, nature: Nature) -> String {
+    id.text_with(nature.id_prefix())
+}
+
+/// The id of any subject as a caller writes it: `user_…` or `app_…`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SubjectId(pub UserId);
+
+impl SubjectId {
+    /// Reads either form.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        UserId::parse(text).or_else(|wrong| UserId::parse_with("app", text).map_err(|_| wrong)).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for SubjectId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::parse(&text).map_err(D::Error::custom)
+    }
+}

@@ -1,0 +1,134 @@
+//! The accounts' part of a user: events, records, audit notes.
+
+use serde_json::{Value, json};
+
+use crate::accounts::model::{Account, AppListing, Credential, Name, Nature};
+use crate::actor::aggregate::Note;
+use crate::kernel::ids::UserId;
+use crate::store::key::Kind;
+use crate::store::{Commit, Key, StoreError, codec};
+use crate::user::part::UserPart;
+
+/// Who a user is, and how it signs in.
+#[derive(Debug, Clone, Default)]
+pub struct AccountPart {
+    /// The account; none if the user does not exist.
+    pub account: Option<Account>,
+    /// The password's hash; none for applications and for people without a password.
+    pub credential: Option<Credential>,
+}
+
+/// What can happen to an account.
+#[derive(Debug)]
+pub enum AccountEvent {
+    /// It came into being.
+    Created {
+        /// The account.
+        account: Account,
+        /// The password's hash.
+        credential: Option<Credential>,
+    },
+    /// Its names or properties are others now.
+    Changed(Account),
+    /// It may not act any more.
+    Suspended(Account),
+    /// It may act again.
+    Activated(Account),
+    /// It has another password.
+    PasswordSet(Credential),
+    /// It is gone, with everything that was the user's.
+    Deleted,
+}
+
+impl UserPart for AccountPart {
+    type Event = AccountEvent;
+
+    fn apply(&mut self, event: &AccountEvent) {
+        match event {
+            AccountEvent::Created { account, credential } => {
+                self.account = Some(account.clone());
+                self.credential.clone_from(credential);
+            }
+            AccountEvent::Changed(account) | AccountEvent::Suspended(account) | AccountEvent::Activated(account) => {
+                self.account = Some(account.clone());
+            }
+            AccountEvent::PasswordSet(credential) => self.credential = Some(credential.clone()),
+            AccountEvent::Deleted => *self = Self::default(),
+        }
+    }
+
+    fn record(&self, id: UserId, before: &Self, event: &AccountEvent, commit: &mut Commit) -> Result<(), StoreError> {
+        match event {
+            AccountEvent::Created { account, credential } => {
+                self.record_names(id, before, commit);
+                if let Some(credential) = credential {
+                    commit.put(credential_key(id), codec::encode(credential)?);
+                }
+                if account.nature == Nature::App {
+                    commit.put(listing_key(id), codec::encode(&AppListing)?);
+                }
+            }
+            AccountEvent::Changed(_) => self.record_names(id, before, commit),
+            AccountEvent::Suspended(_) | AccountEvent::Activated(_) => {}
+            AccountEvent::PasswordSet(credential) => commit.put(credential_key(id), codec::encode(credential)?),
+            AccountEvent::Deleted => {
+                self.record_names(id, before, commit);
+                if before.credential.is_some() {
+                    commit.remove(credential_key(id));
+                }
+                if before.account.as_ref().is_some_and(|account| account.nature == Nature::App) {
+                    commit.remove(listing_key(id));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&self, subject: String, before: &Self, event: &AccountEvent) -> Option<Note> {
+        let action = match event {
+            AccountEvent::Created { .. } => "accounts.created",
+            AccountEvent::Changed(_) => "accounts.changed",
+            AccountEvent::Suspended(_) => "accounts.suspended",
+            AccountEvent::Activated(_) => "accounts.activated",
+            AccountEvent::PasswordSet(_) => "accounts.password_set",
+            AccountEvent::Deleted => "accounts.deleted",
+        };
+        let told = |part: &Self| part.account.as_ref().map(told);
+        Some(Note { action, target: subject, before: told(before), after: told(self) })
+    }
+}
+
+impl AccountPart {
+    /// Claims the names that are new and gives back those that are not held any more.
+    fn record_names(&self, id: UserId, before: &Self, commit: &mut Commit) {
+        let claims = |part: &Self| -> Vec<Key> {
+            part.account.iter().flat_map(Account::names).map(|name: Name| name.claim()).collect()
+        };
+        let (old, new) = (claims(before), claims(self));
+        for claim in new.iter().filter(|claim| !old.contains(claim)) {
+            commit.claim(claim.clone(), id.bytes());
+        }
+        for claim in old.iter().filter(|claim| !new.contains(claim)) {
+            commit.remove(claim.clone());
+        }
+    }
+}
+
+fn credential_key(id: UserId) -> Key {
+    Key::of(Kind::Credential, &[id.bytes()])
+}
+
+fn listing_key(id: UserId) -> Key {
+    Key::of(Kind::AppListing, &[id.bytes()])
+}
+
+/// The account as the audit log tells it.
+fn told(account: &Account) -> Value {
+    json!({
+        "username": account.username,
+        "email": account.email,
+        "external_id": account.external_id,
+        "status": account.status,
+        "properties": account.properties.object(),
+    })
+}

@@ -1,0 +1,3 @@
+//! Activity: what users did in the application.
+
+pub mod settings;

@@ -1,0 +1,268 @@
+//! The administration of service accounts over HTTP.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::access::escalation;
+use crate::access::model::{Assignment, Bounds, Given};
+use crate::access::product::ProductPermission;
+use crate::accounts::commands::{CreateUser, DeleteUser};
+use crate::accounts::listing;
+use crate::accounts::model::{Account, Nature, Properties, Status, subject_text};
+use crate::actor::command::Facts;
+use crate::apps::commands::{IssueKey, RevokeKey};
+use crate::apps::error::AppError;
+use crate::apps::model::ApiKey;
+use crate::http::handler::Outcome;
+use crate::http::paging::paging;
+use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
+use crate::kernel::clock::Timestamp;
+use crate::kernel::fault::FieldError;
+use crate::kernel::ids::{KeyId, RoleId, UserId};
+use crate::kernel::text::{Note, RoleName, Username};
+use crate::sessions::token::{Purpose, Token};
+
+/// Registers the routes.
+pub fn routes(routes: &mut Routes) {
+    let (read, write) = (Who::Holding(ProductPermission::AppsRead), Who::Holding(ProductPermission::AppsWrite));
+    routes.get("/api/v1/apps", read, list).about("Lists service accounts, oldest first").answers::<AppPage>(200);
+    routes
+        .post("/api/v1/apps", write, create)
+        .about("Creates a service account; its key is shown once")
+        .answers::<NewAppView>(201);
+    routes.get("/api/v1/apps/{app_id}", read, show).about("Shows a service account").answers::<AppView>(200);
+    routes.delete("/api/v1/apps/{app_id}", write, delete).about("Deletes a service account").answers_with(204);
+    routes
+        .post("/api/v1/apps/{app_id}/keys", write, issue_key)
+        .about("Makes another key; it is shown once")
+        .answers::<NewKeyView>(201);
+    routes
+        .delete("/api/v1/apps/{app_id}/keys/{key_id}", write, revoke_key)
+        .about("Makes a key worthless")
+        .answers_with(204);
+}
+
+/// The id of a service account in a path.
+struct AppId(UserId);
+
+impl<'de> Deserialize<'de> for AppId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        UserId::parse_with("app", &text).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A service account to create.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewApp {
+    /// 1 to 64 letters, digits, dots, dashes or underscores; unique among apps.
+    #[schema(value_type = String)]
+    name: Username,
+    /// The names of its roles, such as `checker`.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    roles: Vec<RoleName>,
+    /// Until when its first key is accepted; absent: for ever.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+}
+
+/// A key to make.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewKey {
+    /// Where it is used.
+    #[schema(value_type = Option<String>)]
+    description: Option<Note>,
+    /// Until when it is accepted; absent: for ever.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+}
+
+/// A key, without its secret.
+#[derive(Serialize, ToSchema)]
+struct KeyView {
+    #[schema(value_type = String)]
+    id: KeyId,
+    #[schema(value_type = Option<String>)]
+    description: Option<Note>,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+}
+
+/// A new key.
+#[derive(Serialize, ToSchema)]
+struct NewKeyView {
+    #[serde(flatten)]
+    about: KeyView,
+    /// The key itself: `Authorization: Bearer` takes it. It is not shown again.
+    key: String,
+}
+
+/// A service account.
+#[derive(Serialize, ToSchema)]
+struct AppView {
+    id: String,
+    #[schema(value_type = String)]
+    name: Username,
+    status: Status,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// Its keys; absent in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<Vec<KeyView>>,
+}
+
+/// A new service account.
+#[derive(Serialize, ToSchema)]
+struct NewAppView {
+    #[serde(flatten)]
+    app: AppView,
+    /// Its first key: `Authorization: Bearer` takes it. It is not shown again.
+    key: String,
+}
+
+/// A page of service accounts.
+#[derive(Serialize, ToSchema)]
+struct AppPage {
+    items: Vec<AppView>,
+    next_cursor: Option<String>,
+}
+
+/// Which part of the list.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ListQuery {
+    /// At most so many, 1 to 1000.
+    limit: Option<usize>,
+    /// The `next_cursor` of an earlier answer.
+    cursor: Option<String>,
+}
+
+impl KeyView {
+    fn of(key: &ApiKey) -> Self {
+        Self { id: key.id, description: key.description.clone(), created_at: key.created_at, expires_at: key.expires_at }
+    }
+}
+
+impl AppView {
+    fn of(id: UserId, account: Account, keys: Option<&[ApiKey]>) -> Self {
+        Self {
+            id: subject_text(id, Nature::App),
+            name: account.username,
+            status: account.status,
+            created_at: account.created_at,
+            keys: keys.map(|keys| keys.iter().map(KeyView::of).collect()),
+        }
+    }
+}
+
+async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
+    let paging = paging(query.limit, query.cursor.as_deref())?;
+    let store = Arc::clone(&call.state.store);
+    let page = call.state.loader.run(move || listing::apps(&*store, &paging)).await??;
+    let items = page.items.into_iter().map(|(id, account)| AppView::of(id, account, None)).collect();
+    Ok(Answer::ok(&AppPage { items, next_cursor: page.next_cursor }))
+}
+
+async fn create(call: Call, Json(new): Json<NewApp>) -> Outcome {
+    let facts = call.facts();
+    let assignments = assignments(&call, &new.roles, &facts)?;
+    let id = UserId::generate(call.now);
+    let (key, text) = new_key(id, None, new.expires_at, call.now)?;
+    let command = CreateUser {
+        nature: Nature::App,
+        username: new.name,
+        email: None,
+        external_id: None,
+        properties: Properties::default(),
+        credential: None,
+        key: Some(key),
+        assignments,
+    };
+    let done = call.state.users.create(id, command, facts).await?;
+    let account = done.after.account().ok_or(AppError::Missing)?.clone();
+    let app = AppView::of(id, account, Some(&done.after.keys.keys));
+    let location = format!("/api/v1/apps/{}", app.id);
+    Ok(Answer::created(&location, &NewAppView { app, key: text }).with_revision(done.revision))
+}
+
+async fn show(call: Call, Path(AppId(id)): Path<AppId>) -> Outcome {
+    let user = call.state.users.load(id).await?.filter(|user| user.nature() == Nature::App).ok_or(AppError::Missing)?;
+    let account = user.account().ok_or(AppError::Missing)?.clone();
+    Ok(Answer::ok(&AppView::of(id, account, Some(&user.keys.keys))))
+}
+
+async fn delete(call: Call, Path(AppId(id)): Path<AppId>) -> Outcome {
+    let command = DeleteUser { if_match: None, nature: Nature::App };
+    let done = call.state.users.send(id, command, call.facts()).await?;
+    Ok(Answer::no_content().with_revision(done.revision))
+}
+
+async fn issue_key(call: Call, Path(AppId(id)): Path<AppId>, Json(new): Json<NewKey>) -> Outcome {
+    let app = call.state.users.load(id).await?.ok_or(AppError::Missing)?;
+    // Whoever holds the key can do what the app can: nobody makes one to more than they may themselves.
+    let book = call.state.book.load();
+    escalation::refuse(&book, call.caller.user(), &escalation::reach(&book, &app.holdings), call.now)?;
+    drop(book);
+    let (key, text) = new_key(id, new.description, new.expires_at, call.now)?;
+    let about = KeyView::of(&key);
+    let done = call.state.users.send(id, IssueKey { key }, call.facts()).await?;
+    let location = format!("/api/v1/apps/{}/keys/{}", subject_text(id, Nature::App), about.id);
+    Ok(Answer::created(&location, &NewKeyView { about, key: text }).with_revision(done.revision))
+}
+
+/// A key of a service account in a path.
+#[derive(Deserialize)]
+struct KeyPath {
+    app_id: AppId,
+    key_id: KeyId,
+}
+
+async fn revoke_key(call: Call, Path(path): Path<KeyPath>) -> Outcome {
+    let done = call.state.users.send(path.app_id.0, RevokeKey { id: path.key_id }, call.facts()).await?;
+    Ok(Answer::no_content().with_revision(done.revision))
+}
+
+fn new_key(
+    app: UserId,
+    description: Option<Note>,
+    expires_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(ApiKey, String), Problem> {
+    if expires_at.is_some_and(|end| end <= now) {
+        return Err(Problem::invalid(vec![FieldError::new("expires_at", "must be in the future")]));
+    }
+    let id = KeyId::generate(now);
+    let (text, secret) = Token::issue(Purpose::ApiKey, app, id.bytes())?;
+    Ok((ApiKey { id, secret, description, created_at: now, expires_at }, text))
+}
+
+/// The assignments that these role names mean, if the caller may give them.
+fn assignments(call: &Call, roles: &[RoleName], facts: &Facts) -> Result<Vec<Assignment>, Problem> {
+    let book = call.state.book.load();
+    let mut ids: Vec<RoleId> = Vec::new();
+    let mut wrong = Vec::new();
+    for (index, name) in roles.iter().enumerate() {
+        match book.role_named(name) {
+            Some(role) if ids.contains(&role.id) => {}
+            Some(role) => ids.push(role.id),
+            None => wrong.push(FieldError::new(format!("roles[{index}]"), "there is no role of this name")),
+        }
+    }
+    if !wrong.is_empty() {
+        return Err(Problem::invalid(wrong));
+    }
+    for closure in ids.iter().filter_map(|id| book.closure(*id)) {
+        escalation::refuse(&book, call.caller.user(), closure, call.now)?;
+    }
+    let given = Given { by: facts.cause.actor.clone(), at: facts.now, reason: None };
+    let assignment = |role_id| Assignment { role_id, bounds: Bounds::default(), given: given.clone() };
+    Ok(ids.into_iter().map(assignment).collect())
+}

@@ -1,0 +1,121 @@
+//! The command line: what an operator can ask the binary to do. Prints; everything else is elsewhere.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Config, Flags};
+use crate::{app, telemetry};
+
+/// Sesame: a session and permission engine.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The configuration [default: config.toml, if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum Command {
+    /// Serve until told to stop: what happens without a command
+    Serve,
+    /// Say whether the configuration is valid, and if not, everything that is wrong with it
+    CheckConfig,
+    /// Print every setting with its default
+    PrintConfig,
+    /// Examine the store without changing it
+    Doctor,
+    /// Print the description of the API (OpenAPI 3.1)
+    Openapi,
+    /// Copy the store into an empty folder
+    Backup {
+        /// The empty folder
+        directory: PathBuf,
+    },
+    /// Fill an empty store from a backup
+    Restore {
+        /// The folder of the backup
+        directory: PathBuf,
+    },
+}
+
+impl Arguments {
+    fn configuration(self) -> anyhow::Result<Config> {
+        let file = self.config.or_else(config::usual_file);
+        Ok(config::load(file.as_deref(), self.flags, config::environment())?)
+    }
+
+    /// The configuration, with logging set up as it says.
+    fn started(self) -> anyhow::Result<Config> {
+        let config = self.configuration()?;
+        telemetry::init(&config.telemetry)?;
+        Ok(config)
+    }
+}
+
+/// Does what the arguments of this process ask for.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    match obey(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn obey(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    match arguments.command.clone().unwrap_or(Command::Serve) {
+        Command::Serve => app::serve(arguments.started()?)?,
+        Command::CheckConfig => {
+            arguments.configuration()?;
+            print("the configuration is valid\n");
+        }
+        Command::PrintConfig => print(&config::printed()),
+        Command::Openapi => print(&app::openapi()?),
+        Command::Doctor => {
+            let (report, is_sound) = app::doctor(&arguments.started()?)?;
+            print(&report);
+            return Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Backup { directory } => app::backup(&arguments.started()?, &directory)?,
+        Command::Restore { directory } => app::restore(&arguments.started()?, &directory)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A reader that went away (`sesame print-config | head`) is no failure.
+fn print(text: &str) {
+    use std::io::Write as _;
+    std::io::stdout().write_all(text.as_bytes()).ok();
+}
+
+#[expect(clippy::print_stderr, reason = "a command says why it failed, also before logging is set up")]
+fn complain(error: &anyhow::Error) {
+    eprintln!("sesame: {error:#}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent_and_serve_is_the_default() {
+        Arguments::command().debug_assert();
+        let arguments = Arguments::parse_from(["sesame", "--listen", "127.0.0.1:0"]);
+        assert!(arguments.command.is_none());
+        assert_eq!(arguments.flags.listen.as_deref(), Some("127.0.0.1:0"));
+        let arguments = Arguments::parse_from(["sesame", "serve", "--data", "/tmp/x", "--config", "a.toml"]);
+        assert_eq!(arguments.flags.data.as_deref(), Some("/tmp/x"));
+        assert_eq!(arguments.config, Some("a.toml".into()));
+    }
+}

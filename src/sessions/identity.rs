@@ -1,0 +1,74 @@
+//! Who stands behind a token: the user and the live session, or the service account and its key.
+
+use std::sync::Arc;
+
+use crate::access::effective::Reason;
+use crate::actor::directory::{Directory, LoadError};
+use crate::kernel::clock::Timestamp;
+use crate::kernel::ids::{KeyId, SessionId};
+use crate::sessions::access_token::AccessTokens;
+use crate::sessions::model::Session;
+use crate::sessions::token::{Purpose, Token};
+use crate::user::User;
+
+/// A person with the live session that was presented.
+#[derive(Debug, Clone)]
+pub struct SignedIn {
+    /// The person.
+    pub user: Arc<User>,
+    /// The session.
+    pub session: Arc<Session>,
+    /// Until when the presented token is valid.
+    pub expires_at: Timestamp,
+    /// When the presented token was made.
+    pub issued_at: Timestamp,
+}
+
+/// Looks up what tokens open.
+#[derive(Clone)]
+pub struct Identities {
+    /// The users.
+    pub users: Directory<User>,
+    /// The access tokens.
+    pub access_tokens: Arc<AccessTokens>,
+}
+
+impl Identities {
+    /// The live session behind a reference token or an access token, and its user; or why there is none. Notes the use.
+    ///
+    /// # Errors
+    /// When the store fails or too many loads are waiting.
+    pub async fn session_of(&self, token: &str, now: Timestamp) -> Result<Result<SignedIn, Reason>, LoadError> {
+        let reference = Token::parse(Purpose::Session, token);
+        let spoken = if reference.is_none() { self.access_tokens.verify(token, now) } else { None };
+        let (owner, session) = match (&reference, &spoken) {
+            (Some(token), _) => (token.owner(), SessionId::from_bytes(token.part())),
+            (None, Some(spoken)) => (spoken.user, spoken.session),
+            (None, None) => return Ok(Err(Reason::SessionNotActive)),
+        };
+        let Some(user) = self.users.load(owner).await? else { return Ok(Err(Reason::SessionNotActive)) };
+        let session = user.sessions.find(session).filter(|session| {
+            session.is_active(now) && reference.as_ref().is_none_or(|token| session.secret.matches(token.secret()))
+        });
+        let Some(session) = session.filter(|_| user.is_active()).map(Arc::clone) else {
+            return Ok(Err(Reason::SessionNotActive));
+        };
+        session.touch(now);
+        let own_end = session.expires_at.min(session.idle_expires_at());
+        let (issued_at, expires_at) = spoken
+            .map_or((session.created_at, own_end), |spoken| (spoken.issued_at, spoken.expires_at.min(own_end)));
+        Ok(Ok(SignedIn { user, session, expires_at, issued_at }))
+    }
+
+    /// The service account behind an API key, if the key is accepted.
+    ///
+    /// # Errors
+    /// When the store fails or too many loads are waiting.
+    pub async fn app_of(&self, key: &str, now: Timestamp) -> Result<Option<Arc<User>>, LoadError> {
+        let Some(token) = Token::parse(Purpose::ApiKey, key) else { return Ok(None) };
+        let Some(user) = self.users.load(token.owner()).await? else { return Ok(None) };
+        let key = user.keys.find(KeyId::from_bytes(token.part()));
+        let accepted = key.is_some_and(|key| key.is_active(now) && key.secret.matches(token.secret()));
+        Ok((accepted && user.is_active()).then_some(user))
+    }
+}

@@ -1,0 +1,14 @@
+//! Sessions: where people are signed in, their tokens, and whether they are alive.
+
+pub mod access_token;
+pub mod commands;
+pub mod error;
+pub mod http;
+pub mod identity;
+pub mod model;
+pub mod part;
+pub mod settings;
+pub mod sign_in;
+pub mod signing_keys;
+pub mod throttle;
+pub mod token;

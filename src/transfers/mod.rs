@@ -1,0 +1,3 @@
+//! Transfers: export, import and erasure of personal data.
+
+pub mod settings;

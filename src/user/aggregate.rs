@@ -1,0 +1,189 @@
+//! The User: its parts, and how they become records and come back.
+
+use std::sync::Arc;
+
+use crate::access::effective::Holdings;
+use crate::access::part::AccessEvent;
+use crate::accounts::model::{Account, Nature, subject_text};
+use crate::accounts::part::{AccountEvent, AccountPart};
+use crate::actor::aggregate::{Aggregate, Note, Part};
+use crate::apps::part::{KeyEvent, KeyPart};
+use crate::kernel::ids::UserId;
+use crate::sessions::part::{SessionEvent, SessionPart};
+use crate::store::key::Kind;
+use crate::store::{Commit, Key, Record, Revision, StoreError, codec};
+use crate::user::part::UserPart;
+
+/// One subject, as checks and sessions see it. Immutable; a change makes a new one that shares the untouched parts.
+#[derive(Debug, Clone)]
+pub struct User {
+    id: UserId,
+    version: Revision,
+    /// Who it is and how it signs in.
+    pub accounts: Arc<AccountPart>,
+    /// Where it is signed in.
+    pub sessions: Arc<SessionPart>,
+    /// Its API keys.
+    pub keys: Arc<KeyPart>,
+    /// What it was given.
+    pub holdings: Arc<Holdings>,
+}
+
+/// What can happen to a user.
+#[derive(Debug)]
+pub enum UserEvent {
+    /// To the account.
+    Account(AccountEvent),
+    /// To the sessions.
+    Session(SessionEvent),
+    /// To the API keys.
+    Key(KeyEvent),
+    /// To what it was given.
+    Access(AccessEvent),
+}
+
+impl User {
+    /// The account; every user that can be found has one.
+    pub fn account(&self) -> Option<&Account> {
+        self.accounts.account.as_ref()
+    }
+
+    /// Whether it may act at all.
+    pub fn is_active(&self) -> bool {
+        self.account().is_some_and(Account::is_active)
+    }
+
+    /// Person or application.
+    pub fn nature(&self) -> Nature {
+        self.account().map_or(Nature::Person, |account| account.nature)
+    }
+
+    /// The id in text, with the prefix of its nature.
+    pub fn id_text(&self) -> String {
+        subject_text(self.id, self.nature())
+    }
+}
+
+impl Aggregate for User {
+    type Id = UserId;
+    type Event = UserEvent;
+    const KIND: &'static str = "user";
+
+    fn id(&self) -> UserId {
+        self.id
+    }
+
+    fn vacant(id: UserId) -> Self {
+        Self {
+            id,
+            version: Revision::default(),
+            accounts: Arc::default(),
+            sessions: Arc::default(),
+            keys: Arc::default(),
+            holdings: Arc::default(),
+        }
+    }
+
+    fn is_vacant(&self) -> bool {
+        self.accounts.account.is_none()
+    }
+
+    fn head(id: UserId) -> Key {
+        Key::of(Kind::Account, &[id.bytes()])
+    }
+
+    fn parts(id: UserId) -> Vec<Part> {
+        let all = |kind| Part::All(Key::of(kind, &[id.bytes()]));
+        vec![
+            Part::One(Self::head(id)),
+            Part::One(Key::of(Kind::Credential, &[id.bytes()])),
+            all(Kind::Session),
+            all(Kind::ApiKey),
+            all(Kind::Assignment),
+            all(Kind::Grant),
+        ]
+    }
+
+    fn from_records(id: UserId, records: Vec<Record>) -> Result<Self, StoreError> {
+        let mut version = Revision::default();
+        let mut accounts = AccountPart::default();
+        let mut sessions = SessionPart::default();
+        let mut keys = KeyPart::default();
+        let (mut assignments, mut grants) = (Vec::new(), Vec::new());
+        for record in records {
+            match record.key.kind() {
+                Some(Kind::Account) => {
+                    version = record.revision;
+                    accounts.account = Some(codec::decode(&record.value)?);
+                }
+                Some(Kind::Credential) => accounts.credential = Some(codec::decode(&record.value)?),
+                Some(Kind::Session) => sessions.sessions.push(Arc::new(codec::decode(&record.value)?)),
+                Some(Kind::ApiKey) => keys.keys.push(codec::decode(&record.value)?),
+                Some(Kind::Assignment) => assignments.push(codec::decode(&record.value)?),
+                Some(Kind::Grant) => grants.push(codec::decode(&record.value)?),
+                _ => return Err(StoreError::Damaged(format!("{:?} is not part of a user", record.key))),
+            }
+        }
+        Ok(Self {
+            id,
+            version,
+            accounts: Arc::new(accounts),
+            sessions: Arc::new(sessions),
+            keys: Arc::new(keys),
+            holdings: Arc::new(Holdings::new(assignments, grants)),
+        })
+    }
+
+    fn version(&self) -> Revision {
+        self.version
+    }
+
+    fn stamp(&mut self, revision: Revision) {
+        self.version = revision;
+    }
+
+    fn apply(&mut self, event: &UserEvent) {
+        match event {
+            UserEvent::Account(AccountEvent::Deleted) => *self = Self { version: self.version, ..Self::vacant(self.id) },
+            UserEvent::Account(event) => Arc::make_mut(&mut self.accounts).apply(event),
+            UserEvent::Session(event) => Arc::make_mut(&mut self.sessions).apply(event),
+            UserEvent::Key(event) => Arc::make_mut(&mut self.keys).apply(event),
+            UserEvent::Access(event) => Arc::make_mut(&mut self.holdings).apply(event),
+        }
+    }
+
+    fn record(&self, before: &Self, event: &UserEvent, commit: &mut Commit) -> Result<(), StoreError> {
+        match event {
+            UserEvent::Account(event) => {
+                if matches!(event, AccountEvent::Deleted) {
+                    before.sessions.remove_all(self.id, commit);
+                    before.keys.remove_all(self.id, commit);
+                    before.holdings.remove_all(self.id, commit);
+                }
+                self.accounts.record(self.id, &before.accounts, event, commit)
+            }
+            UserEvent::Session(event) => self.sessions.record(self.id, &before.sessions, event, commit),
+            UserEvent::Key(event) => self.keys.record(self.id, &before.keys, event, commit),
+            UserEvent::Access(event) => self.holdings.record(self.id, &before.holdings, event, commit),
+        }
+    }
+
+    fn record_head(&self, commit: &mut Commit) -> Result<(), StoreError> {
+        let head = Self::head(self.id);
+        match self.account() {
+            Some(account) => commit.put(head, codec::encode(account)?),
+            None => commit.remove(head),
+        }
+        Ok(())
+    }
+
+    fn note(&self, before: &Self, event: &UserEvent) -> Option<Note> {
+        let subject = if self.is_vacant() { before.id_text() } else { self.id_text() };
+        match event {
+            UserEvent::Account(event) => self.accounts.note(subject, &before.accounts, event),
+            UserEvent::Session(event) => self.sessions.note(subject, &before.sessions, event),
+            UserEvent::Key(event) => self.keys.note(subject, &before.keys, event),
+            UserEvent::Access(event) => self.holdings.note(subject, &before.holdings, event),
+        }
+    }
+}
