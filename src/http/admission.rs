@@ -31,11 +31,7 @@ pub(super) async fn admit(
 }
 
 /// Whoever presents a valid credential; [`Caller::Nobody`] without one.
-pub(super) async fn identify(
-    request: &HttpRequest,
-    state: &State,
-    public_origin: &str,
-) -> Result<Caller, Problem> {
+pub(super) async fn identify(request: &HttpRequest, state: &State, public_origin: &str) -> Result<Caller, Problem> {
     match credential::presented(request, public_origin)? {
         Some(credential) => state.identify(credential).await,
         None => Ok(Caller::Nobody),

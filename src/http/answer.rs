@@ -91,13 +91,11 @@ impl Answer {
     }
 
     fn at(mut self, location: &str) -> Self {
-        match HeaderValue::try_from(location) {
-            Ok(location) => self.with_header(LOCATION, location),
-            Err(_) => {
-                self.unwritable = Some(serde::ser::Error::custom("the location is not a header's value"));
-                self
-            }
+        if let Ok(location) = HeaderValue::try_from(location) {
+            return self.with_header(LOCATION, location);
         }
+        self.unwritable = Some(serde::ser::Error::custom("the location is not a header's value"));
+        self
     }
 
     /// The response to `request`, which has the tag already or not.

@@ -1,5 +1,7 @@
 //! Reading a request's body, within its limit and its time.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -31,9 +33,29 @@ pub(super) async fn read(
     if announced.is_some_and(|bytes| bytes > limit_bytes as u64) {
         return Err(too_large(limit_bytes));
     }
-    tokio::time::timeout(time, collect(payload, limit_bytes))
-        .await
-        .unwrap_or_else(|_| Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "the body took too long")))
+    tokio::select! {
+        biased;
+        outcome = collect(payload, limit_bytes) => outcome,
+        () = too_late(time) => {
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "the body took too long"))
+        }
+    }
+}
+
+/// Waits for the end of `time`, and sets no timer before the second look: actix hands a request over before it looks
+/// at the body, so that at the second look most bodies are there.
+async fn too_late(time: Duration) {
+    let mut looked = false;
+    poll_fn(|context| {
+        if looked {
+            return Poll::Ready(());
+        }
+        looked = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+    tokio::time::sleep(time).await;
 }
 
 async fn collect(mut payload: Payload, limit_bytes: usize) -> Result<Bytes, Problem> {

@@ -1,6 +1,7 @@
 //! One request, as its handler sees it.
 
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -24,8 +25,8 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// A request that passed its route's door. What a permission check does not need is found out when asked for.
 pub struct Call {
-    /// What the handlers share. The `Rc` is the worker's own, so that a call touches no counter of another core.
-    pub state: Rc<Arc<State>>,
+    /// What the handlers share.
+    pub state: SharedState,
     /// Who calls; [`Caller::Nobody`] where anyone may.
     pub caller: Caller,
     /// When the request arrived.
@@ -33,7 +34,18 @@ pub struct Call {
     /// The request's name.
     pub request_id: RequestId,
     request: HttpRequest,
-    frame: Rc<Frame>,
+}
+
+/// The worker's own reference to the state, so that a call touches no counter of another core.
+#[derive(Debug, Clone)]
+pub struct SharedState(Rc<Frame>);
+
+impl Deref for SharedState {
+    type Target = Arc<State>;
+
+    fn deref(&self) -> &Arc<State> {
+        self.0.state()
+    }
 }
 
 impl Call {
@@ -45,12 +57,11 @@ impl Call {
         request_id: &RequestId,
     ) -> Self {
         Self {
-            state: Rc::clone(frame.state()),
+            state: SharedState(Rc::clone(frame)),
             caller,
             now,
             request_id: request_id.clone(),
             request: request.clone(),
-            frame: Rc::clone(frame),
         }
     }
 
@@ -69,13 +80,13 @@ impl Call {
     /// # Errors
     /// 401 when one is presented that is not valid.
     pub async fn identify(&self) -> Result<Caller, Problem> {
-        admission::identify(&self.request, &self.state, self.frame.public_origin()).await
+        admission::identify(&self.request, &self.state, self.frame().public_origin()).await
     }
 
     /// The client's address, after trusted proxies.
     pub fn ip_address(&self) -> Option<IpAddr> {
         let peer = self.request.peer_addr()?.ip();
-        let trusted = &self.frame.settings().trusted_proxies;
+        let trusted = &self.frame().settings().trusted_proxies;
         if trusted.is_empty() {
             return Some(peer.to_canonical());
         }
@@ -113,12 +124,16 @@ impl Call {
     }
 
     pub(super) fn frame(&self) -> &Frame {
-        &self.frame
+        &self.state.0
     }
 }
 
 fn parse_tag(tag: &str) -> Result<Revision, Problem> {
-    tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).and_then(|number| number.parse().ok()).map(Revision).ok_or_else(
-        || Problem::invalid(vec![FieldError::new("If-Match", "expected * or one strong entity tag such as \"42\"")]),
-    )
+    tag.strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .and_then(|number| number.parse().ok())
+        .map(Revision)
+        .ok_or_else(|| {
+            Problem::invalid(vec![FieldError::new("If-Match", "expected * or one strong entity tag such as \"42\"")])
+        })
 }

@@ -47,7 +47,10 @@ pub(super) fn presented<'a>(request: &'a HttpRequest, public_origin: &str) -> Re
     }
     let Some(token) = session_cookie(headers) else { return Ok(None) };
     if !is_safe(request.method()) && !is_same_origin(headers, public_origin) {
-        return Err(Problem::forbidden("cross-site-request", "the session cookie counts for this site's own pages only"));
+        return Err(Problem::forbidden(
+            "cross-site-request",
+            "the session cookie counts for this site's own pages only",
+        ));
     }
     Ok(Some(Credential::Cookie(token)))
 }

@@ -1,7 +1,5 @@
 //! What a handler is given beside its [`Call`](super::Call): the path, the query and the body, as its own types.
 
-use std::collections::BTreeMap;
-
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use actix_web::{FromRequest, HttpRequest, http::StatusCode, web};
 use futures_util::FutureExt;
@@ -11,9 +9,8 @@ use utoipa::{IntoParams, ToSchema, openapi::path::ParameterIn};
 
 use super::body::Body;
 use super::openapi::Description;
-use super::parameters::{Parameters, shortened};
+use super::parameters::{Parameters, complaint, shortened};
 use super::problem::Problem;
-use crate::kernel::fault::FieldError;
 
 /// Something that can be read from a request.
 pub trait Input: Sized + 'static {
@@ -48,9 +45,10 @@ pub struct Form<T>(pub T);
 
 impl<T: DeserializeOwned + 'static> Input for Path<T> {
     fn parse(request: &HttpRequest, _body: &Body) -> Result<Self, Problem> {
-        let segments = web::Path::<BTreeMap<String, String>>::extract(request).now_or_never();
-        let segments = segments.and_then(Result::ok).map(web::Path::into_inner).unwrap_or_default();
-        Parameters(segments.into_iter().collect()).parse().map(Self)
+        let names = request.match_info().iter().map(|(name, _)| name.to_owned());
+        let values = web::Path::<Vec<String>>::extract(request).now_or_never().and_then(Result::ok);
+        let values = values.ok_or_else(|| Problem::bug("the path's segments cannot be read"))?.into_inner();
+        Parameters(names.zip(values).collect()).parse().map(Self)
     }
 }
 
@@ -127,15 +125,12 @@ fn explain<T: DeserializeOwned>(request: &HttpRequest, bytes: &[u8], error: &ser
         return Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-content-coding", detail);
     }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let path = serde_path_to_error::deserialize::<_, T>(&mut deserializer)
-        .err()
-        .map(|error| error.path().to_string())
-        .filter(|path| path != ".");
+    let path = serde_path_to_error::deserialize::<_, T>(&mut deserializer).err().map(|error| error.path().to_string());
+    let path = path.as_deref().unwrap_or(".");
     if error.is_data() {
-        let field = FieldError::new(path.unwrap_or_default(), shortened(error.to_string()));
-        return Problem::invalid(vec![field]);
+        return Problem::invalid(vec![complaint(path, error.to_string())]);
     }
-    let place = path.map_or_else(String::new, |path| format!(" at {}", shortened(path)));
-    let detail = format!("the body is not JSON{place}: {}", shortened(error.to_string()));
+    let place = if path == "." { String::new() } else { format!(" at {}", shortened(path.to_owned())) };
+    let detail = format!("the body is not JSON{place}: {error}");
     Problem::new(StatusCode::BAD_REQUEST, "malformed-json", detail)
 }

@@ -7,7 +7,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`routes`], [`handler`] | the table, and the functions in it |
-//! | [`dispatch`], [`body`] | a request's way to its handler and back |
+//! | [`table`], [`dispatch`], [`body`] | a request's way to its handler and back |
 //! | [`credential`], [`caller`], [`admission`] | who is calling, and whether they may |
 //! | [`call`], [`input`], [`parameters`] | what a handler is given |
 //! | [`answer`], [`problem`], [`request_id`] | what the client is given |
@@ -35,6 +35,7 @@ pub mod server;
 pub mod settings;
 pub mod signals;
 pub mod state;
+pub mod table;
 #[cfg(test)]
 mod tests;
 

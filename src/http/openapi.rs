@@ -1,4 +1,6 @@
-//! The OpenAPI document, made from the table of routes.
+//! The document that describes the routes (OAS 3.1), made from the table of routes.
+
+use std::any::type_name;
 
 use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::path::{OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem};
@@ -30,7 +32,7 @@ pub struct Description {
 impl Description {
     /// The reference to a type's schema, which goes into the document's components.
     pub(super) fn schema_of<T: ToSchema>(&mut self) -> Ref {
-        let name = T::name().into_owned();
+        let name = component_name::<T>();
         let reference = Ref::from_schema_name(&name);
         self.schemas.push((name, T::schema()));
         T::schemas(&mut self.schemas);
@@ -38,7 +40,17 @@ impl Description {
     }
 }
 
-/// The document: OpenAPI 3.1, indented JSON, in an order that only a changed route changes.
+/// A schema's name; a generic type's holds its arguments too, which `T::name()` leaves out.
+fn component_name<T: ToSchema>() -> String {
+    let arguments = type_name::<T>().split_once('<').map_or("", |(_, arguments)| arguments);
+    arguments
+        .split([',', '<', '>', ' '])
+        .filter_map(|argument| argument.rsplit("::").next())
+        .filter(|argument| !argument.is_empty() && !argument.starts_with('\''))
+        .fold(T::name().into_owned(), |name, argument| name + "_" + argument)
+}
+
+/// The document: indented JSON, in an order that only a changed route changes.
 ///
 /// # Errors
 /// When a schema has no JSON form.
@@ -167,7 +179,7 @@ fn without_patterns(path: &str) -> String {
     for part in parts {
         let (parameter, rest) = part.split_once('}').unwrap_or((part, ""));
         let name = parameter.split_once(':').map_or(parameter, |(name, _)| name);
-        plain.push_str(&format!("{{{name}}}{rest}"));
+        plain.extend(["{", name, "}", rest]);
     }
     plain
 }

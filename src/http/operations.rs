@@ -1,4 +1,4 @@
-//! The frame's own routes: health, version, the OpenAPI document and its reader, metrics.
+//! The frame's own routes: health, version, the document of the routes and its reader, metrics.
 
 use std::sync::{Arc, LazyLock};
 

@@ -18,10 +18,12 @@ impl Parameters {
             _ => None,
         };
         serde_path_to_error::deserialize(self).map_err(|error| {
-            let path = error.path().to_string();
-            let message = error.into_inner().to_string();
-            let name = if path == "." { missing(&message).or(only).unwrap_or(path) } else { path };
-            Problem::invalid(vec![FieldError::new(name, shortened(message))])
+            let (path, message) = (error.path().to_string(), error.into_inner().to_string());
+            let mut complaint = complaint(&path, message);
+            if complaint.field.is_empty() {
+                complaint.field = only.unwrap_or_default();
+            }
+            Problem::invalid(vec![complaint])
         })
     }
 
@@ -34,9 +36,16 @@ impl Parameters {
     }
 }
 
-/// The name in serde's "missing field `name`" and "unknown field `name`", which have no path of their own.
-fn missing(message: &str) -> Option<String> {
-    message.split_once(" field `").and_then(|(_, rest)| rest.split_once('`')).map(|(name, _)| shortened(name.to_owned()))
+/// What serde complains about at `path`; a missing field's name is in the message only.
+pub(super) fn complaint(path: &str, message: String) -> FieldError {
+    let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+    let field = match (path, missing) {
+        (".", Some(name)) => name.to_owned(),
+        (path, Some(name)) => format!("{path}.{name}"),
+        (".", None) => String::new(),
+        (path, None) => shortened(path.to_owned()),
+    };
+    FieldError::new(field, shortened(message))
 }
 
 /// A message may quote the input; this much of it is enough.

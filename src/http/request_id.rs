@@ -2,8 +2,10 @@
 
 use std::cell::Cell;
 
-use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::HttpRequest;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use uuid::Builder;
+use uuid::fmt::Hyphenated;
 
 use crate::kernel::clock::Timestamp;
 use crate::kernel::secret;
@@ -11,27 +13,40 @@ use crate::kernel::secret;
 /// `X-Request-ID`.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The client's own `X-Request-ID` if it is 1 to 128 visible ASCII characters, else a new UUIDv7.
+/// The client's own `X-Request-ID` if it is 1 to 128 visible ASCII characters, else a new UUID of version 7.
 #[derive(Debug, Clone)]
-pub struct RequestId(HeaderValue);
+pub struct RequestId(Text);
+
+/// A new id is kept in place: it costs one allocation, in its answer.
+#[derive(Debug, Clone)]
+enum Text {
+    Echoed(HeaderValue),
+    Fresh([u8; Hyphenated::LENGTH]),
+}
 
 impl RequestId {
     /// The id of `request`, which arrived at `now`.
     pub(super) fn of(request: &HttpRequest, now: Timestamp) -> Self {
         match request.headers().get(&X_REQUEST_ID) {
-            Some(id) if is_acceptable(id.as_bytes()) => Self(id.clone()),
+            Some(id) if is_acceptable(id.as_bytes()) => Self(Text::Echoed(id.clone())),
             _ => Self::generate(now),
         }
     }
 
     /// The id as text.
     pub fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
+        match &self.0 {
+            Text::Echoed(value) => value.to_str().unwrap_or_default(),
+            Text::Fresh(text) => std::str::from_utf8(text).unwrap_or_default(),
+        }
     }
 
     /// The id as the value of a header.
     pub(super) fn header(&self) -> HeaderValue {
-        self.0.clone()
+        match &self.0 {
+            Text::Echoed(value) => value.clone(),
+            Text::Fresh(text) => HeaderValue::from_bytes(text).unwrap_or(HeaderValue::from_static("unknown")),
+        }
     }
 
     fn generate(now: Timestamp) -> Self {
@@ -39,10 +54,10 @@ impl RequestId {
         noise[..8].copy_from_slice(&next_random().to_be_bytes());
         noise[8..].copy_from_slice(&next_random().to_be_bytes()[..2]);
         let millis = u64::try_from(now.millis()).unwrap_or_default();
-        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-        let uuid = uuid::Builder::from_unix_timestamp_millis(millis, &noise).into_uuid();
-        let text = uuid.hyphenated().encode_lower(&mut text);
-        Self(HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("unknown")))
+        let uuid = Builder::from_unix_timestamp_millis(millis, &noise).into_uuid();
+        let mut text = [0; Hyphenated::LENGTH];
+        uuid.hyphenated().encode_lower(&mut text);
+        Self(Text::Fresh(text))
     }
 }
 
@@ -55,7 +70,7 @@ thread_local! {
     static SEQUENCE: Cell<u64> = Cell::new(u64::from_be_bytes(secret::random_bytes().unwrap_or_default()));
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
+/// The generator `SplitMix64` (Steele, Lea, Flood 2014).
 fn next_random() -> u64 {
     let state = SEQUENCE.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
     SEQUENCE.set(state);

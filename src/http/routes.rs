@@ -81,7 +81,7 @@ impl Route {
         self
     }
 
-    /// Leaves the route out of the OpenAPI document.
+    /// Leaves the route out of the document.
     pub fn undocumented(&mut self) -> &mut Self {
         self.description.is_hidden = true;
         self

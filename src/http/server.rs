@@ -7,15 +7,14 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use actix_web::http::KeepAlive;
 use actix_web::{App, HttpServer, dev};
 use futures_util::future::join;
 
-use super::dispatch::Table;
-use super::operations;
 use super::routes::Routes;
 use super::settings::Settings;
 use super::state::State;
+use super::table::Table;
+use super::{dispatch, operations};
 
 /// The HTTP server.
 #[derive(Debug, Clone, Copy)]
@@ -78,10 +77,11 @@ fn listen(
 ) -> io::Result<(SocketAddr, dev::Server)> {
     let table = Table::new(Arc::clone(state), routes, settings.clone()).map_err(io::Error::other)?;
     let table = Arc::new(table);
-    let server = HttpServer::new(move || App::new().configure(|app| table.configure(app)))
+    let server = HttpServer::new(move || App::new().configure(|app| dispatch::configure(&table, app)))
         .workers(workers)
         .max_connections(settings.max_connections.div_ceil(workers))
-        .keep_alive(keep_alive(settings.keep_alive_seconds))
+        .tcp_nodelay(true)
+        .keep_alive(Duration::from_secs(settings.keep_alive_seconds))
         .client_request_timeout(Duration::from_secs(settings.client_request_timeout_seconds))
         .client_disconnect_timeout(Duration::from_secs(1))
         .shutdown_timeout(settings.shutdown_timeout_seconds)
@@ -89,11 +89,4 @@ fn listen(
         .bind(address)?;
     let address = server.addrs().first().copied().ok_or_else(|| io::Error::other("no address was bound"))?;
     Ok((address, server.run()))
-}
-
-const fn keep_alive(seconds: u64) -> KeepAlive {
-    match seconds {
-        0 => KeepAlive::Disabled,
-        seconds => KeepAlive::Timeout(Duration::from_secs(seconds)),
-    }
 }
