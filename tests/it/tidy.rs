@@ -112,47 +112,20 @@ impl Source {
         tokens
     }
 
-    /// The paths that begin with `crate`, `super` or `std`, as whole paths, and their lines.
+    /// The paths that begin with `crate`, `super`, `std` or a child's name, as whole paths, and their lines.
     fn imports(&self) -> Vec<(Vec<String>, usize)> {
         let tokens = self.tokens();
         let words: Vec<&str> = tokens.iter().map(|(word, _)| *word).collect();
-        let mut own: Vec<String> = self.module().unwrap_or_default().split("::").map(str::to_owned).collect();
-        if own == ["lib"] {
-            own.clear();
-        }
+        let own: Vec<String> = self.module().unwrap_or_default().split("::").map(str::to_owned).collect();
         let mut imports = Vec::new();
         let mut at = 0;
         while at < words.len() {
-            let mut prefix = match words[at] {
-                "crate" => Vec::new(),
-                "std" => vec!["std".to_owned()],
-                "super" => own[..own.len().saturating_sub(1)].to_vec(),
-                // A parent names its children without `self`.
-                "use" => own.clone(),
-                _ => {
-                    at += 1;
-                    continue;
-                }
-            };
-            let line = tokens[at].1;
-            let is_use = words[at] == "use";
-            at += 1;
-            if is_use {
-                let child = words.get(at).is_some_and(|word| !matches!(*word, "crate" | "super" | "std" | "self"));
-                if !child {
-                    continue;
-                }
-            } else if words.get(at) == Some(&"::") {
+            let Some((prefix, start)) = beginning(&words, at, &own) else {
                 at += 1;
-                while words[at] == "super" {
-                    prefix.pop();
-                    at += 2;
-                }
-            } else {
                 continue;
-            }
-            let mut paths = Vec::new();
-            at = expanded(&words, at, &prefix, &mut paths);
+            };
+            let (mut paths, line) = (Vec::new(), tokens[at].1);
+            at = expanded(&words, start, &prefix, &mut paths);
             imports.extend(paths.into_iter().map(|path| (path, line)));
         }
         imports
@@ -160,6 +133,23 @@ impl Source {
 
     fn at(&self, line: usize, what: &str) -> String {
         format!("{}:{line}: {what}", self.path)
+    }
+}
+
+/// What the path that begins at `at` is relative to, and where its rest begins; `None` where no path begins.
+fn beginning(words: &[&str], at: usize, own: &[String]) -> Option<(Vec<String>, usize)> {
+    let own = if own == ["lib"] { &[] } else { own };
+    let is_rooted = |word: &str| matches!(word, "crate" | "super" | "std");
+    match (words[at], words.get(at + 1)) {
+        // A parent names its children as they are.
+        ("use", Some(next)) if !is_rooted(next) => Some((own.to_vec(), at + 1)),
+        ("crate", Some(&"::")) => Some((Vec::new(), at + 2)),
+        ("std", Some(&"::")) => Some((vec!["std".to_owned()], at + 2)),
+        ("super", Some(&"::")) => {
+            let supers = words[at..].iter().step_by(2).take_while(|word| **word == "super").count();
+            Some((own[..own.len().saturating_sub(supers)].to_vec(), at + 2 * supers))
+        }
+        _ => None,
     }
 }
 
