@@ -1,5 +1,6 @@
 //! The command line: what an operator can ask the binary to do. Prints; everything else is elsewhere.
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -76,13 +77,13 @@ fn obey(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Serve => app::serve(arguments.started()?)?,
         Command::CheckConfig => {
             arguments.configuration()?;
-            print("the configuration is valid\n");
+            print("the configuration is valid\n")?;
         }
-        Command::PrintConfig => print(&config::printed()),
-        Command::Openapi => print(&app::openapi()?),
+        Command::PrintConfig => print(&config::printed())?,
+        Command::Openapi => print(&app::openapi()?)?,
         Command::Doctor => {
             let (report, is_sound) = app::doctor(&arguments.started()?)?;
-            print(&report);
+            print(&report)?;
             return Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Backup { directory } => app::backup(&arguments.started()?, &directory)?,
@@ -92,9 +93,12 @@ fn obey(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 /// A reader that went away (`sesame print-config | head`) is no failure.
-fn print(text: &str) {
-    use std::io::Write as _;
-    std::io::stdout().write_all(text.as_bytes()).ok();
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "a command says why it failed, also before logging is set up")]

@@ -3,11 +3,12 @@
 //! No secret is ever logged: secrets have no `Debug`, and requests are logged by id, route and status.
 
 use std::fmt;
+use std::io::{self, IsTerminal as _};
 use std::panic::{self, PanicHookInfo};
 use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::util::TryInitError;
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use crate::kernel::fault::Malformed;
 use crate::kernel::setting::{settings, text_setting};
@@ -76,11 +77,13 @@ pub enum TelemetryError {
 /// # Errors
 /// See [`TelemetryError`].
 pub fn init(settings: &Settings) -> Result<(), TelemetryError> {
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(&settings.log)?).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(&settings.log)?)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr);
     match settings.log_format {
-        LogFormat::Text => tracing_subscriber::util::SubscriberInitExt::try_init(subscriber.finish())?,
-        LogFormat::Json => tracing_subscriber::util::SubscriberInitExt::try_init(subscriber.json().finish())?,
+        LogFormat::Text => subscriber.finish().try_init()?,
+        LogFormat::Json => subscriber.json().finish().try_init()?,
     }
     panic::set_hook(Box::new(log_panic));
     Ok(())

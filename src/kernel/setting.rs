@@ -1,6 +1,6 @@
 //! Settings: one field is the key, its type, its default, its rule and its line in the printed configuration.
 //!
-//! A slice declares its own with [`settings!`]; `config.rs` gathers them and knows where their values come from. Knows
+//! A slice declares its own with `settings!`; `config.rs` gathers them and knows where their values come from. Knows
 //! no file, no environment and no flag.
 
 use std::fmt::Display;

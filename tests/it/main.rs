@@ -1,0 +1,6 @@
+//! Everything that is tested from outside the crate: one binary, a file per capability.
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod tidy;
