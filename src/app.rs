@@ -237,7 +237,7 @@ pub fn backup(config: &Config, to: &Path) -> anyhow::Result<()> {
 /// # Errors
 /// When there is a store already, or the backup is not sound.
 pub fn restore(config: &Config, from: &Path) -> anyhow::Result<()> {
-    crate::store::restore(from, &crate::store::folder(&config.store))?;
+    crate::store::backup::restore(from, &crate::store::folder(&config.store))?;
     tracing::info!(folder = %from.display(), "restored");
     Ok(())
 }

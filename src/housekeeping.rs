@@ -11,7 +11,6 @@ use crate::access::book_aggregate::THE_BOOK;
 use crate::access::published::PublishedBook;
 use crate::access::role_book::RoleBook;
 use crate::accounts::names::Names;
-use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::Facts;
 use crate::actor::directory::Watcher;
 use crate::config::Config;

@@ -4,18 +4,31 @@
 //! [`Store::commit`] has answered, the commit is on disk. Knows bytes, not users: the slices encode their own records
 //! through [`codec`]. Nobody outside this room names sled or the journal.
 
+pub mod backup;
+pub mod blobs;
+mod checkpoint;
 pub mod codec;
+mod committer;
+mod disk;
+pub mod doctor;
+pub mod embedded;
+mod index;
+mod journal;
 pub mod key;
 pub mod memory;
 pub mod settings;
+mod shared;
+mod sled;
+mod watchdog;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::kernel::fault::{Fault, Kind};
+use crate::metrics::Metrics;
 pub use key::Key;
 
 /// A point in the one global order of commits; 0 is the empty store.
@@ -226,8 +239,15 @@ pub fn refuse_malformed(commit: &Commit) -> Result<(), CommitError> {
     Ok(())
 }
 
-// TEMPORARY
-pub fn open(_: &settings::Settings, _: &Arc<crate::metrics::Metrics>) -> Result<SharedStore, StoreError> { Ok(Arc::new(memory::Memory::new())) }
-pub fn folder(s: &settings::Settings) -> std::path::PathBuf { s.data_directory.join("store") }
-pub fn restore(_: &Path, _: &Path) -> Result<(), StoreError> { Ok(()) }
-pub mod doctor { pub fn examine(_: &std::path::Path) -> Result<R, super::StoreError> { Ok(R) } pub struct R; impl R { pub fn is_sound(&self) -> bool { true } } impl std::fmt::Display for R { fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { Ok(()) } } }
+/// Where the settings put the store.
+pub fn folder(settings: &settings::Settings) -> PathBuf {
+    settings.data_directory.join("store")
+}
+
+/// Opens the embedded store that the settings describe, or makes it.
+///
+/// # Errors
+/// When it is in use, damaged, or the disk fails.
+pub fn open(settings: &settings::Settings, metrics: &Arc<Metrics>) -> Result<SharedStore, StoreError> {
+    Ok(Arc::new(embedded::open(&folder(settings), settings, Arc::clone(metrics))?))
+}

@@ -1,0 +1,76 @@
+//! Backups: a base file and the journal since, in a folder of their own. Restoring puts them where a store begins.
+
+use std::fs;
+use std::path::Path;
+
+use super::checkpoint;
+use super::disk::{Disk, Folder};
+use super::journal::{self, base, frame, payload};
+use super::shared::Shared;
+use super::{Change, Revision, StoreError};
+
+/// Writes a backup into an empty folder while the store goes on; returns the revision it is of.
+pub(super) fn write(
+    shared: &Shared,
+    to: &Path,
+    newest: impl Fn() -> Revision,
+    changes_since: impl Fn(Revision) -> Result<Vec<Change>, StoreError>,
+) -> Result<Revision, StoreError> {
+    let folder = empty_folder(to)?;
+    let begun = newest();
+    checkpoint::write_base(shared, &folder, begun)?;
+    // Records written meanwhile are in the base file, or not: the journal since makes it exact.
+    let ended = newest();
+    let failed = |error: std::io::Error| journal::io_error("the backup", &error);
+    let mut file = folder.create(&format!("{:020}.log", begun.0 + 1)).map_err(failed)?;
+    let mut copied = begun;
+    while copied < ended {
+        let changes: Vec<Change> =
+            changes_since(copied)?.into_iter().take_while(|change| change.revision <= ended).collect();
+        let Some(last) = changes.last().map(|change| change.revision) else { break };
+        let mut bytes = Vec::new();
+        frame::write(&mut bytes, copied.0 + 1, |buffer| {
+            payload::put_u32(buffer, changes.len());
+            changes.iter().for_each(|change| payload::write_change(buffer, &change.writes));
+        });
+        file.append(&bytes).map_err(failed)?;
+        copied = last;
+    }
+    file.sync().map_err(failed)?;
+    checkpoint::write(&folder, ended)?;
+    Ok(ended)
+}
+
+/// Fills a folder with a backup, after reading all of it once.
+///
+/// # Errors
+/// When the folder is not empty, the backup is damaged, or the disk fails.
+pub fn restore(from: &Path, to: &Path) -> Result<Revision, StoreError> {
+    if !from.is_dir() {
+        return Err(StoreError::Io(format!("{} is not a folder", from.display())));
+    }
+    let source = Folder::open(from).map_err(|error| journal::io_error("the backup", &error))?;
+    let failed = |error: std::io::Error| journal::io_error("the backup", &error);
+    let Some((_, name)) = base::list(&source).map_err(failed)?.pop() else {
+        return Err(StoreError::Damaged(format!("{} holds no backup", from.display())));
+    };
+    base::read(&source, &name, |_| Ok(()))?;
+    journal::verify(&source, |_| Ok(()))?;
+    let revision = checkpoint::read(&source)?;
+    let target = empty_folder(to)?;
+    for name in source.list().map_err(failed)? {
+        fs::copy(from.join(&name), to.join(&name)).map_err(failed)?;
+        fs::File::open(to.join(&name)).and_then(|file| file.sync_all()).map_err(failed)?;
+    }
+    target.sync_folder().map_err(failed)?;
+    Ok(revision)
+}
+
+fn empty_folder(path: &Path) -> Result<Folder, StoreError> {
+    let failed = |error: std::io::Error| journal::io_error(&path.display().to_string(), &error);
+    let folder = Folder::open(path).map_err(failed)?;
+    if fs::read_dir(path).map_err(failed)?.next().is_some() {
+        return Err(StoreError::Io(format!("{} is not empty", path.display())));
+    }
+    Ok(folder)
+}

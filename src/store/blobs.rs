@@ -1,0 +1,86 @@
+//! Large things with a name: a folder on this machine by default, another store of objects for several nodes.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as Name;
+use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
+
+use super::StoreError;
+
+/// Blobs by name. Clones share the place.
+#[derive(Debug, Clone)]
+pub struct Blobs(Arc<dyn ObjectStore>);
+
+impl Blobs {
+    /// Blobs in this folder, which is made if it is not there.
+    ///
+    /// # Errors
+    /// When the folder cannot be used.
+    pub fn in_folder(folder: &Path) -> Result<Self, StoreError> {
+        let failed = |error: String| StoreError::Io(format!("{}: {error}", folder.display()));
+        std::fs::create_dir_all(folder).map_err(|error| failed(error.to_string()))?;
+        let place = LocalFileSystem::new_with_prefix(folder).map_err(|error| failed(error.to_string()))?;
+        Ok(Self(Arc::new(place.with_fsync(true))))
+    }
+
+    /// Keeps these bytes under this name, in place of what was there.
+    ///
+    /// # Errors
+    /// When the name is none, or the place takes no more.
+    pub async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
+        self.0.put(&parse(name)?, PutPayload::from(bytes)).await.map(drop).map_err(failed)
+    }
+
+    /// The bytes under this name.
+    ///
+    /// # Errors
+    /// When the name is none, or the place fails.
+    pub async fn load(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.0.get(&parse(name)?).await {
+            Ok(found) => Ok(Some(found.bytes().await.map_err(failed)?.to_vec())),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Removes what is under this name; nothing there is fine.
+    ///
+    /// # Errors
+    /// When the name is none, or the place fails.
+    pub async fn remove(&self, name: &str) -> Result<(), StoreError> {
+        match self.0.delete(&parse(name)?).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+fn parse(name: &str) -> Result<Name, StoreError> {
+    Name::parse(name).map_err(|error| StoreError::Io(format!("{name:?} is no name of a blob: {error}")))
+}
+
+fn failed(error: object_store::Error) -> StoreError {
+    StoreError::Io(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_blob_is_kept_replaced_and_removed_and_no_name_leaves_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::in_folder(&folder.path().join("blobs")).unwrap();
+        assert_eq!(blobs.load("avatars/1").await.unwrap(), None);
+        blobs.put("avatars/1", vec![1, 2]).await.unwrap();
+        blobs.put("avatars/1", vec![3]).await.unwrap();
+        assert_eq!(blobs.load("avatars/1").await.unwrap(), Some(vec![3]));
+        blobs.remove("avatars/1").await.unwrap();
+        blobs.remove("avatars/1").await.unwrap();
+        assert_eq!(blobs.load("avatars/1").await.unwrap(), None);
+        assert!(blobs.put("../outside", vec![1]).await.is_err());
+        assert!(!folder.path().join("outside").exists());
+    }
+}

@@ -1,0 +1,141 @@
+//! Checkpoints: the index is made durable, the revision noted, and what is not needed any more removed.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::Duration;
+
+use super::disk::Disk;
+use super::journal::{self, base, frame};
+use super::shared::Shared;
+use super::{Record, Revision, StoreError};
+
+const FILE: &str = "checkpoint";
+const DRAFT: &str = "checkpoint.tmp";
+/// Records written to a base file at a time.
+const PAGE_RECORDS: usize = 1000;
+
+/// The revision of the last checkpoint: everything up to it is known to be on the disk.
+///
+/// # Errors
+/// When the file is there and cannot be read: it is written whole or not at all.
+pub fn read(disk: &dyn Disk) -> Result<Revision, StoreError> {
+    let failed = |error: std::io::Error| journal::io_error(FILE, &error);
+    if !disk.list().map_err(failed)?.iter().any(|name| name == FILE) {
+        return Ok(Revision(0));
+    }
+    let bytes = disk.read(FILE).map_err(failed)?;
+    let found = frame::read(&bytes, 0).map_err(|_| StoreError::Damaged(format!("{FILE} at offset 0: it is damaged")))?;
+    Ok(Revision(found.first))
+}
+
+/// Notes that everything up to this revision is on the disk.
+///
+/// # Errors
+/// When the file cannot be written; the old one stays.
+pub fn write(disk: &dyn Disk, revision: Revision) -> Result<(), StoreError> {
+    let failed = |error: std::io::Error| journal::io_error(FILE, &error);
+    let mut bytes = Vec::new();
+    frame::write(&mut bytes, revision.0, |_| {});
+    let mut file = disk.create(DRAFT).map_err(failed)?;
+    file.append(&bytes).and_then(|()| file.sync()).map_err(failed)?;
+    disk.rename(DRAFT, FILE).map_err(failed)?;
+    disk.sync_folder().map_err(failed)
+}
+
+/// The thread that makes checkpoints.
+pub struct Checkpointer {
+    /// What the threads share.
+    pub shared: Arc<Shared>,
+    /// How often.
+    pub every: Duration,
+    /// How many bytes of journal are kept for readers of the change feed.
+    pub feed_retention_bytes: u64,
+}
+
+impl Checkpointer {
+    /// Works until told to stop (then makes a last checkpoint and tells how it went) or until the store is gone.
+    pub fn run(&self, stop: &Receiver<SyncSender<Result<(), StoreError>>>) {
+        loop {
+            let told = stop.recv_timeout(self.every);
+            if matches!(told, Err(RecvTimeoutError::Disconnected)) {
+                return;
+            }
+            let health = &self.shared.health;
+            let outcome = health.watched(&health.checkpointer, || self.checkpoint());
+            if let Ok(done) = told {
+                // Whoever asked may have gone.
+                done.send(outcome).ok();
+                return;
+            }
+            // A base file takes as long as there are records; it harms nobody to wait for it.
+            if let Err(error) = outcome.and_then(|()| self.tidy()) {
+                tracing::error!(%error, "no checkpoint; the journal grows until one succeeds");
+            }
+        }
+    }
+
+    fn checkpoint(&self) -> Result<(), StoreError> {
+        let revision = self.shared.revision();
+        if revision == self.shared.checkpoint() {
+            return Ok(());
+        }
+        self.shared.index.flush()?;
+        write(&*self.shared.disk, revision)?;
+        self.shared.checkpointed(revision);
+        Ok(())
+    }
+
+    /// Removes the oldest segments beyond what is kept, once a base file and the checkpoint cover them.
+    fn tidy(&self) -> Result<(), StoreError> {
+        let disk = &*self.shared.disk;
+        let failed = |error: std::io::Error| journal::io_error("the journal", &error);
+        let segments = journal::segments(disk).map_err(failed)?;
+        let mut sizes = Vec::with_capacity(segments.len());
+        for (_, name) in &segments {
+            sizes.push(disk.size(name).map_err(failed)?);
+        }
+        let mut total: u64 = sizes.iter().sum();
+        self.shared.metrics.journal_bytes.set(i64::try_from(total).unwrap_or(i64::MAX));
+        if segments.len() < 2 || total <= self.feed_retention_bytes {
+            return Ok(());
+        }
+        let bases = base::list(disk).map_err(failed)?;
+        let covered = bases.last().map_or(Revision(0), |(revision, _)| *revision);
+        let second = segments.get(1).map_or(Revision(0), |(first, _)| *first);
+        let covered = if covered.0 + 1 < second.0 { self.write_base()? } else { covered };
+        let needed_from = covered.min(self.shared.checkpoint());
+        for (pair, size) in segments.windows(2).zip(&sizes) {
+            let [(_, name), (next, _)] = pair else { break };
+            if total <= self.feed_retention_bytes || next.0 > needed_from.0 + 1 {
+                break;
+            }
+            disk.remove(name).map_err(failed)?;
+            total -= size;
+        }
+        for (_, name) in base::list(disk).map_err(failed)?.iter().rev().skip(1) {
+            disk.remove(name).map_err(failed)?;
+        }
+        disk.sync_folder().map_err(failed)
+    }
+
+    fn write_base(&self) -> Result<Revision, StoreError> {
+        let revision = self.shared.revision();
+        write_base(&self.shared, &*self.shared.disk, revision)?;
+        Ok(revision)
+    }
+}
+
+/// Writes every record to a base file of this revision.
+///
+/// # Errors
+/// When the index or the disk fails.
+pub fn write_base(shared: &Shared, to: &dyn Disk, revision: Revision) -> Result<(), StoreError> {
+    let mut last: Option<Record> = None;
+    base::write(to, revision, || {
+        // The first kind of record is 16: what is below is the index's own.
+        let after = last.as_ref().map_or(&[15, 0xff][..], |record| record.key.bytes());
+        let page = shared.index.scan(&[], Some(after), PAGE_RECORDS)?;
+        last = page.last().cloned().or(last.take());
+        Ok(page)
+    })
+}

@@ -1,0 +1,188 @@
+//! Examines a store that nobody serves, without changing a byte of it: the journal's checksums, and whether the index
+//! says what the journal says.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::embedded::{INDEX, lock};
+use super::index::Index as _;
+use super::journal::{self, base};
+use super::key::Kind;
+use super::sled::Sled;
+use super::{Change, Key, Record, Revision, StoreError, checkpoint, disk::Folder};
+
+/// The cache for looking at the index, in bytes.
+const CACHE_BYTES: u64 = 64 << 20;
+/// Differences that are told one by one.
+const TOLD: usize = 20;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Report {
+    newest: Revision,
+    checkpoint: Revision,
+    applied: Revision,
+    journal_bytes: u64,
+    counts: Vec<(&'static str, u64)>,
+    complaints: Vec<String>,
+}
+
+impl Report {
+    /// Whether nothing is wrong.
+    pub fn is_sound(&self) -> bool {
+        self.complaints.is_empty()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "journal      up to revision {}, {} bytes", self.newest, self.journal_bytes)?;
+        writeln!(f, "checkpoint   at revision {}", self.checkpoint)?;
+        writeln!(f, "index        up to revision {}", self.applied)?;
+        for (kind, count) in &self.counts {
+            writeln!(f, "{kind:<12} {count}")?;
+        }
+        for complaint in &self.complaints {
+            writeln!(f, "WRONG: {complaint}")?;
+        }
+        writeln!(f, "{}", if self.is_sound() { "all is sound" } else { "the store is NOT sound" })
+    }
+}
+
+/// What the journal says of a key: the revision, and the checksum of the value unless it was removed.
+type Replayed = BTreeMap<Key, (Revision, Option<u32>)>;
+
+/// Examines the store in this folder.
+///
+/// # Errors
+/// When it is being served, is not there, or cannot be read. What is wrong with it is in the report.
+pub fn examine(folder: &Path) -> Result<Report, StoreError> {
+    if !folder.join(INDEX).exists() {
+        return Err(StoreError::Io(format!("there is no store in {}", folder.display())));
+    }
+    let _lock = lock(folder)?;
+    let disk = Folder::open(folder).map_err(|error| journal::io_error("the store", &error))?;
+    let mut report = Report::default();
+    match checkpoint::read(&disk) {
+        Ok(revision) => report.checkpoint = revision,
+        Err(error) => report.complaints.push(error.to_string()),
+    }
+    let mut replayed = Replayed::new();
+    if let Err(error) = replay(&disk, &mut replayed, &mut report) {
+        report.complaints.push(error.to_string());
+        return Ok(report);
+    }
+    if report.newest < report.checkpoint {
+        report.complaints.push("the journal ends before the checkpoint".into());
+    }
+    for kind in Kind::ALL {
+        let of_kind = |(key, (_, value)): &(&Key, &(Revision, Option<u32>))| key.kind() == Some(*kind) && value.is_some();
+        report.counts.push((kind.name(), replayed.iter().filter(of_kind).count() as u64));
+    }
+    compare(&folder.join(INDEX), &replayed, &mut report)?;
+    Ok(report)
+}
+
+fn replay(disk: &Folder, replayed: &mut Replayed, report: &mut Report) -> Result<(), StoreError> {
+    let failed = |error: std::io::Error| journal::io_error("the journal", &error);
+    for (_, name) in journal::segments(disk).map_err(failed)? {
+        report.journal_bytes += super::disk::Disk::size(disk, &name).map_err(failed)?;
+    }
+    if let Some((revision, name)) = base::list(disk).map_err(failed)?.pop() {
+        report.newest = revision;
+        base::read(disk, &name, |records| {
+            for record in records {
+                replayed.insert(record.key, (record.revision, Some(crc32c::crc32c(&record.value))));
+            }
+            Ok(())
+        })?;
+    }
+    journal::verify(disk, |change: Change| {
+        report.newest = report.newest.max(change.revision);
+        for write in change.writes {
+            let old = replayed.get(&write.key).map_or(Revision(0), |(revision, _)| *revision);
+            if change.revision >= old {
+                replayed.insert(write.key, (change.revision, write.value.map(|value| crc32c::crc32c(&value))));
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Compares the index with what was replayed. sled writes when it opens, so a copy is opened.
+fn compare(place: &Path, replayed: &Replayed, report: &mut Report) -> Result<(), StoreError> {
+    let failed = |error: std::io::Error| journal::io_error("the copy of the index", &error);
+    let copy = Copy(std::env::temp_dir().join(format!("sesame-doctor-{}", std::process::id())));
+    copy_folder(place, &copy.0).map_err(failed)?;
+    let index = match Sled::open(&copy.0, CACHE_BYTES) {
+        Ok(index) => index,
+        Err(error) => {
+            report.complaints.push(format!("{error}; the next start builds it anew"));
+            return Ok(());
+        }
+    };
+    let applied = index.applied()?;
+    report.applied = applied;
+    if applied > report.newest {
+        report.complaints.push(format!("the index is at revision {applied}, beyond the journal"));
+    }
+    let mut wrong = Vec::new();
+    let mut seen = 0_usize;
+    let mut last: Option<Record> = None;
+    loop {
+        let after = last.as_ref().map_or(&[15, 0xff][..], |record| record.key.bytes());
+        let page = index.scan(&[], Some(after), 1000)?;
+        for record in &page {
+            match replayed.get(&record.key) {
+                // Not replayed into the index yet: the next start will.
+                Some((revision, _)) if *revision > applied => {}
+                Some((revision, Some(sum))) if *revision == record.revision && *sum == crc32c::crc32c(&record.value) => {
+                    seen += 1;
+                }
+                _ => wrong.push(format!("{:?} in the index is not what the journal says", record.key)),
+            }
+        }
+        match page.into_iter().last() {
+            Some(record) => last = Some(record),
+            None => break,
+        }
+    }
+    let expected = replayed.values().filter(|(revision, value)| *revision <= applied && value.is_some()).count();
+    if seen != expected && wrong.is_empty() {
+        wrong.push(format!("the index lacks {} records", expected.saturating_sub(seen)));
+    }
+    if wrong.len() > TOLD {
+        let more = format!("and {} more", wrong.len() - TOLD);
+        wrong.truncate(TOLD);
+        wrong.push(more);
+    }
+    report.complaints.append(&mut wrong);
+    Ok(())
+}
+
+/// A folder that is removed when it is not needed any more.
+struct Copy(PathBuf);
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            tracing::warn!(%error, folder = %self.0.display(), "a temporary copy could not be removed");
+        }
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}

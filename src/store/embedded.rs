@@ -1,0 +1,235 @@
+//! The embedded store: journal and index in one folder, owned by one process.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::path::Path;
+use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::checkpoint::{self, Checkpointer};
+use super::committer::{Committer, Message};
+use super::disk::{Disk, Folder};
+use super::index::Index;
+use super::journal::{self, Journal, base};
+use super::key::Kind;
+use super::settings::Settings;
+use super::shared::Shared;
+use super::sled::Sled;
+use super::watchdog::{self, Patience};
+use super::{Change, Commit, CommitError, Key, Pending, Record, Revision, Stats, Store, StoreError};
+use crate::metrics::Metrics;
+
+/// Where the index is in the store's folder.
+pub(super) const INDEX: &str = "index";
+const LOCK: &str = "lock";
+/// Changes replayed into the index at a time.
+const REPLAY_CHANGES: usize = 512;
+
+/// A running store.
+pub struct Embedded {
+    shared: Arc<Shared>,
+    inbox: Sender<Message>,
+    checkpointer: SyncSender<SyncSender<Result<(), StoreError>>>,
+    is_closed: Mutex<bool>,
+    // Dropped with the store: ends the watchdog, gives the folder back.
+    _watchdog: SyncSender<()>,
+    _lock: Option<File>,
+}
+
+/// Opens the store in this folder, or makes it: replays what the index lacks, builds it anew if it must.
+///
+/// # Errors
+/// When another process has it, the journal is damaged (naming file and offset), or the disk fails.
+pub fn open(folder: &Path, settings: &Settings, metrics: Arc<Metrics>) -> Result<Embedded, StoreError> {
+    let disk = Folder::open(folder).map_err(|error| journal::io_error(&folder.display().to_string(), &error))?;
+    let lock = lock(folder)?;
+    let disk: Arc<dyn Disk> = Arc::new(disk);
+    let place = folder.join(INDEX);
+    let is_new = !place.exists();
+    let index = Sled::open(&place, settings.cache_bytes).and_then(|index| index.applied().map(|_| index));
+    let index = match index {
+        Ok(index) => index,
+        Err(error) => {
+            set_aside(&place, &error)?;
+            Sled::open(&place, settings.cache_bytes)?
+        }
+    };
+    if is_new && !journal::segments(&*disk).map_err(|error| journal::io_error("the journal", &error))?.is_empty() {
+        tracing::warn!("there is no index; it is built anew from the journal");
+    }
+    Embedded::start(disk, Arc::new(index), settings, metrics, Some(lock))
+}
+
+/// Locks the folder for this process.
+pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {
+    let path = folder.join(LOCK);
+    let failed = |error: std::io::Error| journal::io_error(&path.display().to_string(), &error);
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(StoreError::Io(format!("{} is in use by another process", folder.display())))
+        }
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// Moves an index that cannot be used out of the way, for whoever wants to look at it.
+fn set_aside(place: &Path, error: &StoreError) -> Result<(), StoreError> {
+    let aside = (1..).map(|number| place.with_extension(format!("broken-{number}"))).find(|path| !path.exists());
+    let Some(aside) = aside else { return Err(error.clone()) };
+    tracing::error!(%error, aside = %aside.display(), "the index cannot be used; it is set aside and built anew");
+    fs::rename(place, &aside).map_err(|error| journal::io_error("the index", &error))
+}
+
+impl Embedded {
+    /// Brings the index up to the journal and starts the threads.
+    pub(super) fn start(
+        disk: Arc<dyn Disk>,
+        index: Arc<dyn Index>,
+        settings: &Settings,
+        metrics: Arc<Metrics>,
+        lock: Option<File>,
+    ) -> Result<Self, StoreError> {
+        let durable = checkpoint::read(&*disk)?;
+        load_base(&*disk, &*index)?;
+        let applied = index.applied()?;
+        let mut batch: Vec<Change> = Vec::new();
+        let journal = Journal::open(Arc::clone(&disk), settings.segment_bytes, applied, durable, |change| {
+            batch.push(change);
+            if batch.len() >= REPLAY_CHANGES {
+                index.apply(&batch)?;
+                batch.clear();
+            }
+            Ok(())
+        })?;
+        index.apply(&batch)?;
+        if journal.newest() > applied {
+            tracing::info!(from = %applied, to = %journal.newest(), "the journal was replayed into the index");
+        }
+        let shared = Arc::new(Shared::new(disk, index, metrics, journal.newest(), durable.min(applied)));
+        Self::start_threads(shared, journal, settings, lock).map_err(|error| journal::io_error("threads", &error))
+    }
+
+    fn start_threads(
+        shared: Arc<Shared>,
+        journal: Journal,
+        settings: &Settings,
+        lock: Option<File>,
+    ) -> std::io::Result<Self> {
+        let named = |name: &str| thread::Builder::new().name(name.to_owned());
+        let (inbox, messages) = channel();
+        let committer = Committer { journal, shared: Arc::clone(&shared), buffer: Vec::new() };
+        named("sesame-commit").spawn(move || committer.run(&messages))?;
+        let (checkpointer, stop) = sync_channel(1);
+        let work = Checkpointer {
+            shared: Arc::clone(&shared),
+            every: Duration::from_secs(settings.checkpoint_seconds),
+            feed_retention_bytes: settings.feed_retention_bytes,
+        };
+        named("sesame-checkpt").spawn(move || work.run(&stop))?;
+        let (watchdog, stop) = sync_channel(0);
+        let patience = Patience {
+            unready_seconds: settings.watchdog_unready_seconds,
+            abort_seconds: settings.watchdog_abort_seconds,
+        };
+        let health = Arc::downgrade(&shared.health);
+        named("sesame-watchdog").spawn(move || watchdog::watch(&health, patience, &stop))?;
+        Ok(Self { shared, inbox, checkpointer, is_closed: Mutex::new(false), _watchdog: watchdog, _lock: lock })
+    }
+}
+
+/// Fills an empty index from the newest base file, if the journal does not reach back to the beginning.
+fn load_base(disk: &dyn Disk, index: &dyn Index) -> Result<(), StoreError> {
+    let failed = |error: std::io::Error| journal::io_error("the journal", &error);
+    let applied = index.applied()?;
+    let oldest = journal::segments(disk).map_err(failed)?.first().map(|(first, _)| *first);
+    let Some((revision, name)) = base::list(disk).map_err(failed)?.pop() else { return Ok(()) };
+    let reaches_back = oldest.is_some_and(|first| first.0 <= applied.0 + 1);
+    if applied >= revision || reaches_back {
+        return Ok(());
+    }
+    tracing::warn!(base = name, "the index is built anew from the base file and the journal");
+    // Until the last page the index says that it has nothing: a crash in between begins again.
+    base::read(disk, &name, |records| index.put(&records, Revision(0)))?;
+    index.put(&[], revision)
+}
+
+impl Store for Embedded {
+    fn read(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+        self.shared.index.get(key)
+    }
+
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.shared.index.scan(prefix, after, limit)
+    }
+
+    fn commit(&self, commit: Commit) -> Pending {
+        let (answer, pending) = oneshot::channel();
+        if let Err(refused) = self.inbox.send(Message::Commit(commit, answer))
+            && let Message::Commit(_, answer) = refused.0
+        {
+            answer.send(Err(CommitError::NotWritten("the store is closed".into()))).ok();
+        }
+        pending
+    }
+
+    fn changes_since(&self, after: Revision, limit: usize) -> Result<Vec<Change>, StoreError> {
+        journal::changes_since(&*self.shared.disk, after, self.revision(), limit)
+    }
+
+    fn revision(&self) -> Revision {
+        self.shared.revision()
+    }
+
+    fn is_healthy(&self) -> bool {
+        self.shared.health.is_good()
+    }
+
+    fn backup(&self, to: &Path) -> Result<Revision, StoreError> {
+        super::backup::write(&self.shared, to, || self.revision(), |after| self.changes_since(after, 1000))
+    }
+
+    fn stats(&self, count: bool) -> Result<Stats, StoreError> {
+        let mut records = Vec::new();
+        for kind in Kind::ALL.iter().filter(|_| count) {
+            records.push((kind.name(), count_of(&*self.shared.index, *kind)?));
+        }
+        let segments = journal::segments(&*self.shared.disk).map_err(|error| journal::io_error("the journal", &error))?;
+        let sizes = segments.iter().map(|(_, name)| self.shared.disk.size(name));
+        let journal_bytes =
+            sizes.sum::<std::io::Result<u64>>().map_err(|error| journal::io_error("the journal", &error))?;
+        Ok(Stats { revision: self.revision(), checkpoint: self.shared.checkpoint(), journal_bytes, records })
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        let mut is_closed = self.is_closed.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut *is_closed, true) {
+            return Ok(());
+        }
+        let gone = |_| StoreError::Io("a thread of the store is gone".into());
+        let (done, finished) = sync_channel(1);
+        self.inbox.send(Message::Close(done)).map_err(|_| StoreError::Io("a thread of the store is gone".into()))?;
+        finished.recv().map_err(gone)?;
+        let (done, finished) = sync_channel(1);
+        self.checkpointer.send(done).map_err(|_| StoreError::Io("a thread of the store is gone".into()))?;
+        finished.recv().map_err(gone)?
+    }
+}
+
+/// How many records of a kind there are; reads them all.
+fn count_of(index: &dyn Index, kind: Kind) -> Result<u64, StoreError> {
+    let (mut count, mut last) = (0, None::<Record>);
+    loop {
+        let page = index.scan(&[kind as u8], last.as_ref().map(|record| record.key.bytes()), 1000)?;
+        count += page.len() as u64;
+        match page.into_iter().last() {
+            Some(record) => last = Some(record),
+            None => return Ok(count),
+        }
+    }
+}
+

@@ -1,0 +1,140 @@
+//! Frames: how bytes stand in journal segments and base files.
+//!
+//! `magic (4) | payload length u32 | first u64 | crc32c of the header u32 | crc32c of the payload u32 | payload | end (1)`,
+//! integers big endian. `first` is the first revision in a journal's frame and the place in the sequence of a base file.
+//! Magic and end are not zero, so that a part of a frame that never reached the disk can be told by its zeros.
+
+/// What every frame begins with.
+const MAGIC: [u8; 4] = *b"SSMj";
+/// What every frame ends with.
+const END: u8 = 0xA5;
+const HEADER_BYTES: usize = 24;
+/// What disks write whole or not at all.
+const SECTOR_BYTES: usize = 512;
+
+/// One frame read back.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// The number it bears.
+    pub first: u64,
+    /// What it holds.
+    pub payload: &'a [u8],
+    /// Where the next frame begins.
+    pub next: usize,
+}
+
+/// Why there is no whole frame at an offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoFrame {
+    /// The bytes end here, or only zeros follow.
+    End,
+    /// A frame was begun and did not reach the disk whole: bytes are missing at the end, or a sector is still zeros.
+    Torn,
+    /// All bytes are there, and they are not what was written.
+    Damaged,
+}
+
+/// Adds a frame around what `fill` writes.
+pub fn write(buffer: &mut Vec<u8>, first: u64, fill: impl FnOnce(&mut Vec<u8>)) {
+    let start = buffer.len();
+    buffer.resize(start + HEADER_BYTES, 0);
+    fill(buffer);
+    let payload = buffer.get(start + HEADER_BYTES..).unwrap_or_default();
+    let (length, checksum) = (u32::try_from(payload.len()).unwrap_or(u32::MAX), crc32c::crc32c(payload));
+    let mut header = Vec::with_capacity(HEADER_BYTES);
+    header.extend_from_slice(&MAGIC);
+    header.extend_from_slice(&length.to_be_bytes());
+    header.extend_from_slice(&first.to_be_bytes());
+    header.extend_from_slice(&crc32c::crc32c(&header).to_be_bytes());
+    header.extend_from_slice(&checksum.to_be_bytes());
+    if let Some(place) = buffer.get_mut(start..start + HEADER_BYTES) {
+        place.copy_from_slice(&header);
+    }
+    buffer.push(END);
+}
+
+/// The frame at `offset`; `base` is the place of `bytes` in its file, for the sectors.
+///
+/// # Errors
+/// See [`NoFrame`].
+pub fn read(bytes: &[u8], offset: usize) -> Result<Frame<'_>, NoFrame> {
+    let rest = bytes.get(offset..).unwrap_or_default();
+    if rest.iter().all(|byte| *byte == 0) {
+        return Err(NoFrame::End);
+    }
+    let Some((header, after)) = rest.split_at_checked(HEADER_BYTES) else { return Err(NoFrame::Torn) };
+    let Some((length, first, checksum)) = parse_header(header) else {
+        return Err(torn_or_damaged(bytes, offset, offset + HEADER_BYTES));
+    };
+    let Some((payload, end)) = after.split_at_checked(length).filter(|(_, end)| !end.is_empty()) else {
+        return Err(NoFrame::Torn);
+    };
+    let next = offset + HEADER_BYTES + length + 1;
+    if crc32c::crc32c(payload) != checksum || end.first() != Some(&END) {
+        return Err(torn_or_damaged(bytes, offset, next));
+    }
+    Ok(Frame { first, payload, next })
+}
+
+fn parse_header(header: &[u8]) -> Option<(usize, u64, u32)> {
+    let (magic, rest) = header.split_first_chunk::<4>()?;
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    let (first, rest) = rest.split_first_chunk::<8>()?;
+    let (own_checksum, rest) = rest.split_first_chunk::<4>()?;
+    let (checksum, _) = rest.split_first_chunk::<4>()?;
+    let is_sound = *magic == MAGIC && crc32c::crc32c(header.get(..16)?) == u32::from_be_bytes(*own_checksum);
+    is_sound.then(|| {
+        (u32::from_be_bytes(*length) as usize, u64::from_be_bytes(*first), u32::from_be_bytes(*checksum))
+    })
+}
+
+/// A frame is written in one go behind all that is durable, and a disk writes sectors whole: where a part of it in some
+/// sector is all zeros, that sector never arrived. Otherwise every byte arrived, and one has changed since.
+fn torn_or_damaged(bytes: &[u8], start: usize, end: usize) -> NoFrame {
+    let mut from = start;
+    while from < end {
+        let to = (from / SECTOR_BYTES + 1) * SECTOR_BYTES;
+        let part = bytes.get(from..to.min(bytes.len())).unwrap_or_default();
+        if part.iter().all(|byte| *byte == 0) {
+            return NoFrame::Torn;
+        }
+        from = to;
+    }
+    NoFrame::Damaged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cut_is_torn_and_every_changed_byte_is_damage() {
+        let mut file = vec![7; 100];
+        write(&mut file, 9, |buffer| buffer.extend_from_slice(&[3; 1500]));
+        let frame = read(&file, 100).unwrap();
+        assert_eq!((frame.first, frame.payload.len(), frame.next), (9, 1500, file.len()));
+        assert_eq!(read(&file, file.len()), Err(NoFrame::End));
+        for length in 101..file.len() {
+            assert_eq!(read(&file[..length], 100), Err(NoFrame::Torn), "cut at {length}");
+        }
+        for at in 100..file.len() {
+            let mut changed = file.clone();
+            changed[at] ^= 0x40;
+            assert!(matches!(read(&changed, 100), Err(NoFrame::Damaged | NoFrame::Torn)), "changed at {at}");
+            let is_length = (104..108).contains(&at);
+            assert!(is_length || read(&changed, 100) == Err(NoFrame::Damaged), "changed at {at}");
+        }
+    }
+
+    #[test]
+    fn a_missing_sector_is_torn() {
+        let mut file = Vec::new();
+        write(&mut file, 1, |buffer| buffer.extend_from_slice(&[3; 1500]));
+        for sector in 0..3 {
+            let mut torn = file.clone();
+            torn[sector * 512..((sector + 1) * 512).min(file.len())].fill(0);
+            assert_eq!(read(&torn, 0), Err(NoFrame::Torn), "sector {sector}");
+        }
+        assert_eq!(read(&[0; 4096], 0), Err(NoFrame::End));
+    }
+}

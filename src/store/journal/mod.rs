@@ -1,0 +1,251 @@
+//! The journal: every commit, in order, in segments of frames. It is the truth; the index only follows.
+//!
+//! A segment `<first revision, 20 digits>.log` holds frames; a frame holds the changes of one group commit; revisions
+//! have no gaps. What cannot be read is *cut* only where it can be nothing but the torn end of the last write: behind
+//! everything known to be durable, in the last segment, with bytes missing. Everything else refuses, naming file and
+//! offset.
+
+pub mod base;
+pub mod frame;
+pub mod payload;
+
+use std::io;
+use std::sync::Arc;
+
+use super::disk::{Disk, DiskFile};
+use super::{Change, Revision, StoreError};
+use frame::NoFrame;
+
+/// The suffix of segments.
+const SUFFIX: &str = ".log";
+
+/// The journal of one store, open for appending.
+pub struct Journal {
+    disk: Arc<dyn Disk>,
+    segment_bytes: u64,
+    file: Box<dyn DiskFile>,
+    name: String,
+    length: u64,
+    newest: Revision,
+}
+
+/// The name of the segment that begins with this revision.
+fn name_of(first: Revision) -> String {
+    format!("{:020}{SUFFIX}", first.0)
+}
+
+/// The segments by their first revision, oldest first.
+pub fn segments(disk: &dyn Disk) -> io::Result<Vec<(Revision, String)>> {
+    let first = |name: &str| name.strip_suffix(SUFFIX).filter(|digits| digits.len() == 20)?.parse().ok();
+    let mut found: Vec<_> =
+        disk.list()?.into_iter().filter_map(|name| Some((Revision(first(&name)?), name))).collect();
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// The segments that hold revisions after `after`.
+fn segments_after(disk: &dyn Disk, after: Revision) -> io::Result<Vec<(Revision, String)>> {
+    let all = segments(disk)?;
+    let from = all.partition_point(|(first, _)| first.0 <= after.0 + 1).saturating_sub(1);
+    Ok(all.into_iter().skip(from).collect())
+}
+
+/// A store's error for the operating system's.
+pub fn io_error(what: &str, error: &io::Error) -> StoreError {
+    StoreError::Io(format!("{what}: {error}"))
+}
+
+impl Journal {
+    /// Opens the journal, hands what came after `after` to `each`, and cuts a torn end. `durable` is a revision known to
+    /// be on the disk: an end before it is damage.
+    ///
+    /// # Errors
+    /// When the journal is damaged, has a gap, or ends before `durable`; what `each` returns; or the disk fails.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        segment_bytes: u64,
+        after: Revision,
+        durable: Revision,
+        mut each: impl FnMut(Change) -> Result<(), StoreError>,
+    ) -> Result<Self, StoreError> {
+        let list = segments_after(&*disk, after).map_err(|error| io_error("the journal", &error))?;
+        let mut newest = None;
+        let mut tail: Option<(String, u64)> = None;
+        for (index, (first, name)) in list.iter().enumerate() {
+            if newest.is_some_and(|newest: Revision| newest.0 + 1 != first.0) || (newest.is_none() && first.0 > after.0 + 1) {
+                return Err(StoreError::Damaged(format!("{name}: revisions before it are missing")));
+            }
+            let bytes = disk.read(name).map_err(|error| io_error(name, &error))?;
+            let mut expected = Revision(first.0);
+            let (end, problem) =
+                walk(&bytes, name, &mut expected, |change| if change.revision > after { each(change) } else { Ok(()) })?;
+            let last_good = Revision(expected.0 - 1);
+            let is_last = index + 1 == list.len();
+            if let Some(problem) = problem {
+                if !is_last || problem == NoFrame::Damaged || last_good < durable {
+                    return Err(StoreError::Damaged(format!("{name} at offset {end}: the journal is damaged")));
+                }
+                tracing::warn!(segment = name, offset = end, "the torn end of the last write is cut off");
+            }
+            newest = Some(last_good);
+            tail = Some((name.clone(), end as u64));
+        }
+        let newest = newest.unwrap_or(after);
+        if newest < durable || newest < after {
+            let known = durable.max(after);
+            return Err(StoreError::Damaged(format!("the journal ends at revision {newest}, {known} was durable")));
+        }
+        Self::ready(disk, segment_bytes, newest, tail).map_err(|error| io_error("the journal", &error))
+    }
+
+    /// Opens the last segment where its sound part ends, or begins a first one.
+    fn ready(
+        disk: Arc<dyn Disk>,
+        segment_bytes: u64,
+        newest: Revision,
+        tail: Option<(String, u64)>,
+    ) -> io::Result<Self> {
+        let (file, name, length) = if let Some((name, length)) = tail {
+            let mut file = disk.open(&name)?;
+            file.truncate(length)?;
+            file.sync()?;
+            (file, name, length)
+        } else {
+            let name = name_of(Revision(newest.0 + 1));
+            let file = disk.create(&name)?;
+            disk.sync_folder()?;
+            (file, name, 0)
+        };
+        Ok(Self { disk, segment_bytes, file, name, length, newest })
+    }
+
+    /// The newest revision.
+    pub const fn newest(&self) -> Revision {
+        self.newest
+    }
+
+    /// Writes a group's frame, not yet durable. When it fails nothing of it stays.
+    ///
+    /// # Errors
+    /// When the disk takes no more; the journal is as before and may be tried again.
+    pub fn append(&mut self, frame: &[u8]) -> io::Result<()> {
+        if self.length >= self.segment_bytes {
+            self.rotate()?;
+        }
+        if let Err(error) = self.file.append(frame) {
+            if let Err(stuck) = self.file.truncate(self.length).and_then(|()| self.file.sync()) {
+                self.disk.halt(&format!("{}: {error}, and it cannot be undone: {stuck}", self.name));
+            }
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Makes the appended frame durable; it held the revisions up to `newest`. A failure ends the process.
+    ///
+    /// # Errors
+    /// Only in tests, whose disk does not end the process.
+    pub fn sync(&mut self, frame_bytes: u64, newest: Revision) -> io::Result<()> {
+        if let Err(error) = self.file.sync() {
+            self.disk.halt(&format!("{}: {error}", self.name));
+            return Err(error);
+        }
+        self.length += frame_bytes;
+        self.newest = newest;
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        let name = name_of(Revision(self.newest.0 + 1));
+        let file = self.disk.create(&name)?;
+        self.disk.sync_folder()?;
+        (self.file, self.name, self.length) = (file, name, 0);
+        Ok(())
+    }
+}
+
+/// Hands every change of a segment's bytes to `each`. Returns where the sound part ends, and what is there if it is not
+/// simply the end. `expected` is the next revision, before and after.
+fn walk(
+    bytes: &[u8],
+    name: &str,
+    expected: &mut Revision,
+    mut each: impl FnMut(Change) -> Result<(), StoreError>,
+) -> Result<(usize, Option<NoFrame>), StoreError> {
+    let mut offset = 0;
+    loop {
+        let found = match frame::read(bytes, offset) {
+            Ok(found) => found,
+            Err(NoFrame::End) => return Ok((offset, None)),
+            Err(problem) => return Ok((offset, Some(problem))),
+        };
+        let damaged = |what: &str| StoreError::Damaged(format!("{name} at offset {offset}: {what}"));
+        if found.first != expected.0 {
+            return Err(damaged("a revision is missing or twice"));
+        }
+        for change in payload::read(found.first, found.payload).ok_or_else(|| damaged("a frame cannot be read"))? {
+            *expected = Revision(change.revision.0 + 1);
+            each(change)?;
+        }
+        offset = found.next;
+    }
+}
+
+/// The changes after `after`, oldest first, at most `limit`, and none after `newest`.
+///
+/// # Errors
+/// [`StoreError::Compacted`] when they are not kept any more; damage; the disk.
+pub fn changes_since(
+    disk: &dyn Disk,
+    after: Revision,
+    newest: Revision,
+    limit: usize,
+) -> Result<Vec<Change>, StoreError> {
+    if after >= newest {
+        return Ok(Vec::new());
+    }
+    let list = segments_after(disk, after).map_err(|error| io_error("the journal", &error))?;
+    let oldest = list.first().map_or(Revision(newest.0 + 1), |(first, _)| *first);
+    if oldest.0 > after.0 + 1 {
+        return Err(StoreError::Compacted { asked: after, oldest: Revision(oldest.0 - 1) });
+    }
+    let mut changes = Vec::new();
+    for (first, name) in list {
+        let bytes = disk.read(&name).map_err(|error| io_error(&name, &error))?;
+        let mut expected = first;
+        // Behind the newest revision another group may just be on its way to the disk: its end is not looked at.
+        walk(&bytes, &name, &mut expected, |change| {
+            if change.revision > after && change.revision <= newest && changes.len() < limit {
+                changes.push(change);
+            }
+            Ok(())
+        })?;
+        if changes.len() >= limit || expected > newest {
+            return Ok(changes);
+        }
+    }
+    Err(StoreError::Damaged(format!("the journal ends before revision {newest}")))
+}
+
+/// Reads the whole journal and hands out every change; what is torn at its very end is passed over.
+///
+/// # Errors
+/// Damage, with file and offset; gaps; the disk.
+pub fn verify(
+    disk: &dyn Disk,
+    mut each: impl FnMut(Change) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let list = segments(disk).map_err(|error| io_error("the journal", &error))?;
+    let mut expected = list.first().map_or(Revision(1), |(first, _)| *first);
+    for (index, (first, name)) in list.iter().enumerate() {
+        if *first != expected {
+            return Err(StoreError::Damaged(format!("{name}: revisions before it are missing")));
+        }
+        let bytes = disk.read(name).map_err(|error| io_error(name, &error))?;
+        let (offset, problem) = walk(&bytes, name, &mut expected, &mut each)?;
+        if problem == Some(NoFrame::Damaged) || (problem.is_some() && index + 1 < list.len()) {
+            return Err(StoreError::Damaged(format!("{name} at offset {offset}: the journal is damaged")));
+        }
+    }
+    Ok(())
+}

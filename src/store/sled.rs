@@ -1,0 +1,270 @@
+//! The index on sled: one tree, keys as they are.
+//!
+//! sled 0.34.7 was measured: `flush` from several threads at once deadlocks for good, and calls `sync_file_range`, not
+//! `fsync`; large values go to files that are never synced; a `snap.*.generating` left over makes opening fail. So:
+//! only the checkpoint thread flushes, and syncs sled's files itself; a value over 4 KiB is cut into chunks; leftovers
+//! are removed before opening. What sled loses, the journal has.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::index::Index;
+use super::{Change, Key, MAX_SMALL_VALUE_BYTES, Record, Revision, StoreError};
+
+/// `[0]`: the last applied revision. Kinds of records begin at 16.
+const APPLIED: &[u8] = &[0];
+/// `[1] | key length u16 | key | number u16`: a part of a large value.
+const CHUNK: u8 = 1;
+
+const WHOLE: u8 = 0;
+const IN_CHUNKS: u8 = 1;
+
+/// How often a large value is read again because it was replaced meanwhile.
+const READ_TRIES: usize = 100;
+
+/// The index of one store.
+pub struct Sled {
+    tree: sled::Tree,
+    db: sled::Db,
+    folder: PathBuf,
+}
+
+/// A value as it stands in the tree.
+enum Stored<'a> {
+    Whole(Revision, &'a [u8]),
+    InChunks(Revision, usize),
+}
+
+impl<'a> Stored<'a> {
+    fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let (tag, rest) = bytes.split_first()?;
+        let (revision, rest) = rest.split_first_chunk::<8>()?;
+        let revision = Revision(u64::from_be_bytes(*revision));
+        match *tag {
+            WHOLE => Some(Self::Whole(revision, rest)),
+            IN_CHUNKS => Some(Self::InChunks(revision, usize::from(u16::from_be_bytes(rest.try_into().ok()?)))),
+            _ => None,
+        }
+    }
+
+    const fn revision(&self) -> Revision {
+        match self {
+            Self::Whole(revision, _) | Self::InChunks(revision, _) => *revision,
+        }
+    }
+}
+
+fn headed(tag: u8, revision: Revision, body: &[u8]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(9 + body.len());
+    value.push(tag);
+    value.extend_from_slice(&revision.0.to_be_bytes());
+    value.extend_from_slice(body);
+    value
+}
+
+fn chunk_key(key: &[u8], number: usize) -> Vec<u8> {
+    let mut chunk = Vec::with_capacity(key.len() + 5);
+    chunk.push(CHUNK);
+    chunk.extend_from_slice(&u16::try_from(key.len()).unwrap_or(u16::MAX).to_be_bytes());
+    chunk.extend_from_slice(key);
+    chunk.extend_from_slice(&u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes());
+    chunk
+}
+
+fn failed(error: sled::Error) -> StoreError {
+    match error {
+        sled::Error::Corruption { .. } => StoreError::Damaged(format!("the index: {error}")),
+        error => StoreError::Io(format!("the index: {error}")),
+    }
+}
+
+fn damaged(key: &[u8]) -> StoreError {
+    StoreError::Damaged(format!("the index has no whole value under {:?}", Key::from_bytes(key)))
+}
+
+impl Sled {
+    /// Opens the index in this folder, or makes it.
+    ///
+    /// # Errors
+    /// When sled refuses, or the folder cannot be used.
+    pub fn open(folder: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        remove_leftovers(folder).map_err(|error| StoreError::Io(format!("the index: {error}")))?;
+        let db = sled::Config::new()
+            .path(folder)
+            .cache_capacity(cache_bytes)
+            .flush_every_ms(None)
+            .mode(sled::Mode::HighThroughput)
+            .open()
+            .map_err(failed)?;
+        let tree = db.open_tree("records").map_err(failed)?;
+        Ok(Self { tree, db, folder: folder.to_owned() })
+    }
+
+    /// The record that a tree's entry is the head of.
+    fn record(&self, key: &[u8], value: &[u8]) -> Result<Option<Record>, StoreError> {
+        let mut value = sled::IVec::from(value);
+        for _ in 0..READ_TRIES {
+            let (revision, body) = match Stored::parse(&value).ok_or_else(|| damaged(key))? {
+                Stored::Whole(revision, body) => (revision, Some(body.to_vec())),
+                Stored::InChunks(revision, count) => (revision, self.joined(key, revision, count)?),
+            };
+            if let Some(value) = body {
+                return Ok(Some(Record { key: Key::from_bytes(key), revision, value }));
+            }
+            match self.tree.get(key).map_err(failed)? {
+                Some(newer) => value = newer,
+                None => return Ok(None),
+            }
+        }
+        Err(damaged(key))
+    }
+
+    /// The chunks of one revision, put together; `None` if another revision has begun to replace them.
+    fn joined(&self, key: &[u8], revision: Revision, count: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut body = Vec::with_capacity(count * MAX_SMALL_VALUE_BYTES);
+        for number in 0..count {
+            let Some(chunk) = self.tree.get(chunk_key(key, number)).map_err(failed)? else { return Ok(None) };
+            match chunk.split_first_chunk::<8>() {
+                Some((of, part)) if u64::from_be_bytes(*of) == revision.0 => body.extend_from_slice(part),
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(body))
+    }
+
+    /// Adds one post-image to a batch, with what it replaces in chunks.
+    fn stage(
+        &self,
+        batch: &mut sled::Batch,
+        key: &Key,
+        revision: Revision,
+        value: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        let (bytes, may_be_large) = (key.bytes(), key.kind().is_some_and(super::key::Kind::may_be_large));
+        let chunks: Vec<&[u8]> = match value {
+            Some(value) if value.len() > MAX_SMALL_VALUE_BYTES => value.chunks(MAX_SMALL_VALUE_BYTES).collect(),
+            _ => Vec::new(),
+        };
+        if may_be_large
+            && let Some(old) = self.tree.get(bytes).map_err(failed)?
+            && let Some(Stored::InChunks(_, count)) = Stored::parse(&old)
+        {
+            (chunks.len()..count).for_each(|number| batch.remove(chunk_key(bytes, number)));
+        }
+        for (number, chunk) in chunks.iter().enumerate() {
+            let mut part = revision.0.to_be_bytes().to_vec();
+            part.extend_from_slice(chunk);
+            batch.insert(chunk_key(bytes, number), part);
+        }
+        match value {
+            None => batch.remove(bytes),
+            Some(_) if !chunks.is_empty() => {
+                let count = u16::try_from(chunks.len()).unwrap_or(u16::MAX);
+                batch.insert(bytes, headed(IN_CHUNKS, revision, &count.to_be_bytes()));
+            }
+            Some(value) => batch.insert(bytes, headed(WHOLE, revision, value)),
+        }
+        Ok(())
+    }
+}
+
+impl Index for Sled {
+    fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+        match self.tree.get(key.bytes()).map_err(failed)? {
+            Some(value) => self.record(key.bytes(), &value),
+            None => Ok(None),
+        }
+    }
+
+    fn revision_of(&self, key: &Key) -> Result<Option<Revision>, StoreError> {
+        let Some(value) = self.tree.get(key.bytes()).map_err(failed)? else { return Ok(None) };
+        Stored::parse(&value).map(|stored| Some(stored.revision())).ok_or_else(|| damaged(key.bytes()))
+    }
+
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Record>, StoreError> {
+        use std::ops::Bound;
+        let start = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let mut found = Vec::new();
+        for entry in self.tree.range::<&[u8], _>((start, Bound::Unbounded)) {
+            let (key, value) = entry.map_err(failed)?;
+            if !key.starts_with(prefix) || found.len() == limit {
+                break;
+            }
+            found.extend(self.record(&key, &value)?);
+        }
+        Ok(found)
+    }
+
+    fn apply(&self, changes: &[Change]) -> Result<(), StoreError> {
+        let Some(last) = changes.last() else { return Ok(()) };
+        // In one batch a key's last post-image counts, as in the journal; chunks of an earlier one are replaced by it.
+        let mut newest = std::collections::HashMap::with_capacity(changes.len() * 4);
+        for change in changes {
+            for write in &change.writes {
+                newest.insert(&write.key, (change.revision, write.value.as_deref()));
+            }
+        }
+        let mut batch = sled::Batch::default();
+        for (key, (revision, value)) in newest {
+            self.stage(&mut batch, key, revision, value)?;
+        }
+        batch.insert(APPLIED, last.revision.0.to_be_bytes().to_vec());
+        self.tree.apply_batch(batch).map_err(failed)
+    }
+
+    fn put(&self, records: &[Record], applied: Revision) -> Result<(), StoreError> {
+        let mut batch = sled::Batch::default();
+        for record in records {
+            self.stage(&mut batch, &record.key, record.revision, Some(&record.value))?;
+        }
+        batch.insert(APPLIED, applied.0.to_be_bytes().to_vec());
+        self.tree.apply_batch(batch).map_err(failed)
+    }
+
+    fn applied(&self) -> Result<Revision, StoreError> {
+        match self.tree.get(APPLIED).map_err(failed)? {
+            None => Ok(Revision(0)),
+            Some(bytes) => {
+                let number = bytes.as_ref().try_into().map_err(|_| damaged(APPLIED))?;
+                Ok(Revision(u64::from_be_bytes(number)))
+            }
+        }
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.db.flush().map_err(failed)?;
+        sync_files(&self.folder).map_err(|error| StoreError::Io(format!("the index: {error}")))
+    }
+}
+
+/// A crash while sled wrote a snapshot leaves a draft that it will not open over.
+fn remove_leftovers(folder: &Path) -> io::Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().ends_with(".generating") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Syncs every file in the folder and below, and the folders themselves.
+fn sync_files(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let synced = if path.is_dir() { sync_files(&path) } else { File::open(&path).and_then(|file| file.sync_all()) };
+        match synced {
+            // sled removes old snapshots when it likes.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            outcome => outcome?,
+        }
+    }
+    File::open(folder)?.sync_all()
+}

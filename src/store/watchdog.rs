@@ -1,0 +1,90 @@
+//! Watches the threads of the store: one that does not come back makes the service unready, and in the end ends the
+//! process. A restart replays the journal; a hang helps nobody.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use crate::kernel::clock::Stopwatch;
+
+/// How often it looks.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// When to lose patience.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// After so many seconds the store is not healthy.
+    pub unready_seconds: u64,
+    /// After so many seconds the process ends.
+    pub abort_seconds: u64,
+}
+
+/// What one thread of the store is at: since when, in milliseconds of the stopwatch plus one; 0 while it waits.
+#[derive(Debug, Default)]
+pub struct Post(AtomicU64);
+
+/// The store's health.
+#[derive(Debug)]
+pub struct Health {
+    started: Stopwatch,
+    is_stuck: AtomicBool,
+    /// The thread that commits.
+    pub committer: Post,
+    /// The thread that makes checkpoints.
+    pub checkpointer: Post,
+}
+
+impl Health {
+    /// Nobody is at anything.
+    pub fn new() -> Self {
+        Self {
+            started: Stopwatch::start(),
+            is_stuck: AtomicBool::new(false),
+            committer: Post::default(),
+            checkpointer: Post::default(),
+        }
+    }
+
+    /// Whether every thread came back in time.
+    pub fn is_good(&self) -> bool {
+        !self.is_stuck.load(Ordering::Relaxed)
+    }
+
+    /// Does something that must come back in time.
+    pub fn watched<T>(&self, post: &Post, work: impl FnOnce() -> T) -> T {
+        post.0.store(self.millis() + 1, Ordering::Relaxed);
+        let result = work();
+        post.0.store(0, Ordering::Relaxed);
+        result
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// How long the slower of the two is at it.
+    fn longest_millis(&self) -> u64 {
+        let at_it = |post: &Post| match post.0.load(Ordering::Relaxed) {
+            0 => 0,
+            since => (self.millis() + 1).saturating_sub(since),
+        };
+        at_it(&self.committer).max(at_it(&self.checkpointer))
+    }
+}
+
+/// Looks until the store is gone or `stop` is closed.
+pub fn watch(health: &Weak<Health>, patience: Patience, stop: &Receiver<()>) {
+    while stop.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+        let Some(health): Option<Arc<Health>> = health.upgrade() else { return };
+        let millis = health.longest_millis();
+        let is_stuck = millis >= patience.unready_seconds * 1000;
+        if health.is_stuck.swap(is_stuck, Ordering::Relaxed) != is_stuck {
+            tracing::error!(is_stuck, millis, "the store does not answer in time, or does so again");
+        }
+        if millis >= patience.abort_seconds * 1000 {
+            tracing::error!(millis, "the store hangs; the process ends, a restart replays the journal");
+            std::process::abort();
+        }
+    }
+}
