@@ -7,10 +7,11 @@ use std::net::TcpStream;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
+use utoipa::ToSchema;
 
-use sesame::http::Who;
 use sesame::http::settings::Settings;
 use sesame::http::table::Table;
+use sesame::http::{Who, openapi};
 
 use instance::{ANYWHERE, Running, USER, ask, bearer, fall_over, routes, send, state};
 
@@ -272,4 +273,15 @@ async fn a_route_cannot_be_registered_twice() {
     let state = state(settings.clone(), folder.path()).await;
     let error = Table::new(state, routes, settings).err().unwrap();
     assert_eq!(error.to_string(), "GET /panic is registered twice");
+}
+
+#[test]
+fn two_schemas_cannot_have_one_name() {
+    #[derive(ToSchema)]
+    struct Tag {
+        _colour: String,
+    }
+    let mut routes = routes();
+    routes.get("/tag", Who::Anyone, fall_over).answers::<Tag>(200);
+    assert_eq!(openapi::document(&routes).unwrap_err().to_string(), "two schemas have the name Tag");
 }
