@@ -36,8 +36,6 @@ pub mod settings;
 pub mod signals;
 pub mod state;
 pub mod table;
-#[cfg(test)]
-mod tests;
 
 pub use answer::Answer;
 pub use call::Call;

@@ -18,6 +18,17 @@ use super::routes::{Route, Routes, Who};
 
 type NamedSchema = (String, RefOr<Schema>);
 
+/// Why the routes cannot be described.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    /// One would stand for both; `#[schema(as = …)]` gives another name.
+    #[error("two schemas have the name {0}")]
+    OneName(String),
+    /// A default or an example has no JSON form.
+    #[error("the document cannot be written: {0}")]
+    NotJson(#[from] serde_json::Error),
+}
+
 /// What the document says about one route beside its method, path and callers.
 #[derive(Default)]
 pub struct Description {
@@ -53,20 +64,25 @@ fn component_name<T: ToSchema>() -> String {
 /// The document: indented JSON, in an order that only a changed route changes.
 ///
 /// # Errors
-/// When a schema has no JSON form.
-pub fn document(routes: &Routes) -> Result<String, serde_json::Error> {
+/// See [`DocumentError`].
+pub fn document(routes: &Routes) -> Result<String, DocumentError> {
     let mut paths = Paths::new();
     let mut components = components();
     for route in routes.iter().filter(|route| !route.description.is_hidden) {
         let Some(method) = method(route) else { continue };
         let item = PathItem::new(method, operation(route));
         paths.paths.entry(without_patterns(route.path)).or_default().merge_operations(item);
-        components.schemas.extend(route.description.schemas.iter().cloned());
+        for (name, schema) in &route.description.schemas {
+            let other = components.schemas.insert(name.clone(), schema.clone());
+            if other.is_some_and(|other| other != *schema) {
+                return Err(DocumentError::OneName(name.clone()));
+            }
+        }
     }
     let mut document = OpenApi::new(Info::new("Sesame", env!("CARGO_PKG_VERSION")), paths);
     document.components = Some(components);
     // By way of a value, whose maps are sorted: extensions are hash maps.
-    serde_json::to_string_pretty(&serde_json::to_value(&document)?)
+    Ok(serde_json::to_string_pretty(&serde_json::to_value(&document)?)?)
 }
 
 fn components() -> Components {

@@ -60,9 +60,9 @@ pub enum TableError {
     /// One of two would never be called.
     #[error("{0} {1} is registered twice")]
     Twice(Method, &'static str),
-    /// A schema has no JSON form.
-    #[error("the OpenAPI document cannot be written: {0}")]
-    Document(#[from] serde_json::Error),
+    /// The routes cannot be described.
+    #[error(transparent)]
+    Document(#[from] openapi::DocumentError),
     /// The methods do not fit a header.
     #[error("{0} has a method that is not text")]
     Method(&'static str),

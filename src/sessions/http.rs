@@ -272,6 +272,7 @@ async fn key_set(call: Call) -> Outcome {
 
 /// What this server offers to OAuth clients.
 #[derive(Serialize, ToSchema)]
+#[schema(as = AuthorizationServerMetadata)]
 struct Metadata {
     issuer: String,
     jwks_uri: String,

@@ -3,4 +3,6 @@
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod http_kit;
+#[cfg(test)]
 mod tidy;

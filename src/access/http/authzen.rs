@@ -141,6 +141,7 @@ struct Decisions {
 
 /// Where the policy decision point is.
 #[derive(Serialize, ToSchema)]
+#[schema(as = AuthzenConfiguration)]
 struct Metadata {
     policy_decision_point: String,
     access_evaluation_endpoint: String,
