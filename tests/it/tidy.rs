@@ -47,8 +47,10 @@ const ROWS: &[(&str, u8)] = &[
     ("http", KIT),
     ("*::http", SLICE_HTTP),
     ("app", 7),
+    ("bootstrap", 7),
     ("cli", 7),
     ("config", 7),
+    ("housekeeping", 7),
     ("lib", 7),
     ("main", 7),
 ];
