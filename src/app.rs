@@ -138,7 +138,9 @@ impl Instance {
         housekeeping::write_last_uses(&self.state, 1).await;
         self.state.users.drain().await;
         self.state.books.drain().await;
-        self.arbiters.iter().for_each(|arbiter| drop(arbiter.stop()));
+        for arbiter in &self.arbiters {
+            arbiter.stop();
+        }
         let store = Arc::clone(&self.state.store);
         let closed = self.state.loader.run(move || store.close()).await;
         tracing::info!("stopped");

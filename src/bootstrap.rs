@@ -36,7 +36,11 @@ pub async fn prepare(state: &Arc<State>) -> anyhow::Result<()> {
     if is_first_start {
         state.books.create(THE_BOOK, sync, facts.clone()).await.context("the role book cannot be opened")?;
     } else {
-        state.books.send(THE_BOOK, sync, facts.clone()).await.context("the built-in roles cannot be brought up to date")?;
+        state
+            .books
+            .send(THE_BOOK, sync, facts.clone())
+            .await
+            .context("the built-in roles cannot be brought up to date")?;
     }
     let admin = Username::parse(ADMIN).map_err(anyhow::Error::new)?;
     // A first start may have been cut off between the two commits.
@@ -74,7 +78,11 @@ async fn create_admin(state: &Arc<State>, admin: Username, facts: Facts) -> anyh
             given: Given { by: Actor::System, at: facts.now, reason: None },
         }],
     };
-    state.users.create(UserId::generate(facts.now), command, facts).await.context("the administrator cannot be created")?;
+    state
+        .users
+        .create(UserId::generate(facts.now), command, facts)
+        .await
+        .context("the administrator cannot be created")?;
     if let Some(password) = shown {
         show_once(&password);
     }

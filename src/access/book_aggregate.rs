@@ -131,7 +131,9 @@ impl Aggregate for RoleBook {
         };
         match event {
             BookEvent::Opened => None,
-            BookEvent::PermissionDefined(one) if one.version == 1 => Some(permission(one.id, "access.permission_defined")),
+            BookEvent::PermissionDefined(one) if one.version == 1 => {
+                Some(permission(one.id, "access.permission_defined"))
+            }
             BookEvent::PermissionDefined(one) => Some(permission(one.id, "access.permission_changed")),
             BookEvent::PermissionRemoved(id) => Some(permission(*id, "access.permission_removed")),
             BookEvent::RoleDefined(one) if one.version == 1 => Some(role(one.id, "access.role_defined")),

@@ -253,12 +253,7 @@ impl Command for SyncBuiltIns {
 }
 
 /// The role as it ships, if the book has it otherwise or not at all.
-fn synced(
-    shipped: &BuiltInRole,
-    id: RoleId,
-    book: &RoleBook,
-    facts: &Facts,
-) -> Result<Option<Role>, AccessError> {
+fn synced(shipped: &BuiltInRole, id: RoleId, book: &RoleBook, facts: &Facts) -> Result<Option<Role>, AccessError> {
     let name = RoleName::parse(shipped.name).map_err(|error| AccessError::field("name", error.0))?;
     let rules: Vec<Rule> = shipped
         .permissions

@@ -112,6 +112,7 @@ struct Timed {
 const SEPARATE_CLOSURES: usize = 4;
 
 /// What was found so far; the strongest wins.
+#[expect(clippy::struct_excessive_bools, reason = "four independent findings, not a state")]
 #[derive(Debug, Default)]
 struct Found {
     allowed_by_role: bool,
@@ -151,8 +152,7 @@ impl Effective {
         let roles = holdings.assignments.iter().filter_map(|assignment| {
             book.closure(assignment.role_id).map(|closure| (&assignment.bounds, Arc::clone(closure), false))
         });
-        let grants =
-            holdings.grants.iter().map(|grant| (&grant.bounds, Arc::new(book.bits_of([&grant.rule])), true));
+        let grants = holdings.grants.iter().map(|grant| (&grant.bounds, Arc::new(book.bits_of([&grant.rule])), true));
         let (standing, timed): (Vec<_>, Vec<_>) = roles.chain(grants).partition(|(bounds, ..)| bounds.are_timeless());
         let mut scopes: Vec<&Scope> = standing.iter().map(|(bounds, ..)| &bounds.scope).collect();
         scopes.sort_unstable();

@@ -12,20 +12,15 @@ use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::RoleId;
 use crate::user::User;
 
-/// Refuses if `given` allows one of the product's permissions that the giver does not hold everywhere at this moment.
+/// Refuses if `given` allows one of the product's permissions that the donor does not hold everywhere at this moment.
 ///
 /// # Errors
 /// [`AccessError::Escalation`] with the permission's name.
-pub fn refuse(
-    book: &RoleBook,
-    giver: Option<&Arc<User>>,
-    given: &Closure,
-    now: Timestamp,
-) -> Result<(), AccessError> {
+pub fn refuse(book: &RoleBook, donor: Option<&Arc<User>>, given: &Closure, now: Timestamp) -> Result<(), AccessError> {
     for permission in ProductPermission::ALL {
         let Some(number) = book.product_number(*permission) else { continue };
-        let holds = |giver: &Arc<User>| giver.holdings.decide(book, number, &Scope::everywhere(), now).allows();
-        if given.allow.contains(number) && !giver.is_some_and(holds) {
+        let holds = |donor: &Arc<User>| donor.holdings.decide(book, number, &Scope::everywhere(), now).allows();
+        if given.allow.contains(number) && !donor.is_some_and(holds) {
             return Err(AccessError::Escalation(permission.name().to_owned()));
         }
     }

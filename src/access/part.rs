@@ -52,9 +52,9 @@ impl UserPart for Holdings {
     fn apply(&mut self, event: &AccessEvent) {
         match event {
             AccessEvent::RoleAssigned(new) => {
-                let place = self.assignments.binary_search_by(|old| {
-                    (old.role_id, &old.bounds.scope).cmp(&(new.role_id, &new.bounds.scope))
-                });
+                let place = self
+                    .assignments
+                    .binary_search_by(|old| (old.role_id, &old.bounds.scope).cmp(&(new.role_id, &new.bounds.scope)));
                 match place {
                     Ok(at) => {
                         if let Some(old) = self.assignments.get_mut(at) {

@@ -236,7 +236,8 @@ mod tests {
 
     #[test]
     fn malformed_words_are_refused() {
-        for text in ["", ":", "a:", ":b", "a", "a:b:c", "a b:c", "a:*", "*", "ä:b", &format!("a:{}", "b".repeat(128))] {
+        for text in ["", ":", "a:", ":b", "a", "a:b:c", "a b:c", "a:*", "*", "ä:b", &format!("a:{}", "b".repeat(128))]
+        {
             assert!(PermissionName::parse(text).is_err(), "{text:?}");
         }
         for text in ["", "**", "a*:b", "a:b*", "a:b:*", "*:", ":*"] {

@@ -157,7 +157,9 @@ impl RoleBook {
         while let Some(role) = waiting.pop_front() {
             if role == to {
                 let mut path = vec![to];
-                while let Some(previous) = path.last().and_then(|last| came_from.get(last)).filter(|_| path.last() != Some(&from)) {
+                while let Some(previous) =
+                    path.last().and_then(|last| came_from.get(last)).filter(|_| path.last() != Some(&from))
+                {
                     path.push(*previous);
                 }
                 path.reverse();
@@ -180,9 +182,9 @@ impl RoleBook {
 
     /// The roles with a rule about exactly this permission.
     pub fn roles_naming(&self, name: &PermissionName) -> impl Iterator<Item = &Arc<Role>> {
-        self.roles
-            .values()
-            .filter(move |role| role.rules.iter().any(|rule| matches!(&rule.pattern, Pattern::Exact(exact) if exact == name)))
+        self.roles.values().filter(move |role| {
+            role.rules.iter().any(|rule| matches!(&rule.pattern, Pattern::Exact(exact) if exact == name))
+        })
     }
 
     /// Puts a permission in the place of its id, or in a new one.
@@ -239,8 +241,10 @@ impl RoleBook {
     }
 
     fn find_product_numbers(&mut self) {
-        self.product_numbers =
-            ProductPermission::ALL.iter().map(|one| self.names.get(one.name()).map(|permission| permission.number)).collect();
+        self.product_numbers = ProductPermission::ALL
+            .iter()
+            .map(|one| self.names.get(one.name()).map(|permission| permission.number))
+            .collect();
     }
 
     /// Computes the closures of these roles and of all their descendants, parents before children (Kahn 1962).

@@ -81,6 +81,7 @@ struct NewUser {
 }
 
 /// What to change of a user.
+#[expect(clippy::option_option, reason = "absent leaves a thing as it is, null clears it")]
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct UserChanges {
@@ -167,15 +168,13 @@ struct ListQuery {
 
 async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
     let paging = paging(query.limit, query.cursor.as_deref())?;
-    let names = [
-        query.username.map(Name::Username),
-        query.email.map(Name::Email),
-        query.external_id.map(Name::ExternalId),
-    ];
+    let names =
+        [query.username.map(Name::Username), query.email.map(Name::Email), query.external_id.map(Name::ExternalId)];
     let names: Vec<Name> = names.into_iter().flatten().collect();
     let page = if let Some(first) = names.first() {
         let found = call.state.finder.load(first, call.now).await?;
-        let found = found.filter(|user| user.account().is_some_and(|account| names.iter().all(|name| account.bears(name))));
+        let found =
+            found.filter(|user| user.account().is_some_and(|account| names.iter().all(|name| account.bears(name))));
         Page::whole(found.into_iter().filter_map(|user| Some((user.id(), user.account()?.clone()))).collect())
     } else {
         let store = Arc::clone(&call.state.store);

@@ -54,7 +54,10 @@ impl Properties {
         }
         let text = serde_json::to_string(object).map_err(|error| Malformed::new(error.to_string()))?;
         if text.len() > MAX_PROPERTIES_BYTES {
-            return Err(Malformed(format!("expected at most {MAX_PROPERTIES_BYTES} bytes of JSON, found {}", text.len())));
+            return Err(Malformed(format!(
+                "expected at most {MAX_PROPERTIES_BYTES} bytes of JSON, found {}",
+                text.len()
+            )));
         }
         Ok(Self(Some(text.into())))
     }

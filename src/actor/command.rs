@@ -50,11 +50,8 @@ pub trait Command: Clone + Send + 'static {
     const NAME: &'static str;
 
     /// Decides, without side effects.
-    fn decide(
-        self,
-        target: &Self::Target,
-        facts: &Facts,
-    ) -> Result<Decision<Self::Target, Self::Reply>, Self::Refusal>;
+    fn decide(self, target: &Self::Target, facts: &Facts)
+    -> Result<Decision<Self::Target, Self::Reply>, Self::Refusal>;
 
     /// The refusal that says that the unique name under `claim` is taken.
     fn claim_taken(_claim: &Key) -> Option<Self::Refusal> {

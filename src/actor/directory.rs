@@ -210,12 +210,8 @@ impl<A: Aggregate> Directory<A> {
                 Ok(None) => return Err(WriteError::Missing),
                 Err(error) => return Err(WriteError::Unavailable(error.to_string())),
             };
-            let envelope = Envelope {
-                command: command.clone(),
-                facts: facts.clone(),
-                ticket: Ticket::default(),
-                creates: false,
-            };
+            let envelope =
+                Envelope { command: command.clone(), facts: facts.clone(), ticket: Ticket::default(), creates: false };
             if let Some(answer) = self.deliver(&resident, envelope).await {
                 return answer;
             }
@@ -301,7 +297,9 @@ impl<A: Aggregate> Directory<A> {
             Ok(resident) if !resident.view().is_vacant() => Ok(Some(resident)),
             Ok(_) => Ok(None),
             Err(error) => {
-                self.0.slots.remove_if(&id, |_, slot| matches!(slot, Slot::Loading(present) if Arc::ptr_eq(present, &cell)));
+                self.0
+                    .slots
+                    .remove_if(&id, |_, slot| matches!(slot, Slot::Loading(present) if Arc::ptr_eq(present, &cell)));
                 Err(error)
             }
         }
@@ -402,7 +400,8 @@ fn read<A: Aggregate>(store: &dyn Store, id: A::Id) -> Result<A, StoreError> {
                 let mut page = store.scan(prefix.bytes(), None, 1024)?;
                 while page.len().is_multiple_of(1024) && !page.is_empty() {
                     let last = page.last().map(|record| record.key.clone());
-                    let next = store.scan(prefix.bytes(), last.as_ref().map(super::super::store::key::Key::bytes), 1024)?;
+                    let next =
+                        store.scan(prefix.bytes(), last.as_ref().map(super::super::store::key::Key::bytes), 1024)?;
                     if next.is_empty() {
                         break;
                     }

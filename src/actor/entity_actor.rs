@@ -59,10 +59,8 @@ impl Ticket {
 }
 
 /// What comes back.
-pub(super) type Answer<C> = Result<
-    Done<<C as Command>::Target, <C as Command>::Reply>,
-    WriteError<<C as Command>::Refusal>,
->;
+pub(super) type Answer<C> =
+    Result<Done<<C as Command>::Target, <C as Command>::Reply>, WriteError<<C as Command>::Refusal>>;
 
 /// Asks the actor to stop: to sleep, or to leave memory altogether.
 #[derive(Message)]
@@ -136,11 +134,15 @@ impl<A: Aggregate> EntityActor<A> {
                 self.leave_if_vacant(context);
                 return Ok(Done { reply, revision, after });
             }
-            Err(CommitError::Conflict(key)) => if let Some(refusal) = C::claim_taken(&key) { WriteError::Refused(refusal) } else {
-                // The head is not what this actor wrote last: somebody else writes it. Load it anew.
-                self.retire(context);
-                WriteError::Conflict
-            },
+            Err(CommitError::Conflict(key)) => {
+                if let Some(refusal) = C::claim_taken(&key) {
+                    WriteError::Refused(refusal)
+                } else {
+                    // The head is not what this actor wrote last: somebody else writes it. Load it anew.
+                    self.retire(context);
+                    WriteError::Conflict
+                }
+            }
             Err(CommitError::Refused(why)) => {
                 tracing::error!(command = C::NAME, why, "the store refused a commit");
                 WriteError::Unavailable(why)

@@ -147,7 +147,12 @@ struct ListQuery {
 
 impl KeyView {
     fn of(key: &ApiKey) -> Self {
-        Self { id: key.id, description: key.description.clone(), created_at: key.created_at, expires_at: key.expires_at }
+        Self {
+            id: key.id,
+            description: key.description.clone(),
+            created_at: key.created_at,
+            expires_at: key.expires_at,
+        }
     }
 }
 

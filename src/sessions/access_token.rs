@@ -150,13 +150,12 @@ impl AccessTokens {
             return None;
         }
         let hash = *SecretHash::of(token.as_bytes()).bytes();
-        let spoken = match self.verified.get(&hash) {
-            Some(spoken) => spoken,
-            None => {
-                let spoken = self.verify_signature(token)?;
-                self.verified.insert(hash, spoken);
-                spoken
-            }
+        let spoken = if let Some(spoken) = self.verified.get(&hash) {
+            spoken
+        } else {
+            let spoken = self.verify_signature(token)?;
+            self.verified.insert(hash, spoken);
+            spoken
         };
         (now < spoken.expires_at).then_some(spoken)
     }
@@ -180,9 +179,7 @@ impl AccessTokens {
     pub fn key_set(&self) -> Value {
         let mut keys: Vec<&SigningKey> = self.keys.values().collect();
         keys.sort_by(|a, b| a.id.cmp(&b.id));
-        let jwk = |key: &SigningKey| {
-            json!({ "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": key.id, "x": key.public })
-        };
+        let jwk = |key: &SigningKey| json!({ "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": key.id, "x": key.public });
         json!({ "keys": keys.into_iter().map(jwk).collect::<Vec<_>>() })
     }
 

@@ -31,12 +31,12 @@ pub fn routes(routes: &mut Routes) {
         .post("/oauth2/introspect", Who::Holding(ProductPermission::SessionsIntrospect), introspect)
         .about("Says whether a token is alive, and whose it is (RFC 7662)")
         .answers::<Introspection>(200);
-    routes
-        .post("/api/v1/auth/login", Who::Anyone, login)
-        .about("Signs a person in")
-        .answers::<Welcome>(200);
+    routes.post("/api/v1/auth/login", Who::Anyone, login).about("Signs a person in").answers::<Welcome>(200);
     routes.post("/api/v1/auth/logout", Who::SignedIn, logout).about("Ends this session").answers_with(204);
-    routes.get("/api/v1/whoami", Who::Anyone, whoami).about("What the server believes about you").answers::<WhoAmI>(200);
+    routes
+        .get("/api/v1/whoami", Who::Anyone, whoami)
+        .about("What the server believes about you")
+        .answers::<WhoAmI>(200);
     routes
         .get("/.well-known/jwks.json", Who::Anyone, key_set)
         .about("The keys that sign access tokens (RFC 7517)")

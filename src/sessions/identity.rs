@@ -55,8 +55,8 @@ impl Identities {
         };
         session.touch(now);
         let own_end = session.expires_at.min(session.idle_expires_at());
-        let (issued_at, expires_at) = spoken
-            .map_or((session.created_at, own_end), |spoken| (spoken.issued_at, spoken.expires_at.min(own_end)));
+        let (issued_at, expires_at) =
+            spoken.map_or((session.created_at, own_end), |spoken| (spoken.issued_at, spoken.expires_at.min(own_end)));
         Ok(Ok(SignedIn { user, session, expires_at, issued_at }))
     }
 

@@ -103,7 +103,9 @@ impl UserPart for SessionPart {
             SessionEvent::Started(session) => (
                 "sessions.started",
                 None,
-                Some(json!({ "session_id": session.id, "ip_address": session.ip_address, "user_agent": session.user_agent })),
+                Some(
+                    json!({ "session_id": session.id, "ip_address": session.ip_address, "user_agent": session.user_agent }),
+                ),
             ),
             SessionEvent::Ended(_, EndReason::Expired) | SessionEvent::Seen(_) => return None,
             SessionEvent::Ended(ended, reason) => {

@@ -31,7 +31,9 @@ pub(super) fn write(
         let mut bytes = Vec::new();
         frame::write(&mut bytes, copied.0 + 1, |buffer| {
             payload::put_u32(buffer, changes.len());
-            changes.iter().for_each(|change| payload::write_change(buffer, &change.writes));
+            for change in &changes {
+                payload::write_change(buffer, &change.writes);
+            }
         });
         file.append(&bytes).map_err(failed)?;
         copied = last;

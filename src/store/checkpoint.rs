@@ -18,13 +18,14 @@ const PAGE_RECORDS: usize = 1000;
 ///
 /// # Errors
 /// When the file is there and cannot be read: it is written whole or not at all.
-pub fn read(disk: &dyn Disk) -> Result<Revision, StoreError> {
+pub(super) fn read(disk: &dyn Disk) -> Result<Revision, StoreError> {
     let failed = |error: std::io::Error| journal::io_error(FILE, &error);
     if !disk.list().map_err(failed)?.iter().any(|name| name == FILE) {
         return Ok(Revision(0));
     }
     let bytes = disk.read(FILE).map_err(failed)?;
-    let found = frame::read(&bytes, 0).map_err(|_| StoreError::Damaged(format!("{FILE} at offset 0: it is damaged")))?;
+    let found =
+        frame::read(&bytes, 0).map_err(|_| StoreError::Damaged(format!("{FILE} at offset 0: it is damaged")))?;
     Ok(Revision(found.first))
 }
 
@@ -32,7 +33,7 @@ pub fn read(disk: &dyn Disk) -> Result<Revision, StoreError> {
 ///
 /// # Errors
 /// When the file cannot be written; the old one stays.
-pub fn write(disk: &dyn Disk, revision: Revision) -> Result<(), StoreError> {
+pub(super) fn write(disk: &dyn Disk, revision: Revision) -> Result<(), StoreError> {
     let failed = |error: std::io::Error| journal::io_error(FILE, &error);
     let mut bytes = Vec::new();
     frame::write(&mut bytes, revision.0, |_| {});
@@ -43,7 +44,7 @@ pub fn write(disk: &dyn Disk, revision: Revision) -> Result<(), StoreError> {
 }
 
 /// The thread that makes checkpoints.
-pub struct Checkpointer {
+pub(super) struct Checkpointer {
     /// What the threads share.
     pub shared: Arc<Shared>,
     /// How often.
@@ -54,7 +55,7 @@ pub struct Checkpointer {
 
 impl Checkpointer {
     /// Works until told to stop (then makes a last checkpoint and tells how it went) or until the store is gone.
-    pub fn run(&self, stop: &Receiver<SyncSender<Result<(), StoreError>>>) {
+    pub(super) fn run(&self, stop: &Receiver<SyncSender<Result<(), StoreError>>>) {
         loop {
             let told = stop.recv_timeout(self.every);
             if matches!(told, Err(RecvTimeoutError::Disconnected)) {
@@ -129,7 +130,7 @@ impl Checkpointer {
 ///
 /// # Errors
 /// When the index or the disk fails.
-pub fn write_base(shared: &Shared, to: &dyn Disk, revision: Revision) -> Result<(), StoreError> {
+pub(super) fn write_base(shared: &Shared, to: &dyn Disk, revision: Revision) -> Result<(), StoreError> {
     let mut last: Option<Record> = None;
     base::write(to, revision, || {
         // The first kind of record is 16: what is below is the index's own.

@@ -19,7 +19,7 @@ use crate::kernel::clock::Stopwatch;
 const MAX_GROUP_WRITES: usize = 512;
 
 /// What the committer is told.
-pub enum Message {
+pub(super) enum Message {
     /// Please commit.
     Commit(Commit, Answer),
     /// Finish and stop; then say so.
@@ -27,10 +27,10 @@ pub enum Message {
 }
 
 /// Where the outcome goes.
-pub type Answer = oneshot::Sender<Result<Revision, CommitError>>;
+pub(super) type Answer = oneshot::Sender<Result<Revision, CommitError>>;
 
 /// The thread's own things.
-pub struct Committer {
+pub(super) struct Committer {
     /// The journal.
     pub journal: Journal,
     /// What the threads share.
@@ -44,7 +44,7 @@ struct Halted;
 
 impl Committer {
     /// Works until told to close, or until the store is gone.
-    pub fn run(mut self, inbox: &Receiver<Message>) {
+    pub(super) fn run(mut self, inbox: &Receiver<Message>) {
         while let Ok(first) = inbox.recv() {
             let mut group = Vec::new();
             let mut writes = 0;
@@ -100,13 +100,12 @@ impl Committer {
         }
         let Some(last) = changes.last().map(|change| change.revision) else { return Ok(()) };
         if let Err(error) = self.write(&changes, last) {
-            return self.give_up(answers, error);
+            return give_up(answers, error);
         }
         if let Err(error) = self.shared.index.apply(&changes) {
             // The journal has the group, so it counts; only a restart brings the index there.
             self.shared.disk.halt(&format!("the index does not follow the journal: {error}"));
-            answers.into_iter().for_each(|answer| drop(answer.send(Err(CommitError::Unknown))));
-            return Err(Halted);
+            return give_up(answers, WriteFailed::Unknown);
         }
         self.shared.committed(last, changes.len());
         for (change, answer) in changes.iter().zip(answers) {
@@ -154,22 +153,25 @@ impl Committer {
         self.shared.metrics.journal_bytes.add(i64::try_from(self.buffer.len()).unwrap_or_default());
         Ok(())
     }
-
-    fn give_up(&self, answers: Vec<Answer>, failed: WriteFailed) -> Result<(), Halted> {
-        let (refusal, outcome) = match failed {
-            WriteFailed::NotWritten(why) => {
-                tracing::error!(why, "the journal takes no more; nothing of the group was written");
-                (CommitError::NotWritten(why), Ok(()))
-            }
-            WriteFailed::Unknown => (CommitError::Unknown, Err(Halted)),
-        };
-        answers.into_iter().for_each(|answer| drop(answer.send(Err(refusal.clone()))));
-        outcome
-    }
 }
 
 /// How a group was not written.
 enum WriteFailed {
     NotWritten(String),
     Unknown,
+}
+
+/// Tells everyone of the group that it was not written, or that nobody knows.
+fn give_up(answers: Vec<Answer>, failed: WriteFailed) -> Result<(), Halted> {
+    let (refusal, outcome) = match failed {
+        WriteFailed::NotWritten(why) => {
+            tracing::error!(why, "the journal takes no more; nothing of the group was written");
+            (CommitError::NotWritten(why), Ok(()))
+        }
+        WriteFailed::Unknown => (CommitError::Unknown, Err(Halted)),
+    };
+    for answer in answers {
+        answer.send(Err(refusal.clone())).ok();
+    }
+    outcome
 }

@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// One folder of files.
-pub trait Disk: Send + Sync + 'static {
+pub(super) trait Disk: Send + Sync + 'static {
     /// The names of all files.
     fn list(&self) -> io::Result<Vec<String>>;
     /// How many bytes a file has.
@@ -23,13 +23,13 @@ pub trait Disk: Send + Sync + 'static {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes names durable.
     fn sync_folder(&self) -> io::Result<()>;
-    /// Ends the process: what a failed sync left on the disk is unknown, and trying again would hide it (PostgreSQL's
+    /// Ends the process: what a failed sync left on the disk is unknown, and trying again would hide it (`PostgreSQL`'s
     /// "fsyncgate", 2018). A restart reads what is there. Returns only in tests.
     fn halt(&self, why: &str);
 }
 
 /// One file that grows.
-pub trait DiskFile: Send {
+pub(super) trait DiskFile: Send {
     /// Adds bytes at the end.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// Cuts everything from this length on.
@@ -40,11 +40,11 @@ pub trait DiskFile: Send {
 
 /// A folder of the operating system's.
 #[derive(Debug, Clone)]
-pub struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
 
 impl Folder {
     /// Makes the folder if it is not there.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
         fs::create_dir_all(path)?;
         Ok(Self(path.to_owned()))
     }

@@ -78,7 +78,8 @@ pub fn examine(folder: &Path) -> Result<Report, StoreError> {
         report.complaints.push("the journal ends before the checkpoint".into());
     }
     for kind in Kind::ALL {
-        let of_kind = |(key, (_, value)): &(&Key, &(Revision, Option<u32>))| key.kind() == Some(*kind) && value.is_some();
+        let of_kind =
+            |(key, (_, value)): &(&Key, &(Revision, Option<u32>))| key.kind() == Some(*kind) && value.is_some();
         report.counts.push((kind.name(), replayed.iter().filter(of_kind).count() as u64));
     }
     compare(&folder.join(INDEX), &replayed, &mut report)?;
@@ -138,7 +139,9 @@ fn compare(place: &Path, replayed: &Replayed, report: &mut Report) -> Result<(),
             match replayed.get(&record.key) {
                 // Not replayed into the index yet: the next start will.
                 Some((revision, _)) if *revision > applied => {}
-                Some((revision, Some(sum))) if *revision == record.revision && *sum == crc32c::crc32c(&record.value) => {
+                Some((revision, Some(sum)))
+                    if *revision == record.revision && *sum == crc32c::crc32c(&record.value) =>
+                {
                     seen += 1;
                 }
                 _ => wrong.push(format!("{:?} in the index is not what the journal says", record.key)),

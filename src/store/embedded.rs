@@ -79,7 +79,7 @@ pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {
 
 /// Moves an index that cannot be used out of the way, for whoever wants to look at it.
 fn set_aside(place: &Path, error: &StoreError) -> Result<(), StoreError> {
-    let aside = (1..).map(|number| place.with_extension(format!("broken-{number}"))).find(|path| !path.exists());
+    let aside = (1..1000).map(|number| place.with_extension(format!("broken-{number}"))).find(|path| !path.exists());
     let Some(aside) = aside else { return Err(error.clone()) };
     tracing::error!(%error, aside = %aside.display(), "the index cannot be used; it is set aside and built anew");
     fs::rename(place, &aside).map_err(|error| journal::io_error("the index", &error))
@@ -198,7 +198,8 @@ impl Store for Embedded {
         for kind in Kind::ALL.iter().filter(|_| count) {
             records.push((kind.name(), count_of(&*self.shared.index, *kind)?));
         }
-        let segments = journal::segments(&*self.shared.disk).map_err(|error| journal::io_error("the journal", &error))?;
+        let segments =
+            journal::segments(&*self.shared.disk).map_err(|error| journal::io_error("the journal", &error))?;
         let sizes = segments.iter().map(|(_, name)| self.shared.disk.size(name));
         let journal_bytes =
             sizes.sum::<std::io::Result<u64>>().map_err(|error| journal::io_error("the journal", &error))?;
@@ -232,4 +233,3 @@ fn count_of(index: &dyn Index, kind: Kind) -> Result<u64, StoreError> {
         }
     }
 }
-

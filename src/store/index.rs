@@ -3,7 +3,7 @@
 use super::{Change, Key, Record, Revision, StoreError};
 
 /// Records by key, in key order, up to some revision of the journal.
-pub trait Index: Send + Sync + 'static {
+pub(super) trait Index: Send + Sync + 'static {
     /// One record.
     fn get(&self, key: &Key) -> Result<Option<Record>, StoreError>;
     /// The revision that wrote a record last; cheaper than reading it.

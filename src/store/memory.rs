@@ -8,9 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 use super::key::Kind;
-use super::{
-    Change, Commit, CommitError, Expect, Key, Pending, Record, Revision, Stats, Store, StoreError,
-};
+use super::{Change, Commit, CommitError, Expect, Key, Pending, Record, Revision, Stats, Store, StoreError};
 
 /// Records and changes in two maps behind a lock.
 #[derive(Debug, Default)]

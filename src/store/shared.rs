@@ -10,7 +10,7 @@ use super::watchdog::Health;
 use crate::metrics::Metrics;
 
 /// The disk, the index, and how far each is.
-pub struct Shared {
+pub(super) struct Shared {
     /// The journal's folder.
     pub disk: Arc<dyn Disk>,
     /// Where records are looked up.
@@ -25,7 +25,7 @@ pub struct Shared {
 
 impl Shared {
     /// At this revision, of which the index is known to be durable up to `checkpoint`.
-    pub fn new(
+    pub(super) fn new(
         disk: Arc<dyn Disk>,
         index: Arc<dyn Index>,
         metrics: Arc<Metrics>,
@@ -46,12 +46,12 @@ impl Shared {
     }
 
     /// The newest revision that is durable and readable.
-    pub fn revision(&self) -> Revision {
+    pub(super) fn revision(&self) -> Revision {
         Revision(self.revision.load(Ordering::Acquire))
     }
 
     /// Notes that a group of so many commits is durable and readable.
-    pub fn committed(&self, newest: Revision, commits: usize) {
+    pub(super) fn committed(&self, newest: Revision, commits: usize) {
         self.revision.store(newest.0, Ordering::Release);
         self.metrics.store_revision.set(gauge(newest));
         self.metrics.commits_total.inc_by(commits as u64);
@@ -59,12 +59,12 @@ impl Shared {
     }
 
     /// Up to where the index is known to be durable.
-    pub fn checkpoint(&self) -> Revision {
+    pub(super) fn checkpoint(&self) -> Revision {
         Revision(self.checkpoint.load(Ordering::Acquire))
     }
 
     /// Notes a checkpoint.
-    pub fn checkpointed(&self, revision: Revision) {
+    pub(super) fn checkpointed(&self, revision: Revision) {
         self.checkpoint.store(revision.0, Ordering::Release);
         self.metrics.store_checkpoint_revision.set(gauge(revision));
     }

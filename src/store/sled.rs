@@ -24,7 +24,7 @@ const IN_CHUNKS: u8 = 1;
 const READ_TRIES: usize = 100;
 
 /// The index of one store.
-pub struct Sled {
+pub(super) struct Sled {
     tree: sled::Tree,
     db: sled::Db,
     folder: PathBuf,
@@ -88,7 +88,7 @@ impl Sled {
     ///
     /// # Errors
     /// When sled refuses, or the folder cannot be used.
-    pub fn open(folder: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+    pub(super) fn open(folder: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         remove_leftovers(folder).map_err(|error| StoreError::Io(format!("the index: {error}")))?;
         let db = sled::Config::new()
             .path(folder)

@@ -13,7 +13,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// When to lose patience.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub(super) struct Patience {
     /// After so many seconds the store is not healthy.
     pub unready_seconds: u64,
     /// After so many seconds the process ends.
@@ -22,11 +22,11 @@ pub struct Patience {
 
 /// What one thread of the store is at: since when, in milliseconds of the stopwatch plus one; 0 while it waits.
 #[derive(Debug, Default)]
-pub struct Post(AtomicU64);
+pub(super) struct Post(AtomicU64);
 
 /// The store's health.
 #[derive(Debug)]
-pub struct Health {
+pub(super) struct Health {
     started: Stopwatch,
     is_stuck: AtomicBool,
     /// The thread that commits.
@@ -37,7 +37,7 @@ pub struct Health {
 
 impl Health {
     /// Nobody is at anything.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             started: Stopwatch::start(),
             is_stuck: AtomicBool::new(false),
@@ -47,12 +47,12 @@ impl Health {
     }
 
     /// Whether every thread came back in time.
-    pub fn is_good(&self) -> bool {
+    pub(super) fn is_good(&self) -> bool {
         !self.is_stuck.load(Ordering::Relaxed)
     }
 
     /// Does something that must come back in time.
-    pub fn watched<T>(&self, post: &Post, work: impl FnOnce() -> T) -> T {
+    pub(super) fn watched<T>(&self, post: &Post, work: impl FnOnce() -> T) -> T {
         post.0.store(self.millis() + 1, Ordering::Relaxed);
         let result = work();
         post.0.store(0, Ordering::Relaxed);
@@ -74,7 +74,7 @@ impl Health {
 }
 
 /// Looks until the store is gone or `stop` is closed.
-pub fn watch(health: &Weak<Health>, patience: Patience, stop: &Receiver<()>) {
+pub(super) fn watch(health: &Weak<Health>, patience: Patience, stop: &Receiver<()>) {
     while stop.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
         let Some(health): Option<Arc<Health>> = health.upgrade() else { return };
         let millis = health.longest_millis();

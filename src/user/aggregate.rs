@@ -144,7 +144,9 @@ impl Aggregate for User {
 
     fn apply(&mut self, event: &UserEvent) {
         match event {
-            UserEvent::Account(AccountEvent::Deleted) => *self = Self { version: self.version, ..Self::vacant(self.id) },
+            UserEvent::Account(AccountEvent::Deleted) => {
+                *self = Self { version: self.version, ..Self::vacant(self.id) }
+            }
             UserEvent::Account(event) => Arc::make_mut(&mut self.accounts).apply(event),
             UserEvent::Session(event) => Arc::make_mut(&mut self.sessions).apply(event),
             UserEvent::Key(event) => Arc::make_mut(&mut self.keys).apply(event),

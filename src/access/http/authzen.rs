@@ -80,6 +80,7 @@ struct Item {
 }
 
 /// Several evaluations, and what they have in common.
+#[expect(clippy::struct_field_names, reason = "the standard's names")]
 #[derive(Deserialize, ToSchema)]
 struct Evaluations {
     #[serde(flatten)]
@@ -171,9 +172,8 @@ async fn evaluations(call: Call, Json(input): Json<Evaluations>) -> Outcome {
         return Err(Problem::invalid(vec![wrong]));
     }
     if input.evaluations.is_empty() {
-        let ask = resolve(&input.defaults, &input.defaults).map_err(|field| {
-            Problem::invalid(vec![FieldError::new(field, "is missing")])
-        })?;
+        let ask = resolve(&input.defaults, &input.defaults)
+            .map_err(|field| Problem::invalid(vec![FieldError::new(field, "is missing")]))?;
         let verdict = call.state.checks.check(&ask, None, call.now).await?;
         return Ok(Answer::ok(&Decision::plain(verdict.reason.allows())));
     }

@@ -57,11 +57,7 @@ impl<'de> Visitor<'de> for RuleVisitor {
 }
 
 /// The bounds that optional fields mean.
-pub(super) fn bounds(
-    scope: Option<Scope>,
-    not_before: Option<Timestamp>,
-    expires_at: Option<Timestamp>,
-) -> Bounds {
+pub(super) fn bounds(scope: Option<Scope>, not_before: Option<Timestamp>, expires_at: Option<Timestamp>) -> Bounds {
     Bounds { scope: scope.unwrap_or_default(), not_before, expires_at }
 }
 

@@ -20,7 +20,10 @@ use crate::store::Revision;
 
 pub(super) fn routes(routes: &mut Routes) {
     let (read, write) = (Who::Holding(ProductPermission::RolesRead), Who::Holding(ProductPermission::RolesWrite));
-    routes.get("/api/v1/permissions", read, list).about("Lists permissions, oldest first").answers::<PermissionPage>(200);
+    routes
+        .get("/api/v1/permissions", read, list)
+        .about("Lists permissions, oldest first")
+        .answers::<PermissionPage>(200);
     routes.post("/api/v1/permissions", write, define).about("Defines a permission").answers::<PermissionView>(201);
     routes
         .get("/api/v1/permissions/{permission_id}", read, show)

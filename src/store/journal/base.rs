@@ -16,7 +16,7 @@ const SUFFIX: &str = ".snap";
 const DRAFT: &str = "base.tmp";
 
 /// The base files, oldest first.
-pub fn list(disk: &dyn Disk) -> io::Result<Vec<(Revision, String)>> {
+pub(crate) fn list(disk: &dyn Disk) -> io::Result<Vec<(Revision, String)>> {
     let revision = |name: &str| name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok().map(Revision);
     let mut found: Vec<_> = disk.list()?.into_iter().filter_map(|name| Some((revision(&name)?, name))).collect();
     found.sort_unstable();
@@ -27,7 +27,7 @@ pub fn list(disk: &dyn Disk) -> io::Result<Vec<(Revision, String)>> {
 ///
 /// # Errors
 /// When the records cannot be read or the file not be written.
-pub fn write(
+pub(crate) fn write(
     disk: &dyn Disk,
     revision: Revision,
     mut page: impl FnMut() -> Result<Vec<Record>, StoreError>,
@@ -60,7 +60,7 @@ pub fn write(
 ///
 /// # Errors
 /// Damage, with file and offset; what `each` returns; the disk.
-pub fn read(
+pub(crate) fn read(
     disk: &dyn Disk,
     name: &str,
     mut each: impl FnMut(Vec<Record>) -> Result<(), StoreError>,

@@ -14,7 +14,7 @@ const SECTOR_BYTES: usize = 512;
 
 /// One frame read back.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Frame<'a> {
+pub(crate) struct Frame<'a> {
     /// The number it bears.
     pub first: u64,
     /// What it holds.
@@ -25,7 +25,7 @@ pub struct Frame<'a> {
 
 /// Why there is no whole frame at an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoFrame {
+pub(crate) enum NoFrame {
     /// The bytes end here, or only zeros follow.
     End,
     /// A frame was begun and did not reach the disk whole: bytes are missing at the end, or a sector is still zeros.
@@ -35,7 +35,7 @@ pub enum NoFrame {
 }
 
 /// Adds a frame around what `fill` writes.
-pub fn write(buffer: &mut Vec<u8>, first: u64, fill: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn write(buffer: &mut Vec<u8>, first: u64, fill: impl FnOnce(&mut Vec<u8>)) {
     let start = buffer.len();
     buffer.resize(start + HEADER_BYTES, 0);
     fill(buffer);
@@ -57,7 +57,7 @@ pub fn write(buffer: &mut Vec<u8>, first: u64, fill: impl FnOnce(&mut Vec<u8>)) 
 ///
 /// # Errors
 /// See [`NoFrame`].
-pub fn read(bytes: &[u8], offset: usize) -> Result<Frame<'_>, NoFrame> {
+pub(crate) fn read(bytes: &[u8], offset: usize) -> Result<Frame<'_>, NoFrame> {
     let rest = bytes.get(offset..).unwrap_or_default();
     if rest.iter().all(|byte| *byte == 0) {
         return Err(NoFrame::End);
@@ -83,9 +83,7 @@ fn parse_header(header: &[u8]) -> Option<(usize, u64, u32)> {
     let (own_checksum, rest) = rest.split_first_chunk::<4>()?;
     let (checksum, _) = rest.split_first_chunk::<4>()?;
     let is_sound = *magic == MAGIC && crc32c::crc32c(header.get(..16)?) == u32::from_be_bytes(*own_checksum);
-    is_sound.then(|| {
-        (u32::from_be_bytes(*length) as usize, u64::from_be_bytes(*first), u32::from_be_bytes(*checksum))
-    })
+    is_sound.then(|| (u32::from_be_bytes(*length) as usize, u64::from_be_bytes(*first), u32::from_be_bytes(*checksum)))
 }
 
 /// A frame is written in one go behind all that is durable, and a disk writes sectors whole: where a part of it in some

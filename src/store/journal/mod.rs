@@ -5,9 +5,9 @@
 //! everything known to be durable, in the last segment, with bytes missing. Everything else refuses, naming file and
 //! offset.
 
-pub mod base;
-pub mod frame;
-pub mod payload;
+pub(super) mod base;
+pub(super) mod frame;
+pub(super) mod payload;
 
 use std::io;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use frame::NoFrame;
 const SUFFIX: &str = ".log";
 
 /// The journal of one store, open for appending.
-pub struct Journal {
+pub(super) struct Journal {
     disk: Arc<dyn Disk>,
     segment_bytes: u64,
     file: Box<dyn DiskFile>,
@@ -35,10 +35,9 @@ fn name_of(first: Revision) -> String {
 }
 
 /// The segments by their first revision, oldest first.
-pub fn segments(disk: &dyn Disk) -> io::Result<Vec<(Revision, String)>> {
+pub(super) fn segments(disk: &dyn Disk) -> io::Result<Vec<(Revision, String)>> {
     let first = |name: &str| name.strip_suffix(SUFFIX).filter(|digits| digits.len() == 20)?.parse().ok();
-    let mut found: Vec<_> =
-        disk.list()?.into_iter().filter_map(|name| Some((Revision(first(&name)?), name))).collect();
+    let mut found: Vec<_> = disk.list()?.into_iter().filter_map(|name| Some((Revision(first(&name)?), name))).collect();
     found.sort_unstable();
     Ok(found)
 }
@@ -51,7 +50,7 @@ fn segments_after(disk: &dyn Disk, after: Revision) -> io::Result<Vec<(Revision,
 }
 
 /// A store's error for the operating system's.
-pub fn io_error(what: &str, error: &io::Error) -> StoreError {
+pub(super) fn io_error(what: &str, error: &io::Error) -> StoreError {
     StoreError::Io(format!("{what}: {error}"))
 }
 
@@ -61,7 +60,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the journal is damaged, has a gap, or ends before `durable`; what `each` returns; or the disk fails.
-    pub fn open(
+    pub(super) fn open(
         disk: Arc<dyn Disk>,
         segment_bytes: u64,
         after: Revision,
@@ -72,13 +71,20 @@ impl Journal {
         let mut newest = None;
         let mut tail: Option<(String, u64)> = None;
         for (index, (first, name)) in list.iter().enumerate() {
-            if newest.is_some_and(|newest: Revision| newest.0 + 1 != first.0) || (newest.is_none() && first.0 > after.0 + 1) {
+            if newest.is_some_and(|newest: Revision| newest.0 + 1 != first.0)
+                || (newest.is_none() && first.0 > after.0 + 1)
+            {
                 return Err(StoreError::Damaged(format!("{name}: revisions before it are missing")));
             }
             let bytes = disk.read(name).map_err(|error| io_error(name, &error))?;
             let mut expected = Revision(first.0);
             let (end, problem) =
-                walk(&bytes, name, &mut expected, |change| if change.revision > after { each(change) } else { Ok(()) })?;
+                walk(
+                    &bytes,
+                    name,
+                    &mut expected,
+                    |change| if change.revision > after { each(change) } else { Ok(()) },
+                )?;
             let last_good = Revision(expected.0 - 1);
             let is_last = index + 1 == list.len();
             if let Some(problem) = problem {
@@ -120,7 +126,7 @@ impl Journal {
     }
 
     /// The newest revision.
-    pub const fn newest(&self) -> Revision {
+    pub(super) const fn newest(&self) -> Revision {
         self.newest
     }
 
@@ -128,7 +134,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the disk takes no more; the journal is as before and may be tried again.
-    pub fn append(&mut self, frame: &[u8]) -> io::Result<()> {
+    pub(super) fn append(&mut self, frame: &[u8]) -> io::Result<()> {
         if self.length >= self.segment_bytes {
             self.rotate()?;
         }
@@ -145,7 +151,7 @@ impl Journal {
     ///
     /// # Errors
     /// Only in tests, whose disk does not end the process.
-    pub fn sync(&mut self, frame_bytes: u64, newest: Revision) -> io::Result<()> {
+    pub(super) fn sync(&mut self, frame_bytes: u64, newest: Revision) -> io::Result<()> {
         if let Err(error) = self.file.sync() {
             self.disk.halt(&format!("{}: {error}", self.name));
             return Err(error);
@@ -195,7 +201,7 @@ fn walk(
 ///
 /// # Errors
 /// [`StoreError::Compacted`] when they are not kept any more; damage; the disk.
-pub fn changes_since(
+pub(super) fn changes_since(
     disk: &dyn Disk,
     after: Revision,
     newest: Revision,
@@ -231,7 +237,7 @@ pub fn changes_since(
 ///
 /// # Errors
 /// Damage, with file and offset; gaps; the disk.
-pub fn verify(
+pub(super) fn verify(
     disk: &dyn Disk,
     mut each: impl FnMut(Change) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {

@@ -8,7 +8,7 @@ use crate::store::{Change, Key, Revision, Write};
 const REMOVED: u32 = u32::MAX;
 
 /// Adds one change to a payload.
-pub fn write_change(buffer: &mut Vec<u8>, writes: &[Write]) {
+pub(crate) fn write_change(buffer: &mut Vec<u8>, writes: &[Write]) {
     put_u32(buffer, writes.len());
     for write in writes {
         write_key(buffer, write.key.bytes());
@@ -23,51 +23,51 @@ pub fn write_change(buffer: &mut Vec<u8>, writes: &[Write]) {
 }
 
 /// Adds a key with its length. Keys have at most 256 bytes.
-pub fn write_key(buffer: &mut Vec<u8>, key: &[u8]) {
+pub(crate) fn write_key(buffer: &mut Vec<u8>, key: &[u8]) {
     buffer.extend_from_slice(&u16::try_from(key.len()).unwrap_or(u16::MAX).to_be_bytes());
     buffer.extend_from_slice(key);
 }
 
 /// Adds a count or a length. Both are far below `u32::MAX`.
-pub fn put_u32(buffer: &mut Vec<u8>, number: usize) {
+pub(crate) fn put_u32(buffer: &mut Vec<u8>, number: usize) {
     buffer.extend_from_slice(&u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes());
 }
 
 /// Takes pieces off the front of some bytes.
-pub struct Pieces<'a>(pub &'a [u8]);
+pub(crate) struct Pieces<'a>(pub &'a [u8]);
 
 impl<'a> Pieces<'a> {
     /// So many bytes.
-    pub fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+    pub(crate) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
         Some(taken)
     }
 
     /// A number of two bytes.
-    pub fn u16(&mut self) -> Option<u16> {
+    pub(crate) fn u16(&mut self) -> Option<u16> {
         self.take(2)?.try_into().ok().map(u16::from_be_bytes)
     }
 
     /// A number of four bytes.
-    pub fn u32(&mut self) -> Option<u32> {
+    pub(crate) fn u32(&mut self) -> Option<u32> {
         self.take(4)?.try_into().ok().map(u32::from_be_bytes)
     }
 
     /// A number of eight bytes.
-    pub fn u64(&mut self) -> Option<u64> {
+    pub(crate) fn u64(&mut self) -> Option<u64> {
         self.take(8)?.try_into().ok().map(u64::from_be_bytes)
     }
 
     /// A key with its length.
-    pub fn key(&mut self) -> Option<Key> {
+    pub(crate) fn key(&mut self) -> Option<Key> {
         let length = self.u16()?;
         self.take(usize::from(length)).map(Key::from_bytes)
     }
 }
 
 /// The changes in a payload; `None` if it is not one.
-pub fn read(first: u64, payload: &[u8]) -> Option<Vec<Change>> {
+pub(crate) fn read(first: u64, payload: &[u8]) -> Option<Vec<Change>> {
     let mut pieces = Pieces(payload);
     let count = pieces.u32()?;
     let mut changes = Vec::new();
