@@ -9,6 +9,10 @@ pub mod blobs;
 mod checkpoint;
 pub mod codec;
 mod committer;
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod crash;
 mod disk;
 pub mod doctor;
 pub mod embedded;
@@ -18,6 +22,8 @@ pub mod key;
 pub mod memory;
 pub mod settings;
 mod shared;
+#[cfg(test)]
+mod simulated;
 mod sled;
 mod watchdog;
 
@@ -89,6 +95,12 @@ impl Commit {
     /// Adds a removal.
     pub fn remove(&mut self, key: Key) {
         self.writes.push(Write { key, value: None });
+    }
+
+    /// The bytes of its keys and values.
+    pub fn bytes(&self) -> usize {
+        let size = |write: &Write| write.key.bytes().len() + write.value.as_ref().map_or(0, Vec::len);
+        self.writes.iter().map(size).sum()
     }
 
     /// Takes a unique name for `owner`: refused if anyone holds it.
@@ -214,11 +226,17 @@ pub type SharedStore = Arc<dyn Store>;
 /// The most bytes of a value that is kept whole in the index.
 pub const MAX_SMALL_VALUE_BYTES: usize = 4096;
 
-/// Refuses what no backend may be given: a key too long or twice, a value too large for its kind.
+/// The most bytes of one commit: it is one frame of the journal and one batch of the index.
+pub const MAX_COMMIT_BYTES: usize = 64 << 20;
+
+/// Refuses what no backend may be given: too many bytes, a key too long or twice, a value too large for its kind.
 ///
 /// # Errors
 /// [`CommitError::Refused`] saying which rule is broken.
 pub fn refuse_malformed(commit: &Commit) -> Result<(), CommitError> {
+    if commit.bytes() > MAX_COMMIT_BYTES {
+        return Err(CommitError::Refused(format!("{} bytes are too many for one commit", commit.bytes())));
+    }
     let mut seen = std::collections::HashSet::with_capacity(commit.writes.len());
     for write in &commit.writes {
         let size = write.value.as_ref().map_or(0, Vec::len);
