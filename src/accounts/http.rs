@@ -21,7 +21,7 @@ use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::UserId;
 use crate::kernel::page::Page;
-use crate::kernel::secret::SecretString;
+use crate::kernel::secret::Password;
 use crate::kernel::text::{Email, ExternalId, Username};
 use crate::store::Revision;
 use crate::user::User;
@@ -48,15 +48,6 @@ pub fn routes(routes: &mut Routes) {
         .post("/api/v1/users/{user_id}/activate", write, activate)
         .about("Lets a suspended user act again")
         .answers::<UserView>(200);
-}
-
-/// A password on its way in; never written anywhere.
-pub struct Password(pub SecretString);
-
-impl<'de> Deserialize<'de> for Password {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(|text| Self(text.into()))
-    }
 }
 
 /// A user to create.
