@@ -21,14 +21,13 @@ mod shared;
 mod sled;
 mod watchdog;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::kernel::fault::{Fault, Kind};
-use crate::metrics::Metrics;
 pub use key::Key;
 
 /// A point in the one global order of commits; 0 is the empty store.
@@ -237,17 +236,4 @@ pub fn refuse_malformed(commit: &Commit) -> Result<(), CommitError> {
         }
     }
     Ok(())
-}
-
-/// Where the settings put the store.
-pub fn folder(settings: &settings::Settings) -> PathBuf {
-    settings.data_directory.join("store")
-}
-
-/// Opens the embedded store that the settings describe, or makes it.
-///
-/// # Errors
-/// When it is in use, damaged, or the disk fails.
-pub fn open(settings: &settings::Settings, metrics: &Arc<Metrics>) -> Result<SharedStore, StoreError> {
-    Ok(Arc::new(embedded::open(&folder(settings), settings, Arc::clone(metrics))?))
 }
