@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::book_aggregate::THE_BOOK;
-use crate::access::book_commands::{ChangeRole, DefineRole, RemoveRole, RoleDraft};
+use crate::access::book_commands::{ChangeRole, DefineRole, MAX_RULES, RemoveRole, RoleDraft};
 use crate::access::error::AccessError;
 use crate::access::escalation;
 use crate::access::http::given::{RuleInput, RuleView};
@@ -171,8 +171,8 @@ async fn remove(call: Call, Path(id): Path<RoleId>) -> Outcome {
 }
 
 fn refuse_escalation(call: &Call, draft: &RoleDraft) -> Result<(), Problem> {
-    if draft.rules.len() > crate::access::book_commands::MAX_RULES {
-        return Err(Problem::invalid(vec![FieldError::new("permissions", "too many rules")]));
+    if draft.rules.len() > MAX_RULES {
+        return Err(Problem::invalid(vec![FieldError::new("permissions", format!("at most {MAX_RULES} rules"))]));
     }
     let book = call.state.book.load();
     let reach = escalation::reach_of_role(&book, &draft.rules, &draft.parent_role_ids);
