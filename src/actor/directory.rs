@@ -328,6 +328,8 @@ impl<A: Aggregate> Directory<A> {
         bound: usize,
         keep: impl Fn(&A) -> bool,
     ) -> usize {
+        // Loads whose callers all went away: nobody else holds their cell, and nobody can while its shard is locked.
+        self.0.slots.retain(|_, slot| !matches!(slot, Slot::Loading(cell) if Arc::strong_count(cell) == 1));
         let mut candidates: Vec<(Timestamp, Arc<Resident<A>>)> =
             self.all().into_iter().map(|resident| (resident.last_used(), resident)).collect();
         let over = candidates.len().saturating_sub(bound);
