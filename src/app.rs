@@ -161,12 +161,12 @@ impl Instance {
 
 fn open_store(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<SharedStore> {
     let folder = config.store.folder();
-    // Password hashes and keys are inside: nobody else may look.
+    // Password hashes are inside: nobody else may look.
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
-        .create(&config.store.data_directory)
-        .with_context(|| format!("{} cannot be made", config.store.data_directory.display()))?;
+        .create(&folder)
+        .with_context(|| format!("{} cannot be made", folder.display()))?;
     let store = embedded::open(&folder, &config.store, Arc::clone(metrics));
     Ok(Arc::new(store.with_context(|| format!("the store in {} cannot be opened", folder.display()))?))
 }
