@@ -117,7 +117,9 @@ impl Instance {
             is_stopping: AtomicBool::new(false),
         });
         bootstrap::prepare(&state).await?;
-        let bound = Server::bind(&state, routes(), &config.http).context("the listeners cannot be opened")?;
+        let bound = Server::bind(&state, routes(), &config.http).with_context(|| {
+            format!("cannot listen at {} and, for metrics, {}", config.http.listen, config.http.metrics_listen)
+        })?;
         Ok(Self { state, bound, config, arbiters })
     }
 

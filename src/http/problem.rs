@@ -145,12 +145,18 @@ impl Problem {
 }
 
 const BUG_DETAIL: &str = "the service failed; its log has the reason under this request id";
+const UNAVAILABLE_DETAIL: &str =
+    "a part of the service cannot answer now; its log has the reason under this request id";
 
 impl<F: Fault> From<F> for Problem {
     fn from(fault: F) -> Self {
         let status = status_of(fault.kind());
-        let is_bug = fault.kind() == Kind::Bug;
-        let detail = if is_bug { BUG_DETAIL.to_owned() } else { fault.to_string() };
+        // What went wrong inside is for the log alone.
+        let detail = match fault.kind() {
+            Kind::Bug => BUG_DETAIL.to_owned(),
+            Kind::Unavailable => UNAVAILABLE_DETAIL.to_owned(),
+            _ => fault.to_string(),
+        };
         let mut problem = Self::new(status, fault.code(), detail);
         problem.0.errors = fault.fields();
         if status.is_server_error() {

@@ -129,7 +129,7 @@ pub enum CommitError {
     #[error("commit refused: {0}")]
     Refused(String),
     /// Nothing was written: the disk is full or read-only, or the store is stopping.
-    #[error("the store cannot write now")]
+    #[error("the store cannot write: {0}")]
     NotWritten(String),
     /// It may or may not have been written; the entity must be loaded again.
     #[error("the outcome of the write is unknown")]
@@ -140,7 +140,7 @@ pub enum CommitError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The operating system or the index refused.
-    #[error("the store cannot read now")]
+    #[error("the store cannot read: {0}")]
     Io(String),
     /// Bytes that are not what was written: names file and offset, or the key.
     #[error("the store is damaged: {0}")]
