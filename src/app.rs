@@ -3,6 +3,8 @@
 //! Start: store → pools and actors → bootstrap → listeners. Stop: no more connections → running requests finish → last
 //! uses are written → actors stop → the store makes a checkpoint and closes.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +31,7 @@ use crate::sessions::identity::Identities;
 use crate::sessions::sign_in::{SignIn, Terms};
 use crate::sessions::signing_keys;
 use crate::sessions::throttle::Throttle;
-use crate::store::SharedStore;
+use crate::store::{SharedStore, backup as backups, doctor as examiner, embedded};
 use crate::{access, accounts, apps, audit, bootstrap, housekeeping, sessions};
 
 /// A running instance. Tests hold one; `serve` holds the process's.
@@ -61,7 +63,7 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
     System::new().block_on(async {
         let signals = Signals::listen()?;
         let metrics = Arc::new(Metrics::new()?);
-        let store = crate::store::open(&config.store, &metrics)?;
+        let store = open_store(&config, &metrics)?;
         let instance = Instance::start(config, store, Clock::system(), metrics).await?;
         instance.announce();
         instance.run(signals.told_to_stop()).await
@@ -115,7 +117,9 @@ impl Instance {
             is_stopping: AtomicBool::new(false),
         });
         bootstrap::prepare(&state).await?;
-        let bound = Server::bind(&state, routes(), &config.http).context("the listeners cannot be opened")?;
+        let bound = Server::bind(&state, routes(), &config.http).with_context(|| {
+            format!("cannot listen at {} and, for metrics, {}", config.http.listen, config.http.metrics_listen)
+        })?;
         Ok(Self { state, bound, config, arbiters })
     }
 
@@ -155,6 +159,18 @@ impl Instance {
             "ready: API http://{address} · its description http://{address}/docs · metrics http://{metrics}/metrics"
         );
     }
+}
+
+fn open_store(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<SharedStore> {
+    let folder = config.store.folder();
+    // Password hashes are inside: nobody else may look.
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .with_context(|| format!("{} cannot be made", folder.display()))?;
+    let store = embedded::open(&folder, &config.store, Arc::clone(metrics));
+    Ok(Arc::new(store.with_context(|| format!("the store in {} cannot be opened", folder.display()))?))
 }
 
 fn passwords(config: &Config, metrics: &Metrics) -> anyhow::Result<Passwords> {
@@ -218,7 +234,7 @@ pub fn openapi() -> anyhow::Result<String> {
 /// # Errors
 /// When the store cannot be examined, such as while it is being served.
 pub fn doctor(config: &Config) -> anyhow::Result<(String, bool)> {
-    let report = crate::store::doctor::examine(&crate::store::folder(&config.store))?;
+    let report = examiner::examine(&config.store.folder())?;
     Ok((report.to_string(), report.is_sound()))
 }
 
@@ -227,7 +243,7 @@ pub fn doctor(config: &Config) -> anyhow::Result<(String, bool)> {
 /// # Errors
 /// When the store cannot be opened or the folder not be written.
 pub fn backup(config: &Config, to: &Path) -> anyhow::Result<()> {
-    let store = crate::store::open(&config.store, &Arc::new(Metrics::new()?))?;
+    let store = open_store(config, &Arc::new(Metrics::new()?))?;
     let revision = store.backup(to)?;
     store.close()?;
     tracing::info!(%revision, folder = %to.display(), "backup written");
@@ -239,7 +255,7 @@ pub fn backup(config: &Config, to: &Path) -> anyhow::Result<()> {
 /// # Errors
 /// When there is a store already, or the backup is not sound.
 pub fn restore(config: &Config, from: &Path) -> anyhow::Result<()> {
-    crate::store::backup::restore(from, &crate::store::folder(&config.store))?;
+    backups::restore(from, &config.store.folder())?;
     tracing::info!(folder = %from.display(), "restored");
     Ok(())
 }

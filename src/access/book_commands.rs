@@ -11,8 +11,8 @@ use crate::kernel::fault::FieldError;
 use crate::kernel::ids::{PermissionId, RoleId};
 use crate::kernel::text::{Note, RoleName};
 
-/// The most rules, and the most parents, of one role.
-pub const MAX_RULES: usize = 10_000;
+/// The most rules of one role: with 128 bytes each, its audit entry, before and after, fits a record.
+pub const MAX_RULES: usize = 5_000;
 /// The most parents of one role.
 pub const MAX_PARENTS: usize = 100;
 

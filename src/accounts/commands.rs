@@ -66,7 +66,6 @@ impl Command for CreateUser {
 }
 
 /// Changes what it names: `None` leaves a thing as it is.
-#[expect(clippy::option_option, reason = "untouched, cleared, or set")]
 #[derive(Debug, Clone, Default)]
 pub struct ChangeUser {
     /// The version the caller saw.

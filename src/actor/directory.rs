@@ -319,17 +319,19 @@ impl<A: Aggregate> Directory<A> {
         Ok(resident)
     }
 
-    /// Lets go what was idle since `idle_since`, and the least recently used beyond `bound`; returns how many left.
-    pub async fn sweep(&self, idle_since: Timestamp, bound: usize, keep: impl Fn(&A) -> bool) -> usize {
-        let mut candidates: Vec<(Timestamp, Arc<Resident<A>>)> = self
-            .0
-            .slots
-            .iter()
-            .filter_map(|slot| match slot.value() {
-                Slot::Ready(resident) => Some((resident.last_used(), Arc::clone(resident))),
-                Slot::Loading(_) => None,
-            })
-            .collect();
+    /// Lets go what was idle since `idle_since`, and the least recently used beyond `bound`; puts to sleep the actors of
+    /// what nobody used since `quiet_since`. Returns how many left memory.
+    pub async fn sweep(
+        &self,
+        idle_since: Timestamp,
+        quiet_since: Timestamp,
+        bound: usize,
+        keep: impl Fn(&A) -> bool,
+    ) -> usize {
+        // Loads whose callers all went away: nobody else holds their cell, and nobody can while its shard is locked.
+        self.0.slots.retain(|_, slot| !matches!(slot, Slot::Loading(cell) if Arc::strong_count(cell) == 1));
+        let mut candidates: Vec<(Timestamp, Arc<Resident<A>>)> =
+            self.all().into_iter().map(|resident| (resident.last_used(), resident)).collect();
         let over = candidates.len().saturating_sub(bound);
         candidates.sort_unstable_by_key(|(used, _)| *used);
         let mut left = 0;
@@ -337,9 +339,23 @@ impl<A: Aggregate> Directory<A> {
             if (used <= idle_since || index < over) && !keep(&resident.view()) {
                 self.let_go(&resident, true).await;
                 left += 1;
+            } else if used <= quiet_since {
+                self.let_go(&resident, false).await;
             }
         }
         left
+    }
+
+    /// Everything in memory.
+    fn all(&self) -> Vec<Arc<Resident<A>>> {
+        self.0
+            .slots
+            .iter()
+            .filter_map(|slot| match slot.value() {
+                Slot::Ready(resident) => Some(Arc::clone(resident)),
+                Slot::Loading(_) => None,
+            })
+            .collect()
     }
 
     /// The entities in memory that `wanted` picks.
@@ -356,16 +372,7 @@ impl<A: Aggregate> Directory<A> {
 
     /// Stops every actor after the commands it has; views stay readable.
     pub async fn drain(&self) {
-        let residents: Vec<_> = self
-            .0
-            .slots
-            .iter()
-            .filter_map(|slot| match slot.value() {
-                Slot::Ready(resident) => Some(Arc::clone(resident)),
-                Slot::Loading(_) => None,
-            })
-            .collect();
-        for resident in residents {
+        for resident in self.all() {
             self.let_go(&resident, false).await;
         }
     }

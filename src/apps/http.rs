@@ -21,13 +21,14 @@ use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::{KeyId, RoleId, UserId};
+use crate::kernel::page::Page;
 use crate::kernel::text::{Note, RoleName, Username};
 use crate::sessions::token::{Purpose, Token};
 
 /// Registers the routes.
 pub fn routes(routes: &mut Routes) {
     let (read, write) = (Who::Holding(ProductPermission::AppsRead), Who::Holding(ProductPermission::AppsWrite));
-    routes.get("/api/v1/apps", read, list).about("Lists service accounts, oldest first").answers::<AppPage>(200);
+    routes.get("/api/v1/apps", read, list).about("Lists service accounts, oldest first").answers::<Page<AppView>>(200);
     routes
         .post("/api/v1/apps", write, create)
         .about("Creates a service account; its key is shown once")
@@ -127,13 +128,6 @@ struct NewAppView {
     key: String,
 }
 
-/// A page of service accounts.
-#[derive(Serialize, ToSchema)]
-struct AppPage {
-    items: Vec<AppView>,
-    next_cursor: Option<String>,
-}
-
 /// Which part of the list.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -172,8 +166,7 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
     let paging = paging(query.limit, query.cursor.as_deref())?;
     let store = Arc::clone(&call.state.store);
     let page = call.state.loader.run(move || listing::apps(&*store, &paging)).await??;
-    let items = page.items.into_iter().map(|(id, account)| AppView::of(id, account, None)).collect();
-    Ok(Answer::ok(&AppPage { items, next_cursor: page.next_cursor }))
+    Ok(Answer::ok(&page.map(|(id, account)| AppView::of(id, account, None))))
 }
 
 async fn create(call: Call, Json(new): Json<NewApp>) -> Outcome {

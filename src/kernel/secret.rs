@@ -34,6 +34,15 @@ impl std::fmt::Debug for SecretHash {
     }
 }
 
+/// A password on its way in; never written anywhere.
+pub struct Password(pub SecretString);
+
+impl<'de> serde::Deserialize<'de> for Password {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(text.into()))
+    }
+}
+
 /// So many bytes from the operating system's generator.
 ///
 /// # Errors

@@ -6,7 +6,6 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::access::product::ProductPermission;
-use crate::accounts::http::Password;
 use crate::actor::aggregate::Aggregate as _;
 use crate::http::credential::COOKIE_NAME;
 use crate::http::handler::Outcome;
@@ -14,6 +13,7 @@ use crate::http::{Answer, Call, Caller, Form, Json, Problem, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::secret::Password;
 use crate::sessions::commands::EndSession;
 use crate::sessions::error::SessionError;
 use crate::sessions::identity::SignedIn;

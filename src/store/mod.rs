@@ -27,14 +27,13 @@ mod simulated;
 mod sled;
 mod watchdog;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::kernel::fault::{Fault, Kind};
-use crate::metrics::Metrics;
 pub use key::Key;
 
 /// A point in the one global order of commits; 0 is the empty store.
@@ -142,7 +141,7 @@ pub enum CommitError {
     #[error("commit refused: {0}")]
     Refused(String),
     /// Nothing was written: the disk is full or read-only, or the store is stopping.
-    #[error("the store cannot write now")]
+    #[error("the store cannot write: {0}")]
     NotWritten(String),
     /// It may or may not have been written; the entity must be loaded again.
     #[error("the outcome of the write is unknown")]
@@ -153,7 +152,7 @@ pub enum CommitError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The operating system or the index refused.
-    #[error("the store cannot read now")]
+    #[error("the store cannot read: {0}")]
     Io(String),
     /// Bytes that are not what was written: names file and offset, or the key.
     #[error("the store is damaged: {0}")]
@@ -255,17 +254,4 @@ pub fn refuse_malformed(commit: &Commit) -> Result<(), CommitError> {
         }
     }
     Ok(())
-}
-
-/// Where the settings put the store.
-pub fn folder(settings: &settings::Settings) -> PathBuf {
-    settings.data_directory.join("store")
-}
-
-/// Opens the embedded store that the settings describe, or makes it.
-///
-/// # Errors
-/// When it is in use, damaged, or the disk fails.
-pub fn open(settings: &settings::Settings, metrics: &Arc<Metrics>) -> Result<SharedStore, StoreError> {
-    Ok(Arc::new(embedded::open(&folder(settings), settings, Arc::clone(metrics))?))
 }

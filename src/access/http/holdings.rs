@@ -19,6 +19,7 @@ use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{GrantId, RoleId};
+use crate::kernel::page::Page;
 use crate::kernel::text::Note;
 use crate::user::User;
 
@@ -28,7 +29,7 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .get("/api/v1/users/{user_id}/roles", read, list_roles)
         .about("Lists the roles that a subject was given")
-        .answers::<AssignmentPage>(200);
+        .answers::<Page<AssignmentView>>(200);
     routes
         .post("/api/v1/users/{user_id}/roles", write, assign)
         .about("Gives a subject a role; again in the same scope replaces its times")
@@ -40,7 +41,7 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .get("/api/v1/users/{user_id}/permissions", read, list_grants)
         .about("Lists the rules that a subject was given directly")
-        .answers::<GrantPage>(200);
+        .answers::<Page<GrantView>>(200);
     routes
         .post("/api/v1/users/{user_id}/permissions", write, grant)
         .about("Gives a subject a rule of its own")
@@ -106,13 +107,6 @@ impl AssignmentView {
     }
 }
 
-/// All roles that a subject was given.
-#[derive(Serialize, ToSchema)]
-struct AssignmentPage {
-    items: Vec<AssignmentView>,
-    next_cursor: Option<String>,
-}
-
 /// A rule to give.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -172,19 +166,12 @@ impl GrantView {
     }
 }
 
-/// All rules that a subject was given.
-#[derive(Serialize, ToSchema)]
-struct GrantPage {
-    items: Vec<GrantView>,
-    next_cursor: Option<String>,
-}
-
 async fn list_roles(call: Call, Path(id): Path<SubjectId>) -> Outcome {
     let user = subject(&call, id).await?;
     let book = call.state.book.load();
     let held = user.holdings.assignments.iter().filter(|assignment| book.role(assignment.role_id).is_some());
     let items = held.map(|assignment| AssignmentView::of(assignment, &book)).collect();
-    Ok(Answer::ok(&AssignmentPage { items, next_cursor: None }))
+    Ok(Answer::ok(&Page::whole(items)))
 }
 
 async fn assign(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): Json<AssignmentInput>) -> Outcome {
@@ -232,7 +219,7 @@ async fn unassign(call: Call, Path(path): Path<AssignmentPath>, Query(query): Qu
 async fn list_grants(call: Call, Path(id): Path<SubjectId>) -> Outcome {
     let user = subject(&call, id).await?;
     let items = user.holdings.grants.iter().map(GrantView::of).collect();
-    Ok(Answer::ok(&GrantPage { items, next_cursor: None }))
+    Ok(Answer::ok(&Page::whole(items)))
 }
 
 async fn grant(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): Json<GrantInput>) -> Outcome {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::book_aggregate::THE_BOOK;
-use crate::access::book_commands::{ChangeRole, DefineRole, RemoveRole, RoleDraft};
+use crate::access::book_commands::{ChangeRole, DefineRole, MAX_RULES, RemoveRole, RoleDraft};
 use crate::access::error::AccessError;
 use crate::access::escalation;
 use crate::access::http::given::{RuleInput, RuleView};
@@ -22,7 +22,7 @@ use crate::store::Revision;
 
 pub(super) fn routes(routes: &mut Routes) {
     let (read, write) = (Who::Holding(ProductPermission::RolesRead), Who::Holding(ProductPermission::RolesWrite));
-    routes.get("/api/v1/roles", read, list).about("Lists roles, oldest first").answers::<RolePage>(200);
+    routes.get("/api/v1/roles", read, list).about("Lists roles, oldest first").answers::<Page<RoleView>>(200);
     routes.post("/api/v1/roles", write, define).about("Defines a role").answers::<RoleView>(201);
     routes.get("/api/v1/roles/{role_id}", read, show).about("Shows a role").answers::<RoleView>(200);
     routes
@@ -109,13 +109,6 @@ impl From<&Role> for RoleView {
     }
 }
 
-/// A page of roles.
-#[derive(Serialize, ToSchema)]
-struct RolePage {
-    items: Vec<RoleView>,
-    next_cursor: Option<String>,
-}
-
 /// Which roles to list.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -137,8 +130,7 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
         Some(name) => Page::whole(book.role_named(name).into_iter().collect()),
         None => Page::of_sorted(book.roles(), &paging, |role| role.id.bytes().to_vec()),
     };
-    let items = page.items.into_iter().map(|role| RoleView::from(&**role)).collect();
-    Ok(Answer::ok(&RolePage { items, next_cursor: page.next_cursor }))
+    Ok(Answer::ok(&page.map(|role| RoleView::from(&**role))))
 }
 
 async fn define(call: Call, Json(input): Json<RoleInput>) -> Outcome {
@@ -171,8 +163,8 @@ async fn remove(call: Call, Path(id): Path<RoleId>) -> Outcome {
 }
 
 fn refuse_escalation(call: &Call, draft: &RoleDraft) -> Result<(), Problem> {
-    if draft.rules.len() > crate::access::book_commands::MAX_RULES {
-        return Err(Problem::invalid(vec![FieldError::new("permissions", "too many rules")]));
+    if draft.rules.len() > MAX_RULES {
+        return Err(Problem::invalid(vec![FieldError::new("permissions", format!("at most {MAX_RULES} rules"))]));
     }
     let book = call.state.book.load();
     let reach = escalation::reach_of_role(&book, &draft.rules, &draft.parent_role_ids);
