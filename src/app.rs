@@ -103,7 +103,7 @@ impl Instance {
             clock,
             settings: config.http.clone(),
             account_settings: config.accounts.clone(),
-            checks: Checks::new(finder.clone(), identities.clone(), Arc::clone(&book), &metrics),
+            checks: Checks::new(finder.clone(), identities.clone(), books.clone(), Arc::clone(&book), &metrics),
             sign_in: sign_in(&config, &finder, &passwords, &identities, &metrics),
             metrics,
             store,

@@ -215,10 +215,10 @@ fn causes(fault: &dyn Error) -> String {
 fn log(parts: &Parts, route: &str, request_id: &RequestId) {
     let (status, code, request_id) = (parts.status.as_u16(), parts.code, request_id.as_str());
     // A full queue is the answer to too many requests, and no reason to write as many lines.
-    if !parts.causes.is_empty() {
-        tracing::error!(route, status, code, request_id, causes = parts.causes, "request failed");
-    } else {
+    if parts.causes.is_empty() {
         tracing::debug!(route, status, code, request_id, "request refused");
+    } else {
+        tracing::error!(route, status, code, request_id, causes = parts.causes, "request failed");
     }
 }
 
