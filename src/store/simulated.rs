@@ -208,6 +208,10 @@ impl Disk for SimulatedDisk {
         Ok(())
     }
 
+    fn has_room(&self) -> io::Result<()> {
+        if self.state().room == 0 { Err(refused(io::ErrorKind::StorageFull)) } else { Ok(()) }
+    }
+
     fn halt(&self, _: &str) {
         self.state().is_halted = true;
     }

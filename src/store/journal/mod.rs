@@ -155,6 +155,7 @@ impl Journal {
     /// When the disk takes no more; the journal is as before and may be tried again.
     pub(super) fn append(&mut self, frame: &[u8]) -> io::Result<()> {
         self.cut()?;
+        self.disk.has_room()?;
         if self.length >= self.segment_bytes {
             self.rotate()?;
         }
