@@ -29,9 +29,14 @@ fn main() {
     let watch = Instant::now();
     for first in (0..users).step_by(USERS_PER_COMMIT as usize) {
         let mut commit = Commit::default();
-        (first..first + USERS_PER_COMMIT).for_each(|number| put(&mut commit, number));
-        // The last answer is the answer to all.
+        for number in first..first + USERS_PER_COMMIT {
+            put(&mut commit, number);
+        }
+        // An answer is the answer to all before it.
         drop(store.commit(commit));
+        if first % (USERS_PER_COMMIT * 64) == 0 {
+            last_answer(&store);
+        }
     }
     last_answer(&store);
     println!("{users} users of 3 records written in {:.1?}", watch.elapsed());

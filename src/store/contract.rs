@@ -20,7 +20,9 @@ fn session(name: &str) -> Key {
 
 fn put(keys: &[&str], value: &[u8]) -> Commit {
     let mut commit = Commit::default();
-    keys.iter().for_each(|name| commit.put(session(name), value.to_vec()));
+    for name in keys {
+        commit.put(session(name), value.to_vec());
+    }
     commit
 }
 
