@@ -1,7 +1,13 @@
 //! Everything that is tested from outside the crate: one binary, a file per capability.
 
 #[cfg(test)]
+mod authzen;
+#[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod hp_rbac;
 #[cfg(test)]
 mod http_kit;
 #[cfg(test)]
