@@ -207,8 +207,7 @@ fn what_an_item_leaves_out_is_taken_from_the_request() {
         { "subject": { "type": "user", "id": JERRY }, "action": { "name": "can_read_todos" } },
         { "resource": { "type": "spaceship", "id": "1" } },
     ]);
-    let expected =
-        r#"{"evaluations":[{"decision":true},{"decision":false},{"decision":true},{"decision":false}]}"#;
+    let expected = r#"{"evaluations":[{"decision":true},{"decision":false},{"decision":true},{"decision":false}]}"#;
     assert_eq!(all(&body).body, expected);
     body["evaluations"] = json!([]);
     assert_eq!(all(&body).body, r#"{"decision":true}"#);

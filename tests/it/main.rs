@@ -1,6 +1,8 @@
 //! Everything that is tested from outside the crate: one binary, a file per capability.
 
 #[cfg(test)]
+mod aggregates;
+#[cfg(test)]
 mod authzen;
 #[cfg(test)]
 mod golden;
@@ -10,5 +12,7 @@ mod harness;
 mod hp_rbac;
 #[cfg(test)]
 mod http_kit;
+#[cfg(test)]
+mod oracle;
 #[cfg(test)]
 mod tidy;

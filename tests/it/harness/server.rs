@@ -112,8 +112,11 @@ impl Server {
         let thread = std::thread::spawn(move || {
             actix_rt::System::new().block_on(async move {
                 let metrics = Arc::new(Metrics::new().unwrap());
-                let store: SharedStore =
-                    if is_durable { store::open(&its_config.store, &metrics).unwrap() } else { Arc::new(Memory::new()) };
+                let store: SharedStore = if is_durable {
+                    store::open(&its_config.store, &metrics).unwrap()
+                } else {
+                    Arc::new(Memory::new())
+                };
                 let instance = Instance::start(its_config, store, its_clock, metrics).await.unwrap();
                 create_admin(&instance.state).await;
                 let (address, metrics_address) = (instance.bound.address, instance.bound.metrics_address);
