@@ -5,6 +5,8 @@ mod aggregates;
 #[cfg(test)]
 mod authzen;
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod harness;
@@ -14,5 +16,7 @@ mod hp_rbac;
 mod http_kit;
 #[cfg(test)]
 mod oracle;
+#[cfg(test)]
+mod revocation;
 #[cfg(test)]
 mod tidy;
