@@ -17,7 +17,7 @@ pub struct StartSession {
     pub new: NewSession,
     /// The hash that the password was verified against: if it is another one by now, the sign-in fails.
     pub verified: Credential,
-    /// The oldest sessions end so that there are at most so many.
+    /// The sessions used least recently end so that there are at most so many.
     pub most_sessions: usize,
 }
 
@@ -32,8 +32,10 @@ impl Command for StartSession {
             return Err(SessionError::WrongCredentials);
         }
         let session = Arc::new(Session::begin(self.new, facts.now));
-        let (alive, over): (Vec<_>, Vec<_>) =
+        let (mut alive, over): (Vec<_>, Vec<_>) =
             user.sessions.sessions.iter().partition(|session| session.is_active(facts.now));
+        // Cached: they may be used meanwhile.
+        alive.sort_by_cached_key(|session| session.last_seen());
         let too_many = (alive.len() + 1).saturating_sub(self.most_sessions.max(1));
         let mut events = vec![UserEvent::Session(SessionEvent::Started(Arc::clone(&session)))];
         events.extend(ended(over.iter().map(|session| session.id), EndReason::Expired));
@@ -85,8 +87,10 @@ impl Command for CatchUpSessions {
     const NAME: &'static str = "catch_up_sessions";
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, SessionError> {
-        let (alive, over): (Vec<_>, Vec<_>) =
+        let (mut alive, over): (Vec<_>, Vec<_>) =
             user.sessions.sessions.iter().partition(|session| session.is_active(facts.now));
+        // Cached: they may be used meanwhile.
+        alive.sort_by_cached_key(|session| session.last_seen());
         let seen: Vec<_> = alive
             .into_iter()
             .filter(|session| session.is_unwritten(self.behind_millis))
