@@ -154,7 +154,7 @@ impl Admin {
     #[track_caller]
     pub(crate) fn person(&self, username: &str) -> SignedIn {
         self.create_user(&json!({ "username": username, "password": PASSWORD }));
-        Anonymous(Client { authorization: None, ..(**self).clone() }).sign_in(username, PASSWORD)
+        Anonymous(Client { authorization: None, ..self.client.clone() }).sign_in(username, PASSWORD)
     }
 
     /// Creates a user; its id.
@@ -249,20 +249,20 @@ impl App {
 }
 
 /// Every privilege can ask for anything; what comes back is another matter.
-macro_rules! as_clients {
-    ($($type:ident.$($field:tt).+;)+) => {$(
+macro_rules! dereferenced {
+    ($($type:ident to $target:ident by $field:tt;)+) => {$(
         impl Deref for $type {
-            type Target = Client;
-            fn deref(&self) -> &Client {
-                &self.$($field).+
+            type Target = $target;
+            fn deref(&self) -> &$target {
+                &self.$field
             }
         }
     )+};
 }
 
-as_clients! {
-    Anonymous.0;
-    SignedIn.client;
-    Admin.0.client;
-    App.client;
+dereferenced! {
+    Anonymous to Client by 0;
+    SignedIn to Client by client;
+    Admin to SignedIn by 0;
+    App to Client by client;
 }
