@@ -34,7 +34,8 @@ impl Command for StartSession {
         let session = Arc::new(Session::begin(self.new, facts.now));
         let (mut alive, over): (Vec<_>, Vec<_>) =
             user.sessions.sessions.iter().partition(|session| session.is_active(facts.now));
-        alive.sort_by_key(|session| session.last_seen());
+        // Cached: they may be used meanwhile.
+        alive.sort_by_cached_key(|session| session.last_seen());
         let too_many = (alive.len() + 1).saturating_sub(self.most_sessions.max(1));
         let mut events = vec![UserEvent::Session(SessionEvent::Started(Arc::clone(&session)))];
         events.extend(ended(over.iter().map(|session| session.id), EndReason::Expired));
@@ -86,8 +87,10 @@ impl Command for CatchUpSessions {
     const NAME: &'static str = "catch_up_sessions";
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, SessionError> {
-        let (alive, over): (Vec<_>, Vec<_>) =
+        let (mut alive, over): (Vec<_>, Vec<_>) =
             user.sessions.sessions.iter().partition(|session| session.is_active(facts.now));
+        // Cached: they may be used meanwhile.
+        alive.sort_by_cached_key(|session| session.last_seen());
         let seen: Vec<_> = alive
             .into_iter()
             .filter(|session| session.is_unwritten(self.behind_millis))

@@ -36,7 +36,7 @@ pub enum EndReason {
     SignedOut,
     /// The account was suspended.
     Suspended,
-    /// The user has too many sessions; the oldest make room.
+    /// The user has too many sessions; those used least recently make room.
     MadeRoom,
     /// Its time was over.
     Expired,

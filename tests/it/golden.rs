@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use sesame::{config, metrics};
+use sesame::{app, config, metrics};
 
 /// Compares with a file of the repository, or writes it.
-fn check(file: &str, actual: &str) {
+pub(crate) fn check(file: &str, actual: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(&path, actual).unwrap();
@@ -25,4 +25,10 @@ fn printed_configuration() {
 fn metrics_reference() {
     let lines = metrics::REFERENCE.iter().map(|(name, help)| format!("{name}\n    {}\n", help.trim()));
     check("tests/it/golden/metrics.txt", &lines.collect::<String>());
+}
+
+#[test]
+fn openapi_document() {
+    let document: serde_json::Value = serde_json::from_str(&app::openapi().unwrap()).unwrap();
+    check("tests/it/golden/openapi.json", &(serde_json::to_string_pretty(&document).unwrap() + "\n"));
 }

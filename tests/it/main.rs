@@ -1,8 +1,34 @@
 //! Everything that is tested from outside the crate: one binary, a file per capability.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
+mod accounts;
+#[cfg(test)]
+mod aggregates;
+#[cfg(test)]
+mod apps;
+#[cfg(test)]
+mod authzen;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod hp_rbac;
+#[cfg(test)]
 mod http_kit;
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod revocation;
+#[cfg(test)]
+mod routes;
+#[cfg(test)]
+mod sessions;
 #[cfg(test)]
 mod tidy;

@@ -81,11 +81,15 @@ struct Item {
 }
 
 /// Several evaluations, and what they have in common.
-#[expect(clippy::struct_field_names, reason = "the standard's names")]
+// Spelled out, not flattened: a flattened struct forgets where in the body a mistake is.
 #[derive(Deserialize, ToSchema)]
 struct Evaluations {
-    #[serde(flatten)]
-    defaults: Item,
+    subject: Option<Entity>,
+    action: Option<Action>,
+    resource: Option<Entity>,
+    #[serde(default, rename = "context")]
+    #[schema(value_type = Option<Object>)]
+    _context: Option<Map<String, Value>>,
     /// Up to 10 000; without any, the request is one evaluation.
     #[serde(default)]
     evaluations: Vec<Item>,
@@ -172,14 +176,14 @@ async fn evaluations(call: Call, Json(input): Json<Evaluations>) -> Outcome {
         let wrong = FieldError::new("evaluations", format!("expected at most {MAX_BATCH}"));
         return Err(Problem::invalid(vec![wrong]));
     }
+    let defaults = Item { subject: input.subject, action: input.action, resource: input.resource, _context: None };
     if input.evaluations.is_empty() {
-        let ask = resolve(&input.defaults, &input.defaults)
+        let ask = resolve(&defaults, &defaults)
             .map_err(|field| Problem::invalid(vec![FieldError::new(field, "is missing")]))?;
         let verdict = call.state.checks.check(&ask, None, call.now).await?;
         return Ok(Answer::ok(&Decision::plain(verdict.reason.allows())));
     }
-    let resolved: Vec<Result<Ask, &str>> =
-        input.evaluations.iter().map(|item| resolve(item, &input.defaults)).collect();
+    let resolved: Vec<Result<Ask, &str>> = input.evaluations.iter().map(|item| resolve(item, &defaults)).collect();
     let asks: Vec<Ask> = resolved.iter().filter_map(|ask| ask.as_ref().ok()).cloned().collect();
     let (reasons, _) = call.state.checks.check_all(&asks, None, call.now).await?;
     let mut reasons = reasons.into_iter();

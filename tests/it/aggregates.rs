@@ -1,0 +1,333 @@
+//! What the aggregates promise: a role book changed step by step is the book made at once, and what was written down
+//! comes back as it was.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use uuid::Uuid;
+
+use sesame::access::book_aggregate::{BookEvent, THE_BOOK};
+use sesame::access::book_commands::DefinePermission;
+use sesame::access::model::{Assignment, Bounds, Grant, Permission, Role};
+use sesame::access::part::AccessEvent;
+use sesame::access::pattern::{PermissionName, Scope};
+use sesame::access::role_book::RoleBook;
+use sesame::accounts::model::{Credential, Status};
+use sesame::accounts::part::AccountEvent;
+use sesame::actor::aggregate::{Aggregate, Part};
+use sesame::actor::command::{Command as _, Facts};
+use sesame::apps::model::ApiKey;
+use sesame::apps::part::KeyEvent;
+use sesame::kernel::cause::Cause;
+use sesame::kernel::clock::Timestamp;
+use sesame::kernel::ids::{GrantId, KeyId, PermissionId, RoleId, SessionId, UserId};
+use sesame::kernel::secret::SecretHash;
+use sesame::sessions::model::{AuthenticationMethod, NewSession, Session};
+use sesame::sessions::part::{EndReason, SessionEvent};
+use sesame::store::memory::Memory;
+use sesame::store::{Commit, Store as _, codec};
+use sesame::user::{User, UserEvent};
+
+use crate::oracle::{RoleModel, account, given, permission, role, role_id, roles, stored_rule};
+
+const NAMES: [&str; 8] =
+    ["doc:read", "doc:write", "note:read", "note:write", "note/7:share", "doc.old:read", "sesame.users:read", "x:y"];
+
+/// A change to a book, by numbers that are made to fit the book of that moment.
+#[derive(Debug, Clone)]
+enum Change {
+    Define(&'static str),
+    RemovePermission(Index),
+    Roles(Vec<RoleModel>),
+    Rename(Index, u8),
+    RemoveRole(Index),
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        3 => select(&NAMES[..]).prop_map(Change::Define),
+        1 => any::<Index>().prop_map(Change::RemovePermission),
+        4 => roles(6).prop_map(Change::Roles),
+        1 => (any::<Index>(), any::<u8>()).prop_map(|(role, name)| Change::Rename(role, name)),
+        2 => any::<Index>().prop_map(Change::RemoveRole),
+    ]
+}
+
+/// The entries of a book, kept plainly beside it.
+#[derive(Default)]
+struct Entries {
+    permissions: BTreeMap<PermissionId, Permission>,
+    roles: BTreeMap<RoleId, Role>,
+    numbers_used: u32,
+}
+
+impl Entries {
+    /// The events that a change means now.
+    fn events(&mut self, change: &Change) -> Vec<BookEvent> {
+        match change {
+            Change::Define(name) => self.define(name).into_iter().collect(),
+            Change::RemovePermission(index) => {
+                let Some(id) = nth(&self.permissions, *index) else { return Vec::new() };
+                self.permissions.remove(&id);
+                vec![BookEvent::PermissionRemoved(id)]
+            }
+            Change::Roles(models) => self.redefine(models),
+            Change::Rename(index, name) => {
+                let Some(id) = nth(&self.roles, *index) else { return Vec::new() };
+                let renamed = self.roles.get_mut(&id).unwrap();
+                renamed.name = sesame::kernel::text::RoleName::parse(&format!("{id} {name}")).unwrap();
+                vec![BookEvent::RoleDefined(renamed.clone())]
+            }
+            Change::RemoveRole(index) => {
+                let Some(id) = nth(&self.roles, *index) else { return Vec::new() };
+                if self.roles.values().any(|role| role.parent_role_ids.contains(&id)) {
+                    return Vec::new();
+                }
+                self.roles.remove(&id);
+                vec![BookEvent::RoleRemoved(id)]
+            }
+        }
+    }
+
+    fn define(&mut self, name: &str) -> Option<BookEvent> {
+        if self.permissions.values().any(|one| one.name.as_str() == name) {
+            return None;
+        }
+        let new = permission(self.numbers_used, name);
+        self.numbers_used += 1;
+        self.permissions.insert(new.id, new.clone());
+        Some(BookEvent::PermissionDefined(new))
+    }
+
+    /// Makes the first roles what these models say. Parents have smaller numbers, so no circle ever closes.
+    fn redefine(&mut self, models: &[RoleModel]) -> Vec<BookEvent> {
+        let mut events = Vec::new();
+        for (number, model) in models.iter().enumerate() {
+            let version = self.roles.get(&role_id(number)).map_or(1, |old| old.version + 1);
+            let new = role(number, model, version);
+            self.roles.insert(new.id, new.clone());
+            events.push(BookEvent::RoleDefined(new));
+        }
+        events
+    }
+
+    fn book(&self) -> RoleBook {
+        RoleBook::of(self.permissions.values().cloned().collect(), self.roles.values().cloned().collect())
+    }
+}
+
+fn nth<K: Copy, V>(map: &BTreeMap<K, V>, index: Index) -> Option<K> {
+    (!map.is_empty()).then(|| *map.keys().nth(index.index(map.len())).unwrap())
+}
+
+/// The whole of a book, in a form that can be compared.
+type Whole = (Vec<Permission>, Vec<(Role, String)>);
+
+fn whole(book: &RoleBook) -> Whole {
+    let permissions = book.permissions().map(|one| Permission::clone(one)).collect();
+    let closure =
+        |id| format!("{:?}", book.closure(id).map(|closure| (members(&closure.allow), members(&closure.deny))));
+    let roles = book.roles().map(|role| (Role::clone(role), closure(role.id))).collect();
+    for role in book.roles() {
+        assert_eq!(book.role_named(&role.name).map(|found| found.id), Some(role.id));
+    }
+    for permission in book.permissions() {
+        assert_eq!(book.permission_named(permission.name.as_str()), Some(permission));
+    }
+    (permissions, roles)
+}
+
+fn members(bits: &roaring::RoaringBitmap) -> Vec<u32> {
+    bits.iter().collect()
+}
+
+/// Applies the events, writes them to the store as an actor would, and reads the entity back.
+fn written<A: Aggregate>(store: &Memory, before: &A, events: &[A::Event]) -> (A, A) {
+    let (mut after, mut commit) = (before.clone(), Commit::default());
+    for event in events {
+        after.apply(event);
+    }
+    after.record_head(&mut commit).unwrap();
+    for event in events {
+        after.record(before, event, &mut commit).unwrap();
+    }
+    after.stamp(store.commit(commit).blocking_recv().unwrap().unwrap());
+    let records = A::parts(after.id()).into_iter().flat_map(|part| match part {
+        Part::One(key) => store.read(&key).unwrap().into_iter().collect(),
+        Part::All(prefix) => store.scan(prefix.bytes(), None, 100_000).unwrap(),
+    });
+    let read = A::from_records(after.id(), records.collect()).unwrap();
+    (after, read)
+}
+
+fn next_number(book: &RoleBook) -> u32 {
+    let name = PermissionName::parse("never:defined").unwrap();
+    let command = DefinePermission { id: PermissionId::from_uuid(Uuid::from_u128(1 << 100)), name, description: None };
+    let facts = Facts { now: Timestamp::default(), cause: Cause::system("test") };
+    command.decide(book, &facts).unwrap().reply.number
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_role_book_changed_step_by_step_is_the_book_made_at_once(changes in vec(change(), 1..20)) {
+        let (mut entries, store) = (Entries::default(), Memory::new());
+        let (mut book, _) = written(&store, &RoleBook::vacant(THE_BOOK), &[BookEvent::Opened]);
+        for change in &changes {
+            let (after, read) = written(&store, &book, &entries.events(change));
+            prop_assert_eq!(whole(&after), whole(&entries.book()), "{:?}", change);
+            prop_assert_eq!(whole(&read), whole(&after), "{:?}", change);
+            prop_assert_eq!((read.version(), next_number(&read)), (after.version(), next_number(&after)));
+            book = after;
+        }
+    }
+}
+
+/// Something that happens to a user.
+#[derive(Debug, Clone)]
+enum Happening {
+    Rename(u8),
+    Suspend,
+    Password(u8),
+    SignIn,
+    SignOut(Index),
+    IssueKey,
+    RevokeKey(Index),
+    Assign(usize, &'static str, Option<i64>),
+    Unassign(Index),
+    Grant(&'static str, &'static str),
+    Revoke(Index),
+    Delete,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let scope = || select(&["", "org", "org/acme", "x"][..]);
+    prop_oneof![
+        1 => any::<u8>().prop_map(Happening::Rename),
+        1 => Just(Happening::Suspend),
+        1 => any::<u8>().prop_map(Happening::Password),
+        3 => Just(Happening::SignIn),
+        1 => any::<Index>().prop_map(Happening::SignOut),
+        2 => Just(Happening::IssueKey),
+        1 => any::<Index>().prop_map(Happening::RevokeKey),
+        5 => (0..4_usize, scope(), any::<Option<i64>>()).prop_map(|(a, b, c)| Happening::Assign(a, b, c)),
+        2 => any::<Index>().prop_map(Happening::Unassign),
+        3 => (select(&["doc:*", "*", "*:read", "doc:read"][..]), scope()).prop_map(|(a, b)| Happening::Grant(a, b)),
+        1 => any::<Index>().prop_map(Happening::Revoke),
+        1 => Just(Happening::Delete),
+    ]
+}
+
+fn bounds(scope: &str, expires_at: Option<i64>) -> Bounds {
+    let scope = if scope.is_empty() { Scope::everywhere() } else { Scope::parse(scope).unwrap() };
+    Bounds { scope, not_before: None, expires_at: expires_at.map(Timestamp::from_millis) }
+}
+
+fn at<T>(list: &[T], index: Index) -> Option<&T> {
+    (!list.is_empty()).then(|| &list[index.index(list.len())])
+}
+
+/// The event that a happening means for this user; ids grow with `step`, as they do in time.
+fn event(user: &User, happening: &Happening, step: u128) -> Option<UserEvent> {
+    let uuid = Uuid::from_u128(step);
+    let secret = SecretHash::of(&step.to_be_bytes());
+    let changed = |status, username: &str| {
+        let mut account = account(username, status);
+        account.version = user.account().unwrap().version + 1;
+        account
+    };
+    Some(match happening {
+        Happening::Rename(number) => {
+            UserEvent::Account(AccountEvent::Changed(changed(Status::Active, &format!("u{number}"))))
+        }
+        Happening::Suspend => {
+            UserEvent::Account(AccountEvent::Suspended(changed(Status::Suspended, user.account()?.username.as_str())))
+        }
+        Happening::Password(text) => {
+            UserEvent::Account(AccountEvent::PasswordSet(Credential { phc: text.to_string().into() }))
+        }
+        Happening::SignIn => UserEvent::Session(SessionEvent::Started(Arc::new(session(uuid, secret)))),
+        Happening::SignOut(index) => {
+            let id = at(&user.sessions.sessions, *index)?.id;
+            UserEvent::Session(SessionEvent::Ended(vec![id], EndReason::SignedOut))
+        }
+        Happening::IssueKey => UserEvent::Key(KeyEvent::Issued(ApiKey {
+            id: KeyId::from_uuid(uuid),
+            secret,
+            description: None,
+            created_at: Timestamp::default(),
+            expires_at: None,
+        })),
+        Happening::RevokeKey(index) => UserEvent::Key(KeyEvent::Revoked(at(&user.keys.keys, *index)?.id)),
+        Happening::Assign(role, scope, end) => UserEvent::Access(AccessEvent::RoleAssigned(Assignment {
+            role_id: role_id(*role),
+            bounds: bounds(scope, *end),
+            given: given(),
+        })),
+        Happening::Unassign(index) => {
+            let held = at(&user.holdings.assignments, *index)?;
+            UserEvent::Access(AccessEvent::RoleUnassigned(held.role_id, held.bounds.scope.clone()))
+        }
+        Happening::Grant(pattern, scope) => UserEvent::Access(AccessEvent::RuleGranted(Grant {
+            id: GrantId::from_uuid(uuid),
+            rule: stored_rule((step.is_multiple_of(2), pattern)),
+            bounds: bounds(scope, None),
+            given: given(),
+        })),
+        Happening::Revoke(index) => UserEvent::Access(AccessEvent::GrantRevoked(at(&user.holdings.grants, *index)?.id)),
+        Happening::Delete => UserEvent::Account(AccountEvent::Deleted),
+    })
+}
+
+fn session(id: Uuid, secret: SecretHash) -> Session {
+    let new = NewSession {
+        id: SessionId::from_uuid(id),
+        secret,
+        lifetime_seconds: 100,
+        idle_seconds: 10,
+        methods: vec![AuthenticationMethod::Password],
+        ip_address: Some("2001:db8::1".parse().unwrap()),
+        user_agent: Some("t/1".into()),
+    };
+    Session::begin(new, Timestamp::from_millis(5))
+}
+
+/// A user in a form that can be compared: every part as its records.
+fn told(user: &User) -> (String, Vec<Vec<u8>>) {
+    let mut parts: Vec<Vec<u8>> = Vec::new();
+    parts.extend(user.accounts.credential.iter().map(|one| codec::encode(one).unwrap()));
+    parts.extend(user.sessions.sessions.iter().map(|one| codec::encode(&**one).unwrap()));
+    parts.extend(user.keys.keys.iter().map(|one| codec::encode(one).unwrap()));
+    parts.extend(user.holdings.assignments.iter().map(|one| codec::encode(one).unwrap()));
+    parts.extend(user.holdings.grants.iter().map(|one| codec::encode(one).unwrap()));
+    (format!("{:?} {:?}", user.id(), user.account()), parts)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_user_written_down_comes_back_as_it_was(happenings in vec(happening(), 1..30)) {
+        let store = Memory::new();
+        let vacant = User::vacant(UserId::from_uuid(Uuid::from_u128(7)));
+        let born = || UserEvent::Account(AccountEvent::Created { account: account("ann", Status::Active), credential: None });
+        let (mut user, _) = written(&store, &vacant, &[born()]);
+        for (step, happening) in happenings.iter().enumerate() {
+            if user.is_vacant() {
+                user = written(&store, &vacant, &[born()]).0;
+            }
+            let Some(event) = event(&user, happening, step as u128) else { continue };
+            let (after, read) = written(&store, &user, &[event]);
+            prop_assert_eq!(told(&read), told(&after), "{:?}", happening);
+            prop_assert_eq!(read.is_vacant(), after.is_vacant());
+            if !after.is_vacant() {
+                prop_assert_eq!(read.version(), after.version());
+            }
+            user = after;
+        }
+    }
+}

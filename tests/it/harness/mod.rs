@@ -1,0 +1,14 @@
+//! What the black-box tests stand on: a real server of one's own, and clients typed by what they may do.
+//!
+//! Every test starts its own server on a free port, with its own folder and a clock that it holds by hand. Nothing is
+//! shared, nothing is waited for by sleeping.
+
+mod client;
+mod process;
+mod reply;
+mod server;
+
+pub(crate) use client::{Admin, Anonymous, App, Client, SignedIn};
+pub(crate) use process::Process;
+pub(crate) use reply::{Reply, ask, send};
+pub(crate) use server::{PASSWORD, Server, TODAY};

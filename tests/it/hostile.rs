@@ -1,0 +1,285 @@
+//! Hostile input: whatever a caller sends, the answer is a 4xx problem, never a 5xx, and the server lives on.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Reply, Server, ask, send};
+
+/// Bodies that no JSON route can mean.
+fn hopeless_bodies() -> Vec<(&'static str, Vec<u8>)> {
+    let text = |text: &str| text.as_bytes().to_vec();
+    vec![
+        ("empty", Vec::new()),
+        ("a space", text(" ")),
+        ("truncated", text("{\"name\":\"a")),
+        ("two values", text("{} {}")),
+        ("a comma too many", text("{\"name\":\"a\",}")),
+        ("deep arrays", text(&"[".repeat(200_000))),
+        ("deep objects", text(&"{\"a\":".repeat(100_000))),
+        ("deep and closed", text(&format!("{{\"name\":{}{}}}", "[".repeat(50_000), "]".repeat(50_000)))),
+        ("invalid UTF-8", b"{\"name\":\"\xff\xfe\"}".to_vec()),
+        ("a cut surrogate", text("{\"name\":\"\\ud800\"}")),
+        ("NUL bytes", vec![0; 1000]),
+        ("NUL in a text", b"{\"name\":\"a\0b\"}".to_vec()),
+        ("duplicate keys", text("{\"name\":\"a\",\"name\":\"b\"}")),
+        ("an array", text("[]")),
+        ("null", text("null")),
+        ("a number", text("1")),
+        ("a huge number", text("1e999999")),
+        ("huge numbers inside", text("{\"name\":99999999999999999999999999,\"limit\":-1e400}")),
+        ("NaN", text("{\"name\":NaN}")),
+        ("a text", text("\"name\"")),
+        ("a byte order mark", b"\xef\xbb\xbf{}x".to_vec()),
+        ("unknown members", text("{\"__proto__\":{\"is_admin\":true},\"constructor\":1}")),
+        ("a form", text("name=a&password=b")),
+        ("XML", text("<?xml version=\"1.0\"?><!DOCTYPE a [<!ENTITY b SYSTEM \"file:///etc/passwd\">]><a>&b;</a>")),
+    ]
+}
+
+/// Values that are wrong for nearly every member.
+fn wrong_values() -> Vec<Value> {
+    vec![
+        Value::Null,
+        json!(true),
+        json!(0),
+        json!(-1),
+        json!(1e308),
+        json!(u64::MAX),
+        json!(""),
+        json!("\u{0}"),
+        json!("ünïcödé \u{202e}\u{1f9e8}"),
+        json!("a".repeat(100_000)),
+        json!("../../etc/passwd"),
+        json!([]),
+        json!([[[[]]]]),
+        json!([null, 1, "a", {}]),
+        json!({}),
+        json!({ "a": { "b": { "c": 1 } } }),
+    ]
+}
+
+/// A path with ids that nothing bears.
+fn concrete(path: &str) -> String {
+    let id = "01h455vb4pex5vsknk084sn02q";
+    ["user", "app", "key", "role", "permission", "grant"].iter().fold(path.to_owned(), |path, kind| {
+        let prefix = if *kind == "permission" { "perm" } else { kind };
+        path.replace(&format!("{{{kind}_id}}"), &format!("{prefix}_{id}"))
+    })
+}
+
+/// A route that reads a body: method, path, and the members of its JSON, if it is JSON.
+fn routes_with_bodies(server: &Server) -> Vec<(String, String, Option<Vec<String>>)> {
+    let document = server.anonymous().get("/openapi.json").expect(200);
+    let mut found = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let Some(content) = operation["requestBody"]["content"].as_object() else { continue };
+            let members = content.get("application/json").map(|json| {
+                let name = json["schema"]["$ref"].as_str().unwrap().rsplit('/').next().unwrap();
+                let properties = &document["components"]["schemas"][name]["properties"];
+                properties.as_object().unwrap_or_else(|| panic!("{name} has no properties")).keys().cloned().collect()
+            });
+            found.push((method.to_uppercase(), concrete(path), members));
+        }
+    }
+    assert!(found.len() > 10, "{found:?}");
+    found
+}
+
+/// Sends bytes as the body, with this credential.
+fn put(server: &Server, head: &str, token: &str, content_type: &str, body: &[u8]) -> Reply {
+    let mut request = format!(
+        "{head} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    request.extend_from_slice(body);
+    send(server.address, &request)
+}
+
+fn lives(server: &Server) {
+    assert_eq!(server.anonymous().get("/health/ready").status, 200);
+}
+
+#[test]
+fn hopeless_bodies_are_refused_on_every_route() {
+    let server = Server::start();
+    let token = server.admin().session_token.clone();
+    for (method, path, members) in routes_with_bodies(&server) {
+        let (head, is_json) = (format!("{method} {path}"), members.is_some());
+        for (what, body) in hopeless_bodies() {
+            let reply = put(&server, &head, &token, "application/json", &body);
+            assert!((400..500).contains(&reply.status), "{head}, {what}: {} {}", reply.status, reply.body);
+            reply.is_whole_problem();
+            if !is_json {
+                let reply = put(&server, &head, &token, "application/x-www-form-urlencoded", &body);
+                assert!(reply.status < 500, "{head}, {what} as a form: {} {}", reply.status, reply.body);
+            }
+        }
+        let large = ["Content-Type: application/json", "Content-Length: 10485760"];
+        let authorization = format!("Authorization: Bearer {token}");
+        let reply = ask(server.address, &head, &[&authorization, large[0], large[1]], "");
+        reply.is_problem(413, "body-too-large");
+        let reply = ask(server.address, &head, &[&authorization, large[0], "Content-Encoding: br"], "x");
+        assert!((400..500).contains(&reply.status), "{head} encoded: {}", reply.status);
+    }
+    lives(&server);
+}
+
+#[test]
+fn members_of_a_wrong_kind_never_upset_a_route() {
+    let server = Server::start();
+    let admin = server.admin();
+    let mut asked = 0;
+    for (method, path, members) in routes_with_bodies(&server) {
+        let Some(members) = members else { continue };
+        for member in &members {
+            for value in wrong_values() {
+                let mut body = json!({ member: value });
+                for other in members.iter().filter(|other| *other != member) {
+                    body[other] = plausible(other);
+                }
+                for body in [json!({ member: body[member] }), body] {
+                    let reply = admin.call(&method, &path, Some(body.to_string()), &[]);
+                    assert!(reply.status < 500, "{method} {path} {member}: {reply:?}");
+                    if reply.status >= 400 {
+                        reply.is_whole_problem();
+                    }
+                    asked += 1;
+                }
+            }
+        }
+    }
+    println!("{asked} bodies with a member of a wrong kind: no 5xx");
+    lives(&server);
+}
+
+/// A value that a member of this name may have.
+fn plausible(member: &str) -> Value {
+    match member {
+        "subject" => json!("user_01h455vb4pex5vsknk084sn02q"),
+        "permission" => json!("doc:read"),
+        "email" => json!("a@b.example"),
+        "permissions" | "parent_role_ids" | "roles" => json!([]),
+        "is_active" => json!(true),
+        "properties" | "context" => json!({}),
+        "checks" => json!([{}]),
+        "transport" => json!("bearer"),
+        "role_id" | "parent_role_id" => json!("role_01h455vb4pex5vsknk084sn02q"),
+        "not_before" | "expires_at" => json!("2030-01-01T00:00:00Z"),
+        "effect" => json!("allow"),
+        "at_least_revision" => json!(0),
+        _ => json!("abcdefghijkl"),
+    }
+}
+
+#[test]
+fn hostile_paths_and_queries_are_refused() {
+    let server = Server::start();
+    let token = format!("Authorization: Bearer {}", server.admin().session_token);
+    let long = "a".repeat(20_000);
+    let paths = [
+        "/api/v1/users/%00",
+        "/api/v1/users/%ff%fe",
+        "/api/v1/users/..%2f..%2fetc%2fpasswd",
+        "/api/v1/users/user_00000000000000000000000000000000",
+        "/api/v1/users/user_zzzzzzzzzzzzzzzzzzzzzzzzzz",
+        "/api/v1/users/user_01h455vb4pex5vsknk084sn02q/roles/role_%F0%9F%A7%A8",
+        "/api/v1/roles/role_01H455VB4PEX5VSKNK084SN02Q'--",
+        "/docs/..%2f..%2fCargo.toml",
+        "/docs/%2e%2e/%2e%2e/etc/passwd",
+        "//api/v1/users",
+        "/api/v1/users/",
+        &format!("/api/v1/users/{long}"),
+    ];
+    for path in paths {
+        let reply = ask(server.address, &format!("GET {path}"), &[&token], "");
+        assert!((400..500).contains(&reply.status), "{path}: {} {}", reply.status, reply.body);
+    }
+    let queries = [
+        "limit=0",
+        "limit=-1",
+        "limit=1001",
+        "limit=99999999999999999999",
+        "limit=1e3",
+        "limit=",
+        "limit=%00",
+        "cursor=",
+        "cursor=AAAA",
+        "cursor=%ff",
+        "cursor=not%20base64!",
+        "limit=1&limit=2",
+        "unknown=1",
+        "=1",
+        "%=%",
+    ];
+    for path in ["/api/v1/users", "/api/v1/apps", "/api/v1/roles", "/api/v1/permissions", "/api/v1/audit"] {
+        for query in queries {
+            let reply = ask(server.address, &format!("GET {path}?{query}"), &[&token], "");
+            assert!(reply.status < 500, "{path}?{query}: {} {}", reply.status, reply.body);
+            if !query.starts_with("cursor") {
+                assert_eq!(reply.status, 400, "{path}?{query}: {}", reply.body);
+            }
+        }
+        for cursor in ["A", "AAAA", &"A".repeat(22), &"A".repeat(500), "____"] {
+            let reply = ask(server.address, &format!("GET {path}?cursor={cursor}"), &[&token], "");
+            assert!(reply.status < 500, "{path} {cursor}: {}", reply.body);
+        }
+    }
+    lives(&server);
+}
+
+#[test]
+fn hostile_headers_are_refused_or_ignored() {
+    let server = Server::start();
+    let long = "a".repeat(5000);
+    let token = server.admin().session_token.clone();
+    let credentials = [
+        "Authorization: Bearer",
+        "Authorization: Bearer ",
+        "Authorization: bearer \u{1}",
+        "Authorization: Basic ====",
+        "Authorization: Basic AAAA",
+        "Authorization: Negotiate x",
+        "Authorization: Bearer ssm_st_",
+        &format!("Authorization: Bearer ssm_st_{long}"),
+        &format!("Authorization: Bearer {token}x"),
+        &format!("Authorization: Bearer {}", &token[..token.len() - 1]),
+        "Authorization: Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.",
+        "Cookie: __Host-sesame=",
+        "Cookie: ;;;=;",
+        "Authorization: Bearer \u{fc}",
+    ];
+    for header in credentials {
+        let reply = ask(server.address, "GET /api/v1/users", &[header], "");
+        assert!(matches!(reply.status, 400 | 401), "{header:?}: {} {}", reply.status, reply.body);
+    }
+    let authorization = format!("Authorization: Bearer {token}");
+    for id in ["", " ", "a b", "\u{e9}", &"x".repeat(3000), "<script>", "a\tb"] {
+        let headers = [&authorization, &format!("X-Request-ID: {id}")];
+        let reply = ask(server.address, "GET /api/v1/users", &headers.map(String::as_str), "");
+        assert!(reply.status < 500, "{id:?}: {}", reply.status);
+        let answered = reply.header("x-request-id").unwrap_or_default();
+        assert!(answered.len() <= 200 && answered.is_ascii(), "{id:?} came back as {answered:?}");
+    }
+    let mut requests = vec![
+        "GET / HTTP/9.9\r\n\r\n".to_owned(),
+        "\0\0\0\0\r\n\r\n".to_owned(),
+        "GET /version HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n".to_owned(),
+        "POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n".to_owned(),
+        "POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\nx".to_owned(),
+        "POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Type: application/json\r\nConnection: close\r\n\r\nzz\r\n".to_owned(),
+    ];
+    let mut many = String::from("GET /version HTTP/1.1\r\nHost: x\r\n");
+    for number in 0..2000 {
+        write!(many, "X-{number}: {number}\r\n").unwrap();
+    }
+    requests.push(many + "\r\n");
+    for request in requests {
+        let reply = send(server.address, request.as_bytes());
+        assert!((400..500).contains(&reply.status), "{request:.80}: {}", reply.status);
+    }
+    lives(&server);
+}

@@ -1,0 +1,322 @@
+//! Decisions of random models against an oracle that knows the rules and nothing of how they are carried out.
+//!
+//! The oracle is written from the semantics in prose: it walks the roles each time, compares texts, and keeps nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use proptest::collection::{btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use proptest::test_runner::{Config, TestRunner};
+use uuid::Uuid;
+
+use sesame::access::checks::evaluate;
+use sesame::access::effective::Reason;
+use sesame::access::model::{Assignment, Bounds, Given, Grant, Permission, Role, Rule};
+use sesame::access::part::AccessEvent;
+use sesame::access::pattern::{Effect, Pattern, PermissionName, Scope};
+use sesame::access::role_book::RoleBook;
+use sesame::accounts::model::{Account, Nature, Properties, Status};
+use sesame::accounts::part::AccountEvent;
+use sesame::actor::aggregate::Aggregate as _;
+use sesame::kernel::cause::Actor;
+use sesame::kernel::clock::Timestamp;
+use sesame::kernel::ids::{GrantId, PermissionId, RoleId, UserId};
+use sesame::kernel::text::{RoleName, Username};
+use sesame::user::{User, UserEvent};
+
+/// Every permission that a model may define.
+const NAMES: [&str; 10] = [
+    "doc:read",
+    "doc:write",
+    "doc:share",
+    "note:read",
+    "note:write",
+    "doc.old:read",
+    "note/7:share",
+    "sesame.users:read",
+    "sesame.users:write",
+    "sesame.roles:read",
+];
+const PATTERNS: [&str; 14] = [
+    "doc:read",
+    "doc:write",
+    "note:write",
+    "doc.old:read",
+    "note/7:share",
+    "sesame.users:read",
+    "doc:*",
+    "note:*",
+    "sesame.users:*",
+    "*:read",
+    "*:write",
+    "*:share",
+    "*",
+    "*:*",
+];
+const SCOPES: [&str; 7] = ["", "org", "org/acme", "org/acme/p", "org/acme2", "organ", "x"];
+/// Times of bounds and of questions: few, so that they meet.
+const TIMES: std::ops::Range<i64> = 0..6;
+
+/// A role by the numbers of others.
+#[derive(Debug, Clone)]
+pub(crate) struct RoleModel {
+    parents: BTreeSet<usize>,
+    rules: Vec<(bool, &'static str)>,
+    is_active: bool,
+}
+
+/// What was given, and where and when it holds.
+#[derive(Debug, Clone)]
+struct Held<T> {
+    what: T,
+    scope: &'static str,
+    not_before: Option<i64>,
+    expires_at: Option<i64>,
+}
+
+#[derive(Debug, Clone)]
+struct Model {
+    defined: BTreeSet<&'static str>,
+    roles: Vec<RoleModel>,
+    assignments: Vec<Held<usize>>,
+    grants: Vec<Held<(bool, &'static str)>>,
+    is_suspended: bool,
+}
+
+fn rule() -> impl Strategy<Value = (bool, &'static str)> {
+    (prop::bool::weighted(0.25), select(&PATTERNS[..]))
+}
+
+/// Roles whose parents come before them, so that there is no circle.
+pub(crate) fn roles(most: usize) -> impl Strategy<Value = Vec<RoleModel>> {
+    let role = (vec(any::<Index>(), 0..3), vec(rule(), 0..4), prop::bool::weighted(0.85));
+    vec(role, 1..most).prop_map(|drafts| {
+        let number = |(at, (parents, rules, is_active)): (usize, (Vec<Index>, Vec<_>, bool))| {
+            let parents = if at == 0 { BTreeSet::new() } else { parents.iter().map(|one| one.index(at)).collect() };
+            RoleModel { parents, rules, is_active }
+        };
+        drafts.into_iter().enumerate().map(number).collect()
+    })
+}
+
+fn held<T: std::fmt::Debug + Clone>(what: impl Strategy<Value = T>) -> impl Strategy<Value = Held<T>> {
+    let time = || option::weighted(0.3, TIMES);
+    (what, select(&SCOPES[..]), time(), time()).prop_map(|(what, scope, not_before, expires_at)| Held {
+        what,
+        scope,
+        not_before,
+        expires_at,
+    })
+}
+
+fn model() -> impl Strategy<Value = Model> {
+    // One number more than there are roles: an assignment outlives its role.
+    let assignments = vec(held(0..9_usize), 0..8);
+    let defined = btree_set(select(&NAMES[..]), 4..=NAMES.len());
+    (defined, roles(9), assignments, vec(held(rule()), 0..4), prop::bool::weighted(0.05)).prop_map(
+        |(defined, roles, assignments, grants, is_suspended)| Model {
+            defined,
+            roles,
+            assignments,
+            grants,
+            is_suspended,
+        },
+    )
+}
+
+impl<T> Held<T> {
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            scope: if self.scope.is_empty() { Scope::everywhere() } else { Scope::parse(self.scope).unwrap() },
+            not_before: self.not_before.map(Timestamp::from_millis),
+            expires_at: self.expires_at.map(Timestamp::from_millis),
+        }
+    }
+
+    /// In prose: from `not_before` on, before `expires_at`, in its scope and below.
+    fn counts(&self, scope: &str, now: i64) -> bool {
+        let own: Vec<&str> = self.scope.split('/').filter(|segment| !segment.is_empty()).collect();
+        let asked: Vec<&str> = scope.split('/').filter(|segment| !segment.is_empty()).collect();
+        asked.starts_with(&own)
+            && self.not_before.is_none_or(|start| now >= start)
+            && self.expires_at.is_none_or(|end| now < end)
+    }
+}
+
+/// What the oracle knows of an answer.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+enum Finding {
+    Suspended,
+    Undefined,
+    Denied,
+    Allowed,
+    Nothing,
+}
+
+/// Whether a pattern speaks of a permission: by halves, a star for any; never a free resource for the product's own.
+fn speaks_of(pattern: &str, permission: &str) -> bool {
+    let (resource, action) = permission.split_once(':').unwrap();
+    let (wanted_resource, wanted_action) = pattern.split_once(':').unwrap_or(("*", "*"));
+    let resource_fits =
+        if wanted_resource == "*" { !resource.starts_with("sesame.") } else { wanted_resource == resource };
+    resource_fits && (wanted_action == "*" || wanted_action == action)
+}
+
+impl Model {
+    /// A role's rules and those of everything it inherits from; nothing of and through an inactive one.
+    fn rules_of(&self, role: usize, found: &mut Vec<(bool, &'static str)>) {
+        let Some(role) = self.roles.get(role).filter(|role| role.is_active) else { return };
+        found.extend(&role.rules);
+        for parent in &role.parents {
+            self.rules_of(*parent, found);
+        }
+    }
+
+    fn decide(&self, permission: &'static str, scope: &str, now: i64) -> Finding {
+        if self.is_suspended {
+            return Finding::Suspended;
+        }
+        if !self.defined.contains(permission) {
+            return Finding::Undefined;
+        }
+        // A role is given once in one scope: what came last is what holds.
+        let last: BTreeMap<(usize, &str), &Held<usize>> =
+            self.assignments.iter().map(|held| ((held.what, held.scope), held)).collect();
+        let mut rules = Vec::new();
+        for held in last.values().filter(|held| held.counts(scope, now)) {
+            self.rules_of(held.what, &mut rules);
+        }
+        rules.extend(self.grants.iter().filter(|held| held.counts(scope, now)).map(|held| held.what));
+        let mut speaking = rules.iter().filter(|(_, pattern)| speaks_of(pattern, permission)).peekable();
+        match (speaking.peek().is_some(), speaking.any(|(denies, _)| *denies)) {
+            (false, _) => Finding::Nothing,
+            (true, true) => Finding::Denied,
+            (true, false) => Finding::Allowed,
+        }
+    }
+
+    /// The same as the product holds it.
+    fn book(&self) -> RoleBook {
+        let permissions = self.defined.iter().enumerate().map(|(number, name)| permission(number as u32, name));
+        let roles = self.roles.iter().enumerate().map(|(number, model)| role(number, model, 1));
+        RoleBook::of(permissions.collect(), roles.collect())
+    }
+
+    fn user(&self) -> User {
+        let mut user = User::vacant(UserId::from_uuid(Uuid::from_u128(7)));
+        user.apply(&UserEvent::Account(AccountEvent::Created {
+            account: account("ann", if self.is_suspended { Status::Suspended } else { Status::Active }),
+            credential: None,
+        }));
+        for held in &self.assignments {
+            let assignment = Assignment { role_id: role_id(held.what), bounds: held.bounds(), given: given() };
+            user.apply(&UserEvent::Access(AccessEvent::RoleAssigned(assignment)));
+        }
+        for (number, held) in self.grants.iter().enumerate() {
+            let id = GrantId::from_uuid(Uuid::from_u128(number as u128));
+            let grant = Grant { id, rule: stored_rule(held.what), bounds: held.bounds(), given: given() };
+            user.apply(&UserEvent::Access(AccessEvent::RuleGranted(grant)));
+        }
+        user
+    }
+}
+
+pub(crate) fn account(username: &str, status: Status) -> Account {
+    Account {
+        nature: Nature::Person,
+        username: Username::parse(username).unwrap(),
+        email: None,
+        external_id: None,
+        status,
+        properties: Properties::default(),
+        created_at: Timestamp::default(),
+        updated_at: Timestamp::default(),
+        version: 1,
+    }
+}
+
+pub(crate) fn given() -> Given {
+    Given { by: Actor::System, at: Timestamp::default(), reason: None }
+}
+
+pub(crate) fn role_id(number: usize) -> RoleId {
+    RoleId::from_uuid(Uuid::from_u128(1000 + number as u128))
+}
+
+pub(crate) fn permission(number: u32, name: &str) -> Permission {
+    Permission {
+        id: PermissionId::from_uuid(Uuid::from_u128(u128::from(number))),
+        number,
+        name: PermissionName::parse(name).unwrap(),
+        description: None,
+        created_at: Timestamp::default(),
+        updated_at: Timestamp::default(),
+        version: 1,
+    }
+}
+
+pub(crate) fn stored_rule((denies, pattern): (bool, &str)) -> Rule {
+    Rule { effect: if denies { Effect::Deny } else { Effect::Allow }, pattern: Pattern::parse(pattern).unwrap() }
+}
+
+pub(crate) fn role(number: usize, model: &RoleModel, version: u64) -> Role {
+    Role {
+        id: role_id(number),
+        name: RoleName::parse(&format!("role {number}")).unwrap(),
+        description: None,
+        parent_role_ids: model.parents.iter().map(|parent| role_id(*parent)).collect(),
+        rules: model.rules.iter().map(|rule| stored_rule(*rule)).collect(),
+        is_active: model.is_active,
+        is_built_in: false,
+        created_at: Timestamp::default(),
+        updated_at: Timestamp::default(),
+        version,
+    }
+}
+
+fn finding(reason: Reason) -> Finding {
+    match reason {
+        Reason::GrantedByRole | Reason::GrantedDirectly => Finding::Allowed,
+        Reason::DeniedByRole | Reason::DeniedDirectly => Finding::Denied,
+        Reason::NoMatchingGrant => Finding::Nothing,
+        Reason::UnknownPermission => Finding::Undefined,
+        Reason::SubjectSuspended => Finding::Suspended,
+        Reason::UnknownSubject | Reason::SessionNotActive => panic!("{reason:?} about a subject that is there"),
+    }
+}
+
+#[test]
+fn random_models_are_decided_as_the_rules_say() {
+    let (asked, allowed, denied) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    let mut runner = TestRunner::new(Config { cases: 1200, failure_persistence: None, ..Config::default() });
+    let outcome = runner.run(&model(), |model| {
+        let (book, user) = (model.book(), model.user());
+        for name in NAMES {
+            for scope in SCOPES {
+                for now in TIMES {
+                    let expected = model.decide(name, scope, now);
+                    let place = if scope.is_empty() { Scope::everywhere() } else { Scope::parse(scope).unwrap() };
+                    let reason = evaluate(&user, &book, name, &place, Timestamp::from_millis(now));
+                    prop_assert_eq!(finding(reason), expected, "{} in {:?} at {}", name, scope, now);
+                    prop_assert_eq!(reason.allows(), expected == Finding::Allowed);
+                    asked.fetch_add(1, Ordering::Relaxed);
+                    allowed.fetch_add(usize::from(expected == Finding::Allowed), Ordering::Relaxed);
+                    denied.fetch_add(usize::from(expected == Finding::Denied), Ordering::Relaxed);
+                }
+            }
+        }
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+    let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
+    println!(
+        "{} questions, {} allowed, {} denied by a rule; 0 differences",
+        count(&asked),
+        count(&allowed),
+        count(&denied)
+    );
+    assert!(count(&asked) >= 100_000 && count(&allowed) > 10_000 && count(&denied) > 5000);
+}

@@ -1,0 +1,119 @@
+//! Who may call what: every route, asked by nobody, by people, by an app and by an administrator.
+//!
+//! The statuses are reviewed as text in `golden/routes.txt`; a new route without a line there fails.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use sesame::app;
+use sesame::http::operations;
+
+use crate::golden;
+use crate::harness::{Admin, App, Client, PASSWORD, Server, SignedIn};
+
+/// What the routes are asked about; made anew for each, since some routes take it away.
+struct Things {
+    person: SignedIn,
+    app: App,
+    key: String,
+    role: String,
+    spare_role: String,
+    permission: String,
+    grant: String,
+}
+
+impl Things {
+    fn new(admin: &Admin, number: usize) -> Self {
+        let permission = admin.created("/api/v1/permissions", &json!({ "name": format!("thing-{number}:use") }));
+        let role = admin.role(&format!("role {number}"), &["*:use"]);
+        let spare_role = admin.role(&format!("spare role {number}"), &[]);
+        let person = admin.person(&format!("person{number}"));
+        admin.assign(&person.id, &role);
+        let grant = admin.created(&format!("/api/v1/users/{}/permissions", person.id), &json!({ "permission": "*" }));
+        let app = admin.app(&format!("app{number}"), &[]);
+        let key = admin.get(&format!("/api/v1/apps/{}", app.id)).expect(200)["keys"][0]["id"].to_string();
+        Self { person, app, key: key.replace('"', ""), role, spare_role, permission, grant }
+    }
+
+    fn path(&self, path: &str) -> String {
+        path.replace("{user_id}", &self.person.id)
+            .replace("{app_id}", &self.app.id)
+            .replace("{key_id}", &self.key)
+            .replace("{role_id}", &self.role)
+            .replace("{permission_id}", &self.permission)
+            .replace("{grant_id}", &self.grant)
+            .replace("{file}", "index.css")
+    }
+
+    /// A body that the route understands, where it needs one.
+    fn body(&self, route: &str, number: usize) -> Option<Value> {
+        let asked = json!({ "subject": self.person.id, "permission": "*:use" });
+        let evaluation = json!({
+            "subject": { "type": "user", "id": self.person.id },
+            "action": { "name": "use" },
+            "resource": { "type": "thing", "id": "1" },
+        });
+        Some(match route {
+            "POST /api/v1/auth/login" => json!({ "identifier": format!("person{number}"), "password": PASSWORD }),
+            "POST /api/v1/permissions/check" => asked,
+            "POST /api/v1/permissions/check/batch" => json!({ "checks": [asked] }),
+            "POST /access/v1/evaluation" | "POST /access/v1/evaluations" => evaluation,
+            "POST /api/v1/users" => json!({ "username": format!("new{number}") }),
+            "PATCH /api/v1/users/{user_id}" => json!({ "username": format!("other{number}") }),
+            "POST /api/v1/users/{user_id}/roles" => json!({ "role_id": self.spare_role }),
+            "POST /api/v1/users/{user_id}/permissions" => json!({ "permission": "*:read" }),
+            "POST /api/v1/roles" | "PUT /api/v1/roles/{role_id}" => json!({ "name": format!("new role {number}") }),
+            "POST /api/v1/permissions" => json!({ "name": format!("new-{number}:use") }),
+            "PUT /api/v1/permissions/{permission_id}" => json!({ "name": format!("thing-{number}:use") }),
+            "POST /api/v1/apps" => json!({ "name": format!("new{number}") }),
+            "POST /api/v1/apps/{app_id}/keys" => json!({}),
+            _ => return None,
+        })
+    }
+}
+
+#[test]
+fn every_route_refuses_whoever_may_not_call_it() {
+    let server = Server::start();
+    let nobody = server.anonymous();
+    let mut routes = app::routes();
+    operations::routes(&mut routes);
+    let mut text =
+        String::from("# nobody, an app without rights, another person, the person themselves, an administrator\n");
+    for (number, (method, path, who)) in routes.table().into_iter().enumerate() {
+        // One of the routes signs its caller out: everybody is new.
+        let admin = server.admin();
+        let stranger = admin.person(&format!("stranger{number}"));
+        let powerless = admin.app(&format!("powerless{number}"), &[]);
+        let things = Things::new(&admin, number);
+        let route = format!("{method} {path}");
+        let (own_path, body) = (things.path(path), things.body(&route, number));
+        let form = route == "POST /oauth2/introspect";
+        let callers: [&Client; 5] = [&nobody, &powerless, &stranger, &things.person, &admin];
+        let statuses: Vec<String> = callers
+            .into_iter()
+            .map(|client| {
+                let reply = if form {
+                    let headers = [("Content-Type", "application/x-www-form-urlencoded")];
+                    client.call(&method, &own_path, Some("token=x".into()), &headers)
+                } else {
+                    client.call(&method, &own_path, body.as_ref().map(Value::to_string), &[])
+                };
+                if who != "anyone" && reply.status >= 400 {
+                    reply.is_whole_problem();
+                }
+                reply.status.to_string()
+            })
+            .collect();
+        writeln!(text, "{:<54} {:<28} {}", route, who, statuses.join(" ")).unwrap();
+        if who != "anyone" {
+            assert_eq!(statuses[0], "401", "{route} answers somebody unknown");
+        }
+        if who.starts_with("sesame.") {
+            assert_eq!(statuses[1..4], ["403", "403", "403"], "{route} answers who does not hold {who}");
+            assert!(statuses[4].starts_with('2'), "{route} does not answer an administrator: {}", statuses[4]);
+        }
+    }
+    golden::check("tests/it/golden/routes.txt", &text);
+}
