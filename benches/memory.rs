@@ -1,0 +1,2 @@
+//! What users cost in memory, how long a cold one takes, and how long a start takes with a million of them.
+fn main() {}
