@@ -8,7 +8,6 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 use actix_rt::{Arbiter, System};
@@ -25,7 +24,7 @@ use crate::http::signals::Signals;
 use crate::http::{Routes, State, openapi, operations};
 use crate::kernel::clock::Clock;
 use crate::metrics::Metrics;
-use crate::pool::Pool;
+use crate::pool::{Pool, or_cores};
 use crate::sessions::access_token::AccessTokens;
 use crate::sessions::identity::Identities;
 use crate::sessions::sign_in::{SignIn, Terms};
@@ -82,7 +81,7 @@ impl Instance {
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
         let actors = &config.actors;
-        let arbiters: Vec<Arbiter> = (0..threads(actors.arbiters)?).map(|_| Arbiter::new()).collect();
+        let arbiters: Vec<Arbiter> = (0..or_cores(actors.arbiters)).map(|_| Arbiter::new()).collect();
         let loader = Arc::new(Pool::new("sesame-loader", actors.loader_threads, actors.loader_queue)?);
         let surroundings = || Surroundings {
             store: Arc::clone(&store),
@@ -175,7 +174,7 @@ fn open_store(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<SharedS
 
 fn passwords(config: &Config, metrics: &Metrics) -> anyhow::Result<Passwords> {
     let settings = &config.accounts;
-    let pool = Pool::new("sesame-hasher", threads(settings.hash_threads)?, settings.hash_queue)?
+    let pool = Pool::new("sesame-hasher", settings.hash_threads, settings.hash_queue)?
         .counted(metrics.hash_pool_queue.clone(), metrics.hash_pool_refusals_total.clone());
     let cost = Cost {
         memory_kib: settings.argon2_memory_kib,
@@ -212,11 +211,6 @@ fn sign_in(
     let throttle = Throttle::new(accounts.max_login_attempts, window_seconds);
     let access_tokens = Arc::clone(&identities.access_tokens);
     SignIn::new(finder.clone(), passwords.clone(), access_tokens, throttle, terms, metrics)
-}
-
-/// So many threads, or one per core.
-fn threads(wanted: usize) -> std::io::Result<usize> {
-    if wanted == 0 { available_parallelism().map(std::num::NonZero::get) } else { Ok(wanted) }
 }
 
 /// The API's description, as JSON.

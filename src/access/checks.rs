@@ -164,7 +164,15 @@ impl Checks {
             seconds: metrics.evaluation_seconds.clone(),
             turn: AtomicU32::new(0),
         };
-        Self { users: finder.users.clone(), store: Arc::clone(&finder.store), books, finder, identities, book, counters }
+        Self {
+            users: finder.users.clone(),
+            store: Arc::clone(&finder.store),
+            books,
+            finder,
+            identities,
+            book,
+            counters,
+        }
     }
 
     /// Answers one question.
@@ -203,8 +211,9 @@ impl Checks {
         let mut subjects: Subjects<'_> = asks.iter().map(|ask| (&ask.subject, None)).collect();
         let loading: Vec<&Subject> = subjects.keys().copied().collect();
         // Whoever is not in memory is loaded, several at a time, before the first reading.
-        let mut loads =
-            stream::iter(loading).map(|subject| async move { (subject, self.see(subject, now).await) }).buffer_unordered(LOADS_AT_ONCE);
+        let mut loads = stream::iter(loading)
+            .map(|subject| async move { (subject, self.see(subject, now).await) })
+            .buffer_unordered(LOADS_AT_ONCE);
         while let Some((subject, seen)) = loads.next().await {
             let seen = seen?;
             if let Some(wanted) = at_least {

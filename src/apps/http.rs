@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::access::escalation;
+use crate::access::escalation::{self, Donor};
 use crate::access::model::{Assignment, Bounds, Given};
 use crate::access::product::ProductPermission;
 use crate::accounts::commands::{CreateUser, DeleteUser};
@@ -24,6 +24,7 @@ use crate::kernel::ids::{KeyId, RoleId, UserId};
 use crate::kernel::page::Page;
 use crate::kernel::text::{Note, RoleName, Username};
 use crate::sessions::token::{Purpose, Token};
+use crate::store::Revision;
 
 /// Registers the routes.
 pub fn routes(routes: &mut Routes) {
@@ -194,11 +195,13 @@ async fn create(call: Call, Json(new): Json<NewApp>) -> Outcome {
 async fn show(call: Call, Path(AppId(id)): Path<AppId>) -> Outcome {
     let user = call.state.users.load(id).await?.filter(|user| user.nature() == Nature::App).ok_or(AppError::Missing)?;
     let account = user.account().ok_or(AppError::Missing)?.clone();
-    Ok(Answer::ok(&AppView::of(id, account, Some(&user.keys.keys))))
+    let version = Revision(account.version);
+    Ok(Answer::ok(&AppView::of(id, account, Some(&user.keys.keys))).with_etag(version))
 }
 
 async fn delete(call: Call, Path(AppId(id)): Path<AppId>) -> Outcome {
-    let command = DeleteUser { if_match: None, nature: Nature::App };
+    let if_match = call.if_match()?.map(|revision| revision.0);
+    let command = DeleteUser { if_match, nature: Nature::App };
     let done = call.state.users.send(id, command, call.facts()).await?;
     Ok(Answer::no_content().with_revision(done.revision))
 }
@@ -206,9 +209,11 @@ async fn delete(call: Call, Path(AppId(id)): Path<AppId>) -> Outcome {
 async fn issue_key(call: Call, Path(AppId(id)): Path<AppId>, Json(new): Json<NewKey>) -> Outcome {
     let app = call.state.users.load(id).await?.ok_or(AppError::Missing)?;
     // Whoever holds the key can do what the app can: nobody makes one to more than they may themselves.
-    let book = call.state.book.load();
-    escalation::refuse(&book, call.caller.user(), &escalation::reach(&book, &app.holdings), call.now)?;
-    drop(book);
+    {
+        let book = call.state.book.load();
+        let donor = Donor { book: &book, user: call.caller.user(), now: call.now };
+        donor.may_give(&escalation::reach(&book, &app.holdings))?;
+    }
     let (key, text) = new_key(id, new.description, new.expires_at, call.now)?;
     let about = KeyView::of(&key);
     let done = call.state.users.send(id, IssueKey { key }, call.facts()).await?;
@@ -257,8 +262,9 @@ fn assignments(call: &Call, roles: &[RoleName], facts: &Facts) -> Result<Vec<Ass
     if !wrong.is_empty() {
         return Err(Problem::invalid(wrong));
     }
+    let donor = Donor { book: &book, user: call.caller.user(), now: call.now };
     for closure in ids.iter().filter_map(|id| book.closure(*id)) {
-        escalation::refuse(&book, call.caller.user(), closure, call.now)?;
+        donor.may_give(closure)?;
     }
     let given = Given { by: facts.cause.actor.clone(), at: facts.now, reason: None };
     let assignment = |role_id| Assignment { role_id, bounds: Bounds::default(), given: given.clone() };

@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::access::commands::{AssignRole, GrantRule, RevokeGrant, UnassignRole};
 use crate::access::error::AccessError;
 use crate::access::escalation;
-use crate::access::http::given::{RuleView, bounds, giver, shown_scope};
+use crate::access::http::given::{RuleView, bounds, donor, giver, shown_scope};
 use crate::access::model::{Assignment, Grant, Rule};
 use crate::access::pattern::{Effect, Pattern, Scope};
 use crate::access::product::ProductPermission;
@@ -180,7 +180,9 @@ async fn assign(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): J
         let unknown = || AccessError::field("role_id", "there is no such role");
         let role = book.role(input.role_id).ok_or_else(unknown)?;
         let reach = escalation::reach_of_role(&book, &role.rules, &role.parent_role_ids);
-        escalation::refuse(&book, call.caller.user(), &reach, call.now)?;
+        donor(&call, &book).may_give(&reach)?;
+        // Giving it again replaces its times, and may so end what it denies.
+        donor(&call, &book).may_take(&reach)?;
     }
     let command = AssignRole {
         role_id: input.role_id,
@@ -211,6 +213,10 @@ struct UnassignQuery {
 }
 
 async fn unassign(call: Call, Path(path): Path<AssignmentPath>, Query(query): Query<UnassignQuery>) -> Outcome {
+    {
+        let book = call.state.book.load();
+        book.closure(path.role_id).map_or(Ok(()), |closure| donor(&call, &book).may_take(closure))?;
+    }
     let command = UnassignRole { role_id: path.role_id, scope: query.scope };
     let done = call.state.users.send(path.user_id.0, command, call.facts()).await?;
     Ok(Answer::no_content().with_revision(done.revision))
@@ -231,7 +237,8 @@ async fn grant(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): Js
         {
             return Err(AccessError::field("permission", format!("permission {name} is not defined")).into());
         }
-        escalation::refuse(&book, call.caller.user(), &book.bits_of([&rule]), call.now)?;
+        donor(&call, &book).may_say([&rule])?;
+        donor(&call, &book).may_give(&book.bits_of([&rule]))?;
     }
     let command = GrantRule {
         id: GrantId::generate(call.now),
@@ -253,6 +260,11 @@ struct GrantPath {
 }
 
 async fn revoke(call: Call, Path(path): Path<GrantPath>) -> Outcome {
+    let holder = call.state.users.load(path.user_id.0).await?;
+    if let Some(grant) = holder.as_ref().and_then(|holder| holder.holdings.grant(path.grant_id)) {
+        let book = call.state.book.load();
+        donor(&call, &book).may_take(&book.bits_of([&grant.rule]))?;
+    }
     let done = call.state.users.send(path.user_id.0, RevokeGrant { id: path.grant_id }, call.facts()).await?;
     Ok(Answer::no_content().with_revision(done.revision))
 }

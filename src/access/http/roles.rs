@@ -7,9 +7,10 @@ use crate::access::book_aggregate::THE_BOOK;
 use crate::access::book_commands::{ChangeRole, DefineRole, MAX_RULES, RemoveRole, RoleDraft};
 use crate::access::error::AccessError;
 use crate::access::escalation;
-use crate::access::http::given::{RuleInput, RuleView};
+use crate::access::http::given::{RuleInput, RuleView, donor};
 use crate::access::model::Role;
 use crate::access::product::ProductPermission;
+use crate::access::role_book::Closure;
 use crate::http::handler::Outcome;
 use crate::http::paging::paging;
 use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
@@ -135,7 +136,7 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
 
 async fn define(call: Call, Json(input): Json<RoleInput>) -> Outcome {
     let draft = input.draft();
-    refuse_escalation(&call, &draft)?;
+    refuse_escalation(&call, None, &draft)?;
     let id = RoleId::generate(call.now);
     let done = call.state.books.send(THE_BOOK, DefineRole { id, draft }, call.facts()).await?;
     let location = format!("/api/v1/roles/{id}");
@@ -151,24 +152,39 @@ async fn show(call: Call, Path(id): Path<RoleId>) -> Outcome {
 async fn change(call: Call, Path(id): Path<RoleId>, Json(input): Json<RoleInput>) -> Outcome {
     let if_match = call.if_match()?.map(|revision| revision.0);
     let draft = input.draft();
-    refuse_escalation(&call, &draft)?;
+    refuse_escalation(&call, Some(id), &draft)?;
     let done = call.state.books.send(THE_BOOK, ChangeRole { id, if_match, draft }, call.facts()).await?;
     Ok(answer(&done.reply, Answer::ok).with_revision(done.revision))
 }
 
 async fn remove(call: Call, Path(id): Path<RoleId>) -> Outcome {
+    {
+        let book = call.state.book.load();
+        book.closure(id).map_or(Ok(()), |closure| donor(&call, &book).may_take(closure))?;
+    }
     let if_match = call.if_match()?.map(|revision| revision.0);
     let done = call.state.books.send(THE_BOOK, RemoveRole { id, if_match }, call.facts()).await?;
     Ok(Answer::no_content().with_revision(done.revision))
 }
 
-fn refuse_escalation(call: &Call, draft: &RoleDraft) -> Result<(), Problem> {
+/// Refuses a draft that gives, or no longer denies, what the caller does not hold. `old` is the role it replaces.
+fn refuse_escalation(call: &Call, old: Option<RoleId>, draft: &RoleDraft) -> Result<(), Problem> {
     if draft.rules.len() > MAX_RULES {
         return Err(Problem::invalid(vec![FieldError::new("permissions", format!("at most {MAX_RULES} rules"))]));
     }
     let book = call.state.book.load();
+    let donor = donor(call, &book);
     let reach = escalation::reach_of_role(&book, &draft.rules, &draft.parent_role_ids);
-    Ok(escalation::refuse(&book, call.caller.user(), &reach, call.now)?)
+    donor.may_say(&draft.rules)?;
+    donor.may_give(&reach)?;
+    if let Some(old) = old.and_then(|old| book.closure(old)) {
+        let mut lifted = Closure::clone(old);
+        if draft.is_active {
+            lifted.deny -= &reach.deny;
+        }
+        donor.may_take(&lifted)?;
+    }
+    Ok(())
 }
 
 fn answer(role: &Role, shape: impl FnOnce(&RoleView) -> Answer) -> Answer {
