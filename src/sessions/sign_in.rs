@@ -159,7 +159,7 @@ impl SignIn {
             Err(error) if error.kind() == Kind::Unauthenticated => self.failures.inc(),
             Ok(_) => {
                 self.successes.inc();
-                attempted.forgive();
+                attempted.succeeded();
             }
             Err(_) => attempted.forgive(),
         }

@@ -45,6 +45,13 @@ impl Attempted {
             failures.count.fetch_sub(1, Ordering::Relaxed);
         }
     }
+
+    /// It was right: the failures before it, of this name at this network, are forgotten.
+    pub fn succeeded(self) {
+        let [pair, all] = self.0;
+        pair.count.store(0, Ordering::Relaxed);
+        all.count.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Throttle {
