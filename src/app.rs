@@ -29,7 +29,7 @@ use crate::sessions::identity::Identities;
 use crate::sessions::sign_in::{SignIn, Terms};
 use crate::sessions::signing_keys;
 use crate::sessions::throttle::Throttle;
-use crate::store::SharedStore;
+use crate::store::{SharedStore, StoreError};
 use crate::{access, accounts, apps, audit, bootstrap, housekeeping, sessions};
 
 /// A running instance. Tests hold one; `serve` holds the process's.
@@ -61,7 +61,7 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
     System::new().block_on(async {
         let signals = Signals::listen()?;
         let metrics = Arc::new(Metrics::new()?);
-        let store = crate::store::open(&config.store, &metrics)?;
+        let store = crate::store::open(&config.store, &metrics).map_err(explained)?;
         let instance = Instance::start(config, store, Clock::system(), metrics).await?;
         instance.announce();
         instance.run(signals.told_to_stop()).await
@@ -203,6 +203,14 @@ fn threads(wanted: usize) -> std::io::Result<usize> {
     if wanted == 0 { available_parallelism().map(std::num::NonZero::get) } else { Ok(wanted) }
 }
 
+/// What a client is not told and an operator must know: which file, and why.
+fn explained(error: StoreError) -> anyhow::Error {
+    match &error {
+        StoreError::Io(why) => anyhow::Error::msg(why.clone()).context(error),
+        StoreError::Damaged(_) | StoreError::Compacted { .. } => error.into(),
+    }
+}
+
 /// The API's description, as JSON.
 ///
 /// # Errors
@@ -218,7 +226,7 @@ pub fn openapi() -> anyhow::Result<String> {
 /// # Errors
 /// When the store cannot be examined, such as while it is being served.
 pub fn doctor(config: &Config) -> anyhow::Result<(String, bool)> {
-    let report = crate::store::doctor::examine(&crate::store::folder(&config.store))?;
+    let report = crate::store::doctor::examine(&crate::store::folder(&config.store)).map_err(explained)?;
     Ok((report.to_string(), report.is_sound()))
 }
 
@@ -227,9 +235,9 @@ pub fn doctor(config: &Config) -> anyhow::Result<(String, bool)> {
 /// # Errors
 /// When the store cannot be opened or the folder not be written.
 pub fn backup(config: &Config, to: &Path) -> anyhow::Result<()> {
-    let store = crate::store::open(&config.store, &Arc::new(Metrics::new()?))?;
-    let revision = store.backup(to)?;
-    store.close()?;
+    let store = crate::store::open(&config.store, &Arc::new(Metrics::new()?)).map_err(explained)?;
+    let revision = store.backup(to).map_err(explained)?;
+    store.close().map_err(explained)?;
     tracing::info!(%revision, folder = %to.display(), "backup written");
     Ok(())
 }
@@ -239,7 +247,7 @@ pub fn backup(config: &Config, to: &Path) -> anyhow::Result<()> {
 /// # Errors
 /// When there is a store already, or the backup is not sound.
 pub fn restore(config: &Config, from: &Path) -> anyhow::Result<()> {
-    crate::store::backup::restore(from, &crate::store::folder(&config.store))?;
+    crate::store::backup::restore(from, &crate::store::folder(&config.store)).map_err(explained)?;
     tracing::info!(folder = %from.display(), "restored");
     Ok(())
 }
