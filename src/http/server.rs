@@ -83,7 +83,8 @@ fn listen(
         .client_disconnect_timeout(Duration::from_secs(1))
         .shutdown_timeout(settings.shutdown_timeout_seconds)
         .disable_signals()
-        .bind(address)?;
+        .bind(address)
+        .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))?;
     let address = server.addrs().first().copied().ok_or_else(|| io::Error::other("no address was bound"))?;
     Ok((address, server.run()))
 }

@@ -163,7 +163,7 @@ fn written<A: Aggregate>(store: &Memory, before: &A, events: &[A::Event]) -> (A,
     (after, read)
 }
 
-fn next_number(book: &RoleBook) -> u32 {
+pub(crate) fn next_number(book: &RoleBook) -> u32 {
     let name = PermissionName::parse("never:defined").unwrap();
     let command = DefinePermission { id: PermissionId::from_uuid(Uuid::from_u128(1 << 100)), name, description: None };
     let facts = Facts { now: Timestamp::default(), cause: Cause::system("test") };

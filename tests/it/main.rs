@@ -9,6 +9,8 @@ mod aggregates;
 #[cfg(test)]
 mod apps;
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod authzen;
 #[cfg(test)]
 mod crash;
@@ -23,7 +25,13 @@ mod hp_rbac;
 #[cfg(test)]
 mod http_kit;
 #[cfg(test)]
+mod operations;
+#[cfg(test)]
 mod oracle;
+#[cfg(test)]
+mod readme;
+#[cfg(test)]
+mod records;
 #[cfg(test)]
 mod revocation;
 #[cfg(test)]

@@ -20,8 +20,22 @@ pub(crate) struct Process {
 impl Process {
     /// Starts one on this folder, and returns when it says that it is ready.
     pub(crate) fn start(folder: &Path, variables: &[(&str, &str)]) -> Self {
+        Self::start_at("127.0.0.1:0", folder, variables)
+    }
+
+    /// Starts one at this address.
+    pub(crate) fn start_at(listen: &str, folder: &Path, variables: &[(&str, &str)]) -> Self {
+        Self::try_start(listen, folder, variables).unwrap_or_else(|(status, log)| panic!("{status}: {log}"))
+    }
+
+    /// Starts one that may refuse to: how it ended, and its log.
+    pub(crate) fn try_start(
+        listen: &str,
+        folder: &Path,
+        variables: &[(&str, &str)],
+    ) -> Result<Self, (ExitStatus, String)> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_sesame"))
-            .args(["--listen", "127.0.0.1:0", "--data"])
+            .args(["--listen", listen, "--data"])
             .arg(folder)
             .current_dir(folder)
             .env_clear()
@@ -48,8 +62,8 @@ impl Process {
             log
         });
         match heard.recv() {
-            Ok((address, metrics_address)) => Self { address, metrics_address, child, log: Some(log) },
-            Err(_) => panic!("{}: {}", child.wait().unwrap(), log.join().unwrap()),
+            Ok((address, metrics_address)) => Ok(Self { address, metrics_address, child, log: Some(log) }),
+            Err(_) => Err((child.wait().unwrap(), log.join().unwrap())),
         }
     }
 

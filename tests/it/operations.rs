@@ -1,0 +1,112 @@
+//! The binary as its operator meets it: first start, second start, health, metrics, and the ways it stops.
+
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+
+use sesame::metrics;
+
+use crate::harness::{Anonymous, PASSWORD, Process, ask};
+
+const WITH_PASSWORD: [(&str, &str); 1] = [("SESAME_ADMIN_PASSWORD", PASSWORD)];
+
+#[test]
+fn the_first_start_prints_a_password_once_and_the_second_finds_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::start(folder.path(), &[]);
+    let keys = server.anonymous().get("/.well-known/jwks.json").expect(200);
+    server.signal("TERM");
+    let (status, printed, log) = server.ended();
+    assert!(status.success(), "{status}: {log}");
+    let password = printed.split('`').nth(3).unwrap_or_else(|| panic!("no password in {printed:?}"));
+    assert!(password.len() >= 20 && !log.contains(password));
+
+    let server = Process::start(folder.path(), &WITH_PASSWORD);
+    server.anonymous().log_in("admin", PASSWORD).is_problem(401, "wrong-credentials");
+    let admin = server.anonymous().sign_in("admin", password);
+    assert_eq!(server.anonymous().get("/.well-known/jwks.json").expect(200), keys);
+    admin.post("/api/v1/users", &serde_json::json!({ "username": "ann" })).expect(201);
+    server.signal("INT");
+    let (status, printed, log) = server.ended();
+    assert!(status.success() && printed.is_empty() && log.contains("stopped"), "{status} {printed} {log}");
+
+    let server = Process::start(folder.path(), &[]);
+    let token = &admin.session_token;
+    let found = server.anonymous().bearing(token).get("/api/v1/users?username=ann").expect(200);
+    assert_eq!(found["items"][0]["username"], "ann");
+}
+
+#[test]
+fn the_first_password_may_come_from_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::start(folder.path(), &WITH_PASSWORD);
+    server.anonymous().sign_in("admin", PASSWORD);
+    server.signal("TERM");
+    let (_, printed, log) = server.ended();
+    assert!(printed.is_empty() && !log.contains(PASSWORD), "{printed} {log}");
+}
+
+#[test]
+fn the_keys_are_readable_by_their_owner_only() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(Process::start(folder.path(), &WITH_PASSWORD));
+    let keys: Vec<_> = std::fs::read_dir(folder.path().join("keys")).unwrap().map(Result::unwrap).collect();
+    assert!(!keys.is_empty());
+    for key in keys {
+        let mode = key.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", key.path().display());
+    }
+}
+
+#[test]
+fn a_start_that_cannot_be_says_why() {
+    let refused = |listen: &str, folder: &std::path::Path, variables: &[(&str, &str)], why: &str| {
+        let (status, log) = Process::try_start(listen, folder, variables).err().unwrap();
+        assert_eq!(status.code(), Some(1), "{log}");
+        assert!(log.contains(why), "no {why:?} in {log}");
+    };
+    let folder = tempfile::tempdir().unwrap();
+    refused("127.0.0.1:0", folder.path(), &[("SESAME_ADMIN_PASSWORD", "short")], "SESAME_ADMIN_PASSWORD");
+    refused("127.0.0.1:0", folder.path(), &[("SESAME_HTTP__WORKRES", "1")], "http.workres");
+    refused("nowhere", folder.path(), &[], "http.listen");
+    let server = Process::start(folder.path(), &WITH_PASSWORD);
+    refused("127.0.0.1:0", folder.path(), &[], "in use");
+    let other = tempfile::tempdir().unwrap();
+    refused(&server.address.to_string(), other.path(), &WITH_PASSWORD, &server.address.port().to_string());
+    assert_eq!(server.anonymous().get("/health/ready").status, 200);
+}
+
+#[test]
+fn health_version_and_every_metric_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::start(folder.path(), &WITH_PASSWORD);
+    assert_eq!(server.anonymous().get("/health/live").body, r#"{"status":"live"}"#);
+    assert_eq!(server.anonymous().get("/health/ready").body, r#"{"status":"ready"}"#);
+    let version = format!(r#"{{"name":"sesame","version":"{}"}}"#, env!("CARGO_PKG_VERSION"));
+    assert_eq!(server.anonymous().get("/version").body, version);
+    server.anonymous().get("/metrics").is_problem(404, "no-such-route");
+    server.anonymous().sign_in("admin", PASSWORD);
+    let text = Anonymous::of(server.metrics_address).get("/metrics").body;
+    for (name, help) in metrics::REFERENCE {
+        assert!(text.contains(&format!("# HELP {name} ")), "{name} ({help}) is not shown");
+    }
+    assert!(text.lines().any(|line| line == r#"sesame_logins_total{outcome="success"} 1"#), "{text}");
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_a_request_under_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::start(folder.path(), &WITH_PASSWORD);
+    let mut slow = TcpStream::connect(server.address).unwrap();
+    let head = "POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n";
+    slow.write_all(format!("{head}\r\n{{").as_bytes()).unwrap();
+    ask(server.address, "GET /health/live", &[], "");
+    server.signal("TERM");
+    // The first signal was heard when nobody is let in any more.
+    while TcpStream::connect(server.address).is_ok() {
+        std::thread::yield_now();
+    }
+    server.signal("TERM");
+    let (status, _, log) = server.ended();
+    assert_eq!(status.code(), Some(130), "{log}");
+}

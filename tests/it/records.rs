@@ -1,0 +1,214 @@
+//! The bytes of every kind of record, as released: what an older version wrote must be read for ever.
+//!
+//! `golden/records/<kind>.<version>.hex` holds one record each. A file of an older version stays when a kind gets a new
+//! one; `UPDATE_GOLDEN=1` writes the files of the current versions.
+
+use std::fmt::{Debug, Write as _};
+use std::sync::atomic::AtomicUsize;
+
+use uuid::Uuid;
+
+use sesame::access::book_aggregate::THE_BOOK;
+use sesame::access::model::{Assignment, Bounds, Given, Grant, Permission, Role, Rule};
+use sesame::access::pattern::{Effect, Pattern, PermissionName, Scope};
+use sesame::access::role_book::RoleBook;
+use sesame::accounts::model::{Account, AppListing, Credential, Nature, Properties, Status};
+use sesame::actor::aggregate::Aggregate as _;
+use sesame::apps::model::ApiKey;
+use sesame::audit::model::Entry;
+use sesame::kernel::cause::Actor;
+use sesame::kernel::clock::Timestamp;
+use sesame::kernel::ids::{AuditId, GrantId, KeyId, PermissionId, RoleId, SessionId, UserId};
+use sesame::kernel::secret::SecretHash;
+use sesame::kernel::text::{Email, ExternalId, Note, RoleName, Username};
+use sesame::sessions::model::{AuthenticationMethod, NewSession, Session};
+use sesame::store::codec::{self, Stored};
+use sesame::store::{Commit, Record, Revision};
+
+use crate::golden;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(1_763_900_000_123).plus_seconds(seconds)
+}
+
+const fn id(number: u128) -> Uuid {
+    Uuid::from_u128(0x019a_b095_d200_7000_8000_0000_0000_0000 + number)
+}
+
+fn note(text: &str) -> Option<Note> {
+    Some(Note::parse(text).unwrap())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for (at, byte) in bytes.iter().enumerate() {
+        write!(text, "{byte:02x}{}", if at % 32 == 31 { "\n" } else { "" }).unwrap();
+    }
+    text + "\n"
+}
+
+fn bytes(text: &str) -> Vec<u8> {
+    let digits: String = text.split_whitespace().collect();
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
+}
+
+static CHECKED: AtomicUsize = AtomicUsize::new(0);
+
+/// The file's bytes are what this version writes, and mean the value.
+fn check<T: Stored + Debug>(kind: &str, value: &T) {
+    let file = format!("tests/it/golden/records/{kind}.{}.hex", T::VERSION);
+    let written = codec::encode(value).unwrap();
+    golden::check(&file, &hex(&written));
+    let stored = bytes(&std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(&file)).unwrap());
+    let read: T = codec::decode(&stored).unwrap();
+    assert_eq!(format!("{read:?}"), format!("{value:?}"));
+    assert_eq!(codec::encode(&read).unwrap(), written);
+    for cut in 0..stored.len() {
+        assert!(codec::decode::<T>(&stored[..cut]).is_err(), "{kind} cut after {cut} bytes is read");
+    }
+    let longer: Vec<u8> = stored.iter().copied().chain([0]).collect();
+    assert!(codec::decode::<T>(&longer).is_err(), "{kind} with a byte too many is read");
+    let mut newer = stored;
+    newer[0] = 255;
+    assert!(codec::decode::<T>(&newer).is_err(), "{kind} of a version to come is read");
+    CHECKED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+}
+
+fn given(by: Actor) -> Given {
+    Given { by, at: at(7), reason: note("on call") }
+}
+
+fn bounds() -> Bounds {
+    Bounds { scope: Scope::parse("org/acme").unwrap(), not_before: Some(at(1)), expires_at: Some(at(2)) }
+}
+
+#[test]
+fn records_of_accounts() {
+    let facts = serde_json::json!({ "department": "Sales", "level": 3 });
+    check(
+        "account",
+        &Account {
+            nature: Nature::Person,
+            username: Username::parse("Ann").unwrap(),
+            email: Some(Email::parse("Ann@example.com").unwrap()),
+            external_id: Some(ExternalId::parse("crm-7").unwrap()),
+            status: Status::Suspended,
+            properties: Properties::of(facts.as_object().unwrap()).unwrap(),
+            created_at: at(0),
+            updated_at: at(60),
+            version: 3,
+        },
+    );
+    check("credential", &Credential { phc: "$argon2id$v=19$m=1024,t=1,p=1$c2FsdA$aGFzaA".into() });
+    check("app_listing", &AppListing);
+    check(
+        "api_key",
+        &ApiKey {
+            id: KeyId::from_uuid(id(1)),
+            secret: SecretHash::of(b"secret"),
+            description: note("front"),
+            created_at: at(0),
+            expires_at: Some(at(60)),
+        },
+    );
+    let new = NewSession {
+        id: SessionId::from_uuid(id(2)),
+        secret: SecretHash::of(b"secret"),
+        lifetime_seconds: 2_592_000,
+        idle_seconds: 86_400,
+        methods: vec![AuthenticationMethod::Password],
+        ip_address: Some("2001:db8::1".parse().unwrap()),
+        user_agent: Some("Mozilla/5.0".into()),
+    };
+    check("session", &Session::begin(new, at(0)));
+}
+
+#[test]
+fn records_of_access() {
+    check(
+        "permission",
+        &Permission {
+            id: PermissionId::from_uuid(id(3)),
+            number: 12,
+            name: PermissionName::parse("documents:read").unwrap(),
+            description: note("Reads documents"),
+            created_at: at(0),
+            updated_at: at(60),
+            version: 2,
+        },
+    );
+    let rule = |effect, pattern: &str| Rule { effect, pattern: Pattern::parse(pattern).unwrap() };
+    check(
+        "role",
+        &Role {
+            id: RoleId::from_uuid(id(4)),
+            name: RoleName::parse("Redaktör").unwrap(),
+            description: None,
+            parent_role_ids: vec![RoleId::from_uuid(id(5)), RoleId::from_uuid(id(6))],
+            rules: vec![
+                rule(Effect::Allow, "documents:read"),
+                rule(Effect::Deny, "documents:*"),
+                rule(Effect::Allow, "*:read"),
+                rule(Effect::Deny, "*"),
+            ],
+            is_active: true,
+            is_built_in: false,
+            created_at: at(0),
+            updated_at: at(60),
+            version: 9,
+        },
+    );
+    check(
+        "assignment",
+        &Assignment {
+            role_id: RoleId::from_uuid(id(4)),
+            bounds: bounds(),
+            given: given(Actor::Person(UserId::from_uuid(id(7)))),
+        },
+    );
+    check(
+        "grant",
+        &Grant {
+            id: GrantId::from_uuid(id(8)),
+            rule: rule(Effect::Deny, "documents:read"),
+            bounds: Bounds::default(),
+            given: given(Actor::App(UserId::from_uuid(id(9)))),
+        },
+    );
+    check(
+        "audit_entry",
+        &Entry {
+            id: AuditId::from_uuid(id(10)),
+            at: at(0),
+            actor: Actor::Anonymous,
+            action: "sessions.started".into(),
+            target: "user_01h455vb4pex5vsknk084sn02q".into(),
+            before: None,
+            after: Some(r#"{"session_id":"x"}"#.into()),
+            ip_address: Some("192.0.2.1".parse().unwrap()),
+            request_id: "req-1".into(),
+        },
+    );
+}
+
+#[test]
+fn the_record_of_the_role_book() {
+    let permission = Permission {
+        id: PermissionId::from_uuid(id(3)),
+        number: 41,
+        name: PermissionName::parse("documents:read").unwrap(),
+        description: None,
+        created_at: at(0),
+        updated_at: at(0),
+        version: 1,
+    };
+    let mut commit = Commit::default();
+    RoleBook::of(vec![permission], Vec::new()).record_head(&mut commit).unwrap();
+    let write = commit.writes.remove(0);
+    let value = write.value.unwrap();
+    golden::check("tests/it/golden/records/book.1.hex", &hex(&value));
+    let record = Record { key: write.key, revision: Revision(7), value };
+    let book = RoleBook::from_records(THE_BOOK, vec![record]).unwrap();
+    assert_eq!((book.version(), book.is_vacant()), (Revision(7), false));
+    assert_eq!(crate::aggregates::next_number(&book), 42, "numbers are never used twice, whatever was removed");
+}
