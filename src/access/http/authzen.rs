@@ -81,6 +81,7 @@ struct Item {
 
 /// Several evaluations, and what they have in common.
 // Spelled out, not flattened: a flattened struct forgets where in the body a mistake is.
+#[expect(clippy::struct_field_names, reason = "the standard's names")]
 #[derive(Deserialize, ToSchema)]
 struct Evaluations {
     subject: Option<Entity>,
