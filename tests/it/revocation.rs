@@ -12,7 +12,7 @@ use sesame::access::checks::{Ask, Subject};
 use sesame::access::pattern::Scope;
 use sesame::accounts::model::SubjectId;
 
-use crate::harness::{Admin, App, PASSWORD, Server};
+use crate::harness::{Admin, App, PASSWORD, Server, number};
 
 /// How many checks the gate asks.
 const CHECKS: u64 = 200_000;
@@ -211,7 +211,7 @@ fn ask_over_http(app: &App, rights: &[&Right], tally: &Tally, wanted: u64) {
 
 #[test]
 fn no_check_that_starts_after_an_answered_revoke_allows() {
-    let wanted = std::env::var("SESAME_R1_CHECKS").map_or(CHECKS, |text| text.parse().unwrap());
+    let wanted = number("SESAME_R1_CHECKS", CHECKS);
     let server = Server::start();
     let (admin, tally) = (server.admin(), Tally::default());
     let app = admin.app("asker", &["checker"]);
@@ -230,7 +230,9 @@ fn no_check_that_starts_after_an_answered_revoke_allows() {
         let askers: Vec<_> = (0..ASKERS).map(|_| scope.spawn(|| ask_here(&server, &all, &tally, wanted))).collect();
         let over_http = scope.spawn(|| ask_over_http(&app, &all, &tally, wanted));
         let outcomes: Vec<_> = askers.into_iter().chain([over_http]).map(std::thread::ScopedJoinHandle::join).collect();
-        rights.iter().for_each(|right| right.is_over.store(true, Ordering::Relaxed));
+        for right in &rights {
+            right.is_over.store(true, Ordering::Relaxed);
+        }
         assert!(outcomes.iter().all(Result::is_ok), "an asker failed");
     });
     let count = |right: &Right| right.phase.load(Ordering::SeqCst) / 4;
