@@ -3,10 +3,11 @@
 //! Start: store → pools and actors → bootstrap → listeners. Stop: no more connections → running requests finish → last
 //! uses are written → actors stop → the store makes a checkpoint and closes.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 use actix_rt::{Arbiter, System};
@@ -23,13 +24,13 @@ use crate::http::signals::Signals;
 use crate::http::{Routes, State, openapi, operations};
 use crate::kernel::clock::Clock;
 use crate::metrics::Metrics;
-use crate::pool::Pool;
+use crate::pool::{Pool, or_cores};
 use crate::sessions::access_token::AccessTokens;
 use crate::sessions::identity::Identities;
 use crate::sessions::sign_in::{SignIn, Terms};
 use crate::sessions::signing_keys;
 use crate::sessions::throttle::Throttle;
-use crate::store::{SharedStore, StoreError};
+use crate::store::{SharedStore, backup as backups, doctor as examiner, embedded};
 use crate::{access, accounts, apps, audit, bootstrap, housekeeping, sessions};
 
 /// A running instance. Tests hold one; `serve` holds the process's.
@@ -61,7 +62,7 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
     System::new().block_on(async {
         let signals = Signals::listen()?;
         let metrics = Arc::new(Metrics::new()?);
-        let store = crate::store::open(&config.store, &metrics).map_err(explained)?;
+        let store = open_store(&config, &metrics)?;
         let instance = Instance::start(config, store, Clock::system(), metrics).await?;
         instance.announce();
         instance.run(signals.told_to_stop()).await
@@ -80,7 +81,7 @@ impl Instance {
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
         let actors = &config.actors;
-        let arbiters: Vec<Arbiter> = (0..threads(actors.arbiters)?).map(|_| Arbiter::new()).collect();
+        let arbiters: Vec<Arbiter> = (0..or_cores(actors.arbiters)).map(|_| Arbiter::new()).collect();
         let loader = Arc::new(Pool::new("sesame-loader", actors.loader_threads, actors.loader_queue)?);
         let surroundings = || Surroundings {
             store: Arc::clone(&store),
@@ -101,7 +102,7 @@ impl Instance {
             clock,
             settings: config.http.clone(),
             account_settings: config.accounts.clone(),
-            checks: Checks::new(finder.clone(), identities.clone(), Arc::clone(&book), &metrics),
+            checks: Checks::new(finder.clone(), identities.clone(), books.clone(), Arc::clone(&book), &metrics),
             sign_in: sign_in(&config, &finder, &passwords, &identities, &metrics),
             metrics,
             store,
@@ -115,7 +116,9 @@ impl Instance {
             is_stopping: AtomicBool::new(false),
         });
         bootstrap::prepare(&state).await?;
-        let bound = Server::bind(&state, routes(), &config.http).context("the listeners cannot be opened")?;
+        let bound = Server::bind(&state, routes(), &config.http).with_context(|| {
+            format!("cannot listen at {} and, for metrics, {}", config.http.listen, config.http.metrics_listen)
+        })?;
         Ok(Self { state, bound, config, arbiters })
     }
 
@@ -157,9 +160,21 @@ impl Instance {
     }
 }
 
+fn open_store(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<SharedStore> {
+    let folder = config.store.folder();
+    // Password hashes are inside: nobody else may look.
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .with_context(|| format!("{} cannot be made", folder.display()))?;
+    let store = embedded::open(&folder, &config.store, Arc::clone(metrics));
+    Ok(Arc::new(store.with_context(|| format!("the store in {} cannot be opened", folder.display()))?))
+}
+
 fn passwords(config: &Config, metrics: &Metrics) -> anyhow::Result<Passwords> {
     let settings = &config.accounts;
-    let pool = Pool::new("sesame-hasher", threads(settings.hash_threads)?, settings.hash_queue)?
+    let pool = Pool::new("sesame-hasher", settings.hash_threads, settings.hash_queue)?
         .counted(metrics.hash_pool_queue.clone(), metrics.hash_pool_refusals_total.clone());
     let cost = Cost {
         memory_kib: settings.argon2_memory_kib,
@@ -198,19 +213,6 @@ fn sign_in(
     SignIn::new(finder.clone(), passwords.clone(), access_tokens, throttle, terms, metrics)
 }
 
-/// So many threads, or one per core.
-fn threads(wanted: usize) -> std::io::Result<usize> {
-    if wanted == 0 { available_parallelism().map(std::num::NonZero::get) } else { Ok(wanted) }
-}
-
-/// What a client is not told and an operator must know: which file, and why.
-fn explained(error: StoreError) -> anyhow::Error {
-    match &error {
-        StoreError::Io(why) => anyhow::Error::msg(why.clone()).context(error),
-        StoreError::Damaged(_) | StoreError::Compacted { .. } => error.into(),
-    }
-}
-
 /// The API's description, as JSON.
 ///
 /// # Errors
@@ -226,7 +228,7 @@ pub fn openapi() -> anyhow::Result<String> {
 /// # Errors
 /// When the store cannot be examined, such as while it is being served.
 pub fn doctor(config: &Config) -> anyhow::Result<(String, bool)> {
-    let report = crate::store::doctor::examine(&crate::store::folder(&config.store)).map_err(explained)?;
+    let report = examiner::examine(&config.store.folder())?;
     Ok((report.to_string(), report.is_sound()))
 }
 
@@ -235,9 +237,9 @@ pub fn doctor(config: &Config) -> anyhow::Result<(String, bool)> {
 /// # Errors
 /// When the store cannot be opened or the folder not be written.
 pub fn backup(config: &Config, to: &Path) -> anyhow::Result<()> {
-    let store = crate::store::open(&config.store, &Arc::new(Metrics::new()?)).map_err(explained)?;
-    let revision = store.backup(to).map_err(explained)?;
-    store.close().map_err(explained)?;
+    let store = open_store(config, &Arc::new(Metrics::new()?))?;
+    let revision = store.backup(to)?;
+    store.close()?;
     tracing::info!(%revision, folder = %to.display(), "backup written");
     Ok(())
 }
@@ -247,7 +249,7 @@ pub fn backup(config: &Config, to: &Path) -> anyhow::Result<()> {
 /// # Errors
 /// When there is a store already, or the backup is not sound.
 pub fn restore(config: &Config, from: &Path) -> anyhow::Result<()> {
-    crate::store::backup::restore(from, &crate::store::folder(&config.store)).map_err(explained)?;
+    backups::restore(from, &config.store.folder())?;
     tracing::info!(folder = %from.display(), "restored");
     Ok(())
 }

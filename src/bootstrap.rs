@@ -44,8 +44,9 @@ pub async fn prepare(state: &Arc<State>) -> anyhow::Result<()> {
     }
     let admin = Username::parse(ADMIN).map_err(anyhow::Error::new)?;
     // A first start may have been cut off between the two commits.
-    let has_people = is_first_start || state.store.scan(&[crate::store::key::Kind::Account as u8], None, 1)?.is_empty();
-    if has_people && state.finder.load(&Name::Username(admin.clone()), now).await?.is_none() {
+    let is_unpeopled =
+        is_first_start || state.store.scan(&[crate::store::key::Kind::Account as u8], None, 1)?.is_empty();
+    if is_unpeopled && state.finder.load(&Name::Username(admin.clone()), now).await?.is_none() {
         create_admin(state, admin, facts).await?;
     }
     Ok(())
@@ -89,7 +90,7 @@ async fn create_admin(state: &Arc<State>, admin: Username, facts: Facts) -> anyh
     Ok(())
 }
 
-/// 20 characters of base32: 100 random bits.
+/// 20 characters of 32 that are not easily confused: 100 random bits.
 fn generated_password() -> anyhow::Result<SecretString> {
     const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let bytes = random_bytes::<20>()?;

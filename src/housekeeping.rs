@@ -22,6 +22,8 @@ use crate::user::User;
 
 /// How often idle users are looked for.
 const SWEEP_SECONDS: u64 = 10;
+/// After how long without use a user's actor is put to sleep; the user stays in memory.
+const QUIET_SECONDS: i64 = 30;
 /// How many last uses are written at once: they share commits of the store.
 const WRITES_AT_ONCE: usize = 64;
 
@@ -73,9 +75,11 @@ pub async fn run(state: Arc<State>, config: Config) {
     loop {
         tokio::select! {
             _ = sweep.tick() => {
-                let idle_since = state.clock.now().plus_seconds(-i64::try_from(config.actors.idle_seconds).unwrap_or(i64::MAX));
+                let now = state.clock.now();
+                let idle_seconds = i64::try_from(config.actors.idle_seconds).unwrap_or(i64::MAX);
+                let (idle_since, quiet_since) = (now.plus_seconds(-idle_seconds), now.plus_seconds(-QUIET_SECONDS));
                 let keep = |user: &User| user.sessions.sessions.iter().any(|session| session.is_unwritten(1000));
-                state.users.sweep(idle_since, config.actors.max_resident_users, keep).await;
+                state.users.sweep(idle_since, quiet_since, config.actors.max_resident_users, keep).await;
                 // After a write whose outcome is unknown, the book is read again.
                 if let Err(error) = state.books.load(THE_BOOK).await {
                     tracing::error!(%error, "the role book cannot be read");

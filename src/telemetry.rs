@@ -49,7 +49,7 @@ settings! {
     /// Logs, on standard error.
     pub struct Settings {
         /// What is logged: error, warn, info, debug or trace, also by module such as `info,sesame::store=debug`.
-        log: String = "info".to_owned(), rule is_filter;
+        log: String = "info,actix_server=warn".to_owned(), rule is_filter;
         /// How: `text` or `json`.
         log_format: LogFormat = LogFormat::Text;
     }

@@ -11,8 +11,8 @@ use crate::kernel::fault::FieldError;
 use crate::kernel::ids::{PermissionId, RoleId};
 use crate::kernel::text::{Note, RoleName};
 
-/// The most rules, and the most parents, of one role.
-pub const MAX_RULES: usize = 10_000;
+/// The most rules of one role: with 128 bytes each, its audit entry, before and after, fits a record.
+pub const MAX_RULES: usize = 5_000;
 /// The most parents of one role.
 pub const MAX_PARENTS: usize = 100;
 
@@ -246,10 +246,22 @@ impl Command for SyncBuiltIns {
             }
         }
         for (shipped, id) in BUILT_IN_ROLES.iter().zip(self.role_ids) {
+            events.extend(moved_aside(shipped, book, facts)?.map(BookEvent::RoleDefined));
             events.extend(synced(shipped, id, book, facts)?.map(BookEvent::RoleDefined));
         }
         Ok(Decision { events, reply: () })
     }
+}
+
+/// An own role that has the name of a shipped one gets another name: nobody who holds it holds the shipped one thereby.
+fn moved_aside(shipped: &BuiltInRole, book: &RoleBook, facts: &Facts) -> Result<Option<Role>, AccessError> {
+    let parse = |text: &str| RoleName::parse(text).map_err(|error| AccessError::field("name", error.0));
+    let Some(own) = book.role_named(&parse(shipped.name)?).filter(|role| !role.is_built_in) else { return Ok(None) };
+    let mut name = parse(&format!("{} (own)", shipped.name))?;
+    while book.role_named(&name).is_some() {
+        name = parse(&format!("{name} (own)"))?;
+    }
+    Ok(Some(Role { name, updated_at: facts.now, version: own.version + 1, ..Role::clone(own) }))
 }
 
 /// The role as it ships, if the book has it otherwise or not at all.
@@ -262,7 +274,7 @@ fn synced(shipped: &BuiltInRole, id: RoleId, book: &RoleBook, facts: &Facts) -> 
         .map(|name| name.map(|name| Rule { effect: Effect::Allow, pattern: Pattern::Exact(name) }))
         .collect::<Result<_, _>>()
         .map_err(|error| AccessError::field("rules", error.0))?;
-    let old = book.role_named(&name);
+    let old = book.role_named(&name).filter(|old| old.is_built_in);
     if old.is_some_and(|old| old.rules == rules && old.is_active && old.is_built_in) {
         return Ok(None);
     }

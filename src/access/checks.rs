@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use futures_util::{StreamExt as _, stream};
 use prometheus::{Histogram, IntCounter};
 
+use crate::access::book_aggregate::THE_BOOK;
 use crate::access::effective::Reason;
 use crate::access::pattern::Scope;
 use crate::access::published::PublishedBook;
@@ -93,6 +95,8 @@ impl Fault for CheckError {
 
 /// How often a batch looks for a moment at which nothing changes.
 const SNAPSHOT_TRIES: usize = 16;
+/// Subjects of a batch that are loaded at a time.
+const LOADS_AT_ONCE: usize = 32;
 /// One evaluation in so many is timed.
 const TIMED_ONE_IN: u32 = 16;
 
@@ -102,6 +106,24 @@ struct Seen {
     view: Result<Arc<User>, Reason>,
     was_resident: bool,
 }
+
+impl Seen {
+    fn version(&self) -> Revision {
+        self.view.as_ref().map_or(Revision(0), |user| user.version())
+    }
+
+    /// Whether two readings found the same.
+    fn is_same(&self, other: &Self) -> bool {
+        match (&self.view, &other.view) {
+            (Ok(one), Ok(other)) => Arc::ptr_eq(one, other),
+            (Err(one), Err(other)) => one == other,
+            _ => false,
+        }
+    }
+}
+
+/// The subjects of a batch, each with its last reading.
+type Subjects<'a> = HashMap<&'a Subject, Option<Seen>, foldhash::fast::RandomState>;
 
 /// The handles that checks count with.
 struct Counters {
@@ -116,6 +138,7 @@ struct Counters {
 /// Answers checks.
 pub struct Checks {
     users: Directory<User>,
+    books: Directory<RoleBook>,
     finder: Finder,
     identities: Identities,
     book: Arc<PublishedBook>,
@@ -125,7 +148,13 @@ pub struct Checks {
 
 impl Checks {
     /// Over these subjects and this book.
-    pub fn new(finder: Finder, identities: Identities, book: Arc<PublishedBook>, metrics: &Metrics) -> Self {
+    pub fn new(
+        finder: Finder,
+        identities: Identities,
+        books: Directory<RoleBook>,
+        book: Arc<PublishedBook>,
+        metrics: &Metrics,
+    ) -> Self {
         let count = |decision, source| metrics.checks_total.with_label_values(&[decision, source]);
         let counters = Counters {
             allow_warm: count("allow", "warm"),
@@ -135,7 +164,15 @@ impl Checks {
             seconds: metrics.evaluation_seconds.clone(),
             turn: AtomicU32::new(0),
         };
-        Self { users: finder.users.clone(), store: Arc::clone(&finder.store), finder, identities, book, counters }
+        Self {
+            users: finder.users.clone(),
+            store: Arc::clone(&finder.store),
+            books,
+            finder,
+            identities,
+            book,
+            counters,
+        }
     }
 
     /// Answers one question.
@@ -144,11 +181,20 @@ impl Checks {
     /// When the subject cannot be loaded, or `at_least` is a revision that there is not yet.
     pub async fn check(&self, ask: &Ask, at_least: Option<Revision>, now: Timestamp) -> Result<Verdict, CheckError> {
         self.refuse_ahead(at_least)?;
-        let seen = self.see(&ask.subject, now).await?;
-        let book = self.book.load();
-        let reason = self.evaluate(&seen, &book, ask, now);
-        let version = seen.view.as_ref().map_or(Revision(0), |user| user.version());
-        Ok(Verdict { reason, revision: version.max(book.version()) })
+        if let Some(wanted) = at_least {
+            let seen = self.see(&ask.subject, now).await?;
+            self.settle(&seen, wanted).await;
+        }
+        // A book and a view that were both current at one moment: the book did not change around the reading.
+        loop {
+            let version = self.book.load().version();
+            let seen = self.see(&ask.subject, now).await?;
+            let book = self.book.load();
+            if book.version() == version {
+                let reason = self.evaluate(&seen, &book, ask, now);
+                return Ok(Verdict { reason, revision: seen.version().max(version) });
+            }
+        }
     }
 
     /// Answers many questions from one moment: all views and the book were current at once.
@@ -162,35 +208,53 @@ impl Checks {
         now: Timestamp,
     ) -> Result<(Vec<Reason>, Revision), CheckError> {
         self.refuse_ahead(at_least)?;
-        for _ in 0..SNAPSHOT_TRIES {
-            let book = self.book.load();
-            let mut subjects: HashMap<&Subject, Seen, foldhash::fast::RandomState> = HashMap::default();
-            for ask in asks {
-                if !subjects.contains_key(&ask.subject) {
-                    subjects.insert(&ask.subject, self.see(&ask.subject, now).await?);
-                }
+        let mut subjects: Subjects<'_> = asks.iter().map(|ask| (&ask.subject, None)).collect();
+        let loading: Vec<&Subject> = subjects.keys().copied().collect();
+        // Whoever is not in memory is loaded, several at a time, before the first reading.
+        let mut loads = stream::iter(loading)
+            .map(|subject| async move { (subject, self.see(subject, now).await) })
+            .buffer_unordered(LOADS_AT_ONCE);
+        while let Some((subject, seen)) = loads.next().await {
+            let seen = seen?;
+            if let Some(wanted) = at_least {
+                self.settle(&seen, wanted).await;
             }
-            // A double collect (Afek et al. 1993): nothing changed between two readings, so there was a moment, between
-            // them, at which all of it was current.
-            let unchanged = Arc::ptr_eq(&book, &self.book.load())
-                && subjects.values().filter_map(|seen| seen.view.as_ref().ok()).all(|user| self.is_current(user, now));
-            if !unchanged {
+            subjects.insert(subject, Some(seen));
+        }
+        drop(loads);
+        for _ in 0..SNAPSHOT_TRIES {
+            let version = self.book.load().version();
+            let mut is_moment = true;
+            // Reading all of it again (a double collect, Afek et al. 1993): if nothing differs from the last reading,
+            // there was a moment between the two at which all of it was current.
+            for (subject, seen) in &mut subjects {
+                let again = self.see(subject, now).await?;
+                is_moment &= seen.as_ref().is_some_and(|seen| seen.is_same(&again));
+                let was_resident = seen.as_ref().is_none_or(|seen| seen.was_resident);
+                *seen = Some(Seen { was_resident, ..again });
+            }
+            let book = self.book.load();
+            if !is_moment || book.version() != version {
                 continue;
             }
-            let versions = subjects.values().filter_map(|seen| seen.view.as_ref().ok()).map(|user| user.version());
-            let revision = versions.fold(book.version(), Revision::max);
-            let unseen = Seen { view: Err(Reason::UnknownSubject), was_resident: true };
-            let reasons = asks
-                .iter()
-                .map(|ask| self.evaluate(subjects.get(&ask.subject).unwrap_or(&unseen), &book, ask, now))
-                .collect();
-            return Ok((reasons, revision));
+            let seen = |ask: &Ask| subjects.get(&ask.subject).and_then(Option::as_ref);
+            let revision = asks.iter().filter_map(seen).map(Seen::version).fold(book.version(), Revision::max);
+            let reason = |ask| seen(ask).map_or(Reason::UnknownSubject, |seen| self.evaluate(seen, &book, ask, now));
+            return Ok((asks.iter().map(reason).collect(), revision));
         }
         Err(CheckError::Unsettled)
     }
 
-    fn is_current(&self, user: &Arc<User>, now: Timestamp) -> bool {
-        self.users.find(user.id(), now).is_some_and(|current| Arc::ptr_eq(&current, user))
+    /// Waits for what was committed and may not be visible yet, if the view or the book is older than `wanted`.
+    async fn settle(&self, seen: &Seen, wanted: Revision) {
+        if let Ok(user) = &seen.view
+            && user.version() < wanted
+        {
+            self.users.settled(user.id()).await;
+        }
+        if self.book.load().version() < wanted {
+            self.books.settled(THE_BOOK).await;
+        }
     }
 
     fn refuse_ahead(&self, at_least: Option<Revision>) -> Result<(), CheckError> {

@@ -108,8 +108,30 @@ struct Timed {
     is_direct: bool,
 }
 
-/// More closures than this in one place are joined into one: a check asks each in turn.
+/// More roles than this in one place are joined into one: a check asks each in turn.
 const SEPARATE_CLOSURES: usize = 4;
+
+/// One assignment or grant: its bounds, what it comes to, and whether it is a grant.
+type Held<'a> = (&'a Bounds, Arc<Closure>, bool);
+
+impl Place {
+    /// Everything that holds in one place; none of nothing.
+    fn of(held: &[Held<'_>]) -> Option<Self> {
+        let (bounds, ..) = held.first()?;
+        let of = |direct: bool| -> Vec<Arc<Closure>> {
+            held.iter()
+                .filter(|(.., is_direct)| *is_direct == direct)
+                .map(|(_, closure, _)| Arc::clone(closure))
+                .collect()
+        };
+        let (mut roles, direct) = (of(false), of(true));
+        if roles.len() > SEPARATE_CLOSURES {
+            roles = vec![Closure::joined(&roles)];
+        }
+        let direct = (!direct.is_empty()).then(|| Closure::joined(&direct));
+        Some(Self { scope: bounds.scope.clone(), roles: roles.into(), direct })
+    }
+}
 
 /// What was found so far; the strongest wins.
 #[expect(clippy::struct_excessive_bools, reason = "four independent findings, not a state")]
@@ -153,31 +175,15 @@ impl Effective {
             book.closure(assignment.role_id).map(|closure| (&assignment.bounds, Arc::clone(closure), false))
         });
         let grants = holdings.grants.iter().map(|grant| (&grant.bounds, Arc::new(book.bits_of([&grant.rule])), true));
-        let (standing, timed): (Vec<_>, Vec<_>) = roles.chain(grants).partition(|(bounds, ..)| bounds.are_timeless());
-        let mut scopes: Vec<&Scope> = standing.iter().map(|(bounds, ..)| &bounds.scope).collect();
-        scopes.sort_unstable();
-        scopes.dedup();
-        let place = |scope: &Scope| {
-            let of = |direct: bool| -> Vec<Arc<Closure>> {
-                standing
-                    .iter()
-                    .filter(|(bounds, _, is_direct)| bounds.scope == *scope && *is_direct == direct)
-                    .map(|(_, closure, _)| Arc::clone(closure))
-                    .collect()
-            };
-            let mut roles = of(false);
-            if roles.len() > SEPARATE_CLOSURES {
-                roles = vec![Closure::joined(&roles)];
-            }
-            let direct = of(true);
-            let direct = (!direct.is_empty()).then(|| Closure::joined(&direct));
-            Place { scope: scope.clone(), roles: roles.into(), direct }
-        };
+        let (mut standing, timed): (Vec<_>, Vec<_>) =
+            roles.chain(grants).partition(|(bounds, ..)| bounds.are_timeless());
+        standing.sort_by(|(one, ..), (other, ..)| one.scope.cmp(&other.scope));
+        let standing = standing.chunk_by(|(one, ..), (other, ..)| one.scope == other.scope).filter_map(Place::of);
+        let timed = timed.into_iter();
         Self {
             book: book.version(),
-            standing: scopes.into_iter().map(place).collect(),
+            standing: standing.collect(),
             timed: timed
-                .into_iter()
                 .map(|(bounds, closure, is_direct)| Timed { bounds: bounds.clone(), closure, is_direct })
                 .collect(),
         }

@@ -33,7 +33,7 @@ pub enum AccessError {
     #[error("at most {0} of them can be held")]
     TooMany(usize),
     /// Whoever gives may give no right over Sesame that they do not hold themselves; the permission's name.
-    #[error("nobody can give {0} without holding it")]
+    #[error("nobody can give {0}, or lift a denial of it, without holding it")]
     Escalation(String),
 }
 

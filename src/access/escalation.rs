@@ -1,33 +1,81 @@
-//! Nobody gives a right over Sesame itself that they do not hold: else whoever may assign roles would be administrator.
+//! Nobody gives a right over Sesame itself that they do not hold, nor lifts a denial of one: else whoever may assign
+//! roles would be administrator.
 
 use std::sync::Arc;
+
+use roaring::RoaringBitmap;
 
 use crate::access::effective::Holdings;
 use crate::access::error::AccessError;
 use crate::access::model::Rule;
-use crate::access::pattern::Scope;
+use crate::access::pattern::{Effect, Pattern, RESERVED_PREFIX, Scope};
 use crate::access::product::ProductPermission;
 use crate::access::role_book::{Closure, RoleBook};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::RoleId;
 use crate::user::User;
 
-/// Refuses if `given` allows one of the product's permissions that the donor does not hold everywhere at this moment.
-///
-/// # Errors
-/// [`AccessError::Escalation`] with the permission's name.
-pub fn refuse(book: &RoleBook, donor: Option<&Arc<User>>, given: &Closure, now: Timestamp) -> Result<(), AccessError> {
-    for permission in ProductPermission::ALL {
-        let Some(number) = book.product_number(*permission) else { continue };
-        let holds = |donor: &Arc<User>| donor.holdings.decide(book, number, &Scope::everywhere(), now).allows();
-        if given.allow.contains(number) && !donor.is_some_and(holds) {
-            return Err(AccessError::Escalation(permission.name().to_owned()));
-        }
-    }
-    Ok(())
+/// Somebody who gives or takes, at one moment.
+pub struct Donor<'a> {
+    /// The book of the moment.
+    pub book: &'a RoleBook,
+    /// Who.
+    pub user: Option<&'a Arc<User>>,
+    /// When.
+    pub now: Timestamp,
 }
 
-/// Everything that these holdings allow anywhere, at any time.
+impl Donor<'_> {
+    /// Refuses to give what allows one of the product's permissions that the donor does not hold.
+    ///
+    /// # Errors
+    /// [`AccessError::Escalation`] with the permission's name.
+    pub fn may_give(&self, given: &Closure) -> Result<(), AccessError> {
+        self.holds_all(&given.allow)
+    }
+
+    /// Refuses to take away what denies one of the product's permissions that the donor does not hold.
+    ///
+    /// # Errors
+    /// [`AccessError::Escalation`] with the permission's name.
+    pub fn may_take(&self, taken: &Closure) -> Result<(), AccessError> {
+        self.holds_all(&taken.deny)
+    }
+
+    /// Refuses rules with a wildcard over the product's own resources to all but those who hold everything: such a rule
+    /// gives what a later version of the product may bring.
+    ///
+    /// # Errors
+    /// [`AccessError::Escalation`] with the pattern.
+    pub fn may_say<'r>(&self, rules: impl IntoIterator<Item = &'r Rule>) -> Result<(), AccessError> {
+        let is_open = |rule: &&Rule| {
+            rule.effect == Effect::Allow
+                && matches!(&rule.pattern, Pattern::Resource(resource) if resource.starts_with(RESERVED_PREFIX))
+        };
+        let holds_everything = || ProductPermission::ALL.iter().all(|permission| self.holds(*permission));
+        match rules.into_iter().find(is_open) {
+            Some(rule) if !holds_everything() => Err(AccessError::Escalation(rule.pattern.to_string())),
+            _ => Ok(()),
+        }
+    }
+
+    fn holds_all(&self, numbers: &RoaringBitmap) -> Result<(), AccessError> {
+        let is_meant = |permission: &ProductPermission| {
+            self.book.product_number(*permission).is_some_and(|number| numbers.contains(number))
+        };
+        match ProductPermission::ALL.iter().find(|permission| is_meant(permission) && !self.holds(**permission)) {
+            Some(permission) => Err(AccessError::Escalation(permission.name().to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    fn holds(&self, permission: ProductPermission) -> bool {
+        let Some(number) = self.book.product_number(permission) else { return false };
+        self.user.is_some_and(|user| user.holdings.decide(self.book, number, &Scope::everywhere(), self.now).allows())
+    }
+}
+
+/// Everything that these holdings allow and deny anywhere, at any time.
 pub fn reach(book: &RoleBook, holdings: &Holdings) -> Closure {
     let mut reach = book.bits_of(holdings.grants.iter().map(|grant| &grant.rule));
     for closure in holdings.assignments.iter().filter_map(|assignment| book.closure(assignment.role_id)) {
@@ -36,7 +84,7 @@ pub fn reach(book: &RoleBook, holdings: &Holdings) -> Closure {
     reach
 }
 
-/// Everything that a role of these rules and parents would allow while it is active.
+/// Everything that a role of these rules and parents comes to while it is active.
 pub fn reach_of_role(book: &RoleBook, rules: &[Rule], parents: &[RoleId]) -> Closure {
     let mut reach = book.bits_of(rules);
     for closure in parents.iter().filter_map(|parent| book.closure(*parent)) {

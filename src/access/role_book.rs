@@ -51,6 +51,44 @@ impl Closure {
     }
 }
 
+/// What wildcards mean today: the numbers by resource, by action, and all; the product's own only by resource.
+#[derive(Debug, Clone, Default)]
+struct Wild {
+    by_resource: Arc<Map<Box<str>, Arc<RoaringBitmap>>>,
+    by_action: Arc<Map<Box<str>, Arc<RoaringBitmap>>>,
+    all: Arc<RoaringBitmap>,
+}
+
+impl Wild {
+    /// Notes that a permission came (or went).
+    fn note(&mut self, permission: &Permission, is_there: bool) {
+        let mark = |bits: &mut Arc<RoaringBitmap>| {
+            let bits = Arc::make_mut(bits);
+            if is_there {
+                bits.insert(permission.number)
+            } else {
+                bits.remove(permission.number)
+            };
+        };
+        let name = &permission.name;
+        mark(Arc::make_mut(&mut self.by_resource).entry(name.resource().into()).or_default());
+        if !name.is_reserved() {
+            mark(Arc::make_mut(&mut self.by_action).entry(name.action().into()).or_default());
+            mark(&mut self.all);
+        }
+    }
+
+    /// The numbers that a wildcard means; `None` for an exact pattern.
+    fn bits(&self, pattern: &Pattern) -> Option<&RoaringBitmap> {
+        match pattern {
+            Pattern::Exact(_) => None,
+            Pattern::Resource(resource) => self.by_resource.get(resource).map(Arc::as_ref),
+            Pattern::Action(action) => self.by_action.get(action).map(Arc::as_ref),
+            Pattern::All => Some(&self.all),
+        }
+    }
+}
+
 /// All permissions and roles at one revision. Clones share everything.
 #[derive(Debug, Clone, Default)]
 pub struct RoleBook {
@@ -62,6 +100,7 @@ pub struct RoleBook {
     roles: Arc<BTreeMap<RoleId, Arc<Role>>>,
     role_names: Arc<BTreeMap<RoleName, RoleId>>,
     closures: Arc<Map<RoleId, Arc<Closure>>>,
+    wild: Wild,
     product_numbers: Arc<[Option<u32>]>,
 }
 
@@ -79,6 +118,9 @@ impl RoleBook {
             roles: Arc::new(roles.into_iter().map(|role| (role.id, Arc::new(role))).collect()),
             ..Self::default()
         };
+        for permission in book.permissions.values() {
+            book.wild.note(permission, true);
+        }
         book.find_product_numbers();
         book.recompute(book.roles.keys().copied().collect());
         book
@@ -139,12 +181,11 @@ impl RoleBook {
             };
             match &rule.pattern {
                 Pattern::Exact(name) => bits.extend(self.names.get(name).map(|permission| permission.number)),
-                wild => bits.extend(
-                    self.permissions
-                        .values()
-                        .filter(|permission| wild.matches(&permission.name))
-                        .map(|permission| permission.number),
-                ),
+                pattern => {
+                    if let Some(meant) = self.wild.bits(pattern) {
+                        *bits |= meant;
+                    }
+                }
             }
         }
         closure
@@ -194,6 +235,7 @@ impl RoleBook {
         let is_new = Arc::make_mut(&mut self.names).insert(permission.name.clone(), Arc::clone(&permission)).is_none();
         Arc::make_mut(&mut self.permissions).insert(permission.id, Arc::clone(&permission));
         if is_new {
+            self.wild.note(&permission, true);
             self.renumbered(&permission.name);
         }
     }
@@ -202,6 +244,7 @@ impl RoleBook {
     pub(super) fn remove_permission(&mut self, id: PermissionId) {
         if let Some(permission) = Arc::make_mut(&mut self.permissions).remove(&id) {
             Arc::make_mut(&mut self.names).remove(&permission.name);
+            self.wild.note(&permission, false);
             self.renumbered(&permission.name);
         }
     }

@@ -29,7 +29,7 @@ use crate::user::User;
 /// Registers the routes.
 pub fn routes(routes: &mut Routes) {
     let (read, write) = (Who::Holding(ProductPermission::UsersRead), Who::Holding(ProductPermission::UsersWrite));
-    routes.get("/api/v1/users", read, list).about("Lists users, oldest first").answers::<UserPage>(200);
+    routes.get("/api/v1/users", read, list).about("Lists users, oldest first").answers::<Page<UserView>>(200);
     routes.post("/api/v1/users", write, create).about("Creates a user").answers::<UserView>(201);
     routes.get("/api/v1/users/{user_id}", read, show).about("Shows a user").answers::<UserView>(200);
     routes
@@ -130,13 +130,6 @@ impl UserView {
     }
 }
 
-/// A page of users.
-#[derive(Serialize, ToSchema)]
-struct UserPage {
-    items: Vec<UserView>,
-    next_cursor: Option<String>,
-}
-
 /// Which users to list.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -171,8 +164,7 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
         let store = Arc::clone(&call.state.store);
         call.state.loader.run(move || listing::people(&*store, &paging)).await??
     };
-    let items = page.items.into_iter().map(|(id, account)| UserView::of(id, account)).collect();
-    Ok(Answer::ok(&UserPage { items, next_cursor: page.next_cursor }))
+    Ok(Answer::ok(&page.map(|(id, account)| UserView::of(id, account))))
 }
 
 async fn create(call: Call, Json(new): Json<NewUser>) -> Outcome {

@@ -131,14 +131,29 @@ pub enum Name {
 }
 
 impl Name {
-    /// The record that claims this name. The class bytes are stored: never change one.
-    pub fn claim(&self) -> Key {
-        let (class, text) = match self {
-            Self::Username(name) => (1, name.folded()),
-            Self::Email(email) => (2, email.folded()),
-            Self::ExternalId(id) => (3, id.as_str().to_owned()),
-            Self::App(name) => (4, name.folded()),
+    /// The class byte: stored, never change one.
+    const fn class(&self) -> u8 {
+        match self {
+            Self::Username(_) => 1,
+            Self::Email(_) => 2,
+            Self::ExternalId(_) => 3,
+            Self::App(_) => 4,
+        }
+    }
+
+    /// The class byte and the text in which two spellings of one name are equal.
+    pub fn folded(&self) -> (u8, String) {
+        let text = match self {
+            Self::Username(name) | Self::App(name) => name.folded(),
+            Self::Email(email) => email.folded(),
+            Self::ExternalId(id) => id.as_str().to_owned(),
         };
+        (self.class(), text)
+    }
+
+    /// The record that claims this name.
+    pub fn claim(&self) -> Key {
+        let (class, text) = self.folded();
         Key::of(key::Kind::Claim, &[&[class], text.as_bytes()])
     }
 
@@ -171,8 +186,15 @@ impl Account {
 
     /// Whether this is one of its names, however spelled.
     pub fn bears(&self, name: &Name) -> bool {
-        let claim = name.claim();
-        self.names().any(|own| own.claim() == claim)
+        let is_called = |nature, name: &Username| {
+            self.nature == nature && self.username.as_str().eq_ignore_ascii_case(name.as_str())
+        };
+        match name {
+            Name::Username(name) => is_called(Nature::Person, name),
+            Name::App(name) => is_called(Nature::App, name),
+            Name::Email(email) => self.email.as_ref().is_some_and(|own| own == email || own.folded() == email.folded()),
+            Name::ExternalId(id) => self.external_id.as_ref() == Some(id),
+        }
     }
 
     /// Whether the subject may act.

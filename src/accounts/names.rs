@@ -14,7 +14,7 @@ use crate::actor::directory::{Directory, LoadError};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::UserId;
 use crate::pool::Pool;
-use crate::store::{Key, SharedStore, StoreError};
+use crate::store::{SharedStore, StoreError};
 use crate::user::User;
 
 /// The names of resident subjects.
@@ -47,15 +47,15 @@ impl Names {
     }
 
     fn hashes(&self, account: &Account) -> impl Iterator<Item = u64> {
-        account.names().map(|name| self.hash(&name.claim()))
+        account.names().map(|name| self.hash(&name))
     }
 
-    fn hash(&self, claim: &Key) -> u64 {
-        self.hasher.hash_one(claim.bytes())
+    fn hash(&self, name: &Name) -> u64 {
+        self.hasher.hash_one(name.folded())
     }
 
-    fn hint(&self, claim: &Key) -> Option<UserId> {
-        self.residents.get(&self.hash(claim)).map(|owner| *owner)
+    fn hint(&self, name: &Name) -> Option<UserId> {
+        self.residents.get(&self.hash(name)).map(|owner| *owner)
     }
 }
 
@@ -75,7 +75,7 @@ pub struct Finder {
 impl Finder {
     /// The subject of this name, if it is in memory.
     pub fn find_resident(&self, name: &Name, now: Timestamp) -> Option<Arc<User>> {
-        let owner = self.names.hint(&name.claim())?;
+        let owner = self.names.hint(name)?;
         self.users.find(owner, now).filter(|user| bears(user, name))
     }
 

@@ -86,7 +86,7 @@ pub enum WriteError<R: Fault> {
     #[error("too much is waiting for this entity")]
     Busy,
     /// The store cannot write now; nothing was written.
-    #[error("the store cannot write now")]
+    #[error("the store cannot write: {0}")]
     Unavailable(String),
     /// It may have been written or not; look before trying again.
     #[error("the outcome of the write is unknown")]

@@ -7,23 +7,23 @@ use std::time::Duration;
 
 use actix::{Actor, Addr, MailboxError};
 use actix_rt::ArbiterHandle;
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 use foldhash::fast::RandomState;
 use prometheus::{IntCounter, IntGauge};
 use tokio::sync::OnceCell;
 
 use crate::actor::aggregate::{Aggregate, Part};
 use crate::actor::command::{Command, Done, Facts, WriteError};
-use crate::actor::entity_actor::{EntityActor, Envelope, Rest, Ticket};
+use crate::actor::entity_actor::{EntityActor, Envelope, Rest, Settled, Ticket};
 use crate::actor::resident::{Resident, Writer};
 use crate::kernel::clock::{Clock, Timestamp};
 use crate::kernel::fault::{Fault, Kind};
 use crate::metrics::Metrics;
 use crate::pool::{Pool, PoolError};
-use crate::store::{SharedStore, Store, StoreError};
+use crate::store::{Key, Record, SharedStore, Store, StoreError};
 
 /// Hears of every change to what is in memory: (none, some) activation, (some, some) a new view, (some, none)
-/// passivation. Called by one thread at a time per entity; must not block.
+/// passivation. Called by one thread at a time per entity; must not block, nor ask the directory.
 pub trait Watcher<A>: Send + Sync + 'static {
     /// The view `before` was replaced by `after`.
     fn changed(&self, before: Option<&A>, after: Option<&Arc<A>>);
@@ -104,28 +104,35 @@ pub(super) struct Inner<A: Aggregate> {
 }
 
 impl<A: Aggregate> Inner<A> {
-    /// Removes this very resident from memory.
+    /// Removes this very resident from memory. The watcher hears of it before anyone can load the entity anew.
     pub(super) fn forget(&self, resident: &Arc<Resident<A>>) {
-        let removed = self
-            .slots
-            .remove_if(&resident.id, |_, slot| matches!(slot, Slot::Ready(present) if Arc::ptr_eq(present, resident)));
-        if removed.is_some() {
-            self.count.fetch_sub(1, Ordering::Relaxed);
-            self.gauges.resident.dec();
-            self.gauges.passivations.inc();
-            let view = resident.view();
-            self.watcher.changed(Some(&view), None);
+        let Entry::Occupied(slot) = self.slots.entry(resident.id) else { return };
+        if !matches!(slot.get(), Slot::Ready(present) if Arc::ptr_eq(present, resident)) {
+            return;
         }
+        self.watcher.changed(Some(&resident.view()), None);
+        slot.remove();
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.gauges.resident.dec();
+        self.gauges.passivations.inc();
     }
 
-    /// Puts a resident where only a loading place, or nothing, is.
-    fn settle(&self, resident: &Arc<Resident<A>>) {
-        self.slots.insert(resident.id, Slot::Ready(Arc::clone(resident)));
+    /// Puts a resident in its place; whoever is there already stays and is returned. The watcher hears of it before
+    /// anyone can find it, so before its view can change.
+    fn settle(&self, resident: Arc<Resident<A>>) -> Arc<Resident<A>> {
+        let slot = self.slots.entry(resident.id);
+        if let Entry::Occupied(present) = &slot
+            && let Slot::Ready(present) = present.get()
+        {
+            return Arc::clone(present);
+        }
+        self.watcher.changed(None, Some(&resident.view()));
         self.count.fetch_add(1, Ordering::Relaxed);
         self.gauges.resident.inc();
         self.gauges.activations.inc();
-        let view = resident.view();
-        self.watcher.changed(None, Some(&view));
+        // The entry keeps its shard locked while it lives.
+        let _placed = slot.insert(Slot::Ready(Arc::clone(&resident)));
+        resident
     }
 }
 
@@ -215,6 +222,8 @@ impl<A: Aggregate> Directory<A> {
             if let Some(answer) = self.deliver(&resident, envelope).await {
                 return answer;
             }
+            // The entity is leaving memory just now.
+            tokio::task::yield_now().await;
         }
         Err(WriteError::Busy)
     }
@@ -229,8 +238,7 @@ impl<A: Aggregate> Directory<A> {
         command: C,
         facts: Facts,
     ) -> Result<Done<A, C::Reply>, WriteError<C::Refusal>> {
-        let resident = Arc::new(Resident::new(id, A::vacant(id), facts.now));
-        self.0.settle(&resident);
+        let resident = self.0.settle(Arc::new(Resident::new(id, A::vacant(id), facts.now)));
         let envelope = Envelope { command, facts, ticket: Ticket::default(), creates: true };
         self.deliver(&resident, envelope).await.unwrap_or(Err(WriteError::Unknown))
     }
@@ -241,6 +249,11 @@ impl<A: Aggregate> Directory<A> {
         resident: &Arc<Resident<A>>,
         envelope: Envelope<C>,
     ) -> Option<Result<Done<A, C::Reply>, WriteError<C::Refusal>>> {
+        // actix does not bound what comes through fresh clones of an address, and every command comes through one.
+        let Some(_place) = resident.queue(self.0.mailbox_capacity) else {
+            self.0.gauges.refusals.inc();
+            return Some(Err(WriteError::Busy));
+        };
         let addr = self.awaken(resident)?;
         let ticket = envelope.ticket.clone();
         match addr.send(envelope).timeout(self.0.deadline).await {
@@ -251,9 +264,24 @@ impl<A: Aggregate> Directory<A> {
             }
             Err(MailboxError::Closed) => {
                 self.bury(resident, &addr);
-                None
+                // An actor that died at work may have committed before.
+                if ticket.take() { None } else { Some(Err(WriteError::Unknown)) }
             }
         }
+    }
+
+    /// Waits until no commit of this entity, made before, is durable and not yet visible.
+    pub async fn settled(&self, id: A::Id) {
+        let resident = match self.0.slots.get(&id).as_deref() {
+            Some(Slot::Ready(resident)) => Arc::clone(resident),
+            Some(Slot::Loading(_)) | None => return,
+        };
+        let addr = match &*resident.writer() {
+            Writer::Awake(addr) => addr.clone(),
+            Writer::Asleep | Writer::Retired => return,
+        };
+        // The mailbox waits for the commit under way; an actor that is gone has none.
+        addr.send(Settled).timeout(self.0.deadline).await.ok();
     }
 
     /// The entity's actor, started if it sleeps; `None` if this resident has left.
@@ -284,6 +312,7 @@ impl<A: Aggregate> Directory<A> {
         if matches!(&*writer, Writer::Awake(addr) if addr == dead && !addr.connected()) {
             *writer = Writer::Retired;
             drop(writer);
+            self.0.gauges.awake.dec();
             self.0.forget(resident);
         }
     }
@@ -297,54 +326,79 @@ impl<A: Aggregate> Directory<A> {
                 Slot::Loading(cell) => Arc::clone(cell),
             }
         };
-        let loaded = cell.get_or_try_init(|| self.fetch(id)).await.cloned();
-        match loaded {
-            Ok(resident) if !resident.view().is_vacant() => Ok(Some(resident)),
-            Ok(_) => Ok(None),
-            Err(error) => {
-                self.0
-                    .slots
-                    .remove_if(&id, |_, slot| matches!(slot, Slot::Loading(present) if Arc::ptr_eq(present, &cell)));
-                Err(error)
-            }
-        }
+        // A load that fails leaves the cell as it is: whoever waits, or comes, tries again.
+        let resident = cell.get_or_try_init(|| self.fetch(id, &cell)).await?;
+        Ok(Some(Arc::clone(resident)).filter(|resident| !resident.view().is_vacant()))
     }
 
     /// Reads the entity from the store and puts it in its place; a vacant one keeps none.
-    async fn fetch(&self, id: A::Id) -> Result<Arc<Resident<A>>, LoadError> {
+    async fn fetch(&self, id: A::Id, cell: &Arc<OnceCell<Arc<Resident<A>>>>) -> Result<Arc<Resident<A>>, LoadError> {
         let store = Arc::clone(&self.0.store);
         let view = self.0.loader.run(move || read::<A>(&*store, id)).await??;
         let resident = Arc::new(Resident::new(id, view, self.0.clock.now()));
-        if resident.view().is_vacant() {
-            *resident.writer() = Writer::Retired;
-            self.0.slots.remove_if(&id, |_, slot| matches!(slot, Slot::Loading(_)));
-        } else {
-            self.0.settle(&resident);
+        if !resident.view().is_vacant() {
+            return Ok(self.0.settle(resident));
         }
+        *resident.writer() = Writer::Retired;
+        let is_this = |slot: &Slot<A>| matches!(slot, Slot::Loading(present) if Arc::ptr_eq(present, cell));
+        self.0.slots.remove_if(&id, |_, slot| is_this(slot));
         Ok(resident)
     }
 
-    /// Lets go what was idle since `idle_since`, and the least recently used beyond `bound`; returns how many left.
-    pub async fn sweep(&self, idle_since: Timestamp, bound: usize, keep: impl Fn(&A) -> bool) -> usize {
+    /// Lets go what was idle since `idle_since`, and the least recently used beyond `bound`; puts to sleep the actors of
+    /// what nobody used since `quiet_since`. Returns how many left memory.
+    pub async fn sweep(
+        &self,
+        idle_since: Timestamp,
+        quiet_since: Timestamp,
+        bound: usize,
+        keep: impl Fn(&A) -> bool,
+    ) -> usize {
+        self.drop_abandoned_loads();
+        let over = self.len().saturating_sub(bound);
         let mut candidates: Vec<(Timestamp, Arc<Resident<A>>)> = self
-            .0
-            .slots
-            .iter()
-            .filter_map(|slot| match slot.value() {
-                Slot::Ready(resident) => Some((resident.last_used(), Arc::clone(resident))),
-                Slot::Loading(_) => None,
-            })
+            .all()
+            .into_iter()
+            .map(|resident| (resident.last_used(), resident))
+            .filter(|(used, _)| over > 0 || *used <= quiet_since)
             .collect();
-        let over = candidates.len().saturating_sub(bound);
-        candidates.sort_unstable_by_key(|(used, _)| *used);
+        if over > 0 {
+            candidates.sort_unstable_by_key(|(used, _)| *used);
+        }
         let mut left = 0;
         for (index, (used, resident)) in candidates.into_iter().enumerate() {
-            if (used <= idle_since || index < over) && !keep(&resident.view()) {
+            let view = resident.view();
+            let is_idle = used <= idle_since || index < over || (view.is_vacant() && used <= quiet_since);
+            if is_idle && !keep(&view) {
                 self.let_go(&resident, true).await;
                 left += 1;
+            } else if used <= quiet_since {
+                self.let_go(&resident, false).await;
             }
         }
         left
+    }
+
+    /// Forgets loads whose callers all went away: nobody else holds their cell, and nobody can while its shard is locked.
+    fn drop_abandoned_loads(&self) {
+        let is_abandoned = |slot: &Slot<A>| matches!(slot, Slot::Loading(cell) if Arc::strong_count(cell) == 1);
+        let abandoned: Vec<A::Id> =
+            self.0.slots.iter().filter(|slot| is_abandoned(slot.value())).map(|slot| *slot.key()).collect();
+        for id in abandoned {
+            self.0.slots.remove_if(&id, |_, slot| is_abandoned(slot));
+        }
+    }
+
+    /// Everything in memory.
+    fn all(&self) -> Vec<Arc<Resident<A>>> {
+        self.0
+            .slots
+            .iter()
+            .filter_map(|slot| match slot.value() {
+                Slot::Ready(resident) => Some(Arc::clone(resident)),
+                Slot::Loading(_) => None,
+            })
+            .collect()
     }
 
     /// The entities in memory that `wanted` picks.
@@ -361,16 +415,7 @@ impl<A: Aggregate> Directory<A> {
 
     /// Stops every actor after the commands it has; views stay readable.
     pub async fn drain(&self) {
-        let residents: Vec<_> = self
-            .0
-            .slots
-            .iter()
-            .filter_map(|slot| match slot.value() {
-                Slot::Ready(resident) => Some(Arc::clone(resident)),
-                Slot::Loading(_) => None,
-            })
-            .collect();
-        for resident in residents {
+        for resident in self.all() {
             self.let_go(&resident, false).await;
         }
     }
@@ -395,25 +440,25 @@ impl<A: Aggregate> Directory<A> {
     }
 }
 
+/// Records read from the store at a time.
+const READ_AT_ONCE: usize = 1024;
+
 /// Reads all records of one entity.
 fn read<A: Aggregate>(store: &dyn Store, id: A::Id) -> Result<A, StoreError> {
     let mut records = Vec::new();
     for part in A::parts(id) {
         match part {
             Part::One(key) => records.extend(store.read(&key)?),
-            Part::All(prefix) => {
-                let mut page = store.scan(prefix.bytes(), None, 1024)?;
-                while page.len().is_multiple_of(1024) && !page.is_empty() {
-                    let last = page.last().map(|record| record.key.clone());
-                    let next =
-                        store.scan(prefix.bytes(), last.as_ref().map(super::super::store::key::Key::bytes), 1024)?;
-                    if next.is_empty() {
-                        break;
-                    }
-                    page.extend(next);
+            Part::All(prefix) => loop {
+                let after = records.last().map(|record: &Record| record.key.clone());
+                let after = after.filter(|key| key.bytes().starts_with(prefix.bytes()));
+                let page = store.scan(prefix.bytes(), after.as_ref().map(Key::bytes), READ_AT_ONCE)?;
+                let is_last = page.len() < READ_AT_ONCE;
+                records.extend(page);
+                if is_last {
+                    break;
                 }
-                records.append(&mut page);
-            }
+            },
         }
     }
     A::from_records(id, records)

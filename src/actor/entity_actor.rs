@@ -69,6 +69,17 @@ pub(super) struct Rest {
     pub(super) retire: bool,
 }
 
+/// Asks the actor to say when it comes to this: what was commanded before is visible then.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Settled;
+
+impl<A: Aggregate> Handler<Settled> for EntityActor<A> {
+    type Result = ();
+
+    fn handle(&mut self, _: Settled, _: &mut Self::Context) {}
+}
+
 /// A decided command, ready to be committed.
 struct Prepared<C: Command> {
     after: C::Target,

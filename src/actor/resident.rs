@@ -2,7 +2,7 @@
 //!
 //! The view outlives the mailbox: reading needs no actor, so an entity that is only read costs no mailbox.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::Addr;
@@ -30,6 +30,16 @@ pub(super) struct Resident<A: Aggregate> {
     view: ArcSwap<A>,
     writer: Mutex<Writer<A>>,
     last_used_millis: AtomicI64,
+    queued: AtomicUsize,
+}
+
+/// A place in the queue of an entity's commands, given back when dropped.
+pub(super) struct Place<'a>(&'a AtomicUsize);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl<A: Aggregate> Resident<A> {
@@ -39,6 +49,7 @@ impl<A: Aggregate> Resident<A> {
             view: ArcSwap::from_pointee(view),
             writer: Mutex::new(Writer::Asleep),
             last_used_millis: AtomicI64::new(now.millis()),
+            queued: AtomicUsize::new(0),
         }
     }
 
@@ -54,6 +65,13 @@ impl<A: Aggregate> Resident<A> {
 
     pub(super) fn writer(&self) -> MutexGuard<'_, Writer<A>> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place in the queue, unless `most` are taken.
+    pub(super) fn queue(&self, most: usize) -> Option<Place<'_>> {
+        let place = Place(&self.queued);
+        // The place is given back as it goes out of scope.
+        (self.queued.fetch_add(1, Ordering::Relaxed) < most).then_some(place)
     }
 
     /// Notes a use; one relaxed store, and only when the second has changed.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::access::escalation;
+use crate::access::escalation::{self, Donor};
 use crate::access::model::{Assignment, Bounds, Given};
 use crate::access::product::ProductPermission;
 use crate::accounts::commands::{CreateUser, DeleteUser};
@@ -21,13 +21,15 @@ use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::{KeyId, RoleId, UserId};
+use crate::kernel::page::Page;
 use crate::kernel::text::{Note, RoleName, Username};
 use crate::sessions::token::{Purpose, Token};
+use crate::store::Revision;
 
 /// Registers the routes.
 pub fn routes(routes: &mut Routes) {
     let (read, write) = (Who::Holding(ProductPermission::AppsRead), Who::Holding(ProductPermission::AppsWrite));
-    routes.get("/api/v1/apps", read, list).about("Lists service accounts, oldest first").answers::<AppPage>(200);
+    routes.get("/api/v1/apps", read, list).about("Lists service accounts, oldest first").answers::<Page<AppView>>(200);
     routes
         .post("/api/v1/apps", write, create)
         .about("Creates a service account; its key is shown once")
@@ -127,13 +129,6 @@ struct NewAppView {
     key: String,
 }
 
-/// A page of service accounts.
-#[derive(Serialize, ToSchema)]
-struct AppPage {
-    items: Vec<AppView>,
-    next_cursor: Option<String>,
-}
-
 /// Which part of the list.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -172,8 +167,7 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
     let paging = paging(query.limit, query.cursor.as_deref())?;
     let store = Arc::clone(&call.state.store);
     let page = call.state.loader.run(move || listing::apps(&*store, &paging)).await??;
-    let items = page.items.into_iter().map(|(id, account)| AppView::of(id, account, None)).collect();
-    Ok(Answer::ok(&AppPage { items, next_cursor: page.next_cursor }))
+    Ok(Answer::ok(&page.map(|(id, account)| AppView::of(id, account, None))))
 }
 
 async fn create(call: Call, Json(new): Json<NewApp>) -> Outcome {
@@ -201,11 +195,13 @@ async fn create(call: Call, Json(new): Json<NewApp>) -> Outcome {
 async fn show(call: Call, Path(AppId(id)): Path<AppId>) -> Outcome {
     let user = call.state.users.load(id).await?.filter(|user| user.nature() == Nature::App).ok_or(AppError::Missing)?;
     let account = user.account().ok_or(AppError::Missing)?.clone();
-    Ok(Answer::ok(&AppView::of(id, account, Some(&user.keys.keys))))
+    let version = Revision(account.version);
+    Ok(Answer::ok(&AppView::of(id, account, Some(&user.keys.keys))).with_etag(version))
 }
 
 async fn delete(call: Call, Path(AppId(id)): Path<AppId>) -> Outcome {
-    let command = DeleteUser { if_match: None, nature: Nature::App };
+    let if_match = call.if_match()?.map(|revision| revision.0);
+    let command = DeleteUser { if_match, nature: Nature::App };
     let done = call.state.users.send(id, command, call.facts()).await?;
     Ok(Answer::no_content().with_revision(done.revision))
 }
@@ -213,9 +209,11 @@ async fn delete(call: Call, Path(AppId(id)): Path<AppId>) -> Outcome {
 async fn issue_key(call: Call, Path(AppId(id)): Path<AppId>, Json(new): Json<NewKey>) -> Outcome {
     let app = call.state.users.load(id).await?.ok_or(AppError::Missing)?;
     // Whoever holds the key can do what the app can: nobody makes one to more than they may themselves.
-    let book = call.state.book.load();
-    escalation::refuse(&book, call.caller.user(), &escalation::reach(&book, &app.holdings), call.now)?;
-    drop(book);
+    {
+        let book = call.state.book.load();
+        let donor = Donor { book: &book, user: call.caller.user(), now: call.now };
+        donor.may_give(&escalation::reach(&book, &app.holdings))?;
+    }
     let (key, text) = new_key(id, new.description, new.expires_at, call.now)?;
     let about = KeyView::of(&key);
     let done = call.state.users.send(id, IssueKey { key }, call.facts()).await?;
@@ -264,8 +262,9 @@ fn assignments(call: &Call, roles: &[RoleName], facts: &Facts) -> Result<Vec<Ass
     if !wrong.is_empty() {
         return Err(Problem::invalid(wrong));
     }
+    let donor = Donor { book: &book, user: call.caller.user(), now: call.now };
     for closure in ids.iter().filter_map(|id| book.closure(*id)) {
-        escalation::refuse(&book, call.caller.user(), closure, call.now)?;
+        donor.may_give(closure)?;
     }
     let given = Given { by: facts.cause.actor.clone(), at: facts.now, reason: None };
     let assignment = |role_id| Assignment { role_id, bounds: Bounds::default(), given: given.clone() };

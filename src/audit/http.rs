@@ -24,7 +24,7 @@ pub fn routes(routes: &mut Routes) {
     routes
         .get("/api/v1/audit", Who::Holding(ProductPermission::AuditRead), list)
         .about("Lists what was changed, by whom, from where: newest first")
-        .answers::<EntryPage>(200);
+        .answers::<Page<EntryView>>(200);
 }
 
 /// Which entries to list.
@@ -82,13 +82,6 @@ struct EntryView {
     request_id: String,
 }
 
-/// A page of changes.
-#[derive(Serialize, ToSchema)]
-struct EntryPage {
-    items: Vec<EntryView>,
-    next_cursor: Option<String>,
-}
-
 async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
     let paging = paging(query.limit, query.cursor.as_deref())?;
     let filter = Filter {
@@ -99,9 +92,8 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
         to: query.to,
     };
     let store = Arc::clone(&call.state.store);
-    let page: Page<Entry> = call.state.loader.run(move || listing::entries(&*store, &filter, &paging)).await??;
-    let items = page.items.into_iter().map(view).collect();
-    Ok(Answer::ok(&EntryPage { items, next_cursor: page.next_cursor }))
+    let page = call.state.loader.run(move || listing::entries(&*store, &filter, &paging)).await??;
+    Ok(Answer::ok(&page.map(view)))
 }
 
 fn view(entry: Entry) -> EntryView {

@@ -120,12 +120,20 @@ impl Endpoint {
         now: Timestamp,
         id: &RequestId,
     ) -> Outcome {
-        let caller = admission::admit(self.route.who, request, frame.state(), frame.public_origin()).await?;
+        let admit = || admission::admit(self.route.who, request, frame.state(), frame.public_origin());
+        let mut caller = admit().await?;
+        let mut now = now;
         let bytes = if self.route.reads_body {
             body::read(request, payload, self.body_limit_bytes, frame.table.body_time).await?
         } else {
             Bytes::new()
         };
+        // While a body was on its way its sender may have been revoked: who calls is asked when the call begins.
+        let begun = frame.state().clock.now();
+        if begun > now {
+            now = begun;
+            caller = admit().await?;
+        }
         let body = Body { bytes, wrong_type: self.route.wrong_type };
         (self.route.run)(Call::new(frame, request, caller, now, id), &body).await
     }

@@ -145,15 +145,21 @@ impl Problem {
 }
 
 const BUG_DETAIL: &str = "the service failed; its log has the reason under this request id";
+const UNAVAILABLE_DETAIL: &str =
+    "a part of the service cannot answer now; its log has the reason under this request id";
 
 impl<F: Fault> From<F> for Problem {
     fn from(fault: F) -> Self {
         let status = status_of(fault.kind());
-        let is_bug = fault.kind() == Kind::Bug;
-        let detail = if is_bug { BUG_DETAIL.to_owned() } else { fault.to_string() };
+        // What went wrong inside is for the log alone.
+        let detail = match fault.kind() {
+            Kind::Bug => BUG_DETAIL.to_owned(),
+            Kind::Unavailable => UNAVAILABLE_DETAIL.to_owned(),
+            _ => fault.to_string(),
+        };
         let mut problem = Self::new(status, fault.code(), detail);
         problem.0.errors = fault.fields();
-        if status.is_server_error() {
+        if matches!(fault.kind(), Kind::Bug | Kind::Unavailable) {
             problem.0.causes = causes(&fault);
         }
         match fault.retry_after_seconds() {
@@ -208,10 +214,11 @@ fn causes(fault: &dyn Error) -> String {
 /// Field messages may quote the input, so they stay out of the log.
 fn log(parts: &Parts, route: &str, request_id: &RequestId) {
     let (status, code, request_id) = (parts.status.as_u16(), parts.code, request_id.as_str());
-    if parts.status.is_server_error() {
-        tracing::error!(route, status, code, request_id, causes = parts.causes, "request failed");
-    } else {
+    // A full queue is the answer to too many requests, and no reason to write as many lines.
+    if parts.causes.is_empty() {
         tracing::debug!(route, status, code, request_id, "request refused");
+    } else {
+        tracing::error!(route, status, code, request_id, causes = parts.causes, "request failed");
     }
 }
 

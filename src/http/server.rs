@@ -4,7 +4,6 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 use actix_web::{App, HttpServer, dev};
@@ -15,6 +14,7 @@ use super::settings::Settings;
 use super::state::State;
 use super::table::Table;
 use super::{dispatch, operations};
+use crate::pool::or_cores;
 
 /// The HTTP server.
 #[derive(Debug, Clone, Copy)]
@@ -39,10 +39,7 @@ impl Server {
         operations::routes(&mut routes);
         let mut metrics_routes = Routes::new();
         operations::metrics_routes(&mut metrics_routes);
-        let workers = match settings.workers {
-            0 => available_parallelism()?.get(),
-            workers => workers,
-        };
+        let workers = or_cores(settings.workers);
         let (address, api) = listen(state, routes, settings, settings.listen, workers)?;
         let (metrics_address, metrics) = listen(state, metrics_routes, settings, settings.metrics_listen, 1)?;
         Ok(Bound { address, metrics_address, api, metrics })

@@ -68,7 +68,7 @@ impl State {
         let may_be_person = !matches!(credential, Credential::Basic(_));
         if may_be_app && secret.starts_with(Purpose::ApiKey.prefix()) {
             if let Some(app) = self.identities.app_of(secret, now).await? {
-                return Ok(Caller::App(app));
+                return Ok(Caller::App(app.user));
             }
         } else if may_be_person && let Ok(signed_in) = self.identities.session_of(secret, now).await? {
             return Ok(Caller::Person(Box::new(signed_in)));

@@ -42,7 +42,7 @@ impl Paging {
 }
 
 /// One page of a list.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Page<T> {
     /// The items, in the list's order.
     pub items: Vec<T>,
@@ -59,6 +59,11 @@ impl<T> Page<T> {
     /// A list that fits in one page.
     pub fn whole(items: Vec<T>) -> Self {
         Self { items, next_cursor: None }
+    }
+
+    /// The same page of other items.
+    pub fn map<U>(self, shape: impl FnMut(T) -> U) -> Page<U> {
+        Page { items: self.items.into_iter().map(shape).collect(), next_cursor: self.next_cursor }
     }
 
     /// Cuts a sorted in-memory list: `key` gives each item's key.

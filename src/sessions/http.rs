@@ -214,9 +214,11 @@ async fn introspect(call: Call, Form(input): Form<IntrospectionInput>) -> Outcom
         let found = identities.app_of(&input.token, call.now).await?;
         let described = found.map(|app| Introspection {
             active: true,
-            sub: Some(app.id_text()),
-            username: name(&app),
+            sub: Some(app.user.id_text()),
+            username: name(&app.user),
             token_type: Some("Bearer"),
+            iat: Some(app.issued_at.seconds()),
+            exp: app.expires_at.map(Timestamp::seconds),
             iss: Some(identities.access_tokens.issuer().to_owned()),
             ..Introspection::default()
         });

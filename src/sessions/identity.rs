@@ -24,6 +24,17 @@ pub struct SignedIn {
     pub issued_at: Timestamp,
 }
 
+/// A service account whose key was presented.
+#[derive(Debug, Clone)]
+pub struct SignedInApp {
+    /// The service account.
+    pub user: Arc<User>,
+    /// When the key was made.
+    pub issued_at: Timestamp,
+    /// Until when the key is accepted; none: for ever.
+    pub expires_at: Option<Timestamp>,
+}
+
 /// Looks up what tokens open.
 #[derive(Clone)]
 pub struct Identities {
@@ -60,15 +71,16 @@ impl Identities {
         Ok(Ok(SignedIn { user, session, expires_at, issued_at }))
     }
 
-    /// The service account behind an API key, if the key is accepted.
+    /// The service account behind an API key, and the key, if it is accepted.
     ///
     /// # Errors
     /// When the store fails or too many loads are waiting.
-    pub async fn app_of(&self, key: &str, now: Timestamp) -> Result<Option<Arc<User>>, LoadError> {
+    pub async fn app_of(&self, key: &str, now: Timestamp) -> Result<Option<SignedInApp>, LoadError> {
         let Some(token) = Token::parse(Purpose::ApiKey, key) else { return Ok(None) };
         let Some(user) = self.users.load(token.owner()).await? else { return Ok(None) };
         let key = user.keys.find(KeyId::from_bytes(token.part()));
-        let accepted = key.is_some_and(|key| key.is_active(now) && key.secret.matches(token.secret()));
-        Ok((accepted && user.is_active()).then_some(user))
+        let accepted = key.filter(|key| user.is_active() && key.is_active(now) && key.secret.matches(token.secret()));
+        let times = accepted.map(|key| (key.created_at, key.expires_at));
+        Ok(times.map(|(issued_at, expires_at)| SignedInApp { user, issued_at, expires_at }))
     }
 }

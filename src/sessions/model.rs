@@ -1,6 +1,7 @@
 //! A session: the span in which a person stays signed in on one device.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde::{Deserialize, Serialize};
@@ -49,7 +50,7 @@ pub struct Session {
     pub ip_address: Option<IpAddr>,
     /// The program it was begun with, as it calls itself; at most 256 bytes.
     pub user_agent: Option<Box<str>>,
-    last_seen_millis: AtomicI64,
+    last_seen_millis: Arc<AtomicI64>,
     stored_last_seen_millis: i64,
 }
 
@@ -89,7 +90,7 @@ impl Session {
             methods: new.methods,
             ip_address: new.ip_address,
             user_agent: new.user_agent,
-            last_seen_millis: AtomicI64::new(now.millis()),
+            last_seen_millis: Arc::new(AtomicI64::new(now.millis())),
             stored_last_seen_millis: now.millis(),
         }
     }
@@ -123,19 +124,12 @@ impl Session {
 
     /// The same session, as its record will say it now.
     pub fn as_written(&self) -> Self {
-        let seen = self.last_seen().millis();
         Self {
-            id: self.id,
-            secret: self.secret,
-            created_at: self.created_at,
-            authenticated_at: self.authenticated_at,
-            expires_at: self.expires_at,
-            idle_seconds: self.idle_seconds,
             methods: self.methods.clone(),
-            ip_address: self.ip_address,
             user_agent: self.user_agent.clone(),
-            last_seen_millis: AtomicI64::new(seen),
-            stored_last_seen_millis: seen,
+            last_seen_millis: Arc::clone(&self.last_seen_millis),
+            stored_last_seen_millis: self.last_seen().millis(),
+            ..*self
         }
     }
 }

@@ -77,7 +77,6 @@ impl UserPart for SessionPart {
             SessionEvent::Seen(seen) => {
                 for session in &mut self.sessions {
                     if let Some(newer) = seen.iter().find(|newer| newer.id == session.id) {
-                        newer.touch(session.last_seen());
                         *session = Arc::clone(newer);
                     }
                 }

@@ -150,22 +150,18 @@ impl SignIn {
     /// See [`SignInError`].
     pub async fn sign_in(&self, attempt: Attempt) -> Result<Welcome, SignInError> {
         let (now, address) = (attempt.facts.now, attempt.facts.cause.ip_address);
-        if let Some(seconds) = self.throttle.wait_seconds(&attempt.identifier, address, now) {
+        let attempted = self.throttle.attempt(&attempt.identifier, address, now).map_err(|seconds| {
             self.limited.inc();
-            return Err(SessionError::TooManyFailures(seconds).into());
-        }
-        let identifier = attempt.identifier.clone();
+            SessionError::TooManyFailures(seconds)
+        })?;
         let outcome = self.verified(attempt).await;
         match &outcome {
+            Err(error) if error.kind() == Kind::Unauthenticated => self.failures.inc(),
             Ok(_) => {
                 self.successes.inc();
-                self.throttle.succeeded(&identifier, address);
+                attempted.succeeded();
             }
-            Err(error) if error.kind() == Kind::Unauthenticated => {
-                self.failures.inc();
-                self.throttle.failed(&identifier, address, now);
-            }
-            Err(_) => {}
+            Err(_) => attempted.forgive(),
         }
         outcome
     }

@@ -2,9 +2,9 @@
 //!
 //! The file's name is the key's id, its JWK thumbprint (RFC 7638). The newest file signs; every file verifies.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -34,7 +34,7 @@ const SUFFIX: &str = ".pk8";
 /// # Errors
 /// When the folder or a file cannot be read or written, or a file is not a key.
 pub fn load_or_create(folder: &Path) -> io::Result<Vec<SigningKey>> {
-    fs::create_dir_all(folder)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;

@@ -60,7 +60,8 @@ pub fn restore(from: &Path, to: &Path) -> Result<Revision, StoreError> {
     journal::verify(&source, |_| Ok(()))?;
     let revision = checkpoint::read(&source)?;
     let target = empty_folder(to)?;
-    for name in source.list().map_err(failed)? {
+    // The checkpoint first: whatever of the rest is missing after a crash is missed.
+    for name in source.list().map_err(failed)?.into_iter().rev() {
         fs::copy(from.join(&name), to.join(&name)).map_err(failed)?;
         fs::File::open(to.join(&name)).and_then(|file| file.sync_all()).map_err(failed)?;
     }

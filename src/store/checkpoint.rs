@@ -1,5 +1,6 @@
 //! Checkpoints: the index is made durable, the revision noted, and what is not needed any more removed.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
@@ -34,13 +35,20 @@ pub(super) fn read(disk: &dyn Disk) -> Result<Revision, StoreError> {
 /// # Errors
 /// When the file cannot be written; the old one stays.
 pub(super) fn write(disk: &dyn Disk, revision: Revision) -> Result<(), StoreError> {
-    let failed = |error: std::io::Error| journal::io_error(FILE, &error);
+    draft(disk, revision).and_then(|()| publish(disk)).map_err(|error| journal::io_error(FILE, &error))
+}
+
+fn draft(disk: &dyn Disk, revision: Revision) -> io::Result<()> {
     let mut bytes = Vec::new();
     frame::write(&mut bytes, revision.0, |_| {});
-    let mut file = disk.create(DRAFT).map_err(failed)?;
-    file.append(&bytes).and_then(|()| file.sync()).map_err(failed)?;
-    disk.rename(DRAFT, FILE).map_err(failed)?;
-    disk.sync_folder().map_err(failed)
+    let mut file = disk.create(DRAFT)?;
+    file.append(&bytes)?;
+    file.sync()
+}
+
+fn publish(disk: &dyn Disk) -> io::Result<()> {
+    disk.rename(DRAFT, FILE)?;
+    disk.sync_folder()
 }
 
 /// The thread that makes checkpoints.
@@ -75,19 +83,25 @@ impl Checkpointer {
         }
     }
 
-    fn checkpoint(&self) -> Result<(), StoreError> {
-        let revision = self.shared.revision();
+    /// Makes the index durable and notes it.
+    pub(super) fn checkpoint(&self) -> Result<(), StoreError> {
+        let (revision, disk) = (self.shared.revision(), &*self.shared.disk);
         if revision == self.shared.checkpoint() {
             return Ok(());
         }
-        self.shared.index.flush()?;
-        write(&*self.shared.disk, revision)?;
+        // A full or read-only disk shows here, where it harms nobody: sled would not read any more after such a failure.
+        draft(disk, revision).map_err(|error| journal::io_error(FILE, &error))?;
+        if let Err(error) = self.shared.index.flush() {
+            disk.halt(&format!("the index could not be made durable: {error}"));
+            return Err(error);
+        }
+        publish(disk).map_err(|error| journal::io_error(FILE, &error))?;
         self.shared.checkpointed(revision);
         Ok(())
     }
 
     /// Removes the oldest segments beyond what is kept, once a base file and the checkpoint cover them.
-    fn tidy(&self) -> Result<(), StoreError> {
+    pub(super) fn tidy(&self) -> Result<(), StoreError> {
         let disk = &*self.shared.disk;
         let failed = |error: std::io::Error| journal::io_error("the journal", &error);
         let segments = journal::segments(disk).map_err(failed)?;
@@ -110,13 +124,14 @@ impl Checkpointer {
             if total <= self.feed_retention_bytes || next.0 > needed_from.0 + 1 {
                 break;
             }
-            disk.remove(name).map_err(failed)?;
+            // One by one, so that no crash leaves a gap.
+            disk.remove(name).and_then(|()| disk.sync_folder()).map_err(failed)?;
             total -= size;
         }
         for (_, name) in base::list(disk).map_err(failed)?.iter().rev().skip(1) {
             disk.remove(name).map_err(failed)?;
         }
-        disk.sync_folder().map_err(failed)
+        Ok(())
     }
 
     fn write_base(&self) -> Result<Revision, StoreError> {
@@ -133,9 +148,7 @@ impl Checkpointer {
 pub(super) fn write_base(shared: &Shared, to: &dyn Disk, revision: Revision) -> Result<(), StoreError> {
     let mut last: Option<Record> = None;
     base::write(to, revision, || {
-        // The first kind of record is 16: what is below is the index's own.
-        let after = last.as_ref().map_or(&[15, 0xff][..], |record| record.key.bytes());
-        let page = shared.index.scan(&[], Some(after), PAGE_RECORDS)?;
+        let page = shared.index.scan(&[], last.as_ref().map(|record| record.key.bytes()), PAGE_RECORDS)?;
         last = page.last().cloned().or(last.take());
         Ok(page)
     })

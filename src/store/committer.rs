@@ -17,6 +17,8 @@ use crate::kernel::clock::Stopwatch;
 
 /// The most writes of one group.
 const MAX_GROUP_WRITES: usize = 512;
+/// A group is not made longer once it has so many bytes.
+const MAX_GROUP_BYTES: usize = 8 << 20;
 
 /// What the committer is told.
 pub(super) enum Message {
@@ -40,20 +42,22 @@ pub(super) struct Committer {
 }
 
 /// Why a thread stops: on a disk of a test whose sync failed.
-struct Halted;
+#[derive(Debug)]
+pub(super) struct Halted;
 
 impl Committer {
     /// Works until told to close, or until the store is gone.
     pub(super) fn run(mut self, inbox: &Receiver<Message>) {
         while let Ok(first) = inbox.recv() {
             let mut group = Vec::new();
-            let mut writes = 0;
+            let (mut writes, mut bytes) = (0, 0);
             let mut closing = None;
             let mut next = Some(first);
             while let Some(message) = next {
                 match message {
                     Message::Commit(commit, answer) => {
                         writes += commit.writes.len();
+                        bytes += commit.bytes();
                         group.push((commit, answer));
                     }
                     Message::Close(done) => {
@@ -61,11 +65,13 @@ impl Committer {
                         break;
                     }
                 }
-                next = if writes < MAX_GROUP_WRITES { inbox.try_recv().ok() } else { None };
+                let has_room = writes < MAX_GROUP_WRITES && bytes < MAX_GROUP_BYTES;
+                next = if has_room { inbox.try_recv().ok() } else { None };
             }
             let shared = Arc::clone(&self.shared);
             let outcome = shared.health.watched(&shared.health.committer, || self.commit(group));
             if let Some(done) = closing {
+                inbox.try_iter().for_each(refuse_closed);
                 // Whoever asked may have gone.
                 done.send(()).ok();
                 return;
@@ -76,9 +82,14 @@ impl Committer {
         }
     }
 
-    fn commit(&mut self, group: Vec<(Commit, Answer)>) -> Result<(), Halted> {
+    /// Commits a group, and answers everyone of it.
+    ///
+    /// # Errors
+    /// When the process should have ended.
+    pub(super) fn commit(&mut self, group: Vec<(Commit, Answer)>) -> Result<(), Halted> {
         let mut changes = Vec::with_capacity(group.len());
         let mut answers = Vec::with_capacity(group.len());
+        let mut refused = Vec::new();
         let mut written: HashMap<Key, Option<Revision>> = HashMap::new();
         for (commit, answer) in group {
             let revision = Revision(self.journal.newest().0 + changes.len() as u64 + 1);
@@ -90,28 +101,36 @@ impl Committer {
                     changes.push(Change { revision, writes: commit.writes });
                     answers.push(answer);
                 }
-                Err(refusal) => {
-                    if matches!(refusal, CommitError::Conflict(_)) {
-                        self.shared.metrics.commit_conflicts_total.inc();
-                    }
-                    answer.send(Err(refusal)).ok();
-                }
+                Err(refusal) => refused.push((refusal, answer)),
             }
         }
-        let Some(last) = changes.last().map(|change| change.revision) else { return Ok(()) };
-        if let Err(error) = self.write(&changes, last) {
-            return give_up(answers, error);
+        let outcome = self.write(&changes);
+        self.refuse(refused, outcome.is_ok());
+        match outcome {
+            Ok(()) => {
+                for (change, answer) in changes.iter().zip(answers) {
+                    answer.send(Ok(change.revision)).ok();
+                }
+                Ok(())
+            }
+            Err(failed) => give_up(answers, failed),
         }
-        if let Err(error) = self.shared.index.apply(&changes) {
-            // The journal has the group, so it counts; only a restart brings the index there.
-            self.shared.disk.halt(&format!("the index does not follow the journal: {error}"));
-            return give_up(answers, WriteFailed::Unknown);
+    }
+
+    /// Answers those whose commit was not admitted, once the group is durable: what they conflict with may be in it.
+    fn refuse(&self, refused: Vec<(CommitError, Answer)>, is_group_written: bool) {
+        for (refusal, answer) in refused {
+            let refusal = match refusal {
+                CommitError::Conflict(_) if !is_group_written => {
+                    CommitError::NotWritten("the commits before it were not written".into())
+                }
+                refusal => refusal,
+            };
+            if matches!(refusal, CommitError::Conflict(_)) {
+                self.shared.metrics.commit_conflicts_total.inc();
+            }
+            answer.send(Err(refusal)).ok();
         }
-        self.shared.committed(last, changes.len());
-        for (change, answer) in changes.iter().zip(answers) {
-            answer.send(Ok(change.revision)).ok();
-        }
-        Ok(())
     }
 
     /// Whether everything that the commit expects is so.
@@ -137,8 +156,9 @@ impl Committer {
         Ok(())
     }
 
-    /// Appends the group and makes it durable.
-    fn write(&mut self, changes: &[Change], last: Revision) -> Result<(), WriteFailed> {
+    /// Appends the group, makes it durable, and then readable.
+    fn write(&mut self, changes: &[Change]) -> Result<(), WriteFailed> {
+        let Some(last) = changes.last().map(|change| change.revision) else { return Ok(()) };
         self.buffer.clear();
         frame::write(&mut self.buffer, self.journal.newest().0 + 1, |buffer| {
             payload::put_u32(buffer, changes.len());
@@ -151,7 +171,25 @@ impl Committer {
         self.journal.sync(self.buffer.len() as u64, last).map_err(|_| WriteFailed::Unknown)?;
         self.shared.metrics.journal_fsync_seconds.observe(stopwatch.seconds());
         self.shared.metrics.journal_bytes.add(i64::try_from(self.buffer.len()).unwrap_or_default());
+        if let Err(error) = self.shared.index.apply(changes) {
+            // The journal has the group, so it counts; only a restart brings the index there.
+            self.shared.disk.halt(&format!("the index does not follow the journal: {error}"));
+            return Err(WriteFailed::Unknown);
+        }
+        self.shared.committed(last, changes.len());
         Ok(())
+    }
+}
+
+/// Answers what came after the store was closed.
+pub(super) fn refuse_closed(message: Message) {
+    match message {
+        Message::Commit(_, answer) => {
+            answer.send(Err(CommitError::NotWritten("the store is closed".into()))).ok();
+        }
+        Message::Close(done) => {
+            done.send(()).ok();
+        }
     }
 }
 

@@ -5,6 +5,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+/// What must be free before anything is written: more than the index grows by between two questions.
+const RESERVE_BYTES: u64 = 64 << 20;
+
 /// One folder of files.
 pub(super) trait Disk: Send + Sync + 'static {
     /// The names of all files.
@@ -21,6 +24,9 @@ pub(super) trait Disk: Send + Sync + 'static {
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
+    /// Fails when there is too little room to begin something: sled stops reading for good once it could not write, so
+    /// the journal must be refused before the disk is full.
+    fn has_room(&self) -> io::Result<()>;
     /// Makes names durable.
     fn sync_folder(&self) -> io::Result<()>;
     /// Ends the process: what a failed sync left on the disk is unknown, and trying again would hide it (`PostgreSQL`'s
@@ -85,6 +91,12 @@ impl Disk for Folder {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         fs::remove_file(self.0.join(name))
+    }
+
+    fn has_room(&self) -> io::Result<()> {
+        let found = rustix::fs::statvfs(&self.0)?;
+        let is_enough = found.f_bavail.saturating_mul(found.f_frsize) >= RESERVE_BYTES;
+        if is_enough { Ok(()) } else { Err(io::Error::from(io::ErrorKind::StorageFull)) }
     }
 
     fn sync_folder(&self) -> io::Result<()> {

@@ -133,8 +133,7 @@ fn compare(place: &Path, replayed: &Replayed, report: &mut Report) -> Result<(),
     let mut seen = 0_usize;
     let mut last: Option<Record> = None;
     loop {
-        let after = last.as_ref().map_or(&[15, 0xff][..], |record| record.key.bytes());
-        let page = index.scan(&[], Some(after), 1000)?;
+        let page = index.scan(&[], last.as_ref().map(|record| record.key.bytes()), 1000)?;
         for record in &page {
             match replayed.get(&record.key) {
                 // Not replayed into the index yet: the next start will.

@@ -4,13 +4,13 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::Path;
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::checkpoint::{self, Checkpointer};
-use super::committer::{Committer, Message};
+use super::committer::{Committer, Message, refuse_closed};
 use super::disk::{Disk, Folder};
 use super::index::Index;
 use super::journal::{self, Journal, base};
@@ -19,12 +19,15 @@ use super::settings::Settings;
 use super::shared::Shared;
 use super::sled::Sled;
 use super::watchdog::{self, Patience};
-use super::{Change, Commit, CommitError, Key, Pending, Record, Revision, Stats, Store, StoreError};
+use super::{Change, Commit, Key, Pending, Record, Revision, Stats, Store, StoreError};
 use crate::metrics::Metrics;
 
 /// Where the index is in the store's folder.
 pub(super) const INDEX: &str = "index";
 const LOCK: &str = "lock";
+/// How often, and at what distance, a lock of sled's that is still held is tried.
+const LOCK_TRIES: usize = 100;
+const LOCK_WAIT: Duration = Duration::from_millis(20);
 /// Changes replayed into the index at a time.
 const REPLAY_CHANGES: usize = 512;
 
@@ -34,9 +37,9 @@ pub struct Embedded {
     inbox: Sender<Message>,
     checkpointer: SyncSender<SyncSender<Result<(), StoreError>>>,
     is_closed: Mutex<bool>,
-    // Dropped with the store: ends the watchdog, gives the folder back.
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    // Dropped with the store: ends the watchdog.
     _watchdog: SyncSender<()>,
-    _lock: Option<File>,
 }
 
 /// Opens the store in this folder, or makes it: replays what the index lacks, builds it anew if it must.
@@ -49,18 +52,38 @@ pub fn open(folder: &Path, settings: &Settings, metrics: Arc<Metrics>) -> Result
     let disk: Arc<dyn Disk> = Arc::new(disk);
     let place = folder.join(INDEX);
     let is_new = !place.exists();
-    let index = Sled::open(&place, settings.cache_bytes).and_then(|index| index.applied().map(|_| index));
-    let index = match index {
+    let usable = open_index(&place, settings.cache_bytes).and_then(|index| {
+        let applied = index.applied()?;
+        journal::reaches_back_to(&*disk, applied)?;
+        Ok(index)
+    });
+    let index = match usable {
         Ok(index) => index,
         Err(error) => {
             set_aside(&place, &error)?;
-            Sled::open(&place, settings.cache_bytes)?
+            open_index(&place, settings.cache_bytes)?
         }
     };
     if is_new && !journal::segments(&*disk).map_err(|error| journal::io_error("the journal", &error))?.is_empty() {
         tracing::warn!("there is no index; it is built anew from the journal");
     }
-    Embedded::start(disk, Arc::new(index), settings, metrics, Some(lock))
+    let (shared, journal) = recover(disk, Arc::new(index), settings, metrics, Some(lock))?;
+    Embedded::start(shared, journal, settings).map_err(|error| journal::io_error("threads", &error))
+}
+
+/// Opens sled. This process has the folder's lock: if sled's own is still held, it is by what is left of a store that
+/// was just dropped, and it passes.
+fn open_index(place: &Path, cache_bytes: u64) -> Result<Sled, StoreError> {
+    let (_open, never) = sync_channel::<()>(0);
+    for _ in 0..LOCK_TRIES {
+        match Sled::open(place, cache_bytes) {
+            Err(StoreError::Io(why)) if why.contains("could not acquire lock") => {
+                never.recv_timeout(LOCK_WAIT).ok();
+            }
+            outcome => return outcome,
+        }
+    }
+    Sled::open(place, cache_bytes)
 }
 
 /// Locks the folder for this process.
@@ -85,52 +108,51 @@ fn set_aside(place: &Path, error: &StoreError) -> Result<(), StoreError> {
     fs::rename(place, &aside).map_err(|error| journal::io_error("the index", &error))
 }
 
-impl Embedded {
-    /// Brings the index up to the journal and starts the threads.
-    pub(super) fn start(
-        disk: Arc<dyn Disk>,
-        index: Arc<dyn Index>,
-        settings: &Settings,
-        metrics: Arc<Metrics>,
-        lock: Option<File>,
-    ) -> Result<Self, StoreError> {
-        let durable = checkpoint::read(&*disk)?;
-        load_base(&*disk, &*index)?;
-        let applied = index.applied()?;
-        let mut batch: Vec<Change> = Vec::new();
-        let journal = Journal::open(Arc::clone(&disk), settings.segment_bytes, applied, durable, |change| {
-            batch.push(change);
-            if batch.len() >= REPLAY_CHANGES {
-                index.apply(&batch)?;
-                batch.clear();
-            }
-            Ok(())
-        })?;
-        index.apply(&batch)?;
-        if journal.newest() > applied {
-            tracing::info!(from = %applied, to = %journal.newest(), "the journal was replayed into the index");
+/// Brings the index up to the journal. The store is then as it was when it last answered, or newer by a group that was
+/// not answered any more.
+///
+/// # Errors
+/// When the journal is damaged, naming file and offset, or the disk fails.
+pub(super) fn recover(
+    disk: Arc<dyn Disk>,
+    index: Arc<dyn Index>,
+    settings: &Settings,
+    metrics: Arc<Metrics>,
+    lock: Option<File>,
+) -> Result<(Arc<Shared>, Journal), StoreError> {
+    let durable = checkpoint::read(&*disk)?;
+    load_base(&*disk, &*index)?;
+    let applied = index.applied()?;
+    let mut batch: Vec<Change> = Vec::new();
+    let journal = Journal::open(Arc::clone(&disk), settings.segment_bytes, applied, durable, |change| {
+        batch.push(change);
+        if batch.len() >= REPLAY_CHANGES {
+            index.apply(&batch)?;
+            batch.clear();
         }
-        let shared = Arc::new(Shared::new(disk, index, metrics, journal.newest(), durable.min(applied)));
-        Self::start_threads(shared, journal, settings, lock).map_err(|error| journal::io_error("threads", &error))
+        Ok(())
+    })?;
+    index.apply(&batch)?;
+    if journal.newest() > applied {
+        tracing::info!(from = %applied, to = %journal.newest(), "the journal was replayed into the index");
     }
+    let shared = Arc::new(Shared::new(disk, index, metrics, journal.newest(), durable.min(applied), lock));
+    Ok((shared, journal))
+}
 
-    fn start_threads(
-        shared: Arc<Shared>,
-        journal: Journal,
-        settings: &Settings,
-        lock: Option<File>,
-    ) -> std::io::Result<Self> {
+impl Embedded {
+    fn start(shared: Arc<Shared>, journal: Journal, settings: &Settings) -> std::io::Result<Self> {
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         let (inbox, messages) = channel();
         let committer = Committer { journal, shared: Arc::clone(&shared), buffer: Vec::new() };
-        named("sesame-commit").spawn(move || committer.run(&messages))?;
+        let commits = named("sesame-commit").spawn(move || committer.run(&messages))?;
         let (checkpointer, stop) = sync_channel(1);
         let work = Checkpointer {
             shared: Arc::clone(&shared),
             every: Duration::from_secs(settings.checkpoint_seconds),
             feed_retention_bytes: settings.feed_retention_bytes,
         };
-        named("sesame-checkpt").spawn(move || work.run(&stop))?;
+        let checkpoints = named("sesame-checkpt").spawn(move || work.run(&stop))?;
         let (watchdog, stop) = sync_channel(0);
         let patience = Patience {
             unready_seconds: settings.watchdog_unready_seconds,
@@ -138,18 +160,16 @@ impl Embedded {
         };
         let health = Arc::downgrade(&shared.health);
         named("sesame-watchdog").spawn(move || watchdog::watch(&health, patience, &stop))?;
-        Ok(Self { shared, inbox, checkpointer, is_closed: Mutex::new(false), _watchdog: watchdog, _lock: lock })
+        let threads = Mutex::new(vec![commits, checkpoints]);
+        Ok(Self { shared, inbox, checkpointer, is_closed: Mutex::new(false), threads, _watchdog: watchdog })
     }
 }
 
-/// Fills an empty index from the newest base file, if the journal does not reach back to the beginning.
+/// Fills an index that has nothing from the newest base file, if there is one.
 fn load_base(disk: &dyn Disk, index: &dyn Index) -> Result<(), StoreError> {
     let failed = |error: std::io::Error| journal::io_error("the journal", &error);
-    let applied = index.applied()?;
-    let oldest = journal::segments(disk).map_err(failed)?.first().map(|(first, _)| *first);
     let Some((revision, name)) = base::list(disk).map_err(failed)?.pop() else { return Ok(()) };
-    let reaches_back = oldest.is_some_and(|first| first.0 <= applied.0 + 1);
-    if applied >= revision || reaches_back {
+    if index.applied()? > Revision(0) {
         return Ok(());
     }
     tracing::warn!(base = name, "the index is built anew from the base file and the journal");
@@ -169,10 +189,8 @@ impl Store for Embedded {
 
     fn commit(&self, commit: Commit) -> Pending {
         let (answer, pending) = oneshot::channel();
-        if let Err(refused) = self.inbox.send(Message::Commit(commit, answer))
-            && let Message::Commit(_, answer) = refused.0
-        {
-            answer.send(Err(CommitError::NotWritten("the store is closed".into()))).ok();
+        if let Err(refused) = self.inbox.send(Message::Commit(commit, answer)) {
+            refuse_closed(refused.0);
         }
         pending
     }
@@ -217,7 +235,11 @@ impl Store for Embedded {
         finished.recv().map_err(gone)?;
         let (done, finished) = sync_channel(1);
         self.checkpointer.send(done).map_err(|_| StoreError::Io("a thread of the store is gone".into()))?;
-        finished.recv().map_err(gone)?
+        let outcome = finished.recv().map_err(gone)?;
+        for thread in std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner)) {
+            thread.join().map_err(|_| StoreError::Io("a thread of the store panicked".into()))?;
+        }
+        outcome
     }
 }
 

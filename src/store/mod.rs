@@ -9,6 +9,10 @@ pub mod blobs;
 mod checkpoint;
 pub mod codec;
 mod committer;
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod crash;
 mod disk;
 pub mod doctor;
 pub mod embedded;
@@ -18,17 +22,18 @@ pub mod key;
 pub mod memory;
 pub mod settings;
 mod shared;
+#[cfg(test)]
+mod simulated;
 mod sled;
 mod watchdog;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::kernel::fault::{Fault, Kind};
-use crate::metrics::Metrics;
 pub use key::Key;
 
 /// A point in the one global order of commits; 0 is the empty store.
@@ -91,6 +96,12 @@ impl Commit {
         self.writes.push(Write { key, value: None });
     }
 
+    /// The bytes of its keys and values.
+    pub fn bytes(&self) -> usize {
+        let size = |write: &Write| write.key.bytes().len() + write.value.as_ref().map_or(0, Vec::len);
+        self.writes.iter().map(size).sum()
+    }
+
     /// Takes a unique name for `owner`: refused if anyone holds it.
     pub fn claim(&mut self, name: Key, owner: &[u8]) {
         self.expect.push(Expect::Absent(name.clone()));
@@ -130,7 +141,7 @@ pub enum CommitError {
     #[error("commit refused: {0}")]
     Refused(String),
     /// Nothing was written: the disk is full or read-only, or the store is stopping.
-    #[error("the store cannot write now")]
+    #[error("the store cannot write: {0}")]
     NotWritten(String),
     /// It may or may not have been written; the entity must be loaded again.
     #[error("the outcome of the write is unknown")]
@@ -141,7 +152,7 @@ pub enum CommitError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The operating system or the index refused.
-    #[error("the store cannot read now")]
+    #[error("the store cannot read: {0}")]
     Io(String),
     /// Bytes that are not what was written: names file and offset, or the key.
     #[error("the store is damaged: {0}")]
@@ -214,11 +225,17 @@ pub type SharedStore = Arc<dyn Store>;
 /// The most bytes of a value that is kept whole in the index.
 pub const MAX_SMALL_VALUE_BYTES: usize = 4096;
 
-/// Refuses what no backend may be given: a key too long or twice, a value too large for its kind.
+/// The most bytes of one commit: it is one frame of the journal and one batch of the index.
+pub const MAX_COMMIT_BYTES: usize = 64 << 20;
+
+/// Refuses what no backend may be given: too many bytes, a key too long or twice, a value too large for its kind.
 ///
 /// # Errors
 /// [`CommitError::Refused`] saying which rule is broken.
 pub fn refuse_malformed(commit: &Commit) -> Result<(), CommitError> {
+    if commit.bytes() > MAX_COMMIT_BYTES {
+        return Err(CommitError::Refused(format!("{} bytes are too many for one commit", commit.bytes())));
+    }
     let mut seen = std::collections::HashSet::with_capacity(commit.writes.len());
     for write in &commit.writes {
         let size = write.value.as_ref().map_or(0, Vec::len);
@@ -237,17 +254,4 @@ pub fn refuse_malformed(commit: &Commit) -> Result<(), CommitError> {
         }
     }
     Ok(())
-}
-
-/// Where the settings put the store.
-pub fn folder(settings: &settings::Settings) -> PathBuf {
-    settings.data_directory.join("store")
-}
-
-/// Opens the embedded store that the settings describe, or makes it.
-///
-/// # Errors
-/// When it is in use, damaged, or the disk fails.
-pub fn open(settings: &settings::Settings, metrics: &Arc<Metrics>) -> Result<SharedStore, StoreError> {
-    Ok(Arc::new(embedded::open(&folder(settings), settings, Arc::clone(metrics))?))
 }

@@ -25,6 +25,13 @@ settings! {
     }
 }
 
+impl Settings {
+    /// The folder of the store itself.
+    pub fn folder(&self) -> PathBuf {
+        self.data_directory.join("store")
+    }
+}
+
 fn warned_before_aborted(settings: &Settings) -> Result<(), Malformed> {
     if settings.watchdog_unready_seconds < settings.watchdog_abort_seconds {
         return Ok(());

@@ -1,5 +1,6 @@
 //! What the threads of an embedded store share, and its readers.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,6 +22,8 @@ pub(super) struct Shared {
     pub health: Arc<Health>,
     revision: AtomicU64,
     checkpoint: AtomicU64,
+    // Dropped last, when no thread uses the index any more: gives the folder back.
+    _lock: Option<File>,
 }
 
 impl Shared {
@@ -31,6 +34,7 @@ impl Shared {
         metrics: Arc<Metrics>,
         revision: Revision,
         checkpoint: Revision,
+        lock: Option<File>,
     ) -> Self {
         let shared = Self {
             disk,
@@ -39,6 +43,7 @@ impl Shared {
             health: Arc::new(Health::new()),
             revision: AtomicU64::new(revision.0),
             checkpoint: AtomicU64::new(checkpoint.0),
+            _lock: lock,
         };
         shared.metrics.store_revision.set(gauge(revision));
         shared.metrics.store_checkpoint_revision.set(gauge(checkpoint));

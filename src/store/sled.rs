@@ -16,6 +16,8 @@ use super::{Change, Key, MAX_SMALL_VALUE_BYTES, Record, Revision, StoreError};
 const APPLIED: &[u8] = &[0];
 /// `[1] | key length u16 | key | number u16`: a part of a large value.
 const CHUNK: u8 = 1;
+/// Where records begin.
+const RECORDS: &[u8] = &[2];
 
 const WHOLE: u8 = 0;
 const IN_CHUNKS: u8 = 1;
@@ -186,7 +188,7 @@ impl Index for Sled {
         use std::ops::Bound;
         let start = match after {
             Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix),
+            _ => Bound::Included(prefix.max(RECORDS)),
         };
         let mut found = Vec::new();
         for entry in self.tree.range::<&[u8], _>((start, Bound::Unbounded)) {

@@ -59,6 +59,15 @@ impl Health {
         result
     }
 
+    /// Takes note of how long the slowest is at it; whether it is time to give up.
+    fn is_hopeless(&self, millis: u64, patience: Patience) -> bool {
+        let is_stuck = millis >= patience.unready_seconds * 1000;
+        if self.is_stuck.swap(is_stuck, Ordering::Relaxed) != is_stuck {
+            tracing::error!(is_stuck, millis, "the store does not answer in time, or does so again");
+        }
+        millis >= patience.abort_seconds * 1000
+    }
+
     fn millis(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -77,14 +86,34 @@ impl Health {
 pub(super) fn watch(health: &Weak<Health>, patience: Patience, stop: &Receiver<()>) {
     while stop.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
         let Some(health): Option<Arc<Health>> = health.upgrade() else { return };
-        let millis = health.longest_millis();
-        let is_stuck = millis >= patience.unready_seconds * 1000;
-        if health.is_stuck.swap(is_stuck, Ordering::Relaxed) != is_stuck {
-            tracing::error!(is_stuck, millis, "the store does not answer in time, or does so again");
-        }
-        if millis >= patience.abort_seconds * 1000 {
-            tracing::error!(millis, "the store hangs; the process ends, a restart replays the journal");
+        if health.is_hopeless(health.longest_millis(), patience) {
+            tracing::error!("the store hangs; the process ends, a restart replays the journal");
             std::process::abort();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_does_not_come_back_makes_unready_then_hopeless_and_one_that_does_is_forgiven() {
+        let (health, patience) = (Health::new(), Patience { unready_seconds: 5, abort_seconds: 30 });
+        for (millis, is_good, is_hopeless) in
+            [(0, true, false), (4999, true, false), (5000, false, false), (29_999, false, false), (30_000, false, true)]
+        {
+            assert_eq!(health.is_hopeless(millis, patience), is_hopeless, "{millis} ms");
+            assert_eq!(health.is_good(), is_good, "{millis} ms");
+        }
+        assert!(!health.is_hopeless(0, patience) && health.is_good());
+    }
+
+    #[test]
+    fn a_thread_is_watched_only_while_it_works() {
+        let health = Health::new();
+        assert_eq!(health.longest_millis(), 0);
+        let is_at_it = health.watched(&health.committer, || health.committer.0.load(Ordering::Relaxed) > 0);
+        assert!(is_at_it && health.longest_millis() == 0);
     }
 }

@@ -220,7 +220,7 @@ fn introspection_says_what_each_kind_of_token_is() {
     assert_eq!(app.introspect(&ann.session_token), expected(now + 86_400));
     assert_eq!(app.introspect(&ann.access_token), expected(now + 300));
     let of_app = json!({
-        "active": true, "sub": app.id, "username": "shop", "token_type": "Bearer", "iss": "http://127.0.0.1:8080",
+        "active": true, "sub": app.id, "username": "shop", "token_type": "Bearer", "iat": now, "iss": "http://127.0.0.1:8080",
     });
     assert_eq!(app.introspect(&app.key), of_app);
     assert_eq!(app.introspect("anything"), json!({ "active": false }));

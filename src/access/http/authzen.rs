@@ -12,10 +12,11 @@ use crate::access::checks::{Ask, Subject};
 use crate::access::http::checks::MAX_BATCH;
 use crate::access::pattern::Scope;
 use crate::access::product::ProductPermission;
-use crate::accounts::model::{Name, SubjectId};
+use crate::accounts::model::Name;
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Json, Problem, Routes, Who};
 use crate::kernel::fault::FieldError;
+use crate::kernel::ids::UserId;
 use crate::kernel::text::ExternalId;
 
 pub(super) fn routes(routes: &mut Routes) {
@@ -227,7 +228,9 @@ fn ask(subject: &Entity, action: &Action, resource: &Entity) -> Ask {
 }
 
 fn subject_of(subject: &Entity) -> Subject {
-    if let Ok(SubjectId(id)) = SubjectId::parse(&subject.id) {
+    if let Ok(id) = UserId::parse_with(&subject.kind, &subject.id)
+        && matches!(subject.kind.as_str(), "user" | "app")
+    {
         return Subject::Id(id);
     }
     match ExternalId::parse(&subject.id) {

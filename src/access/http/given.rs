@@ -7,10 +7,18 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
+use crate::access::escalation::Donor;
 use crate::access::model::{Bounds, Given, Rule};
 use crate::access::pattern::{Effect, Pattern, Scope};
+use crate::access::role_book::RoleBook;
+use crate::http::Call;
 use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
+
+/// The caller, as somebody who gives or takes.
+pub(super) fn donor<'a>(call: &'a Call, book: &'a RoleBook) -> Donor<'a> {
+    Donor { book, user: call.caller.user(), now: call.now }
+}
 
 /// A rule as a caller writes it: a pattern, meaning allow, or `{effect, pattern}`.
 pub(super) struct RuleInput(pub(super) Rule);

@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::access::commands::{AssignRole, GrantRule, RevokeGrant, UnassignRole};
 use crate::access::error::AccessError;
 use crate::access::escalation;
-use crate::access::http::given::{RuleView, bounds, giver, shown_scope};
+use crate::access::http::given::{RuleView, bounds, donor, giver, shown_scope};
 use crate::access::model::{Assignment, Grant, Rule};
 use crate::access::pattern::{Effect, Pattern, Scope};
 use crate::access::product::ProductPermission;
@@ -19,6 +19,7 @@ use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{GrantId, RoleId};
+use crate::kernel::page::Page;
 use crate::kernel::text::Note;
 use crate::user::User;
 
@@ -28,7 +29,7 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .get("/api/v1/users/{user_id}/roles", read, list_roles)
         .about("Lists the roles that a subject was given")
-        .answers::<AssignmentPage>(200);
+        .answers::<Page<AssignmentView>>(200);
     routes
         .post("/api/v1/users/{user_id}/roles", write, assign)
         .about("Gives a subject a role; again in the same scope replaces its times")
@@ -40,7 +41,7 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .get("/api/v1/users/{user_id}/permissions", read, list_grants)
         .about("Lists the rules that a subject was given directly")
-        .answers::<GrantPage>(200);
+        .answers::<Page<GrantView>>(200);
     routes
         .post("/api/v1/users/{user_id}/permissions", write, grant)
         .about("Gives a subject a rule of its own")
@@ -106,13 +107,6 @@ impl AssignmentView {
     }
 }
 
-/// All roles that a subject was given.
-#[derive(Serialize, ToSchema)]
-struct AssignmentPage {
-    items: Vec<AssignmentView>,
-    next_cursor: Option<String>,
-}
-
 /// A rule to give.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -172,19 +166,12 @@ impl GrantView {
     }
 }
 
-/// All rules that a subject was given.
-#[derive(Serialize, ToSchema)]
-struct GrantPage {
-    items: Vec<GrantView>,
-    next_cursor: Option<String>,
-}
-
 async fn list_roles(call: Call, Path(id): Path<SubjectId>) -> Outcome {
     let user = subject(&call, id).await?;
     let book = call.state.book.load();
     let held = user.holdings.assignments.iter().filter(|assignment| book.role(assignment.role_id).is_some());
     let items = held.map(|assignment| AssignmentView::of(assignment, &book)).collect();
-    Ok(Answer::ok(&AssignmentPage { items, next_cursor: None }))
+    Ok(Answer::ok(&Page::whole(items)))
 }
 
 async fn assign(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): Json<AssignmentInput>) -> Outcome {
@@ -193,7 +180,9 @@ async fn assign(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): J
         let unknown = || AccessError::field("role_id", "there is no such role");
         let role = book.role(input.role_id).ok_or_else(unknown)?;
         let reach = escalation::reach_of_role(&book, &role.rules, &role.parent_role_ids);
-        escalation::refuse(&book, call.caller.user(), &reach, call.now)?;
+        donor(&call, &book).may_give(&reach)?;
+        // Giving it again replaces its times, and may so end what it denies.
+        donor(&call, &book).may_take(&reach)?;
     }
     let command = AssignRole {
         role_id: input.role_id,
@@ -224,6 +213,10 @@ struct UnassignQuery {
 }
 
 async fn unassign(call: Call, Path(path): Path<AssignmentPath>, Query(query): Query<UnassignQuery>) -> Outcome {
+    {
+        let book = call.state.book.load();
+        book.closure(path.role_id).map_or(Ok(()), |closure| donor(&call, &book).may_take(closure))?;
+    }
     let command = UnassignRole { role_id: path.role_id, scope: query.scope };
     let done = call.state.users.send(path.user_id.0, command, call.facts()).await?;
     Ok(Answer::no_content().with_revision(done.revision))
@@ -232,7 +225,7 @@ async fn unassign(call: Call, Path(path): Path<AssignmentPath>, Query(query): Qu
 async fn list_grants(call: Call, Path(id): Path<SubjectId>) -> Outcome {
     let user = subject(&call, id).await?;
     let items = user.holdings.grants.iter().map(GrantView::of).collect();
-    Ok(Answer::ok(&GrantPage { items, next_cursor: None }))
+    Ok(Answer::ok(&Page::whole(items)))
 }
 
 async fn grant(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): Json<GrantInput>) -> Outcome {
@@ -244,7 +237,8 @@ async fn grant(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): Js
         {
             return Err(AccessError::field("permission", format!("permission {name} is not defined")).into());
         }
-        escalation::refuse(&book, call.caller.user(), &book.bits_of([&rule]), call.now)?;
+        donor(&call, &book).may_say([&rule])?;
+        donor(&call, &book).may_give(&book.bits_of([&rule]))?;
     }
     let command = GrantRule {
         id: GrantId::generate(call.now),
@@ -266,6 +260,11 @@ struct GrantPath {
 }
 
 async fn revoke(call: Call, Path(path): Path<GrantPath>) -> Outcome {
+    let holder = call.state.users.load(path.user_id.0).await?;
+    if let Some(grant) = holder.as_ref().and_then(|holder| holder.holdings.grant(path.grant_id)) {
+        let book = call.state.book.load();
+        donor(&call, &book).may_take(&book.bits_of([&grant.rule]))?;
+    }
     let done = call.state.users.send(path.user_id.0, RevokeGrant { id: path.grant_id }, call.facts()).await?;
     Ok(Answer::no_content().with_revision(done.revision))
 }

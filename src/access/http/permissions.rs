@@ -23,7 +23,7 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .get("/api/v1/permissions", read, list)
         .about("Lists permissions, oldest first")
-        .answers::<PermissionPage>(200);
+        .answers::<Page<PermissionView>>(200);
     routes.post("/api/v1/permissions", write, define).about("Defines a permission").answers::<PermissionView>(201);
     routes
         .get("/api/v1/permissions/{permission_id}", read, show)
@@ -81,13 +81,6 @@ impl From<&Permission> for PermissionView {
     }
 }
 
-/// A page of permissions.
-#[derive(Serialize, ToSchema)]
-struct PermissionPage {
-    items: Vec<PermissionView>,
-    next_cursor: Option<String>,
-}
-
 /// Which permissions to list.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -108,8 +101,7 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
         Some(name) => Page::whole(book.permission_named(name).into_iter().collect()),
         None => Page::of_sorted(book.permissions(), &paging, |permission| permission.id.bytes().to_vec()),
     };
-    let items = page.items.into_iter().map(|permission| PermissionView::from(&**permission)).collect();
-    Ok(Answer::ok(&PermissionPage { items, next_cursor: page.next_cursor }))
+    Ok(Answer::ok(&page.map(|permission| PermissionView::from(&**permission))))
 }
 
 async fn define(call: Call, Json(input): Json<PermissionInput>) -> Outcome {

@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::book_aggregate::THE_BOOK;
-use crate::access::book_commands::{ChangeRole, DefineRole, RemoveRole, RoleDraft};
+use crate::access::book_commands::{ChangeRole, DefineRole, MAX_RULES, RemoveRole, RoleDraft};
 use crate::access::error::AccessError;
 use crate::access::escalation;
-use crate::access::http::given::{RuleInput, RuleView};
+use crate::access::http::given::{RuleInput, RuleView, donor};
 use crate::access::model::Role;
 use crate::access::product::ProductPermission;
+use crate::access::role_book::Closure;
 use crate::http::handler::Outcome;
 use crate::http::paging::paging;
 use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
@@ -22,7 +23,7 @@ use crate::store::Revision;
 
 pub(super) fn routes(routes: &mut Routes) {
     let (read, write) = (Who::Holding(ProductPermission::RolesRead), Who::Holding(ProductPermission::RolesWrite));
-    routes.get("/api/v1/roles", read, list).about("Lists roles, oldest first").answers::<RolePage>(200);
+    routes.get("/api/v1/roles", read, list).about("Lists roles, oldest first").answers::<Page<RoleView>>(200);
     routes.post("/api/v1/roles", write, define).about("Defines a role").answers::<RoleView>(201);
     routes.get("/api/v1/roles/{role_id}", read, show).about("Shows a role").answers::<RoleView>(200);
     routes
@@ -109,13 +110,6 @@ impl From<&Role> for RoleView {
     }
 }
 
-/// A page of roles.
-#[derive(Serialize, ToSchema)]
-struct RolePage {
-    items: Vec<RoleView>,
-    next_cursor: Option<String>,
-}
-
 /// Which roles to list.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -137,13 +131,12 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
         Some(name) => Page::whole(book.role_named(name).into_iter().collect()),
         None => Page::of_sorted(book.roles(), &paging, |role| role.id.bytes().to_vec()),
     };
-    let items = page.items.into_iter().map(|role| RoleView::from(&**role)).collect();
-    Ok(Answer::ok(&RolePage { items, next_cursor: page.next_cursor }))
+    Ok(Answer::ok(&page.map(|role| RoleView::from(&**role))))
 }
 
 async fn define(call: Call, Json(input): Json<RoleInput>) -> Outcome {
     let draft = input.draft();
-    refuse_escalation(&call, &draft)?;
+    refuse_escalation(&call, None, &draft)?;
     let id = RoleId::generate(call.now);
     let done = call.state.books.send(THE_BOOK, DefineRole { id, draft }, call.facts()).await?;
     let location = format!("/api/v1/roles/{id}");
@@ -159,24 +152,39 @@ async fn show(call: Call, Path(id): Path<RoleId>) -> Outcome {
 async fn change(call: Call, Path(id): Path<RoleId>, Json(input): Json<RoleInput>) -> Outcome {
     let if_match = call.if_match()?.map(|revision| revision.0);
     let draft = input.draft();
-    refuse_escalation(&call, &draft)?;
+    refuse_escalation(&call, Some(id), &draft)?;
     let done = call.state.books.send(THE_BOOK, ChangeRole { id, if_match, draft }, call.facts()).await?;
     Ok(answer(&done.reply, Answer::ok).with_revision(done.revision))
 }
 
 async fn remove(call: Call, Path(id): Path<RoleId>) -> Outcome {
+    {
+        let book = call.state.book.load();
+        book.closure(id).map_or(Ok(()), |closure| donor(&call, &book).may_take(closure))?;
+    }
     let if_match = call.if_match()?.map(|revision| revision.0);
     let done = call.state.books.send(THE_BOOK, RemoveRole { id, if_match }, call.facts()).await?;
     Ok(Answer::no_content().with_revision(done.revision))
 }
 
-fn refuse_escalation(call: &Call, draft: &RoleDraft) -> Result<(), Problem> {
-    if draft.rules.len() > crate::access::book_commands::MAX_RULES {
-        return Err(Problem::invalid(vec![FieldError::new("permissions", "too many rules")]));
+/// Refuses a draft that gives, or no longer denies, what the caller does not hold. `old` is the role it replaces.
+fn refuse_escalation(call: &Call, old: Option<RoleId>, draft: &RoleDraft) -> Result<(), Problem> {
+    if draft.rules.len() > MAX_RULES {
+        return Err(Problem::invalid(vec![FieldError::new("permissions", format!("at most {MAX_RULES} rules"))]));
     }
     let book = call.state.book.load();
+    let donor = donor(call, &book);
     let reach = escalation::reach_of_role(&book, &draft.rules, &draft.parent_role_ids);
-    Ok(escalation::refuse(&book, call.caller.user(), &reach, call.now)?)
+    donor.may_say(&draft.rules)?;
+    donor.may_give(&reach)?;
+    if let Some(old) = old.and_then(|old| book.closure(old)) {
+        let mut lifted = Closure::clone(old);
+        if draft.is_active {
+            lifted.deny -= &reach.deny;
+        }
+        donor.may_take(&lifted)?;
+    }
+    Ok(())
 }
 
 fn answer(role: &Role, shape: impl FnOnce(&RoleView) -> Answer) -> Answer {

@@ -33,6 +33,17 @@ pub(crate) fn write(
     mut page: impl FnMut() -> Result<Vec<Record>, StoreError>,
 ) -> Result<(), StoreError> {
     let failed = |error: io::Error| super::io_error(DRAFT, &error);
+    if let Err(error) = draft(disk, &mut page) {
+        // It is in nobody's way but for the room that it takes.
+        disk.remove(DRAFT).ok();
+        return Err(error);
+    }
+    disk.rename(DRAFT, &format!("{PREFIX}{:020}{SUFFIX}", revision.0)).map_err(failed)?;
+    disk.sync_folder().map_err(failed)
+}
+
+fn draft(disk: &dyn Disk, page: &mut impl FnMut() -> Result<Vec<Record>, StoreError>) -> Result<(), StoreError> {
+    let failed = |error: io::Error| super::io_error(DRAFT, &error);
     let mut file = disk.create(DRAFT).map_err(failed)?;
     let mut buffer = Vec::new();
     for sequence in 0.. {
@@ -46,14 +57,12 @@ pub(crate) fn write(
                 buffer.extend_from_slice(&record.value);
             }
         });
-        file.append(&buffer).map_err(failed)?;
+        disk.has_room().and_then(|()| file.append(&buffer)).map_err(failed)?;
         if records.is_empty() {
             break;
         }
     }
-    file.sync().map_err(failed)?;
-    disk.rename(DRAFT, &format!("{PREFIX}{:020}{SUFFIX}", revision.0)).map_err(failed)?;
-    disk.sync_folder().map_err(failed)
+    file.sync().map_err(failed)
 }
 
 /// Hands every page of records of a base file to `each`.

@@ -26,6 +26,8 @@ pub(super) struct Journal {
     file: Box<dyn DiskFile>,
     name: String,
     length: u64,
+    /// Whether a write failed and may have left a part of itself behind `length`.
+    must_cut: bool,
     newest: Revision,
 }
 
@@ -47,6 +49,20 @@ fn segments_after(disk: &dyn Disk, after: Revision) -> io::Result<Vec<(Revision,
     let all = segments(disk)?;
     let from = all.partition_point(|(first, _)| first.0 <= after.0 + 1).saturating_sub(1);
     Ok(all.into_iter().skip(from).collect())
+}
+
+/// Whether an index at this revision can follow the journal; one that has nothing always can, from a base file.
+///
+/// # Errors
+/// When the segments that it would need are gone.
+pub(super) fn reaches_back_to(disk: &dyn Disk, applied: Revision) -> Result<(), StoreError> {
+    let list = segments_after(disk, applied).map_err(|error| io_error("the journal", &error))?;
+    match list.first() {
+        Some((first, _)) if applied > Revision(0) && first.0 > applied.0 + 1 => {
+            Err(StoreError::Damaged(format!("the index is at revision {applied}, the journal begins at {first}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A store's error for the operating system's.
@@ -96,6 +112,9 @@ impl Journal {
             newest = Some(last_good);
             tail = Some((name.clone(), end as u64));
         }
+        if list.is_empty() && (after > Revision(0) || durable > Revision(0)) {
+            return Err(StoreError::Damaged("the journal is missing".into()));
+        }
         let newest = newest.unwrap_or(after);
         if newest < durable || newest < after {
             let known = durable.max(after);
@@ -122,7 +141,7 @@ impl Journal {
             disk.sync_folder()?;
             (file, name, 0)
         };
-        Ok(Self { disk, segment_bytes, file, name, length, newest })
+        Ok(Self { disk, segment_bytes, file, name, length, must_cut: false, newest })
     }
 
     /// The newest revision.
@@ -130,21 +149,44 @@ impl Journal {
         self.newest
     }
 
-    /// Writes a group's frame, not yet durable. When it fails nothing of it stays.
+    /// Writes a group's frame, not yet durable. When it fails nothing of it counts.
     ///
     /// # Errors
     /// When the disk takes no more; the journal is as before and may be tried again.
     pub(super) fn append(&mut self, frame: &[u8]) -> io::Result<()> {
+        self.cut()?;
+        self.disk.has_room()?;
         if self.length >= self.segment_bytes {
             self.rotate()?;
         }
-        if let Err(error) = self.file.append(frame) {
-            if let Err(stuck) = self.file.truncate(self.length).and_then(|()| self.file.sync()) {
-                self.disk.halt(&format!("{}: {error}, and it cannot be undone: {stuck}", self.name));
-            }
-            return Err(error);
+        let outcome = self.file.append(frame);
+        if outcome.is_err() {
+            self.must_cut = true;
+            // A read-only disk refuses this too; then it is done before the next write. What a crash leaves until then
+            // is the torn end that opening cuts: a write that failed never wrote its last byte.
+            self.cut().ok();
         }
+        outcome
+    }
+
+    /// Cuts off what a failed write left behind.
+    fn cut(&mut self) -> io::Result<()> {
+        if !self.must_cut {
+            return Ok(());
+        }
+        self.file.truncate(self.length)?;
+        self.make_durable()?;
+        self.must_cut = false;
         Ok(())
+    }
+
+    /// Syncs the segment. A failure ends the process.
+    fn make_durable(&mut self) -> io::Result<()> {
+        let outcome = self.file.sync();
+        if let Err(error) = &outcome {
+            self.disk.halt(&format!("{}: {error}", self.name));
+        }
+        outcome
     }
 
     /// Makes the appended frame durable; it held the revisions up to `newest`. A failure ends the process.
@@ -152,10 +194,7 @@ impl Journal {
     /// # Errors
     /// Only in tests, whose disk does not end the process.
     pub(super) fn sync(&mut self, frame_bytes: u64, newest: Revision) -> io::Result<()> {
-        if let Err(error) = self.file.sync() {
-            self.disk.halt(&format!("{}: {error}", self.name));
-            return Err(error);
-        }
+        self.make_durable()?;
         self.length += frame_bytes;
         self.newest = newest;
         Ok(())
@@ -216,11 +255,19 @@ pub(super) fn changes_since(
         return Err(StoreError::Compacted { asked: after, oldest: Revision(oldest.0 - 1) });
     }
     let mut changes = Vec::new();
+    let mut expected = oldest;
     for (first, name) in list {
-        let bytes = disk.read(&name).map_err(|error| io_error(&name, &error))?;
-        let mut expected = first;
+        let bytes = match disk.read(&name) {
+            Ok(bytes) if first == expected => bytes,
+            // Removed since it was listed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(StoreError::Compacted { asked: after, oldest: first });
+            }
+            Ok(_) => break,
+            Err(error) => return Err(io_error(&name, &error)),
+        };
         // Behind the newest revision another group may just be on its way to the disk: its end is not looked at.
-        walk(&bytes, &name, &mut expected, |change| {
+        let (offset, _) = walk(&bytes, &name, &mut expected, |change| {
             if change.revision > after && change.revision <= newest && changes.len() < limit {
                 changes.push(change);
             }
@@ -228,6 +275,9 @@ pub(super) fn changes_since(
         })?;
         if changes.len() >= limit || expected > newest {
             return Ok(changes);
+        }
+        if offset < bytes.len() {
+            return Err(StoreError::Damaged(format!("{name} at offset {offset}: the journal is damaged")));
         }
     }
     Err(StoreError::Damaged(format!("the journal ends before revision {newest}")))

@@ -22,7 +22,7 @@ use sesame::kernel::ids::UserId;
 use sesame::kernel::text::{RoleName, Username};
 use sesame::metrics::Metrics;
 use sesame::store::memory::Memory;
-use sesame::store::{self, SharedStore, Store};
+use sesame::store::{SharedStore, Store, embedded};
 
 use super::client::{Admin, Anonymous};
 
@@ -106,7 +106,9 @@ impl Server {
             actix_rt::System::new().block_on(async move {
                 let metrics = Arc::new(Metrics::new().unwrap());
                 let store: SharedStore = if is_durable {
-                    store::open(&its_config.store, &metrics).unwrap()
+                    Arc::new(
+                        embedded::open(&its_config.store.folder(), &its_config.store, Arc::clone(&metrics)).unwrap(),
+                    )
                 } else {
                     Arc::new(Memory::new())
                 };

@@ -1,0 +1,225 @@
+//! How long one permission check takes in process, from five rules to 110 000. `cargo bench --bench check`; with
+//! `-- --peers` casbin-rs and cedar-policy answer the same questions beside it (their crate is built first).
+//!
+//! Every check is timed alone; what the clock itself takes is measured and subtracted. The sizes take turns over several
+//! rounds, and the medians of the rounds count.
+
+#[path = "model.rs"]
+#[allow(dead_code, reason = "each bench uses a part of it")]
+mod model;
+#[path = "report.rs"]
+#[allow(dead_code, reason = "each bench uses a part of it")]
+mod report;
+#[path = "subjects.rs"]
+mod subjects;
+
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use anyhow::{Context as _, ensure};
+use hdrhistogram::Histogram;
+
+use sesame::access::checks::{Ask, Subject, evaluate};
+use sesame::access::pattern::Scope;
+use sesame::app::Instance;
+use sesame::config::Config;
+use sesame::kernel::clock::{Clock, Stopwatch, Timestamp};
+use sesame::metrics::Metrics;
+use sesame::store::Commit;
+use sesame::store::memory::Memory;
+use sesame::user::User;
+
+use model::{MODELS, Model};
+use report::{Line, median};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const ROUNDS: u64 = 7;
+const CHECKS_PER_ROUND: usize = 200_000;
+
+/// Median and 99th percentile of one kind of check, in nanoseconds, a pair per round.
+#[derive(Default)]
+struct Times(Vec<(f64, f64)>);
+
+impl Times {
+    fn p50(&self) -> f64 {
+        median(self.0.iter().map(|(p50, _)| *p50).collect())
+    }
+
+    fn p99(&self) -> f64 {
+        median(self.0.iter().map(|(_, p99)| *p99).collect())
+    }
+
+    fn text(&self) -> String {
+        format!("p50 {:.0} ns, p99 {:.0} ns", self.p50(), self.p99())
+    }
+}
+
+/// One model, resident in an instance of its own.
+struct Bench {
+    model: Model,
+    instance: Instance,
+    users: Vec<Arc<User>>,
+    now: Timestamp,
+    evaluated: Times,
+    checked: Times,
+}
+
+fn main() -> anyhow::Result<()> {
+    let asks_peers = std::env::args().any(|argument| argument == "--peers");
+    let mut benches = Vec::new();
+    for model in MODELS {
+        benches.push(Bench::fill(model)?);
+    }
+    for round in 0..ROUNDS {
+        let floor = floor()?;
+        for bench in &mut benches {
+            bench.round(round, floor)?;
+        }
+    }
+    let peers = if asks_peers { peers()? } else { HashMap::new() };
+    report::print("Permission checks in process, the user in memory", &lines(&benches, &peers));
+    Ok(())
+}
+
+impl Bench {
+    fn fill(model: Model) -> anyhow::Result<Self> {
+        let (clock, store, folder) = (Clock::system(), Arc::new(Memory::new()), tempfile::tempdir()?);
+        let now = clock.now();
+        let resources = |role| (0..model.rules_per_role).map(|rule| Model::resource(role, rule)).collect();
+        let roles: Vec<Vec<String>> = (0..model.roles).map(resources).collect();
+        let (commit, role_ids) = subjects::book(&roles, now)?;
+        subjects::write(&*store, commit)?;
+        let mut ids = Vec::new();
+        let mut commit = Commit::default();
+        for user in 0..model.users {
+            let role = role_ids.get(model.role_of(user) as usize).context("a user has no role")?;
+            ids.push(subjects::person(user, &[*role], now, &mut commit)?);
+        }
+        subjects::write(&*store, commit)?;
+        let mut config = Config::default();
+        config.http.listen.set_port(0);
+        config.http.metrics_listen.set_port(0);
+        folder.path().clone_into(&mut config.store.data_directory);
+        actix_rt::System::new().block_on(async {
+            let instance = Instance::start(config, store, clock, Arc::new(Metrics::new()?)).await?;
+            let mut users = Vec::new();
+            for id in ids {
+                users.push(instance.state.users.load(id).await?.context("a user is not there")?);
+            }
+            Ok(Self { model, instance, users, now, evaluated: Times::default(), checked: Times::default() })
+        })
+    }
+
+    /// Asks each question once, of the evaluator and of the service.
+    fn round(&mut self, round: u64, floor: u64) -> anyhow::Result<()> {
+        let questions = self.model.questions(CHECKS_PER_ROUND, round);
+        let mut asks = Vec::new();
+        for question in &questions {
+            let user = self.users.get(question.user as usize).context("a question about nobody")?;
+            let permission = format!("{}:read", question.resource);
+            let subject = Subject::Id(sesame::actor::aggregate::Aggregate::id(&**user));
+            asks.push((user, Ask { subject, permission, scope: Scope::everywhere() }, question.is_allowed));
+        }
+        let book = self.instance.state.book.load();
+        let mut evaluated = Histogram::<u64>::new(3)?;
+        for (user, ask, is_allowed) in &asks {
+            let stopwatch = Stopwatch::start();
+            let reason = black_box(evaluate(user, &book, &ask.permission, &ask.scope, self.now));
+            evaluated.record(nanos(stopwatch).saturating_sub(floor))?;
+            ensure!(reason.allows() == *is_allowed, "a wrong answer: {reason:?} to {ask:?}");
+        }
+        let mut checked = Histogram::<u64>::new(3)?;
+        actix_rt::System::new().block_on(async {
+            for (_, ask, is_allowed) in &asks {
+                let stopwatch = Stopwatch::start();
+                let verdict = black_box(self.instance.state.checks.check(ask, None, self.now).await?);
+                checked.record(nanos(stopwatch).saturating_sub(floor))?;
+                ensure!(verdict.reason.allows() == *is_allowed, "a wrong answer: {verdict:?} to {ask:?}");
+            }
+            anyhow::Ok(())
+        })?;
+        let quantiles =
+            |times: &Histogram<u64>| (times.value_at_quantile(0.5) as f64, times.value_at_quantile(0.99) as f64);
+        self.evaluated.0.push(quantiles(&evaluated));
+        self.checked.0.push(quantiles(&checked));
+        Ok(())
+    }
+
+    fn name(&self) -> String {
+        format!("{} users, {} rules", self.model.users, self.model.rules())
+    }
+}
+
+fn nanos(stopwatch: Stopwatch) -> u64 {
+    u64::try_from(stopwatch.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// What timing nothing takes, in nanoseconds.
+fn floor() -> anyhow::Result<u64> {
+    let mut times = Histogram::<u64>::new(3)?;
+    for _ in 0..CHECKS_PER_ROUND {
+        times.record(nanos(black_box(Stopwatch::start())))?;
+    }
+    Ok(times.value_at_quantile(0.5))
+}
+
+/// Nanoseconds of a check by engine and rules, as the peers' own program prints them: `casbin 25 16000`.
+fn peers() -> anyhow::Result<HashMap<(String, u32), f64>> {
+    report::remark("building and asking the peers");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers");
+    let arguments = ["run", "--release", "--locked", "--quiet"];
+    let output = Command::new("cargo").args(arguments).current_dir(folder).output().context("cargo cannot be run")?;
+    ensure!(output.status.success(), "the peers failed: {}", String::from_utf8_lossy(&output.stderr));
+    let mut found = HashMap::new();
+    for line in String::from_utf8(output.stdout)?.lines() {
+        if let [engine, rules, nanos] = line.split(' ').collect::<Vec<_>>()[..] {
+            found.insert((engine.to_owned(), rules.parse()?), nanos.parse()?);
+        }
+    }
+    Ok(found)
+}
+
+fn lines(benches: &[Bench], peers: &HashMap<(String, u32), f64>) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let line = |what, ours, beside, ratio: f64, target, is_met| {
+        let ratio = if ratio.is_nan() { String::new() } else { format!("{ratio:.2}") };
+        Line { what, ours, beside, ratio, target, is_met }
+    };
+    for bench in benches {
+        let (name, times) = (bench.name(), &bench.evaluated);
+        let is_met = times.p50() <= 150.0;
+        lines.push(line(format!("P3 evaluate, {name}"), times.text(), String::new(), f64::NAN, "p50 ≤ 150 ns", is_met));
+        let what = format!("find the user and evaluate, {name}");
+        lines.push(line(what, bench.checked.text(), String::new(), f64::NAN, "", true));
+    }
+    if let [first, .., last] = benches {
+        for (what, small, large) in [
+            ("P4 evaluate", &first.evaluated, &last.evaluated),
+            ("P4 find the user and evaluate", &first.checked, &last.checked),
+        ] {
+            let ratio = large.p99() / small.p99();
+            let what = format!("{what}: p99 with {} beside {}", last.name(), first.name());
+            lines.push(line(what, large.text(), small.text(), ratio, "≤ 1.2 ×", ratio <= 1.2));
+        }
+    }
+    for bench in benches {
+        for engine in ["casbin", "cedar"] {
+            let Some(nanos) = peers.get(&(engine.to_owned(), bench.model.rules())) else { continue };
+            let ratio = nanos / bench.evaluated.p50();
+            let (target, least) = match bench.model.rules() {
+                25 => ("≥ 100 ×", 100.0),
+                500 => ("≥ 2 000 ×", 2000.0),
+                _ => ("", 0.0),
+            };
+            let what = format!("P3 {engine} beside evaluate, {}", bench.name());
+            let beside = format!("{engine} p50 {nanos:.0} ns");
+            lines.push(line(what, bench.evaluated.text(), beside, ratio, target, ratio >= least));
+        }
+    }
+    lines
+}

@@ -1,0 +1,232 @@
+//! What users cost in memory, what a cold one costs in time, and how long a start takes with a million of them.
+//! `cargo bench --bench memory`; the store is filled without the API, on the disk of the temporary folder.
+
+#[path = "report.rs"]
+#[allow(dead_code, reason = "each bench uses a part of it")]
+mod report;
+#[path = "subjects.rs"]
+mod subjects;
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use hdrhistogram::Histogram;
+
+use sesame::access::checks::{Ask, Subject};
+use sesame::access::pattern::Scope;
+use sesame::app::Instance;
+use sesame::config::Config;
+use sesame::kernel::clock::{Clock, Stopwatch};
+use sesame::kernel::ids::UserId;
+use sesame::metrics::Metrics;
+use sesame::store::{Commit, SharedStore, embedded};
+
+use report::{Line, remark};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const RESIDENT_USERS: u32 = 100_000;
+const STORED_USERS: u32 = 1_000_000;
+const USERS_PER_COMMIT: usize = 500;
+const ROLES: u32 = 10;
+const PERMISSIONS_PER_ROLE: u32 = 10;
+const STARTS: usize = 5;
+const KIB: f64 = 1024.0;
+const MB: f64 = 1e6;
+
+fn main() -> anyhow::Result<()> {
+    let mut lines = Vec::new();
+    // First, so that nothing else has touched this process's memory.
+    lines.extend(residents()?);
+    lines.extend(idle()?);
+    lines.push(start()?);
+    report::print("Memory and start", &lines);
+    Ok(())
+}
+
+/// A configuration on free ports, its data in `folder`.
+fn config(folder: &Path) -> Config {
+    let mut config = Config::default();
+    config.http.listen.set_port(0);
+    config.http.metrics_listen.set_port(0);
+    folder.clone_into(&mut config.store.data_directory);
+    config
+}
+
+/// Opens the store, or makes it.
+fn open(config: &Config) -> anyhow::Result<SharedStore> {
+    let (folder, metrics) = (config.store.folder(), Arc::new(Metrics::new()?));
+    Ok(Arc::new(embedded::open(&folder, &config.store, metrics)?))
+}
+
+/// Makes a store with so many users, each with a session and three roles, and closes it.
+fn fill(config: &Config, users: u32) -> anyhow::Result<Vec<UserId>> {
+    let stopwatch = Stopwatch::start();
+    let (store, now) = (open(config)?, Clock::system().now());
+    let permissions = |role| (0..PERMISSIONS_PER_ROLE).map(|number| format!("data{role}-{number}")).collect();
+    let (book, roles) = subjects::book(&(0..ROLES).map(permissions).collect::<Vec<_>>(), now)?;
+    subjects::write(&*store, book)?;
+    let mut ids = Vec::new();
+    for numbers in (0..users).collect::<Vec<_>>().chunks(USERS_PER_COMMIT) {
+        let mut commit = Commit::default();
+        for number in numbers {
+            let own: Vec<_> = roles.iter().cycle().skip((number % ROLES) as usize).take(3).copied().collect();
+            ids.push(subjects::person(*number, &own, now, &mut commit)?);
+        }
+        subjects::write(&*store, commit)?;
+    }
+    store.close()?;
+    remark(&format!("{users} users written in {:.1} s", stopwatch.seconds()));
+    Ok(ids)
+}
+
+/// Reads every user of a store for the first time, by a check each.
+fn residents() -> anyhow::Result<Vec<Line>> {
+    let folder = tempfile::tempdir()?;
+    let config = config(folder.path());
+    let ids = fill(&config, RESIDENT_USERS)?;
+    actix_rt::System::new().block_on(async {
+        let store = open(&config)?;
+        let instance = Instance::start(config, Arc::clone(&store), Clock::system(), Arc::new(Metrics::new()?)).await?;
+        let (now, mut times) = (Clock::system().now(), Histogram::<u64>::new(3)?);
+        // What the index keeps in its own cache is there before and after.
+        for prefix in [0x10, 0x11, 0x12, 0x13, 0x14, 0x15] {
+            let mut after: Option<Vec<u8>> = None;
+            while let Some(last) = store.scan(&[prefix], after.as_deref(), 1024)?.pop() {
+                after = Some(last.key.bytes().to_vec());
+            }
+        }
+        let before = resident_bytes("self")?;
+        for id in &ids {
+            let subject = Subject::Id(*id);
+            let ask = Ask { subject, permission: "data0-0:read".to_owned(), scope: Scope::everywhere() };
+            let stopwatch = Stopwatch::start();
+            instance.state.checks.check(&ask, None, now).await?;
+            times.record(u64::try_from(stopwatch.elapsed().as_nanos())?)?;
+        }
+        let kib = (resident_bytes("self")? - before) / f64::from(RESIDENT_USERS) / KIB;
+        let micros = |quantile| times.value_at_quantile(quantile) as f64 / 1000.0;
+        Ok(vec![
+            Line {
+                what: format!("P8 resident set per user of {RESIDENT_USERS}, one session, three roles"),
+                ours: format!("{kib:.2} KiB"),
+                beside: String::new(),
+                ratio: String::new(),
+                target: "≤ 2 KiB",
+                is_met: kib <= 2.0,
+            },
+            Line {
+                what: "P9 first check about a cold user, the index warm".to_owned(),
+                ours: format!("p50 {:.0} µs, p99 {:.0} µs", micros(0.5), micros(0.99)),
+                beside: String::new(),
+                ratio: String::new(),
+                target: "p50 ≤ 200 µs",
+                is_met: micros(0.5) <= 200.0,
+            },
+        ])
+    })
+}
+
+/// A new instance that nobody asks anything.
+fn idle() -> anyhow::Result<[Line; 2]> {
+    let folder = tempfile::tempdir()?;
+    let mut server = Server::start(folder.path())?;
+    server.wait_until_ready()?;
+    let resident = resident_bytes(&server.child.id().to_string())? / MB;
+    let binary = fs::metadata(env!("CARGO_BIN_EXE_sesame"))?.len() as f64 / MB;
+    let line = |what: &str, megabytes: f64| Line {
+        what: what.to_owned(),
+        ours: format!("{megabytes:.1} MB"),
+        beside: String::new(),
+        ratio: String::new(),
+        target: "≤ 30 MB",
+        is_met: megabytes <= 30.0,
+    };
+    Ok([line("P14 idle server, resident", resident), line("P14 binary", binary)])
+}
+
+/// Starts the real binary over a million users, several times.
+fn start() -> anyhow::Result<Line> {
+    let folder = tempfile::tempdir()?;
+    fill(&config(folder.path()), STORED_USERS)?;
+    let mut seconds = Vec::new();
+    for _ in 0..STARTS {
+        let stopwatch = Stopwatch::start();
+        let mut server = Server::start(folder.path())?;
+        server.wait_until_ready()?;
+        seconds.push(stopwatch.seconds());
+        server.stop()?;
+    }
+    let (worst, middle) = (seconds.iter().copied().fold(0.0, f64::max), report::median(seconds));
+    Ok(Line {
+        what: format!("P10 start with {STORED_USERS} users, to /health/ready"),
+        ours: format!("{middle:.2} s, at worst {worst:.2} s"),
+        beside: String::new(),
+        ratio: String::new(),
+        target: "≤ 2 s",
+        is_met: middle <= 2.0,
+    })
+}
+
+/// The resident set of a process, in bytes.
+fn resident_bytes(process: &str) -> anyhow::Result<f64> {
+    /// Linux on the machines this runs on.
+    const PAGE_BYTES: f64 = 4096.0;
+    let statm = fs::read_to_string(format!("/proc/{process}/statm"))?;
+    let pages: f64 = statm.split(' ').nth(1).context("/proc/…/statm is not as expected")?.parse()?;
+    Ok(pages * PAGE_BYTES)
+}
+
+/// The real binary; it ends with this value.
+struct Server {
+    child: Child,
+    port: u16,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself; there is nothing to be done about it here.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Server {
+    fn start(folder: &Path) -> anyhow::Result<Self> {
+        let port = || anyhow::Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port());
+        let (port, metrics_port) = (port()?, port()?);
+        let child = Command::new(env!("CARGO_BIN_EXE_sesame"))
+            .args(["--listen", &format!("127.0.0.1:{port}"), "--metrics-listen", &format!("127.0.0.1:{metrics_port}")])
+            .arg("--data")
+            .arg(folder)
+            .current_dir(folder)
+            .env("SESAME_ADMIN_PASSWORD", "a password for a bench")
+            .env("SESAME_TELEMETRY__LOG", "error")
+            .spawn()?;
+        Ok(Self { child, port })
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a bench has nothing else to do meanwhile")]
+    fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        let (stopwatch, url) = (Stopwatch::start(), format!("http://127.0.0.1:{}/health/ready", self.port));
+        while ureq::get(&url).call().is_err() {
+            ensure!(self.child.try_wait()?.is_none(), "the server has ended");
+            ensure!(stopwatch.elapsed() < Duration::from_mins(2), "the server does not become ready");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    /// As an operator stops it.
+    fn stop(mut self) -> anyhow::Result<()> {
+        let status = Command::new("kill").arg(self.child.id().to_string()).status()?;
+        ensure!(status.success() && self.child.wait()?.success(), "the server did not stop well");
+        Ok(())
+    }
+}

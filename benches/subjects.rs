@@ -1,0 +1,114 @@
+//! Fills a store without the API: the records are the product's own, made by its own aggregates, many users to a commit.
+
+use std::sync::Arc;
+
+use sesame::access::book_aggregate::BookEvent;
+use sesame::access::model::{Assignment, Bounds, Given, Permission, Role, Rule};
+use sesame::access::part::AccessEvent;
+use sesame::access::pattern::{Effect, Pattern, PermissionName};
+use sesame::access::role_book::RoleBook;
+use sesame::accounts::model::{Account, Nature, Properties, Status};
+use sesame::accounts::part::AccountEvent;
+use sesame::actor::aggregate::Aggregate as _;
+use sesame::kernel::cause::Actor;
+use sesame::kernel::clock::Timestamp;
+use sesame::kernel::ids::{PermissionId, RoleId, SessionId, UserId};
+use sesame::kernel::secret::SecretHash;
+use sesame::kernel::text::{RoleName, Username};
+use sesame::sessions::model::{AuthenticationMethod, NewSession, Session};
+use sesame::sessions::part::SessionEvent;
+use sesame::store::{Commit, Store};
+use sesame::user::{User, UserEvent};
+
+/// Writes one commit and waits until it is durable.
+pub(crate) fn write(store: &dyn Store, commit: Commit) -> anyhow::Result<()> {
+    store.commit(commit).blocking_recv()??;
+    Ok(())
+}
+
+/// A role book with these roles, each a list of names that it allows to `read`; every name is a permission of its own.
+pub(crate) fn book(roles: &[Vec<String>], now: Timestamp) -> anyhow::Result<(Commit, Vec<RoleId>)> {
+    let name = |resource: &String| PermissionName::of(resource, "read").map_err(anyhow::Error::new);
+    let mut permissions = Vec::new();
+    for (number, resource) in roles.iter().flatten().enumerate() {
+        permissions.push(Permission {
+            id: PermissionId::generate(now),
+            number: u32::try_from(number)?,
+            name: name(resource)?,
+            description: None,
+            created_at: now,
+            updated_at: now,
+            version: 1,
+        });
+    }
+    let mut made = Vec::new();
+    for (number, resources) in roles.iter().enumerate() {
+        let allow = |resource| Ok(Rule { effect: Effect::Allow, pattern: Pattern::Exact(name(resource)?) });
+        made.push(Role {
+            id: RoleId::generate(now),
+            name: RoleName::parse(&format!("role{number}"))?,
+            description: None,
+            parent_role_ids: Vec::new(),
+            rules: resources.iter().map(allow).collect::<anyhow::Result<_>>()?,
+            is_active: true,
+            is_built_in: false,
+            created_at: now,
+            updated_at: now,
+            version: 1,
+        });
+    }
+    let ids = made.iter().map(|role| role.id).collect();
+    let whole = RoleBook::of(permissions.clone(), made.clone());
+    let events = permissions.into_iter().map(BookEvent::PermissionDefined);
+    let mut commit = Commit::default();
+    for event in events.chain(made.into_iter().map(BookEvent::RoleDefined)) {
+        whole.record(&RoleBook::default(), &event, &mut commit)?;
+    }
+    whole.record_head(&mut commit)?;
+    Ok((commit, ids))
+}
+
+/// Adds a person with these roles, everywhere and for ever, and with a session.
+pub(crate) fn person(number: u32, roles: &[RoleId], now: Timestamp, commit: &mut Commit) -> anyhow::Result<UserId> {
+    let id = UserId::generate(now);
+    let account = Account {
+        nature: Nature::Person,
+        username: Username::parse(&format!("user{number}"))?,
+        email: None,
+        external_id: None,
+        status: Status::Active,
+        properties: Properties::default(),
+        created_at: now,
+        updated_at: now,
+        version: 1,
+    };
+    let session = Session::begin(
+        NewSession {
+            id: SessionId::generate(now),
+            secret: SecretHash::of(&number.to_be_bytes()),
+            lifetime_seconds: 30 * 86_400,
+            idle_seconds: 86_400,
+            methods: vec![AuthenticationMethod::Password],
+            ip_address: Some([192, 0, 2, 1].into()),
+            user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0".into()),
+        },
+        now,
+    );
+    let given = Given { by: Actor::System, at: now, reason: None };
+    let mut events = vec![UserEvent::Account(AccountEvent::Created { account, credential: None })];
+    events.extend(roles.iter().map(|role_id| {
+        let assignment = Assignment { role_id: *role_id, bounds: Bounds::default(), given: given.clone() };
+        UserEvent::Access(AccessEvent::RoleAssigned(assignment))
+    }));
+    events.push(UserEvent::Session(SessionEvent::Started(Arc::new(session))));
+    let vacant = User::vacant(id);
+    let mut user = vacant.clone();
+    for event in &events {
+        user.apply(event);
+    }
+    for event in &events {
+        user.record(&vacant, event, commit)?;
+    }
+    user.record_head(commit)?;
+    Ok(id)
+}
