@@ -288,7 +288,12 @@ impl<A: Aggregate> Directory<A> {
     fn awaken(&self, resident: &Arc<Resident<A>>) -> Option<Addr<EntityActor<A>>> {
         let mut writer = resident.writer();
         match &*writer {
-            Writer::Retired => None,
+            Writer::Retired => {
+                drop(writer);
+                // It may not be out of the map yet: who comes meanwhile helps, and does not find it again.
+                self.0.forget(resident);
+                None
+            }
             Writer::Awake(addr) => Some(addr.clone()),
             Writer::Asleep => {
                 let shard = self.0.hasher.hash_one(resident.id) as usize % self.0.arbiters.len().max(1);

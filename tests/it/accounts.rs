@@ -86,6 +86,22 @@ fn names_are_unique_whatever_their_case() {
 }
 
 #[test]
+fn of_many_who_want_one_name_at_once_one_gets_it() {
+    let server = Server::durable();
+    let admin = server.admin();
+    for round in 0..5 {
+        let user = json!({ "username": format!("u{round}"), "external_id": format!("x{round}") });
+        let statuses: Vec<u16> = std::thread::scope(|scope| {
+            let ask = || admin.post("/api/v1/users", &user).status;
+            let asking: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+            asking.into_iter().map(|asked| asked.join().unwrap()).collect()
+        });
+        let count = |status| statuses.iter().filter(|found| **found == status).count();
+        assert_eq!((count(201), count(409)), (1, 7), "{statuses:?}");
+    }
+}
+
+#[test]
 fn users_are_found_by_name_and_listed_by_pages() {
     let server = Server::start();
     let admin = server.admin();

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 
-use crate::harness::{Client, PASSWORD, Process, Reply};
+use crate::harness::{Client, PASSWORD, Process, Reply, number};
 
 /// Kills in the gate.
 const ROUNDS: u64 = 10;
@@ -174,7 +174,7 @@ fn compared(is_there: bool, known: Known) -> Option<&'static str> {
 
 #[test]
 fn a_killed_server_comes_back_with_everything_it_acknowledged() {
-    let rounds = std::env::var("SESAME_CRASH_ROUNDS").map_or(ROUNDS, |text| text.parse().unwrap());
+    let rounds = number("SESAME_CRASH_ROUNDS", ROUNDS);
     let folder = tempfile::tempdir().unwrap();
     let variables = [("SESAME_ADMIN_PASSWORD", PASSWORD), ("SESAME_SESSIONS__MAX_PER_USER", "1000")];
     let mut random = StdRng::seed_from_u64(rounds);

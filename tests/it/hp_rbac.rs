@@ -12,6 +12,8 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 
+use sesame::kernel::clock::Stopwatch;
+
 use crate::harness::{Admin, App, Server};
 
 /// How many pairs that are not in the data are asked about.
@@ -71,7 +73,7 @@ fn load(admin: &Admin, pairs: &Pairs) {
     for (user, held) in pairs {
         holders.entry(held).or_default().push(*user);
     }
-    let roles: Vec<(usize, (&BTreeSet<u32>, Vec<u32>))> = holders.into_iter().enumerate().collect();
+    let roles: Vec<_> = holders.into_iter().enumerate().collect();
     for_each(&roles, |(index, (held, users))| {
         let names: Vec<String> = held.iter().map(|number| permission(*number)).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -128,7 +130,9 @@ fn holds(name: &str) {
     let pairs = pairs(name);
     let server = Server::durable();
     let admin = server.admin();
+    let stopwatch = Stopwatch::start();
     load(&admin, &pairs);
+    let loaded = stopwatch.elapsed();
     let app = admin.app("checker", &["checker"]);
     let given: Vec<(u32, u32)> =
         pairs.iter().flat_map(|(user, held)| held.iter().map(move |number| (*user, *number))).collect();
@@ -140,7 +144,10 @@ fn holds(name: &str) {
     ask(&app, "as loaded");
     let server = server.restarted();
     ask(&app.at(server.address), "after a restart");
-    println!("{name}: {} pairs allowed, {} others denied, twice; 0 wrong", given.len(), others.len());
+    let (given, others, all) = (given.len(), others.len(), stopwatch.elapsed());
+    println!(
+        "{name}: {given} pairs allowed, {others} others denied, twice; 0 wrong; loaded in {loaded:.1?} of {all:.1?}"
+    );
 }
 
 #[test]

@@ -3,17 +3,18 @@
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
 use std::net::TcpStream;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use sesame::http::settings::Settings;
 use sesame::http::table::Table;
 use sesame::http::{Who, openapi};
 
-use instance::{ANYWHERE, Running, USER, ask, bearer, fall_over, routes, send, state};
+use crate::harness::{Server, ask, send};
+use instance::{Running, USER, bearer, fall_over, routes};
 
 mod instance;
 
@@ -263,15 +264,14 @@ fn the_document_says_what_the_table_says() {
     assert!(document["paths"]["/docs"].is_null());
 }
 
-#[actix_rt::test]
-async fn a_route_cannot_be_registered_twice() {
+#[test]
+fn a_route_cannot_be_registered_twice() {
     let mut routes = routes();
     routes.get("/panic", Who::Anyone, fall_over);
     assert!(routes.table().contains(&("GET".to_owned(), "/api/v1/users", "signed in")));
-    let folder = tempfile::tempdir().unwrap();
-    let settings = Settings { listen: ANYWHERE, metrics_listen: ANYWHERE, ..Settings::default() };
-    let state = state(settings.clone(), folder.path()).await;
-    let error = Table::new(state, routes, settings).err().unwrap();
+    let server = Server::start();
+    let state = server.state();
+    let error = Table::new(Arc::clone(state), routes, state.settings.clone()).err().unwrap();
     assert_eq!(error.to_string(), "GET /panic is registered twice");
 }
 

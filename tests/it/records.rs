@@ -35,8 +35,8 @@ const fn id(number: u128) -> Uuid {
     Uuid::from_u128(0x019a_b095_d200_7000_8000_0000_0000_0000 + number)
 }
 
-fn note(text: &str) -> Option<Note> {
-    Some(Note::parse(text).unwrap())
+fn note(text: &str) -> Note {
+    Note::parse(text).unwrap()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -75,7 +75,7 @@ fn check<T: Stored + Debug>(kind: &str, value: &T) {
 }
 
 fn given(by: Actor) -> Given {
-    Given { by, at: at(7), reason: note("on call") }
+    Given { by, at: at(7), reason: Some(note("on call")) }
 }
 
 fn bounds() -> Bounds {
@@ -106,7 +106,7 @@ fn records_of_accounts() {
         &ApiKey {
             id: KeyId::from_uuid(id(1)),
             secret: SecretHash::of(b"secret"),
-            description: note("front"),
+            description: Some(note("front")),
             created_at: at(0),
             expires_at: Some(at(60)),
         },
@@ -131,7 +131,7 @@ fn records_of_access() {
             id: PermissionId::from_uuid(id(3)),
             number: 12,
             name: PermissionName::parse("documents:read").unwrap(),
-            description: note("Reads documents"),
+            description: Some(note("Reads documents")),
             created_at: at(0),
             updated_at: at(60),
             version: 2,

@@ -12,7 +12,7 @@ use sesame::access::checks::{Ask, Subject};
 use sesame::access::pattern::Scope;
 use sesame::accounts::model::SubjectId;
 
-use crate::harness::{Admin, App, PASSWORD, Server};
+use crate::harness::{Admin, App, PASSWORD, Server, number};
 
 /// How many checks the gate asks.
 const CHECKS: u64 = 200_000;
@@ -20,6 +20,8 @@ const CHECKS: u64 = 200_000;
 const ASKERS: usize = 3;
 /// Checks about a right before it changes again.
 const CHECKS_OF_A_PHASE: u64 = 20;
+/// Checks before subjects are sent out of memory again.
+const CHECKS_OF_A_SWEEP: u64 = 300;
 
 /// A right that comes and goes. Its phase counts: 0 is taken and answered, 1 being given, 2 given and answered, 3 being
 /// taken, and so on; whoever sees one answered phase before and after a check knows what the check must say.
@@ -192,6 +194,21 @@ fn ask_here(server: &Server, rights: &[&Right], tally: &Tally, wanted: u64) {
     }
 }
 
+/// Sends subjects out of memory again and again: a check may find its subject gone, a write may meet it leaving.
+fn sweep(server: &Server, tally: &Tally, is_over: &AtomicBool) -> usize {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut swept = 0;
+    let mut next = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        if tally.asked.load(Ordering::Relaxed) >= next {
+            swept += runtime.block_on(server.state().users.sweep(server.clock.now(), 2, |_| false));
+            next = tally.asked.load(Ordering::Relaxed) + CHECKS_OF_A_SWEEP;
+        }
+        std::thread::yield_now();
+    }
+    swept
+}
+
 /// The same over HTTP, for subjects that have an id.
 fn ask_over_http(app: &App, rights: &[&Right], tally: &Tally, wanted: u64) {
     for right in rights.iter().cycle() {
@@ -211,13 +228,15 @@ fn ask_over_http(app: &App, rights: &[&Right], tally: &Tally, wanted: u64) {
 
 #[test]
 fn no_check_that_starts_after_an_answered_revoke_allows() {
-    let wanted = std::env::var("SESAME_R1_CHECKS").map_or(CHECKS, |text| text.parse().unwrap());
+    let wanted = number("SESAME_R1_CHECKS", CHECKS);
     let server = Server::start();
     let (admin, tally) = (server.admin(), Tally::default());
     let app = admin.app("asker", &["checker"]);
     let (rights, changes): (Vec<Right>, Vec<Change>) = changes(&server, &admin).into_iter().unzip();
     let all: Vec<&Right> = rights.iter().collect();
+    let (no_more_sweeping, mut swept) = (AtomicBool::new(false), 0);
     std::thread::scope(|scope| {
+        let sweeper = scope.spawn(|| sweep(&server, &tally, &no_more_sweeping));
         for (right, change) in rights.iter().zip(changes) {
             scope.spawn(move || {
                 while !right.is_over.load(Ordering::Relaxed) {
@@ -230,14 +249,18 @@ fn no_check_that_starts_after_an_answered_revoke_allows() {
         let askers: Vec<_> = (0..ASKERS).map(|_| scope.spawn(|| ask_here(&server, &all, &tally, wanted))).collect();
         let over_http = scope.spawn(|| ask_over_http(&app, &all, &tally, wanted));
         let outcomes: Vec<_> = askers.into_iter().chain([over_http]).map(std::thread::ScopedJoinHandle::join).collect();
-        rights.iter().for_each(|right| right.is_over.store(true, Ordering::Relaxed));
+        for right in &rights {
+            right.is_over.store(true, Ordering::Relaxed);
+        }
+        no_more_sweeping.store(true, Ordering::Relaxed);
+        swept = sweeper.join().unwrap();
         assert!(outcomes.iter().all(Result::is_ok), "an asker failed");
     });
     let count = |right: &Right| right.phase.load(Ordering::SeqCst) / 4;
     let revokes: Vec<u64> = rights.iter().map(count).collect();
     println!(
         "{} checks during {revokes:?} revokes (assignment, grant, role edit, parent, suspension, session), {} of them \
-         between two changes; {} stale allows, {} stale denials",
+         between two changes, subjects sent out of memory {swept} times; {} stale allows, {} stale denials",
         tally.asked.load(Ordering::Relaxed),
         tally.settled.load(Ordering::Relaxed),
         tally.stale_allows.load(Ordering::Relaxed),

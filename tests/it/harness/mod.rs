@@ -11,4 +11,9 @@ mod server;
 pub(crate) use client::{Admin, Anonymous, App, Client, SignedIn};
 pub(crate) use process::Process;
 pub(crate) use reply::{Reply, ask, send};
-pub(crate) use server::{PASSWORD, Server, TODAY};
+pub(crate) use server::{PASSWORD, Server};
+
+/// The number in a variable of the environment, or the gate's.
+pub(crate) fn number(variable: &str, of_the_gate: u64) -> u64 {
+    std::env::var_os(variable).map_or(of_the_gate, |text| text.to_str().unwrap().parse().unwrap())
+}

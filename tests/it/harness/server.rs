@@ -1,7 +1,6 @@
 //! A whole instance in this process: real listeners on free ports, a folder of its own, a clock held by hand.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::sync::{Arc, Weak, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -34,12 +33,11 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 /// The sign-in name of the tests' administrator; the instance's own has a password that nobody knows.
 const ADMIN: &str = "ada";
 /// When every test begins.
-pub(crate) const TODAY: &str = "2025-11-23T12:00:00Z";
+const TODAY: &str = "2025-11-23T12:00:00Z";
 
 /// A running instance; dropped, it stops.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    pub(crate) metrics_address: SocketAddr,
     pub(crate) clock: Clock,
     state: Option<Arc<State>>,
     store: Weak<dyn Store>,
@@ -88,11 +86,6 @@ impl Server {
         self.state.as_ref().unwrap()
     }
 
-    /// Where the instance keeps everything.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     fn new(change: impl FnOnce(&mut Config), is_durable: bool) -> Self {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let mut config = Config::default();
@@ -121,14 +114,13 @@ impl Server {
                 };
                 let instance = Instance::start(its_config, store, its_clock, metrics).await.unwrap();
                 create_admin(&instance.state).await;
-                let (address, metrics_address) = (instance.bound.address, instance.bound.metrics_address);
-                told.send((address, metrics_address, Arc::clone(&instance.state))).unwrap();
+                told.send((instance.bound.address, Arc::clone(&instance.state))).unwrap();
                 instance.run(async { _ = told_to_stop.await }).await.unwrap();
             });
         });
-        let (address, metrics_address, state) = heard.recv().unwrap();
+        let (address, state) = heard.recv().unwrap();
         let (store, stop, thread) = (Arc::downgrade(&state.store), Some(stop), Some(thread));
-        Self { address, metrics_address, clock, state: Some(state), store, folder, config, is_durable, stop, thread }
+        Self { address, clock, state: Some(state), store, folder, config, is_durable, stop, thread }
     }
 
     fn stop(&mut self) {

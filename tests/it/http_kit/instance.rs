@@ -1,39 +1,24 @@
-//! A real server on port 0 with routes of its own, asked over a plain socket.
+//! The harness's instance behind a second listener with routes of its own, asked over a plain socket.
 
-use std::io::{Read, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use actix_web::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tokio::sync::oneshot;
 use utoipa::{IntoParams, ToSchema};
 
-use sesame::access::model::{Assignment, Bounds, Given};
-use sesame::access::product::{ADMINISTRATOR, ProductPermission};
-use sesame::accounts::commands::CreateUser;
-use sesame::accounts::model::{Credential, Nature, Properties};
-use sesame::actor::command::Facts;
-use sesame::app::Instance;
-use sesame::apps::model::ApiKey;
-use sesame::config::Config;
+use sesame::access::product::ProductPermission;
 use sesame::http::handler::Outcome;
 use sesame::http::server::Server;
 use sesame::http::settings::Settings;
-use sesame::http::{Answer, Call, Form, Json, Path as Segments, Query, Routes, State, Who};
-use sesame::kernel::cause::{Actor, Cause};
-use sesame::kernel::clock::{Clock, Timestamp};
-use sesame::kernel::ids::{KeyId, UserId};
-use sesame::kernel::text::{RoleName, Username};
-use sesame::metrics::Metrics;
-use sesame::sessions::sign_in::Attempt;
-use sesame::sessions::token::{Purpose, Token};
+use sesame::http::{Answer, Call, Form, Json, Path as Segments, Query, Routes, Who};
+use sesame::kernel::ids::UserId;
 use sesame::store::Revision;
-use sesame::store::memory::Memory;
+
+use crate::harness::{Reply, Server as Instance, ask};
 
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -66,8 +51,6 @@ struct Introspection {
     token: String,
 }
 
-/// Any free port.
-pub(super) const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 pub(super) const USER: &str = "user_01h455vb4pex5vsknk084sn02q";
 
 pub(super) fn routes() -> Routes {
@@ -119,65 +102,6 @@ pub(super) async fn fall_over(_call: Call) -> Outcome {
     panic!("a test's own panic")
 }
 
-/// A whole instance in memory, at a time that stands still.
-pub(super) async fn state(settings: Settings, folder: &Path) -> Arc<State> {
-    let mut config = Config { http: settings, ..Config::default() };
-    config.store.data_directory = folder.to_owned();
-    (config.actors.arbiters, config.accounts.hash_threads) = (1, 1);
-    (config.accounts.argon2_memory_kib, config.accounts.argon2_iterations) = (1024, 1);
-    let clock = Clock::held_at(Timestamp::from_millis(1_763_900_000_123));
-    let metrics = Arc::new(Metrics::new().unwrap());
-    Instance::start(config, Arc::new(Memory::new()), clock, metrics).await.unwrap().state
-}
-
-/// Creates a person with these roles and signs them in.
-async fn person(state: &State, name: &str, assignments: &[Assignment]) -> String {
-    let credential = state.passwords.hash("correct horse".into()).await.unwrap();
-    create(state, UserId::generate(state.clock.now()), Nature::Person, name, assignments, Some(credential), None).await;
-    let attempt = Attempt {
-        identifier: name.to_owned(),
-        password: "correct horse".into(),
-        user_agent: None,
-        facts: facts(state),
-    };
-    state.sign_in.sign_in(attempt).await.unwrap().session_token
-}
-
-async fn admin(state: &State) -> String {
-    let role_id = state.book.load().role_named(&RoleName::parse(ADMINISTRATOR).unwrap()).unwrap().id;
-    let given = Given { by: Actor::System, at: state.clock.now(), reason: None };
-    person(state, "bea", &[Assignment { role_id, bounds: Bounds::default(), given }]).await
-}
-
-async fn app(state: &State) -> String {
-    let now = state.clock.now();
-    let (owner, id) = (UserId::generate(now), KeyId::generate(now));
-    let (text, secret) = Token::issue(Purpose::ApiKey, owner, id.bytes()).unwrap();
-    let key = ApiKey { id, secret, description: None, created_at: now, expires_at: None };
-    create(state, owner, Nature::App, "shop", &[], None, Some(key)).await;
-    text
-}
-
-async fn create(
-    state: &State,
-    id: UserId,
-    nature: Nature,
-    name: &str,
-    assignments: &[Assignment],
-    credential: Option<Credential>,
-    key: Option<ApiKey>,
-) {
-    let username = Username::parse(name).unwrap();
-    let (properties, assignments) = (Properties::default(), assignments.to_vec());
-    let (email, external_id) = (None, None);
-    let command = CreateUser { nature, username, email, external_id, properties, credential, key, assignments };
-    state.users.create(id, command, facts(state)).await.unwrap();
-}
-
-fn facts(state: &State) -> Facts {
-    Facts { now: state.clock.now(), cause: Cause::system("test") }
-}
-
 /// A running server; dropped, it stops.
 pub(super) struct Running {
     pub(super) address: SocketAddr,
@@ -190,35 +114,41 @@ pub(super) struct Running {
     pub(super) app: String,
     pub(super) stop: Option<oneshot::Sender<()>>,
     pub(super) thread: Option<JoinHandle<()>>,
+    /// Whose state the routes work on; it stops last.
+    _instance: Instance,
+}
+
+/// The settings that the tests of the kit are about: small limits, a public address.
+pub(super) fn settings(settings: &mut Settings) {
+    *settings = Settings {
+        workers: 1,
+        body_limit_bytes: 1000,
+        batch_body_limit_bytes: 5000,
+        client_request_timeout_seconds: 1,
+        trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
+        public_url: "https://login.example".to_owned(),
+        ..settings.clone()
+    };
 }
 
 impl Running {
     pub(super) fn start() -> Self {
-        let settings = Settings {
-            listen: ANYWHERE,
-            metrics_listen: ANYWHERE,
-            workers: 1,
-            body_limit_bytes: 1000,
-            batch_body_limit_bytes: 5000,
-            client_request_timeout_seconds: 1,
-            trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
-            public_url: "https://login.example".to_owned(),
-            ..Settings::default()
-        };
+        let instance = Instance::with(|config| settings(&mut config.http));
+        let admin = instance.admin();
+        let (person, app) = (admin.person("ann").session_token.clone(), admin.app("shop", &[]).key.clone());
         let (told, heard) = mpsc::channel();
         let (stop, told_to_stop) = oneshot::channel();
+        let state = Arc::clone(instance.state());
         let thread = std::thread::spawn(move || {
             actix_rt::System::new().block_on(async move {
-                let folder = tempfile::tempdir().unwrap();
-                let state = state(settings.clone(), folder.path()).await;
-                let bound = Server::bind(&state, routes(), &settings).unwrap();
-                let (person, admin, app) = (person(&state, "ann", &[]).await, admin(&state).await, app(&state).await);
-                told.send((bound.address, bound.metrics_address, person, admin, app)).unwrap();
+                let bound = Server::bind(&state, routes(), &state.settings).unwrap();
+                told.send((bound.address, bound.metrics_address)).unwrap();
                 bound.run(async { _ = told_to_stop.await }).await.unwrap();
             });
         });
-        let (address, metrics_address, person, admin, app) = heard.recv().unwrap();
-        Self { address, metrics_address, person, admin, app, stop: Some(stop), thread: Some(thread) }
+        let (address, metrics_address) = heard.recv().unwrap();
+        let (admin, stop, thread) = (admin.session_token.clone(), Some(stop), Some(thread));
+        Self { address, metrics_address, person, admin, app, stop, thread, _instance: instance }
     }
 
     pub(super) fn ask(&self, head: &str, headers: &[&str], body: &str) -> Reply {
@@ -245,70 +175,6 @@ impl Drop for Running {
     }
 }
 
-/// An answer, as text.
-pub(super) struct Reply {
-    pub(super) status: u16,
-    head: String,
-    pub(super) body: String,
-}
-
-impl Reply {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| {
-            let (key, value) = line.split_once(": ")?;
-            key.eq_ignore_ascii_case(name).then_some(value)
-        })
-    }
-
-    pub(super) fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
-    }
-
-    /// Asserts that this is a whole problem, with this status and code.
-    pub(super) fn is_problem(&self, status: u16, code: &str) -> &Self {
-        assert_eq!(self.status, status, "{}\n{}", self.head, self.body);
-        assert_eq!(self.header("content-type"), Some("application/problem+json"));
-        let json = self.json();
-        assert_eq!(json["code"], code);
-        assert_eq!(json["type"], format!("urn:sesame:problem:{code}"));
-        assert_eq!(json["status"], status);
-        assert_eq!(Some(json["request_id"].as_str().unwrap()), self.header("x-request-id"));
-        for member in ["title", "detail", "instance"] {
-            assert!(!json[member].as_str().unwrap().is_empty(), "{member}");
-        }
-        self
-    }
-
-    pub(super) fn names_field(&self, field: &str) {
-        assert_eq!(self.json()["errors"][0]["field"], field, "{}", self.body);
-    }
-}
-
 pub(super) fn bearer(token: &str) -> String {
     format!("Authorization: Bearer {token}")
-}
-
-pub(super) fn ask(address: SocketAddr, head: &str, headers: &[&str], body: &str) -> Reply {
-    let mut request = format!("{head} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
-    for header in headers {
-        request.push_str(header);
-        request.push_str("\r\n");
-    }
-    if !headers.iter().any(|header| header.starts_with("Transfer-Encoding") || header.starts_with("Content-Length")) {
-        request.extend(["Content-Length: ", &body.len().to_string(), "\r\n"]);
-    }
-    request.push_str("\r\n");
-    request.push_str(body);
-    send(address, request.as_bytes())
-}
-
-pub(super) fn send(address: SocketAddr, request: &[u8]) -> Reply {
-    let mut socket = TcpStream::connect(address).unwrap();
-    socket.write_all(request).unwrap();
-    let mut bytes = Vec::new();
-    socket.read_to_end(&mut bytes).unwrap();
-    let text = String::from_utf8(bytes).unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Reply { status, head: head.to_owned(), body: body.to_owned() }
 }
