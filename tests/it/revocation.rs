@@ -201,7 +201,7 @@ fn sweep(server: &Server, tally: &Tally, is_over: &AtomicBool) -> usize {
     let mut next = 0;
     while !is_over.load(Ordering::Relaxed) {
         if tally.asked.load(Ordering::Relaxed) >= next {
-            swept += runtime.block_on(server.state().users.sweep(server.clock.now(), 2, |_| false));
+            swept += runtime.block_on(server.state().users.sweep(server.clock.now(), server.clock.now(), 2, |_| false));
             next = tally.asked.load(Ordering::Relaxed) + CHECKS_OF_A_SWEEP;
         }
         std::thread::yield_now();
