@@ -120,7 +120,7 @@ impl Endpoint {
         now: Timestamp,
         id: &RequestId,
     ) -> Outcome {
-        let caller = admission::admit(self.route.who, request, frame.state(), frame.public_origin()).await?;
+        let caller = admission::admit(self.route.who, request, frame.state(), frame.public_origin(), now).await?;
         let bytes = if self.route.reads_body {
             body::read(request, payload, self.body_limit_bytes, frame.table.body_time).await?
         } else {
