@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 
+use foldhash::fast::RandomState;
 use tokio::sync::oneshot;
 
 use super::journal::{Journal, frame, payload};
@@ -19,6 +20,9 @@ use crate::kernel::clock::Stopwatch;
 const MAX_GROUP_WRITES: usize = 512;
 /// A group is not made longer once it has so many bytes.
 const MAX_GROUP_BYTES: usize = 8 << 20;
+
+/// What a group leaves of the keys it writes: a revision, or nothing.
+type Written = HashMap<Key, Option<Revision>, RandomState>;
 
 /// What the committer is told.
 pub(super) enum Message {
@@ -90,7 +94,7 @@ impl Committer {
         let mut changes = Vec::with_capacity(group.len());
         let mut answers = Vec::with_capacity(group.len());
         let mut refused = Vec::new();
-        let mut written: HashMap<Key, Option<Revision>> = HashMap::new();
+        let mut written = Written::default();
         for (commit, answer) in group {
             let revision = Revision(self.journal.newest().0 + changes.len() as u64 + 1);
             match self.admit(&commit, &written) {
@@ -134,7 +138,7 @@ impl Committer {
     }
 
     /// Whether everything that the commit expects is so.
-    fn admit(&self, commit: &Commit, written: &HashMap<Key, Option<Revision>>) -> Result<(), CommitError> {
+    fn admit(&self, commit: &Commit, written: &Written) -> Result<(), CommitError> {
         refuse_malformed(commit)?;
         for expect in &commit.expect {
             let (key, wanted) = match expect {

@@ -5,10 +5,14 @@
 //! only the checkpoint thread flushes, and syncs sled's files itself; a value over 4 KiB is cut into chunks; leftovers
 //! are removed before opening. What sled loses, the journal has.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use foldhash::fast::RandomState;
 
 use super::index::Index;
 use super::{Change, Key, MAX_SMALL_VALUE_BYTES, Record, Revision, StoreError};
@@ -31,6 +35,7 @@ pub(super) struct Sled {
     tree: sled::Tree,
     db: sled::Db,
     folder: PathBuf,
+    in_chunks: Mutex<HashMap<Box<[u8]>, usize>>,
 }
 
 /// A value as it stands in the tree.
@@ -107,7 +112,8 @@ impl Sled {
             Ok(opened) => opened.map_err(failed)?,
             Err(_) => return Err(StoreError::Damaged("the index: its files cannot be read".into())),
         };
-        Ok(Self { tree, db, folder: folder.to_owned() })
+        let in_chunks = Mutex::new(count_chunks(&tree)?);
+        Ok(Self { tree, db, folder: folder.to_owned(), in_chunks })
     }
 
     /// The record that a tree's entry is the head of.
@@ -143,23 +149,17 @@ impl Sled {
     }
 
     /// Adds one post-image to a batch, with what it replaces in chunks.
-    fn stage(
-        &self,
-        batch: &mut sled::Batch,
-        key: &Key,
-        revision: Revision,
-        value: Option<&[u8]>,
-    ) -> Result<(), StoreError> {
+    fn stage(&self, batch: &mut sled::Batch, key: &Key, revision: Revision, value: Option<&[u8]>) {
         let (bytes, may_be_large) = (key.bytes(), key.kind().is_some_and(super::key::Kind::may_be_large));
         let chunks: Vec<&[u8]> = match value {
             Some(value) if value.len() > MAX_SMALL_VALUE_BYTES => value.chunks(MAX_SMALL_VALUE_BYTES).collect(),
             _ => Vec::new(),
         };
-        if may_be_large
-            && let Some(old) = self.tree.get(bytes).map_err(failed)?
-            && let Some(Stored::InChunks(_, count)) = Stored::parse(&old)
-        {
-            (chunks.len()..count).for_each(|number| batch.remove(chunk_key(bytes, number)));
+        if may_be_large {
+            let mut in_chunks = self.in_chunks.lock().unwrap_or_else(PoisonError::into_inner);
+            let old =
+                if chunks.is_empty() { in_chunks.remove(bytes) } else { in_chunks.insert(bytes.into(), chunks.len()) };
+            (chunks.len()..old.unwrap_or_default()).for_each(|number| batch.remove(chunk_key(bytes, number)));
         }
         for (number, chunk) in chunks.iter().enumerate() {
             let mut part = revision.0.to_be_bytes().to_vec();
@@ -174,8 +174,18 @@ impl Sled {
             }
             Some(value) => batch.insert(bytes, headed(WHOLE, revision, value)),
         }
-        Ok(())
     }
+}
+
+/// How many chunks each large value has: there are few, and a commit must not look for each of its keys.
+fn count_chunks(tree: &sled::Tree) -> Result<HashMap<Box<[u8]>, usize>, StoreError> {
+    let mut counts = HashMap::new();
+    for entry in tree.scan_prefix([CHUNK]).keys() {
+        let entry = entry.map_err(failed)?;
+        let key = entry.get(3..entry.len().saturating_sub(2)).ok_or_else(|| damaged(&entry))?;
+        *counts.entry(key.into()).or_default() += 1;
+    }
+    Ok(counts)
 }
 
 impl Index for Sled {
@@ -211,7 +221,7 @@ impl Index for Sled {
     fn apply(&self, changes: &[Change]) -> Result<(), StoreError> {
         let Some(last) = changes.last() else { return Ok(()) };
         // In one batch a key's last post-image counts, as in the journal; chunks of an earlier one are replaced by it.
-        let mut newest = std::collections::HashMap::with_capacity(changes.len() * 4);
+        let mut newest = HashMap::with_capacity_and_hasher(changes.len() * 4, RandomState::default());
         for change in changes {
             for write in &change.writes {
                 newest.insert(&write.key, (change.revision, write.value.as_deref()));
@@ -219,7 +229,7 @@ impl Index for Sled {
         }
         let mut batch = sled::Batch::default();
         for (key, (revision, value)) in newest {
-            self.stage(&mut batch, key, revision, value)?;
+            self.stage(&mut batch, key, revision, value);
         }
         batch.insert(APPLIED, last.revision.0.to_be_bytes().to_vec());
         self.tree.apply_batch(batch).map_err(failed)
@@ -228,7 +238,7 @@ impl Index for Sled {
     fn put(&self, records: &[Record], applied: Revision) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
         for record in records {
-            self.stage(&mut batch, &record.key, record.revision, Some(&record.value))?;
+            self.stage(&mut batch, &record.key, record.revision, Some(&record.value));
         }
         batch.insert(APPLIED, applied.0.to_be_bytes().to_vec());
         self.tree.apply_batch(batch).map_err(failed)
