@@ -24,7 +24,8 @@ use sesame::config::Config;
 use sesame::kernel::clock::{Clock, Stopwatch};
 use sesame::kernel::ids::UserId;
 use sesame::metrics::Metrics;
-use sesame::store::{Commit, SharedStore, embedded};
+use sesame::store::key::Kind;
+use sesame::store::{Commit, SharedStore, Store, embedded};
 
 use report::{Line, remark};
 
@@ -40,7 +41,14 @@ const STARTS: usize = 5;
 const KIB: f64 = 1024.0;
 const MB: f64 = 1e6;
 
+/// The first argument that makes this program fill a folder.
+const FILL: &str = "fill";
+
 fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [FILL, folder, users] = arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        return fill(&config(Path::new(folder)), users.parse()?);
+    }
     let mut lines = Vec::new();
     // First, so that nothing else has touched this process's memory.
     lines.extend(residents()?);
@@ -65,43 +73,62 @@ fn open(config: &Config) -> anyhow::Result<SharedStore> {
     Ok(Arc::new(embedded::open(&folder, &config.store, metrics)?))
 }
 
+/// Lets another process fill the folder: what that frees would hide what users take here.
+fn filled(folder: &Path, users: u32) -> anyhow::Result<()> {
+    let program = std::env::current_exe()?;
+    let status = Command::new(program).arg(FILL).arg(folder).arg(users.to_string()).status()?;
+    ensure!(status.success(), "the store could not be filled");
+    Ok(())
+}
+
 /// Makes a store with so many users, each with a session and three roles, and closes it.
-fn fill(config: &Config, users: u32) -> anyhow::Result<Vec<UserId>> {
+fn fill(config: &Config, users: u32) -> anyhow::Result<()> {
     let stopwatch = Stopwatch::start();
     let (store, now) = (open(config)?, Clock::system().now());
     let permissions = |role| (0..PERMISSIONS_PER_ROLE).map(|number| format!("data{role}-{number}")).collect();
     let (book, roles) = subjects::book(&(0..ROLES).map(permissions).collect::<Vec<_>>(), now)?;
     subjects::write(&*store, book)?;
-    let mut ids = Vec::new();
     for numbers in (0..users).collect::<Vec<_>>().chunks(USERS_PER_COMMIT) {
         let mut commit = Commit::default();
         for number in numbers {
             let own: Vec<_> = roles.iter().cycle().skip((number % ROLES) as usize).take(3).copied().collect();
-            ids.push(subjects::person(*number, &own, now, &mut commit)?);
+            subjects::person(*number, &own, now, &mut commit)?;
         }
         subjects::write(&*store, commit)?;
     }
     store.close()?;
     remark(&format!("{users} users written in {:.1} s", stopwatch.seconds()));
+    Ok(())
+}
+
+/// Every record of these kinds, once: fills the index's own cache, and tells whose they are.
+fn scan(store: &dyn Store, kinds: &[Kind]) -> anyhow::Result<Vec<UserId>> {
+    let mut ids = Vec::new();
+    for kind in kinds {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = store.scan(&[*kind as u8], after.as_deref(), 1024)?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.key.bytes().to_vec());
+            let owners = page.iter().filter_map(|record| record.key.bytes().get(1..)?.first_chunk());
+            ids.extend(owners.map(|owner| UserId::from_bytes(*owner)));
+        }
+    }
     Ok(ids)
 }
 
 /// Reads every user of a store for the first time, by a check each.
 fn residents() -> anyhow::Result<Vec<Line>> {
     let folder = tempfile::tempdir()?;
+    filled(folder.path(), RESIDENT_USERS)?;
     let config = config(folder.path());
-    let ids = fill(&config, RESIDENT_USERS)?;
     actix_rt::System::new().block_on(async {
         let store = open(&config)?;
         let instance = Instance::start(config, Arc::clone(&store), Clock::system(), Arc::new(Metrics::new()?)).await?;
         let (now, mut times) = (Clock::system().now(), Histogram::<u64>::new(3)?);
         // What the index keeps in its own cache is there before and after.
-        for prefix in [0x10, 0x11, 0x12, 0x13, 0x14, 0x15] {
-            let mut after: Option<Vec<u8>> = None;
-            while let Some(last) = store.scan(&[prefix], after.as_deref(), 1024)?.pop() {
-                after = Some(last.key.bytes().to_vec());
-            }
-        }
+        scan(&*store, &[Kind::Credential, Kind::Session, Kind::Assignment])?;
+        let ids = scan(&*store, &[Kind::Account])?;
         let before = resident_bytes("self")?;
         for id in &ids {
             let subject = Subject::Id(*id);
@@ -154,7 +181,7 @@ fn idle() -> anyhow::Result<[Line; 2]> {
 /// Starts the real binary over a million users, several times.
 fn start() -> anyhow::Result<Line> {
     let folder = tempfile::tempdir()?;
-    fill(&config(folder.path()), STORED_USERS)?;
+    filled(folder.path(), STORED_USERS)?;
     let mut seconds = Vec::new();
     for _ in 0..STARTS {
         let stopwatch = Stopwatch::start();
