@@ -80,7 +80,7 @@ impl Call {
     /// # Errors
     /// 401 when one is presented that is not valid.
     pub async fn identify(&self) -> Result<Caller, Problem> {
-        admission::identify(&self.request, &self.state, self.frame().public_origin()).await
+        admission::identify(&self.request, &self.state, self.frame().public_origin(), self.now).await
     }
 
     /// The client's address, after trusted proxies.

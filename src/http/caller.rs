@@ -8,6 +8,7 @@ use crate::access::pattern::Scope;
 use crate::access::product::ProductPermission;
 use crate::actor::aggregate::Aggregate as _;
 use crate::kernel::cause::Actor;
+use crate::kernel::clock::Timestamp;
 use crate::sessions::identity::SignedIn;
 use crate::user::User;
 
@@ -32,13 +33,13 @@ impl Caller {
         }
     }
 
-    /// Whether the caller holds this permission over the product, everywhere.
-    pub fn may(&self, state: &State, permission: ProductPermission) -> bool {
+    /// Whether the caller holds this permission over the product at this moment, everywhere.
+    pub fn may(&self, state: &State, permission: ProductPermission, now: Timestamp) -> bool {
         let Some(user) = self.user() else { return false };
         let book = state.book.load();
-        let reason = book.product_number(permission).map_or(Reason::UnknownPermission, |number| {
-            user.holdings.decide(&book, number, &Scope::everywhere(), state.clock.now())
-        });
+        let reason = book
+            .product_number(permission)
+            .map_or(Reason::UnknownPermission, |number| user.holdings.decide(&book, number, &Scope::everywhere(), now));
         reason.allows()
     }
 

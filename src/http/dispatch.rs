@@ -120,8 +120,8 @@ impl Endpoint {
         now: Timestamp,
         id: &RequestId,
     ) -> Outcome {
-        let admit = || admission::admit(self.route.who, request, frame.state(), frame.public_origin());
-        let mut caller = admit().await?;
+        let admit = |now| admission::admit(self.route.who, request, frame.state(), frame.public_origin(), now);
+        let mut caller = admit(now).await?;
         let mut now = now;
         let bytes = if self.route.reads_body {
             body::read(request, payload, self.body_limit_bytes, frame.table.body_time).await?
@@ -132,7 +132,7 @@ impl Endpoint {
         let begun = frame.state().clock.now();
         if begun > now {
             now = begun;
-            caller = admit().await?;
+            caller = admit(now).await?;
         }
         let body = Body { bytes, wrong_type: self.route.wrong_type };
         (self.route.run)(Call::new(frame, request, caller, now, id), &body).await

@@ -14,7 +14,7 @@ use crate::accounts::names::Finder;
 use crate::accounts::passwords::Passwords;
 use crate::accounts::settings::Settings as AccountSettings;
 use crate::actor::directory::Directory;
-use crate::kernel::clock::Clock;
+use crate::kernel::clock::{Clock, Timestamp};
 use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::sessions::identity::Identities;
@@ -58,12 +58,12 @@ pub struct State {
 }
 
 impl State {
-    /// Finds out who presents `credential`. A key is a person's or an application's by how it begins.
+    /// Finds out who presents `credential` at this moment. A key is a person's or an application's by how it begins.
     ///
     /// # Errors
     /// 401 when it is not, or no longer, valid; 503 when it cannot be looked up.
-    pub async fn identify(&self, credential: Credential<'_>) -> Result<Caller, Problem> {
-        let (secret, now) = (credential.secret(), self.clock.now());
+    pub async fn identify(&self, credential: Credential<'_>, now: Timestamp) -> Result<Caller, Problem> {
+        let secret = credential.secret();
         let may_be_app = !matches!(credential, Credential::Cookie(_));
         let may_be_person = !matches!(credential, Credential::Basic(_));
         if may_be_app && secret.starts_with(Purpose::ApiKey.prefix()) {

@@ -122,14 +122,31 @@ fn encode(uuid: Uuid) -> [u8; 26] {
     })
 }
 
+/// The value of each byte as a digit; `NO_DIGIT` for the rest.
+const DIGITS: [u8; 256] = {
+    let mut digits = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < ALPHABET.len() {
+        #[expect(clippy::indexing_slicing, reason = "computed by the compiler, which checks every index")]
+        let byte = ALPHABET[value];
+        #[expect(clippy::indexing_slicing, reason = "computed by the compiler, which checks every index")]
+        {
+            digits[byte as usize] = value as u8;
+        }
+        value += 1;
+    }
+    digits
+};
+const NO_DIGIT: u8 = u8::MAX;
+
 fn decode(text: &str) -> Option<Uuid> {
     if text.len() != 26 || text.as_bytes().first().is_none_or(|first| *first > b'7') {
         return None;
     }
     let mut value: u128 = 0;
     for byte in text.bytes() {
-        let digit = ALPHABET.iter().position(|candidate| *candidate == byte)?;
-        value = value << 5 | digit as u128;
+        let digit = DIGITS.get(usize::from(byte)).filter(|digit| **digit != NO_DIGIT)?;
+        value = value << 5 | u128::from(*digit);
     }
     Some(Uuid::from_u128(value))
 }

@@ -7,36 +7,32 @@ use super::checkpoint;
 use super::disk::{Disk, Folder};
 use super::journal::{self, base, frame, payload};
 use super::shared::Shared;
-use super::{Change, Revision, StoreError};
+use super::{Revision, StoreError};
+
+/// Changes copied at a time.
+const PAGE_CHANGES: usize = 1000;
 
 /// Writes a backup into an empty folder while the store goes on; returns the revision it is of.
-pub(super) fn write(
-    shared: &Shared,
-    to: &Path,
-    newest: impl Fn() -> Revision,
-    changes_since: impl Fn(Revision) -> Result<Vec<Change>, StoreError>,
-) -> Result<Revision, StoreError> {
+pub(super) fn write(shared: &Shared, to: &Path) -> Result<Revision, StoreError> {
     let folder = empty_folder(to)?;
-    let begun = newest();
+    let begun = shared.index.applied()?;
     checkpoint::write_base(shared, &folder, begun)?;
-    // Records written meanwhile are in the base file, or not: the journal since makes it exact.
-    let ended = newest();
+    // Records written meanwhile are in the base file, or not: the journal since makes it exact. What the index has, the
+    // journal has, and no record in the file is newer than what the index has now.
+    let ended = shared.index.applied()?;
     let failed = |error: std::io::Error| journal::io_error("the backup", &error);
     let mut file = folder.create(&format!("{:020}.log", begun.0 + 1)).map_err(failed)?;
     let mut copied = begun;
     while copied < ended {
-        let changes: Vec<Change> =
-            changes_since(copied)?.into_iter().take_while(|change| change.revision <= ended).collect();
-        let Some(last) = changes.last().map(|change| change.revision) else { break };
         let mut bytes = Vec::new();
-        frame::write(&mut bytes, copied.0 + 1, |buffer| {
-            payload::put_u32(buffer, changes.len());
-            for change in &changes {
+        for change in journal::changes_since(&*shared.disk, copied, ended, PAGE_CHANGES)? {
+            frame::write(&mut bytes, change.revision.0, |buffer| {
+                payload::put_u32(buffer, 1);
                 payload::write_change(buffer, &change.writes);
-            }
-        });
+            });
+            copied = change.revision;
+        }
         file.append(&bytes).map_err(failed)?;
-        copied = last;
     }
     file.sync().map_err(failed)?;
     checkpoint::write(&folder, ended)?;
@@ -46,19 +42,14 @@ pub(super) fn write(
 /// Fills a folder with a backup, after reading all of it once.
 ///
 /// # Errors
-/// When the folder is not empty, the backup is damaged, or the disk fails.
+/// When the folder is not empty, the backup is damaged or was not finished, or the disk fails.
 pub fn restore(from: &Path, to: &Path) -> Result<Revision, StoreError> {
     if !from.is_dir() {
         return Err(StoreError::Io(format!("{} is not a folder", from.display())));
     }
     let source = Folder::open(from).map_err(|error| journal::io_error("the backup", &error))?;
     let failed = |error: std::io::Error| journal::io_error("the backup", &error);
-    let Some((_, name)) = base::list(&source).map_err(failed)?.pop() else {
-        return Err(StoreError::Damaged(format!("{} holds no backup", from.display())));
-    };
-    base::read(&source, &name, |_| Ok(()))?;
-    journal::verify(&source, |_| Ok(()))?;
-    let revision = checkpoint::read(&source)?;
+    let revision = verified(&source, from)?;
     let target = empty_folder(to)?;
     // The checkpoint first: whatever of the rest is missing after a crash is missed.
     for name in source.list().map_err(failed)?.into_iter().rev() {
@@ -67,6 +58,24 @@ pub fn restore(from: &Path, to: &Path) -> Result<Revision, StoreError> {
     }
     target.sync_folder().map_err(failed)?;
     Ok(revision)
+}
+
+/// Reads all of a backup; returns the revision it is of.
+fn verified(source: &Folder, from: &Path) -> Result<Revision, StoreError> {
+    let mut bases = base::list(source).map_err(|error| journal::io_error("the backup", &error))?;
+    let Some((mut newest, name)) = bases.pop() else {
+        return Err(StoreError::Damaged(format!("{} holds no backup", from.display())));
+    };
+    base::read(source, &name, |_| Ok(()))?;
+    journal::verify(source, |change| {
+        newest = newest.max(change.revision);
+        Ok(())
+    })?;
+    let (revision, place) = (checkpoint::read(source)?, from.display());
+    if newest == revision {
+        return Ok(revision);
+    }
+    Err(StoreError::Damaged(format!("{place} holds revisions up to {newest}, but was finished at {revision}")))
 }
 
 fn empty_folder(path: &Path) -> Result<Folder, StoreError> {

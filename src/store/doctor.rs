@@ -6,7 +6,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::embedded::{INDEX, lock};
+use super::embedded::{INDEX, lock_as_it_is};
 use super::index::Index as _;
 use super::journal::{self, base};
 use super::key::Kind;
@@ -62,7 +62,7 @@ pub fn examine(folder: &Path) -> Result<Report, StoreError> {
     if !folder.join(INDEX).exists() {
         return Err(StoreError::Io(format!("there is no store in {}", folder.display())));
     }
-    let _lock = lock(folder)?;
+    let _lock = lock_as_it_is(folder)?;
     let disk = Folder::open(folder).map_err(|error| journal::io_error("the store", &error))?;
     let mut report = Report::default();
     match checkpoint::read(&disk) {

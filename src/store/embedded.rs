@@ -89,14 +89,27 @@ fn open_index(place: &Path, cache_bytes: u64) -> Result<Sled, StoreError> {
 /// Locks the folder for this process.
 pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {
     let path = folder.join(LOCK);
-    let failed = |error: std::io::Error| journal::io_error(&path.display().to_string(), &error);
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    locked(file.map_err(|error| journal::io_error(&path.display().to_string(), &error))?, folder)
+}
+
+/// Locks a folder that is only looked at: without a lock file nobody serves it, and none is made.
+pub(super) fn lock_as_it_is(folder: &Path) -> Result<Option<File>, StoreError> {
+    let path = folder.join(LOCK);
+    match File::open(&path) {
+        Ok(file) => locked(file, folder).map(Some),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(journal::io_error(&path.display().to_string(), &error)),
+    }
+}
+
+fn locked(file: File, folder: &Path) -> Result<File, StoreError> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
             Err(StoreError::Io(format!("{} is in use by another process", folder.display())))
         }
-        Err(TryLockError::Error(error)) => Err(failed(error)),
+        Err(TryLockError::Error(error)) => Err(journal::io_error(&folder.display().to_string(), &error)),
     }
 }
 
@@ -208,7 +221,7 @@ impl Store for Embedded {
     }
 
     fn backup(&self, to: &Path) -> Result<Revision, StoreError> {
-        super::backup::write(&self.shared, to, || self.revision(), |after| self.changes_since(after, 1000))
+        super::backup::write(&self.shared, to)
     }
 
     fn stats(&self, count: bool) -> Result<Stats, StoreError> {

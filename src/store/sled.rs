@@ -7,6 +7,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use super::index::Index;
@@ -92,14 +93,20 @@ impl Sled {
     /// When sled refuses, or the folder cannot be used.
     pub(super) fn open(folder: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         remove_leftovers(folder).map_err(|error| StoreError::Io(format!("the index: {error}")))?;
-        let db = sled::Config::new()
+        let config = sled::Config::new()
             .path(folder)
             .cache_capacity(cache_bytes)
             .flush_every_ms(None)
-            .mode(sled::Mode::HighThroughput)
-            .open()
-            .map_err(failed)?;
-        let tree = db.open_tree("records").map_err(failed)?;
+            .mode(sled::Mode::HighThroughput);
+        // Damaged files make sled panic as often as not.
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            let db = config.open()?;
+            Ok((db.open_tree("records")?, db))
+        }));
+        let (tree, db) = match opened {
+            Ok(opened) => opened.map_err(failed)?,
+            Err(_) => return Err(StoreError::Damaged("the index: its files cannot be read".into())),
+        };
         Ok(Self { tree, db, folder: folder.to_owned() })
     }
 

@@ -198,10 +198,10 @@ fn ask_here(server: &Server, rights: &[&Right], tally: &Tally, wanted: u64) {
 fn sweep(server: &Server, tally: &Tally, is_over: &AtomicBool) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut swept = 0;
-    let (mut next, now) = (0, server.clock.now());
+    let mut next = 0;
     while !is_over.load(Ordering::Relaxed) {
         if tally.asked.load(Ordering::Relaxed) >= next {
-            swept += runtime.block_on(server.state().users.sweep(now, now, 2, |_| false));
+            swept += runtime.block_on(server.state().users.sweep(server.clock.now(), server.clock.now(), 2, |_| false));
             next = tally.asked.load(Ordering::Relaxed) + CHECKS_OF_A_SWEEP;
         }
         std::thread::yield_now();

@@ -56,6 +56,13 @@ pub(crate) fn write(buffer: &mut Vec<u8>, first: u64, fill: impl FnOnce(&mut Vec
     buffer.push(END);
 }
 
+/// Whether a sound frame of a number above `first` begins anywhere behind `offset`.
+pub(crate) fn is_followed(bytes: &[u8], offset: usize, first: u64) -> bool {
+    let rest = bytes.get(offset + 1..).unwrap_or_default();
+    let begins = rest.windows(MAGIC.len()).enumerate().filter(|(_, window)| *window == MAGIC);
+    begins.map(|(at, _)| read(bytes, offset + 1 + at)).any(|found| found.is_ok_and(|frame| frame.first > first))
+}
+
 /// The frame at `offset` of a whole file.
 ///
 /// # Errors

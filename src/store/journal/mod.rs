@@ -84,6 +84,7 @@ impl Journal {
         mut each: impl FnMut(Change) -> Result<(), StoreError>,
     ) -> Result<Self, StoreError> {
         let list = segments_after(&*disk, after).map_err(|error| io_error("the journal", &error))?;
+        settle(&*disk, &list).map_err(|error| io_error("the journal", &error))?;
         let mut newest = None;
         let mut tail: Option<(String, u64)> = None;
         for (index, (first, name)) in list.iter().enumerate() {
@@ -203,10 +204,21 @@ impl Journal {
     fn rotate(&mut self) -> io::Result<()> {
         let name = name_of(Revision(self.newest.0 + 1));
         let file = self.disk.create(&name)?;
-        self.disk.sync_folder()?;
+        if let Err(error) = self.disk.sync_folder() {
+            // As with contents: a second try would hide what the first one lost.
+            self.disk.halt(&format!("{name}: its name could not be made durable: {error}"));
+            return Err(error);
+        }
         (self.file, self.name, self.length) = (file, name, 0);
         Ok(())
     }
+}
+
+/// Makes durable what a killed process may have left in the system's memory, before anything is built on it.
+fn settle(disk: &dyn Disk, segments: &[(Revision, String)]) -> io::Result<()> {
+    let Some((_, last)) = segments.last() else { return Ok(()) };
+    disk.open(last)?.sync()?;
+    disk.sync_folder()
 }
 
 /// Hands every change of a segment's bytes to `each`. Returns where the sound part ends, and what is there if it is not
@@ -222,6 +234,10 @@ fn walk(
         let found = match frame::read(bytes, offset) {
             Ok(found) => found,
             Err(NoFrame::End) => return Ok((offset, None)),
+            // Only the last write can be torn; nothing is written behind it.
+            Err(NoFrame::Torn) if frame::is_followed(bytes, offset, expected.0) => {
+                return Ok((offset, Some(NoFrame::Damaged)));
+            }
             Err(problem) => return Ok((offset, Some(problem))),
         };
         let damaged = |what: &str| StoreError::Damaged(format!("{name} at offset {offset}: {what}"));
