@@ -115,7 +115,7 @@ fn replay(disk: &Folder, replayed: &mut Replayed, report: &mut Report) -> Result
 /// Compares the index with what was replayed. sled writes when it opens, so a copy is opened.
 fn compare(place: &Path, replayed: &Replayed, report: &mut Report) -> Result<(), StoreError> {
     let failed = |error: std::io::Error| journal::io_error("the copy of the index", &error);
-    let copy = Copy(std::env::temp_dir().join(format!("sesame-doctor-{}", std::process::id())));
+    let copy = Copy(std::env::temp_dir().join(format!("sesame-doctor-{}", uuid::Uuid::now_v7())));
     copy_folder(place, &copy.0).map_err(failed)?;
     let index = match Sled::open(&copy.0, CACHE_BYTES) {
         Ok(index) => index,
