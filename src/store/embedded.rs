@@ -134,6 +134,7 @@ pub(super) fn recover(
     lock: Option<File>,
 ) -> Result<(Arc<Shared>, Journal), StoreError> {
     let durable = checkpoint::read(&*disk)?;
+    let found = index.applied()?;
     load_base(&*disk, &*index)?;
     let applied = index.applied()?;
     let mut batch: Vec<Change> = Vec::new();
@@ -146,6 +147,10 @@ pub(super) fn recover(
         Ok(())
     })?;
     index.apply(&batch)?;
+    if found < durable {
+        // The index lacks what the checkpoint says it has: it is made true before anything relies on it.
+        index.flush()?;
+    }
     if journal.newest() > applied {
         tracing::info!(from = %applied, to = %journal.newest(), "the journal was replayed into the index");
     }
