@@ -1,7 +1,7 @@
 //! One entity, one writer: decide → commit → apply → publish → reply.
 //!
 //! An [`aggregate::Aggregate`] is the entity's state and how it is stored; a [`command::Command`] is one write, decided
-//! by a pure function; an [`entity_actor::EntityActor`] runs commands one after another; the
+//! by a pure function; the actor of [`entity_actor`] runs commands one after another; the
 //! [`directory::Directory`] finds, loads and passivates entities. Knows no slice.
 
 pub mod aggregate;
