@@ -15,8 +15,10 @@ use anyhow::Context as _;
 
 use crate::access::checks::Checks;
 use crate::access::published::PublishedBook;
+use crate::accounts::authenticator::Authenticator;
 use crate::accounts::names::{Finder, Names};
 use crate::accounts::passwords::{Cost, Passwords};
+use crate::accounts::throttle::Throttle;
 use crate::actor::directory::{Directory, Surroundings};
 use crate::config::Config;
 use crate::http::server::{Bound, Server};
@@ -29,7 +31,6 @@ use crate::sessions::access_token::AccessTokens;
 use crate::sessions::identity::Identities;
 use crate::sessions::sign_in::{SignIn, Terms};
 use crate::sessions::signing_keys;
-use crate::sessions::throttle::Throttle;
 use crate::store::{SharedStore, backup as backups, doctor as examiner, embedded};
 use crate::{access, accounts, apps, audit, bootstrap, housekeeping, sessions};
 
@@ -98,12 +99,14 @@ impl Instance {
         let finder = Finder { users: users.clone(), names, store: Arc::clone(&store), loader: Arc::clone(&loader) };
         let passwords = passwords(&config, &metrics)?;
         let identities = Identities { users: users.clone(), access_tokens: access_tokens(&config)? };
+        let authenticator = authenticator(&config, &finder, &passwords, &metrics);
         let state = Arc::new(State {
             clock,
             settings: config.http.clone(),
             account_settings: config.accounts.clone(),
             checks: Checks::new(finder.clone(), identities.clone(), books.clone(), Arc::clone(&book), &metrics),
-            sign_in: sign_in(&config, &finder, &passwords, &identities, &metrics),
+            sign_in: sign_in(&config, &authenticator, &identities),
+            authenticator,
             metrics,
             store,
             loader,
@@ -181,7 +184,7 @@ fn passwords(config: &Config, metrics: &Metrics) -> anyhow::Result<Passwords> {
         iterations: settings.argon2_iterations,
         parallelism: settings.argon2_parallelism,
     };
-    Ok(Passwords::new(Arc::new(pool), cost)?)
+    Ok(Passwords::new(Arc::new(pool), cost, metrics.password_hashes_total.clone())?)
 }
 
 fn access_tokens(config: &Config) -> anyhow::Result<Arc<AccessTokens>> {
@@ -194,23 +197,22 @@ fn access_tokens(config: &Config) -> anyhow::Result<Arc<AccessTokens>> {
     Ok(Arc::new(AccessTokens::new(keys, issuer, lifetime_seconds, settings.verified_token_cache)?))
 }
 
-fn sign_in(
-    config: &Config,
-    finder: &Finder,
-    passwords: &Passwords,
-    identities: &Identities,
-    metrics: &Metrics,
-) -> SignIn {
-    let (accounts, sessions) = (&config.accounts, &config.sessions);
-    let window_seconds = u32::try_from(accounts.login_window_seconds).unwrap_or(u32::MAX);
+fn authenticator(config: &Config, finder: &Finder, passwords: &Passwords, metrics: &Metrics) -> Arc<Authenticator> {
+    let settings = &config.accounts;
+    let window_seconds = u32::try_from(settings.login_window_seconds).unwrap_or(u32::MAX);
+    let throttle = Throttle::new(settings.max_login_attempts, window_seconds);
+    Arc::new(Authenticator::new(finder.clone(), passwords.clone(), throttle, metrics))
+}
+
+fn sign_in(config: &Config, authenticator: &Arc<Authenticator>, identities: &Identities) -> SignIn {
+    let sessions = &config.sessions;
     let terms = Terms {
         lifetime_seconds: u32::try_from(sessions.lifetime_seconds).unwrap_or(u32::MAX),
         idle_seconds: u32::try_from(sessions.idle_timeout_seconds).unwrap_or(u32::MAX),
         most_sessions: sessions.max_per_user,
     };
-    let throttle = Throttle::new(accounts.max_login_attempts, window_seconds);
     let access_tokens = Arc::clone(&identities.access_tokens);
-    SignIn::new(finder.clone(), passwords.clone(), access_tokens, throttle, terms, metrics)
+    SignIn::new(Arc::clone(authenticator), identities.users.clone(), access_tokens, terms)
 }
 
 /// The API's description, as JSON.

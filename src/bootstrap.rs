@@ -10,6 +10,7 @@ use crate::access::model::{Assignment, Bounds, Given};
 use crate::access::product::{ADMINISTRATOR, BUILT_IN_ROLES, ProductPermission};
 use crate::accounts::commands::CreateUser;
 use crate::accounts::model::{Name, Nature, Properties};
+use crate::accounts::password_rule::Owner;
 use crate::actor::command::Facts;
 use crate::config;
 use crate::http::State;
@@ -58,7 +59,8 @@ async fn create_admin(state: &Arc<State>, admin: Username, facts: Facts) -> anyh
         Some(password) => (password, false),
         None => (generated_password()?, true),
     };
-    if let Err(wrong) = state.account_settings.accept_password(&password) {
+    let owner = Owner { username: &admin, email: None };
+    if let Err(wrong) = state.account_settings.accept_password(&password, owner) {
         anyhow::bail!("SESAME_ADMIN_PASSWORD: {}", wrong.message);
     }
     let shown = is_generated.then(|| password.expose_secret().to_owned());

@@ -105,6 +105,8 @@ metrics! {
     active_sessions: IntGauge;
     /// Password hashes waiting for a thread.
     hash_pool_queue: IntGauge;
+    /// Password hashes computed, to verify one or to make one.
+    password_hashes_total: IntCounter;
     /// Password hashes refused because the queue was full.
     hash_pool_refusals_total: IntCounter;
     /// Sign-ins by outcome.

@@ -10,8 +10,10 @@ use utoipa::{IntoParams, ToSchema};
 use crate::access::product::ProductPermission;
 use crate::accounts::commands::{ActivateUser, ChangeUser, CreateUser, DeleteUser, SuspendUser};
 use crate::accounts::error::AccountError;
+use crate::accounts::imported_hash;
 use crate::accounts::listing;
-use crate::accounts::model::{Account, Name, Nature, Properties, Status};
+use crate::accounts::model::{Account, Credential, Name, Nature, Properties, Status};
+use crate::accounts::password_rule::Owner;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::{Command, Done};
 use crate::http::handler::Outcome;
@@ -21,7 +23,7 @@ use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::UserId;
 use crate::kernel::page::Page;
-use crate::kernel::secret::Password;
+use crate::kernel::secret::{ExposeSecret, Password};
 use crate::kernel::text::{Email, ExternalId, Username};
 use crate::store::Revision;
 use crate::user::User;
@@ -65,6 +67,10 @@ struct NewUser {
     /// Without one the user cannot sign in.
     #[schema(value_type = Option<String>)]
     password: Option<Password>,
+    /// Instead of a password: its hash by argon2, bcrypt, scrypt or PBKDF2, in PHC or crypt format, as another system
+    /// made it. It is replaced when the user signs in.
+    #[schema(value_type = Option<String>)]
+    password_hash: Option<Password>,
     /// Facts for checks, at most 4 KiB of JSON.
     #[serde(default)]
     #[schema(value_type = Object)]
@@ -169,13 +175,8 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
 
 async fn create(call: Call, Json(new): Json<NewUser>) -> Outcome {
     let properties = properties(&new.properties)?;
-    let credential = match new.password {
-        Some(Password(password)) => {
-            call.state.account_settings.accept_password(&password).map_err(|error| Problem::invalid(vec![error]))?;
-            Some(call.state.passwords.hash(password).await?)
-        }
-        None => None,
-    };
+    let owner = Owner { username: &new.username, email: new.email.as_ref() };
+    let credential = credential(&call, owner, new.password, new.password_hash).await?;
     let command = CreateUser {
         nature: Nature::Person,
         username: new.username,
@@ -190,6 +191,28 @@ async fn create(call: Call, Json(new): Json<NewUser>) -> Outcome {
     let done = call.state.users.create(id, command, call.facts()).await?;
     let location = format!("/api/v1/users/{id}");
     answer(&done.after, done.revision, |view| Answer::created(&location, view))
+}
+
+/// What a new user is to sign in with, if anything.
+async fn credential(
+    call: &Call,
+    owner: Owner<'_>,
+    password: Option<Password>,
+    hash: Option<Password>,
+) -> Result<Option<Credential>, Problem> {
+    let wrong = |error: FieldError| Problem::invalid(vec![error]);
+    match (password, hash) {
+        (None, None) => Ok(None),
+        (Some(Password(password)), None) => {
+            call.state.account_settings.accept_password(&password, owner).map_err(wrong)?;
+            Ok(Some(call.state.passwords.hash(password).await?))
+        }
+        (None, Some(Password(hash))) => {
+            let imported = imported_hash::accept(hash.expose_secret());
+            Ok(Some(imported.map_err(|error| wrong(error.at("password_hash")))?))
+        }
+        (Some(_), Some(_)) => Err(wrong(FieldError::new("password_hash", "there is a password already"))),
+    }
 }
 
 async fn show(call: Call, Path(id): Path<UserId>) -> Outcome {

@@ -1,8 +1,11 @@
 //! Accounts: who a subject is, and how a person proves it.
 
+pub mod authenticator;
 pub mod commands;
 pub mod error;
+pub mod evidence;
 pub mod http;
+pub mod imported_hash;
 pub mod listing;
 pub mod model;
 pub mod names;
@@ -10,3 +13,4 @@ pub mod part;
 pub mod password_rule;
 pub mod passwords;
 pub mod settings;
+pub mod throttle;

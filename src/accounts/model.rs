@@ -6,9 +6,9 @@ use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::Malformed;
 use crate::kernel::ids::UserId;
 use crate::kernel::text::{Email, ExternalId, Username};
-use crate::store::Key;
-use crate::store::codec::Stored;
+use crate::store::codec::{self, Stored};
 use crate::store::key;
+use crate::store::{Key, StoreError};
 
 /// A person who signs in, or an application with API keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,11 +100,13 @@ impl Stored for Account {
     const VERSION: u8 = 1;
 }
 
-/// A password's hash, as a PHC string (`$argon2id$…`).
+/// A password's hash.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credential {
-    /// The PHC string.
+    /// Its text: a PHC string (`$argon2id$…`), or whatever another system wrote.
     pub phc: Box<str>,
+    /// Whether another system made it, of the password as it was typed; ours are made of its normal form.
+    pub is_imported: bool,
 }
 
 impl std::fmt::Debug for Credential {
@@ -114,7 +116,11 @@ impl std::fmt::Debug for Credential {
 }
 
 impl Stored for Credential {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
+
+    fn upgrade(version: u8, body: &[u8]) -> Option<Result<Self, StoreError>> {
+        (version == 1).then(|| Ok(Self { phc: codec::decode_body(body)?, is_imported: false }))
+    }
 }
 
 /// A unique name by which a subject can be found.

@@ -36,6 +36,8 @@ pub enum AccountEvent {
     Activated(Account),
     /// It has another password.
     PasswordSet(Credential),
+    /// The same password is hashed in another way.
+    PasswordRehashed(Credential),
     /// It is gone, with everything that was the user's.
     Deleted,
 }
@@ -52,7 +54,9 @@ impl UserPart for AccountPart {
             AccountEvent::Changed(account) | AccountEvent::Suspended(account) | AccountEvent::Activated(account) => {
                 self.account = Some(account.clone());
             }
-            AccountEvent::PasswordSet(credential) => self.credential = Some(credential.clone()),
+            AccountEvent::PasswordSet(credential) | AccountEvent::PasswordRehashed(credential) => {
+                self.credential = Some(credential.clone());
+            }
             AccountEvent::Deleted => *self = Self::default(),
         }
     }
@@ -70,7 +74,9 @@ impl UserPart for AccountPart {
             }
             AccountEvent::Changed(_) => self.record_names(id, before, commit),
             AccountEvent::Suspended(_) | AccountEvent::Activated(_) => {}
-            AccountEvent::PasswordSet(credential) => commit.put(credential_key(id), codec::encode(credential)?),
+            AccountEvent::PasswordSet(credential) | AccountEvent::PasswordRehashed(credential) => {
+                commit.put(credential_key(id), codec::encode(credential)?);
+            }
             AccountEvent::Deleted => {
                 self.record_names(id, before, commit);
                 if before.credential.is_some() {
@@ -91,6 +97,7 @@ impl UserPart for AccountPart {
             AccountEvent::Suspended(_) => "accounts.suspended",
             AccountEvent::Activated(_) => "accounts.activated",
             AccountEvent::PasswordSet(_) => "accounts.password_set",
+            AccountEvent::PasswordRehashed(_) => "accounts.password_rehashed",
             AccountEvent::Deleted => "accounts.deleted",
         };
         let told = |part: &Self| part.account.as_ref().map(told);

@@ -5,10 +5,12 @@ use crate::kernel::setting::settings;
 settings! {
     /// Accounts, passwords and sign-in.
     pub struct Settings {
-        /// The fewest characters of a new password. NIST SP 800-63B-4 asks for 15 where a password is the only factor.
-        password_min_length: usize = 10, in 8..=64, alias "PASSWORD_MIN_LENGTH";
+        /// The fewest characters of a new password. 15 are advised where a password is the only factor (NIST SP 800-63B-4).
+        password_min_length: usize = 8, in 8..=64, alias "PASSWORD_MIN_LENGTH";
         /// The most characters of a password; longer ones are refused, never cut.
-        password_max_length: usize = 256, in 64..=4096;
+        password_max_length: usize = 256, in 128..=4096;
+        /// Words that are no password here, also with digits around them: names of the product, the company, its teams.
+        password_forbidden_words: Vec<String> = vec!["sesame".into()];
         /// Threads that hash passwords; 0 is one per core.
         hash_threads: usize = 0, in 0..=1024;
         /// How many passwords may wait to be hashed; one more sign-in is refused with 503.

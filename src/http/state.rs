@@ -10,6 +10,7 @@ use super::settings::Settings;
 use crate::access::checks::Checks;
 use crate::access::published::PublishedBook;
 use crate::access::role_book::RoleBook;
+use crate::accounts::authenticator::Authenticator;
 use crate::accounts::names::Finder;
 use crate::accounts::passwords::Passwords;
 use crate::accounts::settings::Settings as AccountSettings;
@@ -49,6 +50,8 @@ pub struct State {
     pub passwords: Passwords,
     /// Looks up what tokens open.
     pub identities: Identities,
+    /// Verifies who people are.
+    pub authenticator: Arc<Authenticator>,
     /// Signs people in.
     pub sign_in: SignIn,
     /// Answers checks.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::accounts::model::Credential;
+use crate::accounts::evidence::Evidence;
 use crate::actor::command::{Command, Decision, Facts};
 use crate::kernel::ids::SessionId;
 use crate::sessions::error::SessionError;
@@ -10,13 +10,13 @@ use crate::sessions::model::{NewSession, Session};
 use crate::sessions::part::{EndReason, SessionEvent};
 use crate::user::{User, UserEvent};
 
-/// Begins a session for a person whose password was just verified.
+/// Begins a session for a person who just proved who they are.
 #[derive(Debug, Clone)]
 pub struct StartSession {
     /// The session to begin.
     pub new: NewSession,
-    /// The hash that the password was verified against: if it is another one by now, the sign-in fails.
-    pub verified: Credential,
+    /// What they showed: if it does not hold any more, the sign-in fails.
+    pub evidence: Evidence,
     /// The sessions used least recently end so that there are at most so many.
     pub most_sessions: usize,
 }
@@ -28,16 +28,14 @@ impl Command for StartSession {
     const NAME: &'static str = "start_session";
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Arc<Session>>, SessionError> {
-        if !user.is_active() || user.accounts.credential.as_ref() != Some(&self.verified) {
-            return Err(SessionError::WrongCredentials);
-        }
+        let mut events = self.evidence.accept(user).ok_or(SessionError::WrongCredentials)?;
         let session = Arc::new(Session::begin(self.new, facts.now));
         let (mut alive, over): (Vec<_>, Vec<_>) =
             user.sessions.sessions.iter().partition(|session| session.is_active(facts.now));
         // Cached: they may be used meanwhile.
         alive.sort_by_cached_key(|session| session.last_seen());
         let too_many = (alive.len() + 1).saturating_sub(self.most_sessions.max(1));
-        let mut events = vec![UserEvent::Session(SessionEvent::Started(Arc::clone(&session)))];
+        events.push(UserEvent::Session(SessionEvent::Started(Arc::clone(&session))));
         events.extend(ended(over.iter().map(|session| session.id), EndReason::Expired));
         events.extend(ended(alive.iter().take(too_many).map(|session| session.id), EndReason::MadeRoom));
         Ok(Decision { events, reply: session })

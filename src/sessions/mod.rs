@@ -10,5 +10,4 @@ pub mod part;
 pub mod settings;
 pub mod sign_in;
 pub mod signing_keys;
-pub mod throttle;
 pub mod token;

@@ -1,25 +1,18 @@
-//! Signing in: name, password, session, tokens. Costs the same whether the account exists or not.
+//! Signing in: who has proven who they are (`accounts::authenticator`) is given a session and its tokens.
 
 use std::sync::Arc;
 
-use prometheus::IntCounter;
-
-use crate::accounts::model::Name;
-use crate::accounts::names::Finder;
-use crate::accounts::passwords::{PasswordError, Passwords};
+use crate::accounts::authenticator::{AuthenticationError, Authenticator, Guess, Proven};
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::{Facts, WriteError};
-use crate::actor::directory::LoadError;
+use crate::actor::directory::Directory;
 use crate::kernel::fault::{Fault, FieldError, Kind};
 use crate::kernel::ids::SessionId;
 use crate::kernel::secret::{NoRandomness, SecretString};
-use crate::kernel::text::{Email, Username};
-use crate::metrics::Metrics;
 use crate::sessions::access_token::{AccessTokens, SigningError};
 use crate::sessions::commands::StartSession;
 use crate::sessions::error::SessionError;
 use crate::sessions::model::{AuthenticationMethod, NewSession, Session};
-use crate::sessions::throttle::Throttle;
 use crate::sessions::token::{Purpose, Token};
 use crate::store::Revision;
 use crate::user::User;
@@ -70,12 +63,9 @@ pub enum SignInError {
     /// No.
     #[error(transparent)]
     Refused(#[from] SessionError),
-    /// The account could not be loaded.
+    /// It was not proven who it is.
     #[error(transparent)]
-    Load(#[from] LoadError),
-    /// The password could not be verified.
-    #[error(transparent)]
-    Password(#[from] PasswordError),
+    Authentication(#[from] AuthenticationError),
     /// The session could not be begun.
     #[error(transparent)]
     Write(#[from] WriteError<SessionError>),
@@ -91,8 +81,7 @@ impl SignInError {
     fn inner(&self) -> &dyn Fault {
         match self {
             Self::Refused(error) => error,
-            Self::Load(error) => error,
-            Self::Password(error) => error,
+            Self::Authentication(error) => error,
             // An account deleted while its password was verified is no account.
             Self::Write(WriteError::Missing) => &SessionError::WrongCredentials,
             Self::Write(error) => error,
@@ -119,89 +108,55 @@ impl Fault for SignInError {
 
 /// Signs people in.
 pub struct SignIn {
-    finder: Finder,
-    passwords: Passwords,
+    authenticator: Arc<Authenticator>,
+    users: Directory<User>,
     access_tokens: Arc<AccessTokens>,
-    throttle: Throttle,
     terms: Terms,
-    successes: IntCounter,
-    failures: IntCounter,
-    limited: IntCounter,
 }
 
 impl SignIn {
     /// With these parts and terms.
     pub fn new(
-        finder: Finder,
-        passwords: Passwords,
+        authenticator: Arc<Authenticator>,
+        users: Directory<User>,
         access_tokens: Arc<AccessTokens>,
-        throttle: Throttle,
         terms: Terms,
-        metrics: &Metrics,
     ) -> Self {
-        let count = |outcome| metrics.logins_total.with_label_values(&[outcome]);
-        let (successes, failures, limited) = (count("success"), count("failure"), count("limited"));
-        Self { finder, passwords, access_tokens, throttle, terms, successes, failures, limited }
+        Self { authenticator, users, access_tokens, terms }
     }
 
-    /// Verifies the password and begins a session.
+    /// Verifies who it is and begins a session.
     ///
     /// # Errors
     /// See [`SignInError`].
     pub async fn sign_in(&self, attempt: Attempt) -> Result<Welcome, SignInError> {
-        let (now, address) = (attempt.facts.now, attempt.facts.cause.ip_address);
-        let attempted = self.throttle.attempt(&attempt.identifier, address, now).map_err(|seconds| {
-            self.limited.inc();
-            SessionError::TooManyFailures(seconds)
-        })?;
-        let outcome = self.verified(attempt).await;
-        match &outcome {
-            Err(error) if error.kind() == Kind::Unauthenticated => self.failures.inc(),
-            Ok(_) => {
-                self.successes.inc();
-                attempted.succeeded();
-            }
-            Err(_) => attempted.forgive(),
-        }
-        outcome
+        let Attempt { identifier, password, user_agent, facts } = attempt;
+        let guess = Guess { identifier: &identifier, address: facts.cause.ip_address, now: facts.now };
+        let work = async {
+            let proven = self.authenticator.prove(guess, password).await?;
+            self.start(proven, user_agent, facts).await
+        };
+        self.authenticator.guarded(guess, work).await
     }
 
-    async fn verified(&self, attempt: Attempt) -> Result<Welcome, SignInError> {
-        let user = match name(&attempt.identifier) {
-            Some(name) => self.finder.load(&name, attempt.facts.now).await?,
-            None => None,
-        };
-        let user = user.filter(|user| user.is_active());
-        let credential = user.as_ref().and_then(|user| user.accounts.credential.clone());
-        let is_right = self.passwords.verify(credential.clone(), attempt.password).await?;
-        let (Some(user), Some(credential), true) = (user, credential, is_right) else {
-            return Err(SessionError::WrongCredentials.into());
-        };
-        let id = SessionId::generate(attempt.facts.now);
-        let (session_token, secret) = Token::issue(Purpose::Session, user.id(), id.bytes())?;
+    /// Begins a session for somebody who proved who they are.
+    async fn start(&self, proven: Proven, user_agent: Option<String>, facts: Facts) -> Result<Welcome, SignInError> {
+        let (now, owner) = (facts.now, proven.user.id());
+        let id = SessionId::generate(now);
+        let (session_token, secret) = Token::issue(Purpose::Session, owner, id.bytes())?;
         let new = NewSession {
             id,
             secret,
             lifetime_seconds: self.terms.lifetime_seconds,
             idle_seconds: self.terms.idle_seconds,
             methods: vec![AuthenticationMethod::Password],
-            ip_address: attempt.facts.cause.ip_address,
-            user_agent: attempt.user_agent.map(|text| cut(text, MAX_USER_AGENT_BYTES)),
+            ip_address: facts.cause.ip_address,
+            user_agent: user_agent.map(|text| cut(text, MAX_USER_AGENT_BYTES)),
         };
-        let now = attempt.facts.now;
-        let start = StartSession { new, verified: credential, most_sessions: self.terms.most_sessions };
-        let done = self.finder.users.send(user.id(), start, attempt.facts).await?;
-        let access_token = self.access_tokens.issue(user.id(), &done.reply, now)?;
+        let start = StartSession { new, evidence: proven.evidence, most_sessions: self.terms.most_sessions };
+        let done = self.users.send(owner, start, facts).await?;
+        let access_token = self.access_tokens.issue(owner, &done.reply, now)?;
         Ok(Welcome { user: done.after, session: done.reply, session_token, access_token, revision: done.revision })
-    }
-}
-
-/// What the identifier names: with an `@`, an e-mail address.
-fn name(identifier: &str) -> Option<Name> {
-    if identifier.contains('@') {
-        Email::parse(identifier).ok().map(Name::Email)
-    } else {
-        Username::parse(identifier).ok().map(Name::Username)
     }
 }
 

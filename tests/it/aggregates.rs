@@ -247,9 +247,10 @@ fn event(user: &User, happening: &Happening, step: u128) -> Option<UserEvent> {
         Happening::Suspend => {
             UserEvent::Account(AccountEvent::Suspended(changed(Status::Suspended, user.account()?.username.as_str())))
         }
-        Happening::Password(text) => {
-            UserEvent::Account(AccountEvent::PasswordSet(Credential { phc: text.to_string().into() }))
-        }
+        Happening::Password(text) => UserEvent::Account(AccountEvent::PasswordSet(Credential {
+            phc: text.to_string().into(),
+            is_imported: false,
+        })),
         Happening::SignIn => UserEvent::Session(SessionEvent::Started(Arc::new(session(uuid, secret)))),
         Happening::SignOut(index) => {
             let id = at(&user.sessions.sessions, *index)?.id;

@@ -52,6 +52,11 @@ fn bytes(text: &str) -> Vec<u8> {
     (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
 }
 
+/// The bytes of a file of records.
+fn stored(file: &str) -> Vec<u8> {
+    bytes(&std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap())
+}
+
 static CHECKED: AtomicUsize = AtomicUsize::new(0);
 
 /// The file's bytes are what this version writes, and mean the value.
@@ -59,7 +64,7 @@ fn check<T: Stored + Debug>(kind: &str, value: &T) {
     let file = format!("tests/it/golden/records/{kind}.{}.hex", T::VERSION);
     let written = codec::encode(value).unwrap();
     golden::check(&file, &hex(&written));
-    let stored = bytes(&std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(&file)).unwrap());
+    let stored = stored(&file);
     let read: T = codec::decode(&stored).unwrap();
     assert_eq!(format!("{read:?}"), format!("{value:?}"));
     assert_eq!(codec::encode(&read).unwrap(), written);
@@ -99,7 +104,9 @@ fn records_of_accounts() {
             version: 3,
         },
     );
-    check("credential", &Credential { phc: "$argon2id$v=19$m=1024,t=1,p=1$c2FsdA$aGFzaA".into() });
+    check("credential", &Credential { phc: "$argon2id$v=19$m=1024,t=1,p=1$c2FsdA$aGFzaA".into(), is_imported: true });
+    let old: Credential = codec::decode(&stored("tests/it/golden/records/credential.1.hex")).unwrap();
+    assert_eq!((&*old.phc, old.is_imported), ("$argon2id$v=19$m=1024,t=1,p=1$c2FsdA$aGFzaA", false));
     check("app_listing", &AppListing);
     check(
         "api_key",

@@ -28,6 +28,7 @@ const ROWS: &[(&str, u8)] = &[
     ("access::book_commands", 3),
     ("*::queries", 3),
     ("access::escalation", 3),
+    ("accounts::evidence", 3),
     ("audit::listing", 3),
     ("store::*", 4),
     // The contract itself: the trait and its plain types, named by aggregates.
@@ -38,6 +39,7 @@ const ROWS: &[(&str, u8)] = &[
     ("actor", 4),
     // Workers of the slices: they wait for actors, pools or files.
     ("access::checks", 4),
+    ("accounts::authenticator", 4),
     ("accounts::names", 4),
     ("accounts::passwords", 4),
     ("sessions::access_token", 4),

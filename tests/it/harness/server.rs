@@ -65,9 +65,15 @@ impl Server {
     }
 
     /// Stops it in order and starts it again on what it left.
-    pub(crate) fn restarted(mut self) -> Self {
+    pub(crate) fn restarted(self) -> Self {
+        self.restarted_with(|_| {})
+    }
+
+    /// The same, with other settings.
+    pub(crate) fn restarted_with(mut self, change: impl FnOnce(&mut Config)) -> Self {
         assert!(self.is_durable, "only a durable server can be restarted");
         self.stop();
+        change(&mut self.config);
         Self::launch(Arc::clone(&self.folder), self.config.clone(), self.clock.clone(), true)
     }
 

@@ -1,0 +1,156 @@
+//! Proving who somebody is: name and password against the account. Costs the same whether the account exists or not.
+//!
+//! Knows no sessions: whoever begins one, or lets somebody change a password, asks here first.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use prometheus::IntCounter;
+
+use crate::accounts::evidence::Evidence;
+use crate::accounts::model::Name;
+use crate::accounts::names::Finder;
+use crate::accounts::passwords::{PasswordError, Passwords, Verdict};
+use crate::accounts::throttle::Throttle;
+use crate::actor::directory::LoadError;
+use crate::kernel::clock::Timestamp;
+use crate::kernel::fault::{Fault, FieldError, Kind};
+use crate::kernel::secret::SecretString;
+use crate::kernel::text::{Email, Username};
+use crate::metrics::Metrics;
+use crate::sessions::error::SessionError;
+use crate::user::User;
+
+/// Who tries, from where, when: what failures are counted by.
+#[derive(Debug, Clone, Copy)]
+pub struct Guess<'a> {
+    /// The name as it was written.
+    pub identifier: &'a str,
+    /// Where the request came from.
+    pub address: Option<IpAddr>,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// Somebody who proved who they are.
+#[derive(Debug)]
+pub struct Proven {
+    /// The person.
+    pub user: Arc<User>,
+    /// What they showed.
+    pub evidence: Evidence,
+}
+
+/// Why nobody proved anything.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthenticationError {
+    /// No.
+    #[error(transparent)]
+    Refused(#[from] SessionError),
+    /// The account could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The password could not be verified.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+}
+
+impl AuthenticationError {
+    fn inner(&self) -> &dyn Fault {
+        match self {
+            Self::Refused(error) => error,
+            Self::Load(error) => error,
+            Self::Password(error) => error,
+        }
+    }
+}
+
+impl Fault for AuthenticationError {
+    fn kind(&self) -> Kind {
+        self.inner().kind()
+    }
+    fn code(&self) -> &'static str {
+        self.inner().code()
+    }
+    fn fields(&self) -> Vec<FieldError> {
+        self.inner().fields()
+    }
+    fn retry_after_seconds(&self) -> Option<u64> {
+        self.inner().retry_after_seconds()
+    }
+}
+
+/// Verifies who people are, and counts who fails.
+pub struct Authenticator {
+    finder: Finder,
+    passwords: Passwords,
+    throttle: Throttle,
+    successes: IntCounter,
+    failures: IntCounter,
+    limited: IntCounter,
+}
+
+impl Authenticator {
+    /// With these parts.
+    pub fn new(finder: Finder, passwords: Passwords, throttle: Throttle, metrics: &Metrics) -> Self {
+        let count = |outcome| metrics.logins_total.with_label_values(&[outcome]);
+        let (successes, failures, limited) = (count("success"), count("failure"), count("limited"));
+        Self { finder, passwords, throttle, successes, failures, limited }
+    }
+
+    /// Runs `work`, in which somebody proves who they are, unless too many tries failed; counts how it ends.
+    ///
+    /// # Errors
+    /// Those of `work`, or that there were too many failures.
+    pub async fn guarded<T, E>(&self, guess: Guess<'_>, work: impl Future<Output = Result<T, E>>) -> Result<T, E>
+    where
+        E: Fault + From<SessionError>,
+    {
+        let attempted = self.throttle.attempt(guess.identifier, guess.address, guess.now).map_err(|seconds| {
+            self.limited.inc();
+            SessionError::TooManyFailures(seconds)
+        })?;
+        let outcome = work.await;
+        match &outcome {
+            Err(error) if error.kind() == Kind::Unauthenticated => self.failures.inc(),
+            Ok(_) => {
+                self.successes.inc();
+                attempted.succeeded();
+            }
+            Err(_) => attempted.forgive(),
+        }
+        outcome
+    }
+
+    /// Verifies name and password.
+    ///
+    /// # Errors
+    /// See [`AuthenticationError`].
+    pub async fn prove(&self, guess: Guess<'_>, password: SecretString) -> Result<Proven, AuthenticationError> {
+        let user = match name(guess.identifier) {
+            Some(name) => self.finder.load(&name, guess.now).await?,
+            None => None,
+        };
+        let user = user.filter(|user| user.is_active());
+        let credential = user.as_ref().and_then(|user| user.accounts.credential.clone());
+        let verdict = self.passwords.verify(credential.clone(), password).await?;
+        let (Some(user), Some(verified)) = (user, credential) else {
+            return Err(SessionError::WrongCredentials.into());
+        };
+        let renewed = match verdict {
+            Verdict::Wrong => return Err(SessionError::WrongCredentials.into()),
+            Verdict::Right => None,
+            Verdict::Outdated(renewed) => Some(renewed),
+        };
+        Ok(Proven { user, evidence: Evidence { verified, renewed } })
+    }
+}
+
+/// What the identifier names: with an `@`, an e-mail address.
+fn name(identifier: &str) -> Option<Name> {
+    if identifier.contains('@') {
+        Email::parse(identifier).ok().map(Name::Email)
+    } else {
+        Username::parse(identifier).ok().map(Name::Username)
+    }
+}
