@@ -15,11 +15,11 @@ const PAGE_CHANGES: usize = 1000;
 /// Writes a backup into an empty folder while the store goes on; returns the revision it is of.
 pub(super) fn write(shared: &Shared, to: &Path) -> Result<Revision, StoreError> {
     let folder = empty_folder(to)?;
-    let begun = shared.index.applied()?;
+    let begun = shared.index.newest();
     checkpoint::write_base(shared, &folder, begun)?;
     // Records written meanwhile are in the base file, or not: the journal since makes it exact. What the index has, the
     // journal has, and no record in the file is newer than what the index has now.
-    let ended = shared.index.applied()?;
+    let ended = shared.index.newest();
     let failed = |error: std::io::Error| journal::io_error("the backup", &error);
     let mut file = folder.create(&format!("{:020}.log", begun.0 + 1)).map_err(failed)?;
     let mut copied = begun;

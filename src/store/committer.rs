@@ -1,8 +1,8 @@
 //! The one thread that writes: group commit.
 //!
 //! It takes what is waiting, checks each commit against the index and against the group itself, appends one frame,
-//! makes it durable with one `fdatasync`, applies it to the index, and only then answers. What arrives during the sync
-//! is the next group: nobody waits for company that does not come.
+//! makes it durable with one `fdatasync`, makes it readable, and only then answers. What arrives during the sync is the
+//! next group: nobody waits for company that does not come.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -108,12 +108,13 @@ impl Committer {
                 Err(refusal) => refused.push((refusal, answer)),
             }
         }
-        let outcome = self.write(&changes);
+        let first = self.journal.newest().0 + 1;
+        let outcome = self.write(changes);
         self.refuse(refused, outcome.is_ok());
         match outcome {
             Ok(()) => {
-                for (change, answer) in changes.iter().zip(answers) {
-                    answer.send(Ok(change.revision)).ok();
+                for (revision, answer) in (first..).map(Revision).zip(answers) {
+                    answer.send(Ok(revision)).ok();
                 }
                 Ok(())
             }
@@ -161,12 +162,12 @@ impl Committer {
     }
 
     /// Appends the group, makes it durable, and then readable.
-    fn write(&mut self, changes: &[Change]) -> Result<(), WriteFailed> {
+    fn write(&mut self, changes: Vec<Change>) -> Result<(), WriteFailed> {
         let Some(last) = changes.last().map(|change| change.revision) else { return Ok(()) };
         self.buffer.clear();
         frame::write(&mut self.buffer, self.journal.newest().0 + 1, |buffer| {
             payload::put_u32(buffer, changes.len());
-            for change in changes {
+            for change in &changes {
                 payload::write_change(buffer, &change.writes);
             }
         });
@@ -175,12 +176,13 @@ impl Committer {
         self.journal.sync(self.buffer.len() as u64, last).map_err(|_| WriteFailed::Unknown)?;
         self.shared.metrics.journal_fsync_seconds.observe(stopwatch.seconds());
         self.shared.metrics.journal_bytes.add(i64::try_from(self.buffer.len()).unwrap_or_default());
-        if let Err(error) = self.shared.index.apply(changes) {
+        let commits = changes.len();
+        if let Err(error) = self.shared.index.take(changes) {
             // The journal has the group, so it counts; only a restart brings the index there.
             self.shared.disk.halt(&format!("the index does not follow the journal: {error}"));
             return Err(WriteFailed::Unknown);
         }
-        self.shared.committed(last, changes.len());
+        self.shared.committed(last, commits);
         Ok(())
     }
 }

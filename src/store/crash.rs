@@ -13,7 +13,6 @@ use super::checkpoint::Checkpointer;
 use super::committer::Committer;
 use super::disk::Disk as _;
 use super::embedded::recover;
-use super::index::Index as _;
 use super::journal;
 use super::key::Kind;
 use super::settings::Settings;
@@ -91,7 +90,7 @@ impl History {
     /// Fails unless the store holds exactly this history.
     fn assert_held_by(&self, store: &Running) {
         assert_eq!(store.committer.journal.newest(), self.newest());
-        let found = store.index.scan(&[], None, usize::MAX).unwrap();
+        let found = store.committer.shared.index.scan(&[], None, usize::MAX).unwrap();
         let found: Vec<_> = found.into_iter().map(|record| (record.key, record.revision, record.value)).collect();
         assert_eq!(found, self.records());
         let oldest = match store.changes_since(Revision(0)) {
@@ -112,6 +111,8 @@ enum Step {
     /// Commits: pairs of a key's number and a value's length; length 0 removes.
     Group(Vec<Vec<(u8, u16)>>),
     Checkpoint,
+    /// The index takes over what was written lately.
+    Follow,
     /// A group while only so many bytes fit.
     Full(u16),
     ReadOnly,
@@ -137,6 +138,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         8 => prop::collection::vec(commit, 1..4).prop_map(Step::Group),
         2 => Just(Step::Checkpoint),
+        3 => Just(Step::Follow),
         1 => (0..200_u16).prop_map(Step::Full),
         1 => Just(Step::ReadOnly),
     ];
@@ -150,6 +152,10 @@ fn take(store: &mut Running, step: &Step, salt: u8, history: &mut History) -> Ve
         Step::Checkpoint => {
             // Fails when the power is gone, which is looked at later.
             store.checkpointer.checkpoint().and_then(|()| store.checkpointer.tidy()).ok();
+            return Vec::new();
+        }
+        Step::Follow => {
+            store.committer.shared.index.follow().unwrap();
             return Vec::new();
         }
         Step::Group(group) => group.iter().map(|writes| commit_of(writes, salt)).collect(),
@@ -227,6 +233,8 @@ fn sample(has_checkpoint: bool) -> (Running, History) {
             store.checkpointer.checkpoint().unwrap();
         }
     }
+    history.assert_held_by(&store);
+    store.committer.shared.index.follow().unwrap();
     history.assert_held_by(&store);
     (store, history)
 }

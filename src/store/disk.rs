@@ -5,8 +5,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-/// What must be free before anything is written: more than the index grows by between two questions.
-const RESERVE_BYTES: u64 = 64 << 20;
+/// What must be free before anything is written: more than the index grows by when it takes over what waits for it.
+const RESERVE_BYTES: u64 = 256 << 20;
 
 /// One folder of files.
 pub(super) trait Disk: Send + Sync + 'static {

@@ -12,9 +12,10 @@ use tokio::sync::oneshot;
 use super::checkpoint::{self, Checkpointer};
 use super::committer::{Committer, Message, refuse_closed};
 use super::disk::{Disk, Folder};
-use super::index::Index;
+use super::index::{Index, Post};
 use super::journal::{self, Journal, base};
 use super::key::Kind;
+use super::recent::{self, Recent};
 use super::settings::Settings;
 use super::shared::Shared;
 use super::sled::Sled;
@@ -141,12 +142,11 @@ pub(super) fn recover(
     let journal = Journal::open(Arc::clone(&disk), settings.segment_bytes, applied, durable, |change| {
         batch.push(change);
         if batch.len() >= REPLAY_CHANGES {
-            index.apply(&batch)?;
-            batch.clear();
+            replay(&*index, &std::mem::take(&mut batch))?;
         }
         Ok(())
     })?;
-    index.apply(&batch)?;
+    replay(&*index, &batch)?;
     if found < durable {
         // The index lacks what the checkpoint says it has: it is made true before anything relies on it.
         index.flush()?;
@@ -154,6 +154,7 @@ pub(super) fn recover(
     if journal.newest() > applied {
         tracing::info!(from = %applied, to = %journal.newest(), "the journal was replayed into the index");
     }
+    let index = Arc::new(Recent::new(index, journal.newest(), settings.recent_bytes as usize));
     let shared = Arc::new(Shared::new(disk, index, metrics, journal.newest(), durable.min(applied), lock));
     Ok((shared, journal))
 }
@@ -171,6 +172,15 @@ impl Embedded {
             feed_retention_bytes: settings.feed_retention_bytes,
         };
         let checkpoints = named("sesame-checkpt").spawn(move || work.run(&stop))?;
+        let (recent, disk, health) =
+            (Arc::downgrade(&shared.index), Arc::clone(&shared.disk), Arc::clone(&shared.health));
+        named("sesame-index").spawn(move || {
+            recent::keep_following(&recent, |recent| {
+                let outcome = health.watched(&health.follower, || recent.follow());
+                // Only a restart brings the index up to the journal.
+                outcome.inspect_err(|error| disk.halt(&format!("the index does not follow the journal: {error}")))
+            });
+        })?;
         let (watchdog, stop) = sync_channel(0);
         let patience = Patience {
             unready_seconds: settings.watchdog_unready_seconds,
@@ -183,6 +193,10 @@ impl Embedded {
     }
 }
 
+fn replay(index: &dyn Index, changes: &[Change]) -> Result<(), StoreError> {
+    changes.last().map_or(Ok(()), |last| index.apply(&Post::newest(changes), last.revision))
+}
+
 /// Fills an index that has nothing from the newest base file, if there is one.
 fn load_base(disk: &dyn Disk, index: &dyn Index) -> Result<(), StoreError> {
     let failed = |error: std::io::Error| journal::io_error("the journal", &error);
@@ -192,8 +206,11 @@ fn load_base(disk: &dyn Disk, index: &dyn Index) -> Result<(), StoreError> {
     }
     tracing::warn!(base = name, "the index is built anew from the base file and the journal");
     // Until the last page the index says that it has nothing: a crash in between begins again.
-    base::read(disk, &name, |records| index.put(&records, Revision(0)))?;
-    index.put(&[], revision)
+    base::read(disk, &name, |records| {
+        let posts: Vec<_> = records.iter().map(Post::of).collect();
+        index.apply(&posts, Revision(0))
+    })?;
+    index.apply(&[], revision)
 }
 
 impl Store for Embedded {
@@ -232,7 +249,7 @@ impl Store for Embedded {
     fn stats(&self, count: bool) -> Result<Stats, StoreError> {
         let mut records = Vec::new();
         for kind in Kind::ALL.iter().filter(|_| count) {
-            records.push((kind.name(), count_of(&*self.shared.index, *kind)?));
+            records.push((kind.name(), count_of(&self.shared.index, *kind)?));
         }
         let segments =
             journal::segments(&*self.shared.disk).map_err(|error| journal::io_error("the journal", &error))?;
@@ -262,7 +279,7 @@ impl Store for Embedded {
 }
 
 /// How many records of a kind there are; reads them all.
-fn count_of(index: &dyn Index, kind: Kind) -> Result<u64, StoreError> {
+fn count_of(index: &Recent, kind: Kind) -> Result<u64, StoreError> {
     let (mut count, mut last) = (0, None::<Record>);
     loop {
         let page = index.scan(&[kind as u8], last.as_ref().map(|record| record.key.bytes()), 1000)?;

@@ -35,7 +35,7 @@ impl Key {
 
     /// What is kept under this key, if the kind is known to this version.
     pub fn kind(&self) -> Option<Kind> {
-        self.0.first().and_then(|first| Kind::ALL.iter().copied().find(|kind| *kind as u8 == *first))
+        self.0.first().and_then(|first| Kind::of_byte(*first))
     }
 }
 
@@ -63,6 +63,11 @@ macro_rules! kinds {
         impl Kind {
             /// Every kind, in key order.
             pub const ALL: &[Self] = &[$(Self::$kind),+];
+
+            /// The kind with this byte, if this version knows it.
+            const fn of_byte(byte: u8) -> Option<Self> {
+                match byte { $($byte => Some(Self::$kind),)+ _ => None }
+            }
 
             /// The name shown by `sesame doctor`.
             pub const fn name(self) -> &'static str {

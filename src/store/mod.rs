@@ -20,6 +20,7 @@ mod index;
 mod journal;
 pub mod key;
 pub mod memory;
+mod recent;
 pub mod settings;
 mod shared;
 #[cfg(test)]

@@ -18,6 +18,8 @@ settings! {
         checkpoint_seconds: u64 = 5, in 1..=3600;
         /// The most memory for cached pages of the index.
         cache_bytes: u64 = 128 << 20, in 1 << 20..=1 << 40;
+        /// The most memory for writes that are in the journal and that the index has not taken over yet.
+        recent_bytes: u64 = 64 << 20, in 1 << 20..=1 << 34;
         /// After how long an unanswered operation makes the service unready.
         watchdog_unready_seconds: u64 = 5, in 1..=600;
         /// After how long an unanswered operation ends the process: a restart replays, a hang helps nobody.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Revision;
 use super::disk::Disk;
-use super::index::Index;
+use super::recent::Recent;
 use super::watchdog::Health;
 use crate::metrics::Metrics;
 
@@ -15,7 +15,7 @@ pub(super) struct Shared {
     /// The journal's folder.
     pub disk: Arc<dyn Disk>,
     /// Where records are looked up.
-    pub index: Arc<dyn Index>,
+    pub index: Arc<Recent>,
     /// Where to count.
     pub metrics: Arc<Metrics>,
     /// Whether the threads come back.
@@ -30,7 +30,7 @@ impl Shared {
     /// At this revision, of which the index is known to be durable up to `checkpoint`.
     pub(super) fn new(
         disk: Arc<dyn Disk>,
-        index: Arc<dyn Index>,
+        index: Arc<Recent>,
         metrics: Arc<Metrics>,
         revision: Revision,
         checkpoint: Revision,

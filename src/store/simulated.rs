@@ -9,8 +9,8 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::disk::{Disk, DiskFile};
-use super::index::Index;
-use super::{Change, Key, Record, Revision, StoreError};
+use super::index::{Index, Post};
+use super::{Key, Record, Revision, StoreError};
 
 const SECTOR_BYTES: usize = 512;
 
@@ -257,11 +257,14 @@ impl DiskFile for SimulatedFile {
 #[derive(Clone, Default)]
 pub(super) struct SimulatedIndex(Arc<Mutex<Both>>);
 
+/// What was applied at once: what each key holds after it, and up to which revision everything is there.
+type Batch = (Vec<(Key, Option<Record>)>, Revision);
+
 #[derive(Default)]
 struct Both {
     live: Records,
     durable: Records,
-    since: Vec<Vec<Change>>,
+    since: Vec<Batch>,
 }
 
 #[derive(Clone, Default)]
@@ -271,20 +274,14 @@ struct Records {
 }
 
 impl Records {
-    fn apply(&mut self, changes: &[Change]) {
-        for change in changes {
-            for write in &change.writes {
-                let key = write.key.bytes().to_vec();
-                match &write.value {
-                    None => self.records.remove(&key),
-                    Some(value) => {
-                        let record = Record { key: write.key.clone(), revision: change.revision, value: value.clone() };
-                        self.records.insert(key, record)
-                    }
-                };
-            }
-            self.applied = change.revision;
+    fn apply(&mut self, (posts, applied): &Batch) {
+        for (key, record) in posts {
+            match record {
+                None => self.records.remove(key.bytes()),
+                Some(record) => self.records.insert(key.bytes().to_vec(), record.clone()),
+            };
         }
+        self.applied = *applied;
     }
 }
 
@@ -322,21 +319,17 @@ impl Index for SimulatedIndex {
         Ok(wanted.take(limit).map(|(_, record)| record.clone()).collect())
     }
 
-    fn apply(&self, changes: &[Change]) -> Result<(), StoreError> {
+    fn apply(&self, posts: &[Post<'_>], applied: Revision) -> Result<(), StoreError> {
+        let record = |post: &Post<'_>, value: &[u8]| Record {
+            key: post.key.clone(),
+            revision: post.revision,
+            value: value.to_vec(),
+        };
+        let owned = |post: &Post<'_>| (post.key.clone(), post.value.map(|value| record(post, value)));
+        let batch = (posts.iter().map(owned).collect(), applied);
         let mut both = self.both();
-        both.live.apply(changes);
-        both.since.push(changes.to_vec());
-        Ok(())
-    }
-
-    fn put(&self, records: &[Record], applied: Revision) -> Result<(), StoreError> {
-        let mut both = self.both();
-        for record in records {
-            both.live.records.insert(record.key.bytes().to_vec(), record.clone());
-        }
-        both.live.applied = applied;
-        // A crash while the index is built anew is played elsewhere: here it is taken over whole.
-        both.durable = both.live.clone();
+        both.live.apply(&batch);
+        both.since.push(batch);
         Ok(())
     }
 

@@ -12,10 +12,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use foldhash::fast::RandomState;
-
-use super::index::Index;
-use super::{Change, Key, MAX_SMALL_VALUE_BYTES, Record, Revision, StoreError};
+use super::index::{Index, Post};
+use super::{Key, MAX_SMALL_VALUE_BYTES, Record, Revision, StoreError};
 
 /// `[0]`: the last applied revision. Kinds of records begin at 16.
 const APPLIED: &[u8] = &[0];
@@ -218,27 +216,10 @@ impl Index for Sled {
         Ok(found)
     }
 
-    fn apply(&self, changes: &[Change]) -> Result<(), StoreError> {
-        let Some(last) = changes.last() else { return Ok(()) };
-        // In one batch a key's last post-image counts, as in the journal; chunks of an earlier one are replaced by it.
-        let mut newest = HashMap::with_capacity_and_hasher(changes.len() * 4, RandomState::default());
-        for change in changes {
-            for write in &change.writes {
-                newest.insert(&write.key, (change.revision, write.value.as_deref()));
-            }
-        }
+    fn apply(&self, posts: &[Post<'_>], applied: Revision) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
-        for (key, (revision, value)) in newest {
-            self.stage(&mut batch, key, revision, value);
-        }
-        batch.insert(APPLIED, last.revision.0.to_be_bytes().to_vec());
-        self.tree.apply_batch(batch).map_err(failed)
-    }
-
-    fn put(&self, records: &[Record], applied: Revision) -> Result<(), StoreError> {
-        let mut batch = sled::Batch::default();
-        for record in records {
-            self.stage(&mut batch, &record.key, record.revision, Some(&record.value));
+        for post in posts {
+            self.stage(&mut batch, post.key, post.revision, post.value);
         }
         batch.insert(APPLIED, applied.0.to_be_bytes().to_vec());
         self.tree.apply_batch(batch).map_err(failed)

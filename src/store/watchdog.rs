@@ -33,6 +33,8 @@ pub(super) struct Health {
     pub committer: Post,
     /// The thread that makes checkpoints.
     pub checkpointer: Post,
+    /// The thread that lets the index follow.
+    pub follower: Post,
 }
 
 impl Health {
@@ -43,6 +45,7 @@ impl Health {
             is_stuck: AtomicBool::new(false),
             committer: Post::default(),
             checkpointer: Post::default(),
+            follower: Post::default(),
         }
     }
 
@@ -72,13 +75,13 @@ impl Health {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// How long the slower of the two is at it.
+    /// How long the slowest of them is at it.
     fn longest_millis(&self) -> u64 {
         let at_it = |post: &Post| match post.0.load(Ordering::Relaxed) {
             0 => 0,
             since => (self.millis() + 1).saturating_sub(since),
         };
-        at_it(&self.committer).max(at_it(&self.checkpointer))
+        at_it(&self.committer).max(at_it(&self.checkpointer)).max(at_it(&self.follower))
     }
 }
 
