@@ -91,6 +91,9 @@ pub(crate) fn person(number: u32, roles: &[RoleId], now: Timestamp, commit: &mut
             methods: vec![AuthenticationMethod::Password],
             ip_address: Some([192, 0, 2, 1].into()),
             user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0".into()),
+            device: None,
+            refresh: None,
+            is_remembered: false,
         },
         now,
     );

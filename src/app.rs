@@ -29,8 +29,9 @@ use crate::metrics::Metrics;
 use crate::pool::{Pool, or_cores};
 use crate::sessions::access_token::AccessTokens;
 use crate::sessions::identity::Identities;
-use crate::sessions::sign_in::{SignIn, Terms};
+use crate::sessions::sign_in::SignIn;
 use crate::sessions::signing_keys;
+use crate::sessions::starter::Starter;
 use crate::store::{SharedStore, backup as backups, doctor as examiner, embedded};
 use crate::{access, accounts, apps, audit, bootstrap, housekeeping, sessions};
 
@@ -206,13 +207,9 @@ fn authenticator(config: &Config, finder: &Finder, passwords: &Passwords, metric
 
 fn sign_in(config: &Config, authenticator: &Arc<Authenticator>, identities: &Identities) -> SignIn {
     let sessions = &config.sessions;
-    let terms = Terms {
-        lifetime_seconds: u32::try_from(sessions.lifetime_seconds).unwrap_or(u32::MAX),
-        idle_seconds: u32::try_from(sessions.idle_timeout_seconds).unwrap_or(u32::MAX),
-        most_sessions: sessions.max_per_user,
-    };
     let access_tokens = Arc::clone(&identities.access_tokens);
-    SignIn::new(Arc::clone(authenticator), identities.users.clone(), access_tokens, terms)
+    let starter = Starter::new(identities.users.clone(), access_tokens, sessions.terms(), sessions.policy());
+    SignIn::new(Arc::clone(authenticator), starter)
 }
 
 /// The API's description, as JSON.

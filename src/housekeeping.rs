@@ -70,27 +70,25 @@ pub fn book_watcher(book: &Arc<PublishedBook>, metrics: &Metrics) -> Box<dyn Wat
 
 /// Runs until it is dropped.
 pub async fn run(state: Arc<State>, config: Config) {
+    let behind_millis = i64::try_from(config.sessions.last_seen_flush_seconds).unwrap_or(i64::MAX).saturating_mul(1000);
     let mut sweep = tokio::time::interval(Duration::from_secs(SWEEP_SECONDS));
-    let mut flush = tokio::time::interval(Duration::from_secs(config.sessions.last_seen_flush_seconds));
     loop {
-        tokio::select! {
-            _ = sweep.tick() => {
-                let now = state.clock.now();
-                let idle_seconds = i64::try_from(config.actors.idle_seconds).unwrap_or(i64::MAX);
-                let (idle_since, quiet_since) = (now.plus_seconds(-idle_seconds), now.plus_seconds(-QUIET_SECONDS));
-                let keep = |user: &User| user.sessions.sessions.iter().any(|session| session.is_unwritten(1000));
-                state.users.sweep(idle_since, quiet_since, config.actors.max_resident_users, keep).await;
-                // After a write whose outcome is unknown, the book is read again.
-                if let Err(error) = state.books.load(THE_BOOK).await {
-                    tracing::error!(%error, "the role book cannot be read");
-                }
-            }
-            _ = flush.tick() => write_last_uses(&state, 1000).await,
+        sweep.tick().await;
+        write_last_uses(&state, behind_millis).await;
+        let now = state.clock.now();
+        let idle_seconds = i64::try_from(config.actors.idle_seconds).unwrap_or(i64::MAX);
+        let (idle_since, quiet_since) = (now.plus_seconds(-idle_seconds), now.plus_seconds(-QUIET_SECONDS));
+        let keep = |user: &User| user.sessions.sessions.iter().any(|session| session.is_unwritten());
+        state.users.sweep(idle_since, quiet_since, config.actors.max_resident_users, keep).await;
+        // After a write whose outcome is unknown, the book is read again.
+        if let Err(error) = state.books.load(THE_BOOK).await {
+            tracing::error!(%error, "the role book cannot be read");
         }
     }
 }
 
-/// Writes the times of last use that are behind by at least so many milliseconds, and removes expired sessions.
+/// Writes the times of last use whose records were written at least so many milliseconds ago, and removes expired
+/// sessions.
 pub async fn write_last_uses(state: &Arc<State>, behind_millis: i64) {
     let facts = Facts { now: state.clock.now(), cause: Cause::system("last-uses") };
     let command = CatchUpSessions { behind_millis };

@@ -11,7 +11,7 @@ use crate::apps::model::ApiKey;
 use crate::apps::part::KeyEvent;
 use crate::kernel::cause::Actor;
 use crate::kernel::text::{Email, ExternalId, Username};
-use crate::sessions::part::{EndReason, SessionEvent};
+use crate::sessions::ending::EndReason;
 use crate::store::Key;
 use crate::user::{User, UserEvent};
 
@@ -133,10 +133,7 @@ impl Command for SuspendUser {
         }
         let account = changed(Account { status: Status::Suspended, ..account.clone() }, facts);
         let mut events = vec![UserEvent::Account(AccountEvent::Suspended(account))];
-        let sessions: Vec<_> = user.sessions.sessions.iter().map(|session| session.id).collect();
-        if !sessions.is_empty() {
-            events.push(UserEvent::Session(SessionEvent::Ended(sessions, EndReason::Suspended)));
-        }
+        events.extend(user.sessions.ending(EndReason::Suspended, facts, |_| true).map(UserEvent::Session));
         Ok(Decision { events, reply: () })
     }
 }

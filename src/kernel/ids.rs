@@ -41,6 +41,10 @@ ids! {
     Permission PermissionId "perm";
     /// A session.
     Session SessionId "sess";
+    /// A device that a person signs in from.
+    Device DeviceId "dev";
+    /// Something about a person's sign-ins that they should know of.
+    SecurityEvent SecurityEventId "sev";
     /// An API key.
     ApiKey KeyId "key";
     /// A direct grant.

@@ -22,6 +22,11 @@ impl SecretHash {
         self.0.ct_eq(&Self::of(secret).0).into()
     }
 
+    /// Whether both are of the same secret; constant time.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+
     /// The hash as a key of a cache; 32 bytes.
     pub const fn bytes(&self) -> &[u8; 32] {
         &self.0
@@ -31,6 +36,37 @@ impl SecretHash {
 impl std::fmt::Debug for SecretHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("SecretHash(…)")
+    }
+}
+
+/// The first 128 bits of a SHA-256 hash, for secrets of 128 random bits: finding another secret with the same hash is
+/// as hard as guessing the secret.
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
+pub struct ShortHash([u8; 16]);
+
+impl ShortHash {
+    /// Hashes the secret's bytes.
+    pub fn of(secret: &[u8]) -> Self {
+        let whole = SecretHash::of(secret);
+        Self(whole.0.first_chunk().copied().unwrap_or_default())
+    }
+
+    /// Whether both are of the same secret; constant time.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl PartialEq for ShortHash {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_same(other)
+    }
+}
+impl Eq for ShortHash {}
+
+impl std::fmt::Debug for ShortHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ShortHash(…)")
     }
 }
 

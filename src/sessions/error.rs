@@ -14,21 +14,43 @@ pub enum SessionError {
     /// There is no such session.
     #[error("there is no such session")]
     Missing,
+    /// There is no such device.
+    #[error("there is no such device")]
+    MissingDevice,
+    /// The user has as many sessions as are allowed.
+    #[error("this account is signed in on as many devices as are allowed; sign out on one first")]
+    TooManySessions,
+    /// The sign-in looked too unlike the owner of the account.
+    #[error("this sign-in was refused for safety")]
+    TooRisky,
+    /// No refresh token of a living session.
+    #[error("the refresh token is not, or no longer, valid")]
+    BadRefreshToken,
+    /// A refresh token was used a second time; its session is over.
+    #[error("this refresh token was used before; the session has ended for safety")]
+    RefreshReused,
 }
 
 impl Fault for SessionError {
     fn kind(&self) -> Kind {
         match self {
-            Self::WrongCredentials => Kind::Unauthenticated,
+            Self::WrongCredentials | Self::TooRisky | Self::BadRefreshToken | Self::RefreshReused => {
+                Kind::Unauthenticated
+            }
             Self::TooManyFailures(_) => Kind::Limited,
-            Self::Missing => Kind::Missing,
+            Self::TooManySessions => Kind::Conflict,
+            Self::Missing | Self::MissingDevice => Kind::Missing,
         }
     }
     fn code(&self) -> &'static str {
         match self {
             Self::WrongCredentials => "wrong-credentials",
             Self::TooManyFailures(_) => "too-many-failures",
-            Self::Missing => "not-found",
+            Self::TooManySessions => "too-many-sessions",
+            Self::TooRisky => "sign-in-refused",
+            Self::BadRefreshToken => "invalid-refresh-token",
+            Self::RefreshReused => "session-refresh-reused",
+            Self::Missing | Self::MissingDevice => "not-found",
         }
     }
     fn retry_after_seconds(&self) -> Option<u64> {

@@ -1,13 +1,20 @@
 //! Sessions: where people are signed in, their tokens, and whether they are alive.
 
 pub mod access_token;
+pub mod agent;
 pub mod commands;
+pub mod device;
+pub mod ending;
 pub mod error;
 pub mod http;
 pub mod identity;
 pub mod model;
 pub mod part;
+pub mod refresh;
+pub mod risk;
 pub mod settings;
 pub mod sign_in;
 pub mod signing_keys;
+pub mod starter;
+pub mod terms;
 pub mod token;

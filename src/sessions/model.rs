@@ -6,10 +6,15 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
-use crate::kernel::ids::SessionId;
+use crate::kernel::ids::{DeviceId, SessionId};
 use crate::kernel::secret::SecretHash;
-use crate::store::codec::Stored;
+use crate::sessions::ending::{EndReason, EndedSession};
+use crate::sessions::refresh::Refresh;
+use crate::sessions::risk::Risk;
+use crate::store::StoreError;
+use crate::store::codec::{self, Stored};
 
 /// How a person proved who they are (RFC 8176, `amr`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,14 +53,67 @@ pub struct Session {
     pub methods: Vec<AuthenticationMethod>,
     /// Where it was begun from.
     pub ip_address: Option<IpAddr>,
-    /// The program it was begun with, as it calls itself; at most 256 bytes.
-    pub user_agent: Option<Box<str>>,
+    /// The program it belongs to, as it calls itself; at most 256 bytes. Shared with its device where it is the same.
+    pub user_agent: Option<Arc<str>>,
+    /// The device it belongs to.
+    pub device: Option<DeviceId>,
+    /// Its refresh tokens; none for one that lives in a cookie.
+    pub refresh: Option<Refresh>,
+    /// What was unusual about it.
+    pub risk: Risk,
+    /// The person asked to stay signed in.
+    pub is_remembered: bool,
+    /// It is refused until the person proves again who they are.
+    pub needs_proof: bool,
+    last_seen_millis: Arc<AtomicI64>,
+    written_millis: i64,
+}
+
+/// The first form of a session's record.
+#[derive(Deserialize)]
+struct SessionV1 {
+    id: SessionId,
+    secret: SecretHash,
+    created_at: Timestamp,
+    authenticated_at: Timestamp,
+    expires_at: Timestamp,
+    idle_seconds: u32,
+    methods: Vec<AuthenticationMethod>,
+    ip_address: Option<IpAddr>,
+    user_agent: Option<Arc<str>>,
     last_seen_millis: Arc<AtomicI64>,
     stored_last_seen_millis: i64,
 }
 
+impl From<SessionV1> for Session {
+    fn from(old: SessionV1) -> Self {
+        Self {
+            id: old.id,
+            secret: old.secret,
+            created_at: old.created_at,
+            authenticated_at: old.authenticated_at,
+            expires_at: old.expires_at,
+            idle_seconds: old.idle_seconds,
+            methods: old.methods,
+            ip_address: old.ip_address,
+            user_agent: old.user_agent,
+            device: None,
+            refresh: None,
+            risk: Risk::default(),
+            is_remembered: false,
+            needs_proof: false,
+            last_seen_millis: old.last_seen_millis,
+            written_millis: old.stored_last_seen_millis,
+        }
+    }
+}
+
 impl Stored for Session {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
+
+    fn upgrade(version: u8, body: &[u8]) -> Option<Result<Self, StoreError>> {
+        (version == 1).then(|| codec::decode_body::<SessionV1>(body).map(Self::from))
+    }
 }
 
 /// What a new session is made of.
@@ -74,7 +132,13 @@ pub struct NewSession {
     /// Where from.
     pub ip_address: Option<IpAddr>,
     /// With what program.
-    pub user_agent: Option<Box<str>>,
+    pub user_agent: Option<Arc<str>>,
+    /// On which device.
+    pub device: Option<DeviceId>,
+    /// The family of its refresh tokens, if it gets any.
+    pub refresh: Option<Refresh>,
+    /// Whether the person asked to stay signed in.
+    pub is_remembered: bool,
 }
 
 impl Session {
@@ -90,8 +154,13 @@ impl Session {
             methods: new.methods,
             ip_address: new.ip_address,
             user_agent: new.user_agent,
+            device: new.device,
+            refresh: new.refresh,
+            risk: Risk::default(),
+            is_remembered: new.is_remembered,
+            needs_proof: false,
             last_seen_millis: Arc::new(AtomicI64::new(now.millis())),
-            stored_last_seen_millis: now.millis(),
+            written_millis: now.millis(),
         }
     }
 
@@ -110,6 +179,19 @@ impl Session {
         now < self.expires_at && now < self.idle_expires_at()
     }
 
+    /// Why it is over by itself at this moment, and since when; none if it is alive.
+    pub fn over_since(&self, now: Timestamp) -> Option<(EndReason, Timestamp)> {
+        if self.is_active(now) {
+            return None;
+        }
+        let idle_end = self.idle_expires_at();
+        Some(if idle_end < self.expires_at {
+            (EndReason::Idle, idle_end)
+        } else {
+            (EndReason::Expired, self.expires_at)
+        })
+    }
+
     /// Notes a use; only in memory, at most one store a second.
     pub fn touch(&self, now: Timestamp) {
         if now.since(self.last_seen()) >= 1000 {
@@ -117,19 +199,41 @@ impl Session {
         }
     }
 
-    /// Whether its record is behind by at least so many milliseconds.
-    pub fn is_unwritten(&self, least_millis: i64) -> bool {
-        self.last_seen().millis() - self.stored_last_seen_millis >= least_millis
+    /// Whether it was used since its record was written.
+    pub fn is_unwritten(&self) -> bool {
+        self.last_seen().millis() > self.written_millis
     }
 
-    /// The same session, as its record will say it now.
-    pub fn as_written(&self) -> Self {
+    /// Whether it was used since its record was written, and that was at least so many milliseconds ago.
+    pub fn is_behind(&self, now: Timestamp, least_millis: i64) -> bool {
+        self.is_unwritten() && now.millis() - self.written_millis >= least_millis
+    }
+
+    /// The same session, to be changed and written now; it shares when it was last used.
+    pub fn draft(&self, now: Timestamp) -> Self {
         Self {
             methods: self.methods.clone(),
             user_agent: self.user_agent.clone(),
             last_seen_millis: Arc::clone(&self.last_seen_millis),
-            stored_last_seen_millis: self.last_seen().millis(),
+            written_millis: now.millis(),
             ..*self
+        }
+    }
+
+    /// What stays of it when it ends now for this reason; one that was over before ended then, and by itself.
+    pub fn ended(&self, reason: EndReason, by: Actor, now: Timestamp) -> EndedSession {
+        let (reason, ended_at) = self.over_since(now).unwrap_or((reason, now));
+        EndedSession {
+            id: self.id,
+            secret: self.secret,
+            created_at: self.created_at,
+            last_seen: self.last_seen(),
+            ended_at,
+            reason,
+            by,
+            ip_address: self.ip_address,
+            user_agent: self.user_agent.as_deref().map(Box::from),
+            device: self.device,
         }
     }
 }
@@ -149,6 +253,9 @@ mod tests {
             methods: vec![AuthenticationMethod::Password],
             ip_address: None,
             user_agent: None,
+            device: None,
+            refresh: None,
+            is_remembered: false,
         };
         let session = Session::begin(new, start);
         let at = |seconds: i64, millis: i64| Timestamp::from_millis(1_000_000 + seconds * 1000 + millis);
@@ -159,5 +266,7 @@ mod tests {
         }
         assert!(session.is_active(at(99, 999)));
         assert!(!session.is_active(at(100, 0)));
+        assert_eq!(session.over_since(at(99, 0)), None);
+        assert_eq!(session.over_since(at(200, 0)), Some((EndReason::Expired, at(100, 0))));
     }
 }

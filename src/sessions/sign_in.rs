@@ -2,34 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::accounts::authenticator::{AuthenticationError, Authenticator, Guess, Proven};
-use crate::actor::aggregate::Aggregate as _;
+use crate::accounts::authenticator::{AuthenticationError, Authenticator, Guess};
 use crate::actor::command::{Facts, WriteError};
-use crate::actor::directory::Directory;
 use crate::kernel::fault::{Fault, FieldError, Kind};
-use crate::kernel::ids::SessionId;
 use crate::kernel::secret::{NoRandomness, SecretString};
-use crate::sessions::access_token::{AccessTokens, SigningError};
-use crate::sessions::commands::StartSession;
+use crate::sessions::access_token::SigningError;
 use crate::sessions::error::SessionError;
-use crate::sessions::model::{AuthenticationMethod, NewSession, Session};
-use crate::sessions::token::{Purpose, Token};
-use crate::store::Revision;
-use crate::user::User;
-
-/// The longest `User-Agent` that a session remembers, in bytes.
-const MAX_USER_AGENT_BYTES: usize = 256;
-
-/// How long sessions last, and how many one user has.
-#[derive(Debug, Clone, Copy)]
-pub struct Terms {
-    /// The longest a session lasts, in seconds.
-    pub lifetime_seconds: u32,
-    /// After how many seconds without use it ends.
-    pub idle_seconds: u32,
-    /// The most sessions of one user.
-    pub most_sessions: usize,
-}
+use crate::sessions::model::AuthenticationMethod;
+use crate::sessions::starter::{Arrival, Starter, Welcome};
 
 /// Somebody trying to sign in.
 pub struct Attempt {
@@ -37,24 +17,10 @@ pub struct Attempt {
     pub identifier: String,
     /// The password.
     pub password: SecretString,
-    /// The program they use, as it calls itself.
-    pub user_agent: Option<String>,
+    /// With what device and program.
+    pub arrival: Arrival,
     /// When, and from where.
     pub facts: Facts,
-}
-
-/// Somebody who signed in.
-pub struct Welcome {
-    /// The person.
-    pub user: Arc<User>,
-    /// The session that began.
-    pub session: Arc<Session>,
-    /// Its reference token; shown once.
-    pub session_token: String,
-    /// A first access token.
-    pub access_token: String,
-    /// The commit that began it.
-    pub revision: Revision,
 }
 
 /// Why nobody signed in.
@@ -109,20 +75,13 @@ impl Fault for SignInError {
 /// Signs people in.
 pub struct SignIn {
     authenticator: Arc<Authenticator>,
-    users: Directory<User>,
-    access_tokens: Arc<AccessTokens>,
-    terms: Terms,
+    starter: Starter,
 }
 
 impl SignIn {
-    /// With these parts and terms.
-    pub fn new(
-        authenticator: Arc<Authenticator>,
-        users: Directory<User>,
-        access_tokens: Arc<AccessTokens>,
-        terms: Terms,
-    ) -> Self {
-        Self { authenticator, users, access_tokens, terms }
+    /// With these parts.
+    pub const fn new(authenticator: Arc<Authenticator>, starter: Starter) -> Self {
+        Self { authenticator, starter }
     }
 
     /// Verifies who it is and begins a session.
@@ -130,40 +89,12 @@ impl SignIn {
     /// # Errors
     /// See [`SignInError`].
     pub async fn sign_in(&self, attempt: Attempt) -> Result<Welcome, SignInError> {
-        let Attempt { identifier, password, user_agent, facts } = attempt;
+        let Attempt { identifier, password, arrival, facts } = attempt;
         let guess = Guess { identifier: &identifier, address: facts.cause.ip_address, now: facts.now };
         let work = async {
             let proven = self.authenticator.prove(guess, password).await?;
-            self.start(proven, user_agent, facts).await
+            self.starter.start(proven, vec![AuthenticationMethod::Password], arrival, facts).await
         };
         self.authenticator.guarded(guess, work).await
     }
-
-    /// Begins a session for somebody who proved who they are.
-    async fn start(&self, proven: Proven, user_agent: Option<String>, facts: Facts) -> Result<Welcome, SignInError> {
-        let (now, owner) = (facts.now, proven.user.id());
-        let id = SessionId::generate(now);
-        let (session_token, secret) = Token::issue(Purpose::Session, owner, id.bytes())?;
-        let new = NewSession {
-            id,
-            secret,
-            lifetime_seconds: self.terms.lifetime_seconds,
-            idle_seconds: self.terms.idle_seconds,
-            methods: vec![AuthenticationMethod::Password],
-            ip_address: facts.cause.ip_address,
-            user_agent: user_agent.map(|text| cut(text, MAX_USER_AGENT_BYTES)),
-        };
-        let start = StartSession { new, evidence: proven.evidence, most_sessions: self.terms.most_sessions };
-        let done = self.users.send(owner, start, facts).await?;
-        let access_token = self.access_tokens.issue(owner, &done.reply, now)?;
-        Ok(Welcome { user: done.after, session: done.reply, session_token, access_token, revision: done.revision })
-    }
-}
-
-/// At most so many bytes of a text, cut between characters.
-fn cut(mut text: String, most: usize) -> Box<str> {
-    while text.len() > most {
-        text.pop();
-    }
-    text.into()
 }

@@ -17,6 +17,10 @@ pub enum Purpose {
     Session,
     /// An API key.
     ApiKey,
+    /// The next access token of a session.
+    Refresh,
+    /// Nothing by itself: it tells a device from others. It names no owner, since people share browsers.
+    Device,
 }
 
 impl Purpose {
@@ -25,6 +29,8 @@ impl Purpose {
         match self {
             Self::Session => "ssm_st_",
             Self::ApiKey => "ssm_ak_",
+            Self::Refresh => "ssm_rt_",
+            Self::Device => "ssm_dv_",
         }
     }
 }
@@ -46,14 +52,18 @@ impl Token {
     /// When the operating system has no randomness.
     pub fn issue(purpose: Purpose, owner: UserId, part: &[u8; 16]) -> Result<(String, SecretHash), NoRandomness> {
         let secret = random_bytes::<32>()?;
+        Ok((Self::text(purpose, owner, part, &secret), SecretHash::of(&secret)))
+    }
+
+    /// The text of a token with this secret.
+    pub fn text(purpose: Purpose, owner: UserId, part: &[u8; 16], secret: &[u8; 32]) -> String {
         let mut bytes = Vec::with_capacity(TOKEN_BYTES);
         bytes.extend_from_slice(owner.bytes());
         bytes.extend_from_slice(part);
-        bytes.extend_from_slice(&secret);
+        bytes.extend_from_slice(secret);
         let checksum = crc32c::crc32c(&bytes);
         bytes.extend_from_slice(&checksum.to_be_bytes());
-        let text = format!("{}{}", purpose.prefix(), URL_SAFE_NO_PAD.encode(&bytes));
-        Ok((text, SecretHash::of(&secret)))
+        format!("{}{}", purpose.prefix(), URL_SAFE_NO_PAD.encode(&bytes))
     }
 
     /// Reads a token of this purpose; `None` if the text is not a whole one.

@@ -109,6 +109,14 @@ kinds! {
     Role = 0x32, "roles", large;
     /// An audit entry: `entry id`.
     Audit = 0x40, "audit_entries", large;
+    /// A device that a user signs in from: `user id, device id`.
+    Device = 0x50, "devices", small;
+    /// How many entries a ring of a user's history has had: `user id, ring`.
+    HistoryCount = 0x51, "history_counts", small;
+    /// A session that is over, in its place in the ring: `user id, slot`.
+    EndedSession = 0x52, "ended_sessions", small;
+    /// A security event, in its place in the ring: `user id, slot`.
+    SecurityEvent = 0x53, "security_events", small;
 }
 
 impl fmt::Display for Kind {

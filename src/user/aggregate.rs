@@ -98,6 +98,8 @@ impl Aggregate for User {
             Part::One(Self::head(id)),
             Part::One(Key::of(Kind::Credential, &[id.bytes()])),
             all(Kind::Session),
+            all(Kind::Device),
+            all(Kind::HistoryCount),
             all(Kind::ApiKey),
             all(Kind::Assignment),
             all(Kind::Grant),
@@ -117,7 +119,7 @@ impl Aggregate for User {
                     accounts.account = Some(codec::decode(&record.value)?);
                 }
                 Some(Kind::Credential) => accounts.credential = Some(codec::decode(&record.value)?),
-                Some(Kind::Session) => sessions.sessions.push(Arc::new(codec::decode(&record.value)?)),
+                Some(Kind::Session | Kind::Device | Kind::HistoryCount) => sessions.restore(&record)?,
                 Some(Kind::ApiKey) => keys.keys.push(codec::decode(&record.value)?),
                 Some(Kind::Assignment) => assignments.push(codec::decode(&record.value)?),
                 Some(Kind::Grant) => grants.push(codec::decode(&record.value)?),

@@ -23,10 +23,15 @@ use sesame::apps::model::ApiKey;
 use sesame::apps::part::KeyEvent;
 use sesame::kernel::cause::Cause;
 use sesame::kernel::clock::Timestamp;
-use sesame::kernel::ids::{GrantId, KeyId, PermissionId, RoleId, SessionId, UserId};
+use sesame::kernel::ids::{DeviceId, GrantId, KeyId, PermissionId, RoleId, SecurityEventId, SessionId, UserId};
 use sesame::kernel::secret::SecretHash;
+use sesame::sessions::agent::ClientText;
+use sesame::sessions::device::Device;
+use sesame::sessions::ending::EndReason;
 use sesame::sessions::model::{AuthenticationMethod, NewSession, Session};
-use sesame::sessions::part::{EndReason, SessionEvent};
+use sesame::sessions::part::SessionEvent;
+use sesame::sessions::risk::{Occasion, Oddity, Response, Risk, SecurityEvent};
+use sesame::store::key::Kind;
 use sesame::store::memory::Memory;
 use sesame::store::{Commit, Store as _, codec};
 use sesame::user::{User, UserEvent};
@@ -201,6 +206,10 @@ enum Happening {
     Unassign(Index),
     Grant(&'static str, &'static str),
     Revoke(Index),
+    Device(u8),
+    Move(Index, u8),
+    Forget(Index),
+    Note,
     Delete,
 }
 
@@ -218,6 +227,10 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => any::<Index>().prop_map(Happening::Unassign),
         3 => (select(&["doc:*", "*", "*:read", "doc:read"][..]), scope()).prop_map(|(a, b)| Happening::Grant(a, b)),
         1 => any::<Index>().prop_map(Happening::Revoke),
+        2 => any::<u8>().prop_map(Happening::Device),
+        1 => (any::<Index>(), any::<u8>()).prop_map(|(device, place)| Happening::Move(device, place)),
+        1 => any::<Index>().prop_map(Happening::Forget),
+        2 => Just(Happening::Note),
         1 => Just(Happening::Delete),
     ]
 }
@@ -254,7 +267,8 @@ fn event(user: &User, happening: &Happening, step: u128) -> Option<UserEvent> {
         Happening::SignIn => UserEvent::Session(SessionEvent::Started(Arc::new(session(uuid, secret)))),
         Happening::SignOut(index) => {
             let id = at(&user.sessions.sessions, *index)?.id;
-            UserEvent::Session(SessionEvent::Ended(vec![id], EndReason::SignedOut))
+            let facts = Facts { now: Timestamp::default(), cause: Cause::system("test") };
+            UserEvent::Session(user.sessions.ending(EndReason::SignedOut, &facts, |session| session.id == id)?)
         }
         Happening::IssueKey => UserEvent::Key(KeyEvent::Issued(ApiKey {
             id: KeyId::from_uuid(uuid),
@@ -280,6 +294,30 @@ fn event(user: &User, happening: &Happening, step: u128) -> Option<UserEvent> {
             given: given(),
         })),
         Happening::Revoke(index) => UserEvent::Access(AccessEvent::GrantRevoked(at(&user.holdings.grants, *index)?.id)),
+        Happening::Device(place) => {
+            let (id, at) = (DeviceId::from_uuid(uuid), Some([10, 0, *place, 1].into()));
+            let device = Device::first_seen(id, secret, None, ClientText::default(), at, Timestamp::default());
+            UserEvent::Session(SessionEvent::DeviceAdded(Arc::new(device)))
+        }
+        Happening::Move(index, place) => {
+            let mut device = at(&user.sessions.devices, *index)?.draft(Timestamp::default());
+            device.move_to([10, 0, *place, 1].into());
+            UserEvent::Session(SessionEvent::DeviceMoved(Arc::new(device)))
+        }
+        Happening::Forget(index) => {
+            UserEvent::Session(SessionEvent::DevicesForgotten(vec![at(&user.sessions.devices, *index)?.id]))
+        }
+        Happening::Note => UserEvent::Session(SessionEvent::Noted(SecurityEvent {
+            id: SecurityEventId::from_uuid(uuid),
+            at: Timestamp::default(),
+            occasion: Occasion::Request,
+            risk: Risk::default().with(Oddity::NewNetwork),
+            response: Response::Log,
+            session: None,
+            device: None,
+            ip_address: None,
+            user_agent: None,
+        })),
         Happening::Delete => UserEvent::Account(AccountEvent::Deleted),
     })
 }
@@ -293,6 +331,9 @@ fn session(id: Uuid, secret: SecretHash) -> Session {
         methods: vec![AuthenticationMethod::Password],
         ip_address: Some("2001:db8::1".parse().unwrap()),
         user_agent: Some("t/1".into()),
+        device: None,
+        refresh: None,
+        is_remembered: false,
     };
     Session::begin(new, Timestamp::from_millis(5))
 }
@@ -302,6 +343,8 @@ fn told(user: &User) -> (String, Vec<Vec<u8>>) {
     let mut parts: Vec<Vec<u8>> = Vec::new();
     parts.extend(user.accounts.credential.iter().map(|one| codec::encode(one).unwrap()));
     parts.extend(user.sessions.sessions.iter().map(|one| codec::encode(&**one).unwrap()));
+    parts.extend(user.sessions.devices.iter().map(|one| codec::encode(&**one).unwrap()));
+    parts.extend(user.sessions.history().map(|one| codec::encode(&one).unwrap()));
     parts.extend(user.keys.keys.iter().map(|one| codec::encode(one).unwrap()));
     parts.extend(user.holdings.assignments.iter().map(|one| codec::encode(one).unwrap()));
     parts.extend(user.holdings.grants.iter().map(|one| codec::encode(one).unwrap()));
@@ -325,7 +368,11 @@ proptest! {
             let (after, read) = written(&store, &user, &[event]);
             prop_assert_eq!(told(&read), told(&after), "{:?}", happening);
             prop_assert_eq!(read.is_vacant(), after.is_vacant());
-            if !after.is_vacant() {
+            if after.is_vacant() {
+                let left = [Kind::EndedSession, Kind::SecurityEvent, Kind::HistoryCount, Kind::Device]
+                    .map(|kind| store.scan(&[kind as u8], None, 10).unwrap().len());
+                prop_assert_eq!(left, [0; 4], "what is left of a deleted user");
+            } else {
                 prop_assert_eq!(read.version(), after.version());
             }
             user = after;

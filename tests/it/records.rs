@@ -18,10 +18,17 @@ use sesame::apps::model::ApiKey;
 use sesame::audit::model::Entry;
 use sesame::kernel::cause::Actor;
 use sesame::kernel::clock::Timestamp;
-use sesame::kernel::ids::{AuditId, GrantId, KeyId, PermissionId, RoleId, SessionId, UserId};
-use sesame::kernel::secret::SecretHash;
+use sesame::kernel::ids::{
+    AuditId, DeviceId, GrantId, KeyId, PermissionId, RoleId, SecurityEventId, SessionId, UserId,
+};
+use sesame::kernel::secret::{SecretHash, ShortHash};
 use sesame::kernel::text::{Email, ExternalId, Note, RoleName, Username};
+use sesame::sessions::agent::ClientText;
+use sesame::sessions::device::{Device, Network};
+use sesame::sessions::ending::{EndReason, EndedSession, HistoryCount};
 use sesame::sessions::model::{AuthenticationMethod, NewSession, Session};
+use sesame::sessions::refresh::Refresh;
+use sesame::sessions::risk::{Occasion, Oddity, Response, Risk, SecurityEvent};
 use sesame::store::codec::{self, Stored};
 use sesame::store::{Commit, Record, Revision};
 
@@ -126,8 +133,64 @@ fn records_of_accounts() {
         methods: vec![AuthenticationMethod::Password],
         ip_address: Some("2001:db8::1".parse().unwrap()),
         user_agent: Some("Mozilla/5.0".into()),
+        device: Some(DeviceId::from_uuid(id(11))),
+        refresh: Some(Refresh::begin(ShortHash::of(b"family"), ShortHash::of(b"first"), Some(network()), at(0))),
+        is_remembered: true,
     };
-    check("session", &Session::begin(new, at(0)));
+    let mut session = Session::begin(new, at(0));
+    session.risk = Risk::default().with(Oddity::NewDevice);
+    check("session", &session);
+}
+
+fn network() -> Network {
+    Network::of("192.0.2.1".parse().unwrap())
+}
+
+#[test]
+fn a_session_of_the_first_form_is_read() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden/records/session.1.hex");
+    let old: Session = codec::decode(&bytes(&std::fs::read_to_string(file).unwrap())).unwrap();
+    assert_eq!((old.id, old.idle_seconds, old.created_at), (SessionId::from_uuid(id(2)), 86_400, at(0)));
+    assert_eq!((old.user_agent.as_deref(), old.device, old.refresh), (Some("Mozilla/5.0"), None, None));
+    assert_eq!((old.last_seen(), old.expires_at), (at(0), at(2_592_000)));
+}
+
+#[test]
+fn records_of_devices_and_of_what_is_over() {
+    let client = ClientText::of(Some("Mozilla/5.0"), Some("\"Linux\""), Some("?0"));
+    let (device, address) = (DeviceId::from_uuid(id(11)), Some("192.0.2.1".parse().unwrap()));
+    let secret = SecretHash::of(b"secret");
+    check("device", &Device::first_seen(device, secret, Some("laptop".into()), client, address, at(0)));
+    check(
+        "ended_session",
+        &EndedSession {
+            id: SessionId::from_uuid(id(2)),
+            secret,
+            created_at: at(0),
+            last_seen: at(60),
+            ended_at: at(61),
+            reason: EndReason::Evicted,
+            by: Actor::Anonymous,
+            ip_address: address,
+            user_agent: Some("Mozilla/5.0".into()),
+            device: Some(device),
+        },
+    );
+    check("history_count", &HistoryCount(300));
+    check(
+        "security_event",
+        &SecurityEvent {
+            id: SecurityEventId::from_uuid(id(12)),
+            at: at(0),
+            occasion: Occasion::Request,
+            risk: Risk::default().with(Oddity::OtherProgram),
+            response: Response::StepUp,
+            session: Some(SessionId::from_uuid(id(2))),
+            device: None,
+            ip_address: address,
+            user_agent: None,
+        },
+    );
 }
 
 #[test]

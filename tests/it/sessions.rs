@@ -25,8 +25,8 @@ fn people_sign_in_by_name_or_address_whatever_the_case() {
         assert_eq!((&welcome["token_type"], &welcome["expires_in"]), (&json!("Bearer"), &json!(300)));
         assert_eq!(welcome["session"]["authentication_methods"], json!(["pwd"]));
         assert_eq!(welcome["session"]["ip_address"], "127.0.0.1");
-        assert_eq!(welcome["session"]["expires_at"], "2025-12-23T12:00:00.000Z");
-        assert_eq!(welcome["session"]["idle_expires_at"], "2025-11-24T12:00:00.000Z");
+        assert_eq!(welcome["session"]["expires_at"], "2025-11-24T12:00:00.000Z");
+        assert_eq!(welcome["session"]["idle_expires_at"], "2025-11-23T13:00:00.000Z");
         assert_eq!(reply.header("cache-control"), Some("no-store"));
         assert_eq!(reply.header("set-cookie"), None);
     }
@@ -107,7 +107,7 @@ fn a_cookie_carries_the_session_for_the_own_site_only() {
     assert_eq!(reply.expect(200)["session_token"], Value::Null);
     let set = reply.header("set-cookie").unwrap();
     let (pair, attributes) = set.split_once("; ").unwrap();
-    assert_eq!(attributes, "Path=/; Max-Age=2592000; Secure; HttpOnly; SameSite=Lax");
+    assert_eq!(attributes, "Path=/; Max-Age=86400; Secure; HttpOnly; SameSite=Lax");
     let token = pair.strip_prefix("__Host-sesame=").unwrap();
     assert_eq!(admin.app("a", &["checker"]).introspect(token)["active"], true);
     let with = |method: &str, path: &str, other: &[(&str, &str)]| {
@@ -217,7 +217,7 @@ fn introspection_says_what_each_kind_of_token_is() {
             "iss": "http://127.0.0.1:8080", "sid": ann.session_id, "client_id": "sesame",
         })
     };
-    assert_eq!(app.introspect(&ann.session_token), expected(now + 86_400));
+    assert_eq!(app.introspect(&ann.session_token), expected(now + 3600));
     assert_eq!(app.introspect(&ann.access_token), expected(now + 300));
     let of_app = json!({
         "active": true, "sub": app.id, "username": "shop", "token_type": "Bearer", "iat": now, "iss": "http://127.0.0.1:8080",

@@ -45,6 +45,7 @@ const ROWS: &[(&str, u8)] = &[
     ("sessions::access_token", 4),
     ("sessions::identity", 4),
     ("sessions::sign_in", 4),
+    ("sessions::starter", 4),
     ("sessions::signing_keys", 4),
     ("http", KIT),
     ("*::http", SLICE_HTTP),

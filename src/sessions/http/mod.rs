@@ -14,11 +14,14 @@ use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::secret::Password;
-use crate::sessions::commands::EndSession;
+use crate::sessions::agent::ClientText;
+use crate::sessions::commands::{EndSessions, Which};
+use crate::sessions::ending::EndReason;
 use crate::sessions::error::SessionError;
 use crate::sessions::identity::SignedIn;
 use crate::sessions::model::Session;
 use crate::sessions::sign_in::Attempt;
+use crate::sessions::starter::Arrival;
 use crate::sessions::token::Purpose;
 use crate::user::User;
 
@@ -138,7 +141,7 @@ async fn login(call: Call, Json(input): Json<Login>) -> Outcome {
     let attempt = Attempt {
         identifier: input.identifier,
         password,
-        user_agent: call.user_agent().map(str::to_owned),
+        arrival: Arrival { client: ClientText::of(call.user_agent(), None, None), ..Arrival::default() },
         facts: call.facts(),
     };
     let welcome = call.state.sign_in.sign_in(attempt).await?;
@@ -160,7 +163,7 @@ async fn login(call: Call, Json(input): Json<Login>) -> Outcome {
 
 async fn logout(call: Call) -> Outcome {
     let Caller::Person(signed_in) = &call.caller else { return Err(SessionError::Missing.into()) };
-    let command = EndSession { id: signed_in.session.id };
+    let command = EndSessions { which: Which::One(signed_in.session.id), reason: EndReason::SignedOut };
     let done = call.state.users.send(signed_in.user.id(), command, call.facts()).await?;
     with_cookie(Answer::no_content().with_revision(done.revision), "", 0)
 }

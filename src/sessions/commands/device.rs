@@ -1,0 +1,65 @@
+//! Naming, trusting and forgetting devices.
+
+use std::sync::Arc;
+
+use crate::actor::command::{Command, Decision, Facts};
+use crate::kernel::ids::DeviceId;
+use crate::sessions::device::Device;
+use crate::sessions::ending::EndReason;
+use crate::sessions::error::SessionError;
+use crate::sessions::part::SessionEvent;
+use crate::user::{User, UserEvent};
+
+/// Changes what it names of a device: `None` leaves a thing as it is.
+#[derive(Debug, Clone)]
+pub struct ChangeDevice {
+    /// Which.
+    pub id: DeviceId,
+    /// Another name, or none.
+    pub name: Option<Option<Box<str>>>,
+    /// Whether it is trusted.
+    pub is_trusted: Option<bool>,
+}
+
+impl Command for ChangeDevice {
+    type Target = User;
+    type Reply = Arc<Device>;
+    type Refusal = SessionError;
+    const NAME: &'static str = "change_device";
+
+    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Arc<Device>>, SessionError> {
+        let old = user.sessions.find_device(self.id).ok_or(SessionError::MissingDevice)?;
+        let mut new = old.draft(facts.now);
+        if let Some(name) = self.name {
+            new.name = name;
+        }
+        new.is_trusted = self.is_trusted.unwrap_or(old.is_trusted);
+        if new.name == old.name && new.is_trusted == old.is_trusted {
+            return Ok(Decision::nothing(Arc::clone(old)));
+        }
+        let new = Arc::new(new);
+        Ok(Decision::one(UserEvent::Session(SessionEvent::DeviceChanged(Arc::clone(&new))), new))
+    }
+}
+
+/// Forgets a device and ends its sessions.
+#[derive(Debug, Clone)]
+pub struct ForgetDevice {
+    /// Which.
+    pub id: DeviceId,
+}
+
+impl Command for ForgetDevice {
+    type Target = User;
+    type Reply = ();
+    type Refusal = SessionError;
+    const NAME: &'static str = "forget_device";
+
+    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, SessionError> {
+        user.sessions.find_device(self.id).ok_or(SessionError::MissingDevice)?;
+        let ended = user.sessions.ending(EndReason::DeviceSignedOut, facts, |session| session.device == Some(self.id));
+        let forgotten = SessionEvent::DevicesForgotten(vec![self.id]);
+        let events = ended.into_iter().chain([forgotten]).map(UserEvent::Session).collect();
+        Ok(Decision { events, reply: () })
+    }
+}

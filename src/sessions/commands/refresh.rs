@@ -1,0 +1,111 @@
+//! Going on with a session: by its refresh token, or by a new proof of who the person is.
+
+use std::sync::Arc;
+
+use crate::actor::command::{Command, Decision, Facts};
+use crate::kernel::ids::{SecurityEventId, SessionId};
+use crate::kernel::secret::SecretHash;
+use crate::sessions::ending::EndReason;
+use crate::sessions::error::SessionError;
+use crate::sessions::model::{AuthenticationMethod, Session};
+use crate::sessions::part::{SessionChange, SessionEvent};
+use crate::sessions::refresh::{Outcome, Turn};
+use crate::sessions::risk::{Occasion, Oddity, Response, Risk, SecurityEvent};
+use crate::user::{User, UserEvent};
+
+/// Takes a refresh token in exchange for the next one.
+#[derive(Debug, Clone)]
+pub struct RefreshSession {
+    /// Of which session.
+    pub session: SessionId,
+    /// The token, and what would follow.
+    pub turn: Turn,
+    /// What the client calls itself, for the security event.
+    pub user_agent: Option<Box<str>>,
+}
+
+/// What a refresh token came to.
+#[derive(Debug, Clone)]
+pub enum Refreshed {
+    /// The next token is good.
+    Next(Arc<Session>),
+    /// It was used before: its session is over.
+    Reused,
+}
+
+impl Command for RefreshSession {
+    type Target = User;
+    type Reply = Refreshed;
+    type Refusal = SessionError;
+    const NAME: &'static str = "refresh_session";
+
+    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Refreshed>, SessionError> {
+        let session = user.sessions.find(self.session).filter(|_| user.is_active());
+        let session = session.filter(|session| session.is_active(facts.now)).ok_or(SessionError::BadRefreshToken)?;
+        let refresh = session.refresh.ok_or(SessionError::BadRefreshToken)?;
+        let is_same_program = session.user_agent.as_deref() == self.user_agent.as_deref();
+        let turn = Turn { now: facts.now, is_same_program, ..self.turn };
+        match refresh.take(&turn) {
+            Outcome::Foreign => Err(SessionError::BadRefreshToken),
+            Outcome::Repeated => Ok(Decision::nothing(Refreshed::Next(Arc::clone(session)))),
+            Outcome::Rotated(next) => {
+                session.touch(facts.now);
+                let mut session = session.draft(facts.now);
+                session.refresh = Some(next);
+                let session = Arc::new(session);
+                let event = SessionEvent::Changed(Arc::clone(&session), SessionChange::Refreshed);
+                Ok(Decision::one(UserEvent::Session(event), Refreshed::Next(session)))
+            }
+            Outcome::Reused => {
+                let noted = SecurityEvent {
+                    id: SecurityEventId::generate(facts.now),
+                    at: facts.now,
+                    occasion: Occasion::Refresh,
+                    risk: Risk::default().with(Oddity::RefreshReused),
+                    response: Response::Revoke,
+                    session: Some(session.id),
+                    device: session.device,
+                    ip_address: facts.cause.ip_address,
+                    user_agent: self.user_agent,
+                };
+                let ended = user.sessions.ending(EndReason::RefreshReused, facts, |one| one.id == self.session);
+                let events = ended.into_iter().chain([SessionEvent::Noted(noted)]).map(UserEvent::Session).collect();
+                Ok(Decision { events, reply: Refreshed::Reused })
+            }
+        }
+    }
+}
+
+/// Gives a session another token, because its person just proved again who they are. The old token is worth nothing
+/// from then on (OWASP ASVS 5.0, 7.2.4).
+#[derive(Debug, Clone)]
+pub struct RenewSession {
+    /// Which.
+    pub session: SessionId,
+    /// The hash of the new token's secret.
+    pub secret: SecretHash,
+    /// How they proved it this time.
+    pub method: AuthenticationMethod,
+}
+
+impl Command for RenewSession {
+    type Target = User;
+    type Reply = Arc<Session>;
+    type Refusal = SessionError;
+    const NAME: &'static str = "renew_session";
+
+    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Arc<Session>>, SessionError> {
+        let session = user.sessions.find(self.session).filter(|session| session.is_active(facts.now));
+        let session = session.filter(|_| user.is_active()).ok_or(SessionError::Missing)?;
+        let mut renewed = session.draft(facts.now);
+        if !renewed.methods.contains(&self.method) {
+            renewed.methods.push(self.method);
+        }
+        renewed.secret = self.secret;
+        renewed.authenticated_at = facts.now;
+        renewed.needs_proof = false;
+        let session = Arc::new(renewed);
+        let event = SessionEvent::Changed(Arc::clone(&session), SessionChange::Renewed);
+        Ok(Decision::one(UserEvent::Session(event), session))
+    }
+}

@@ -1,0 +1,216 @@
+//! Beginning a session: terms, limits, the device, and how unusual it is, in one decision.
+
+use std::sync::Arc;
+
+use crate::accounts::evidence::Evidence;
+use crate::actor::command::{Command, Decision, Facts};
+use crate::kernel::ids::{DeviceId, SecurityEventId, SessionId};
+use crate::kernel::secret::SecretHash;
+use crate::sessions::agent::ClientText;
+use crate::sessions::device::{Device, MAX_DEVICES};
+use crate::sessions::ending::EndReason;
+use crate::sessions::error::SessionError;
+use crate::sessions::model::{NewSession, Session};
+use crate::sessions::part::{SessionEvent, SessionPart};
+use crate::sessions::risk::{Occasion, Oddity, Policy, Response, Risk, SecurityEvent};
+use crate::sessions::terms::{LimitPolicy, Terms};
+use crate::user::{User, UserEvent};
+
+/// The device that somebody signs in with, as far as it is known before it is looked up.
+#[derive(Debug, Clone)]
+pub struct DeviceClaim {
+    /// The id, and the hash of the secret, of the token it showed.
+    pub shown: Option<(DeviceId, SecretHash)>,
+    /// What a new device is to be.
+    pub fresh: (DeviceId, SecretHash),
+    /// As its owner calls it.
+    pub name: Option<Box<str>>,
+    /// What it says it is.
+    pub client: ClientText,
+}
+
+/// Begins a session for a person who just proved who they are.
+#[derive(Debug, Clone)]
+pub struct StartSession {
+    /// The session to begin; how long it lasts is decided here.
+    pub new: NewSession,
+    /// What they showed: if it does not hold any more, the sign-in fails.
+    pub evidence: Evidence,
+    /// How long it may last, and how many there may be.
+    pub terms: Terms,
+    /// The device.
+    pub claim: DeviceClaim,
+    /// The session that was presented with the sign-in: the new one takes its place.
+    pub replaces: Option<SessionId>,
+    /// What was found to be unusual before.
+    pub risk: Risk,
+    /// What to do about what is unusual.
+    pub policy: Policy,
+}
+
+/// What a sign-in came to.
+#[derive(Debug, Clone)]
+pub enum Begun {
+    /// A session, and its device.
+    Session(Arc<Session>, Arc<Device>),
+    /// Nothing: it looked too unlike the owner.
+    Refused,
+}
+
+impl Command for StartSession {
+    type Target = User;
+    type Reply = Begun;
+    type Refusal = SessionError;
+    const NAME: &'static str = "start_session";
+
+    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Begun>, SessionError> {
+        let accepted = self.evidence.clone().accept(user).ok_or(SessionError::WrongCredentials)?;
+        let part = &*user.sessions;
+        let places = self.places(part, facts)?;
+        let (device, device_event, found) = self.device(part, facts);
+        let risk = self.risk.and(found);
+        let response = self.policy.response(risk);
+        let mut noted = response.map(|response| self.noted(risk, response, &device, facts));
+        if response == Some(Response::Revoke) {
+            let events = noted.map(|mut event| {
+                event.session = None;
+                UserEvent::Session(SessionEvent::Noted(event))
+            });
+            return Ok(Decision { events: events.into_iter().collect(), reply: Begun::Refused });
+        }
+        let session = self.session(&device, risk, response, facts);
+        if device.created_at < facts.now && device_event.is_none() {
+            device.seen_at(facts.now);
+        }
+        let mut events = vec![SessionEvent::Started(Arc::clone(&session))];
+        events.extend(part.ending(EndReason::Evicted, facts, |session| places.gone.contains(&session.id)).map(
+            |event| match event {
+                SessionEvent::Ended(mut ended) => {
+                    let replaced = ended
+                        .iter_mut()
+                        .filter(|one| Some(one.id) == self.replaces && one.reason == EndReason::Evicted);
+                    replaced.for_each(|one| one.reason = EndReason::Replaced);
+                    SessionEvent::Ended(ended)
+                }
+                other => other,
+            },
+        ));
+        if matches!(device_event, Some(SessionEvent::DeviceAdded(_))) {
+            events.extend(crowded_out(part, &places.gone));
+        }
+        events.extend(device_event);
+        events.extend(noted.take().map(SessionEvent::Noted));
+        let events = accepted.into_iter().chain(events.into_iter().map(UserEvent::Session)).collect();
+        Ok(Decision { events, reply: Begun::Session(session, device) })
+    }
+}
+
+/// The sessions that end so that there is room.
+struct Places {
+    gone: Vec<SessionId>,
+}
+
+impl StartSession {
+    /// Which sessions end: those whose time is over, the one that is replaced, and as many as are too many.
+    fn places(&self, part: &SessionPart, facts: &Facts) -> Result<Places, SessionError> {
+        let stays = |session: &&Arc<Session>| session.is_active(facts.now) && Some(session.id) != self.replaces;
+        let (mut alive, over): (Vec<_>, Vec<_>) = part.sessions.iter().partition(stays);
+        let too_many = (alive.len() + 1).saturating_sub(self.terms.most_sessions.max(1));
+        match self.terms.policy {
+            LimitPolicy::Deny if too_many > 0 => return Err(SessionError::TooManySessions),
+            // By id where two began or were used at once, so that the choice is always the same.
+            LimitPolicy::Deny | LimitPolicy::EvictOldest => {
+                alive.sort_by_key(|session| (session.created_at, session.id));
+            }
+            // Cached: they may be used meanwhile.
+            LimitPolicy::EvictLeastRecent => alive.sort_by_cached_key(|session| (session.last_seen(), session.id)),
+        }
+        let gone = over.into_iter().chain(alive.into_iter().take(too_many)).map(|session| session.id).collect();
+        Ok(Places { gone })
+    }
+
+    /// The device, what happened to it, and what is unusual about it.
+    fn device(&self, part: &SessionPart, facts: &Facts) -> (Arc<Device>, Option<SessionEvent>, Risk) {
+        let address = facts.cause.ip_address;
+        let claimed = self.claim.shown.and_then(|(id, secret)| Some((part.find_device(id)?, secret)));
+        if let Some((known, secret)) = claimed
+            && known.secret.is_same(&secret)
+        {
+            let is_elsewhere = address.is_some_and(|address| !known.knows(address));
+            let is_other =
+                known.client != self.claim.client || self.claim.name.is_some() || known.ip_address != address;
+            if !is_elsewhere && !is_other {
+                return (Arc::clone(known), None, Risk::default());
+            }
+            known.seen_at(facts.now);
+            let mut device = known.draft(facts.now);
+            device.client = self.claim.client.clone();
+            device.name = self.claim.name.clone().or(device.name);
+            if let Some(address) = address {
+                device.move_to(address);
+            }
+            let device = Arc::new(device);
+            let risk = Risk::default().with_if(is_elsewhere, Oddity::NewNetwork);
+            return (Arc::clone(&device), Some(SessionEvent::DeviceMoved(device)), risk);
+        }
+        // A token of another user's device in the same browser is taken over; a forged one for a known id is not.
+        let (id, secret) = self.claim.shown.filter(|_| claimed.is_none()).unwrap_or(self.claim.fresh);
+        let (name, client) = (self.claim.name.clone(), self.claim.client.clone());
+        let device = Arc::new(Device::first_seen(id, secret, name, client, address, facts.now));
+        let is_first = part.devices.is_empty();
+        let is_elsewhere = address.is_some_and(|address| !part.devices.iter().any(|device| device.knows(address)));
+        let risk = Risk::default()
+            .with_if(!is_first, Oddity::NewDevice)
+            .with_if(!is_first && is_elsewhere, Oddity::NewNetwork);
+        (Arc::clone(&device), Some(SessionEvent::DeviceAdded(device)), risk)
+    }
+
+    fn session(&self, device: &Device, risk: Risk, response: Option<Response>, facts: &Facts) -> Arc<Session> {
+        let terms = &self.terms;
+        let (lifetime_seconds, idle_seconds) = if self.new.is_remembered {
+            (terms.remembered_lifetime_seconds, terms.remembered_idle_seconds)
+        } else {
+            (terms.lifetime_seconds, terms.idle_seconds)
+        };
+        let new = NewSession {
+            lifetime_seconds,
+            idle_seconds,
+            user_agent: device.client.user_agent.clone(),
+            device: Some(device.id),
+            ..self.new.clone()
+        };
+        let mut session = Session::begin(new, facts.now);
+        session.risk = risk;
+        session.needs_proof = response == Some(Response::StepUp);
+        Arc::new(session)
+    }
+
+    fn noted(&self, risk: Risk, response: Response, device: &Device, facts: &Facts) -> SecurityEvent {
+        SecurityEvent {
+            id: SecurityEventId::generate(facts.now),
+            at: facts.now,
+            occasion: Occasion::SignIn,
+            risk,
+            response,
+            session: Some(self.new.id),
+            device: Some(device.id),
+            ip_address: facts.cause.ip_address,
+            user_agent: device.client.user_agent.as_deref().map(Box::from),
+        }
+    }
+}
+
+/// The devices that are forgotten so that there is room for one more: without sessions first, then those that nobody
+/// trusts, then those not seen for longest.
+fn crowded_out(part: &SessionPart, gone: &[SessionId]) -> Option<SessionEvent> {
+    let too_many = (part.devices.len() + 1).saturating_sub(MAX_DEVICES);
+    if too_many == 0 {
+        return None;
+    }
+    let is_used = |device: &Device| {
+        part.sessions.iter().any(|session| session.device == Some(device.id) && !gone.contains(&session.id))
+    };
+    let mut devices: Vec<_> = part.devices.iter().collect();
+    devices.sort_by_cached_key(|device| (is_used(device), device.is_trusted, device.last_seen(), device.id));
+    Some(SessionEvent::DevicesForgotten(devices.into_iter().take(too_many).map(|device| device.id).collect()))
+}

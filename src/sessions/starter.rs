@@ -1,0 +1,155 @@
+//! Begins sessions for people who proved who they are, and makes their tokens.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::accounts::authenticator::Proven;
+use crate::actor::aggregate::Aggregate as _;
+use crate::actor::command::Facts;
+use crate::actor::directory::Directory;
+use crate::kernel::ids::{DeviceId, SessionId, UserId};
+use crate::kernel::secret::{SecretHash, ShortHash, random_bytes};
+use crate::sessions::access_token::AccessTokens;
+use crate::sessions::agent::ClientText;
+use crate::sessions::commands::{Begun, DeviceClaim, StartSession};
+use crate::sessions::device::{Device, Network};
+use crate::sessions::error::SessionError;
+use crate::sessions::model::{AuthenticationMethod, NewSession, Session};
+use crate::sessions::refresh::Refresh;
+use crate::sessions::risk::{Policy, Risk};
+use crate::sessions::sign_in::SignInError;
+use crate::sessions::terms::Terms;
+use crate::sessions::token::{Purpose, Token};
+use crate::store::Revision;
+use crate::user::User;
+
+/// How somebody comes to sign in.
+#[derive(Debug, Clone, Default)]
+pub struct Arrival {
+    /// What the program says of itself.
+    pub client: ClientText,
+    /// The token that the device was given earlier.
+    pub device_token: Option<String>,
+    /// What the owner calls the device.
+    pub device_name: Option<Box<str>>,
+    /// The session that was presented with the sign-in.
+    pub presented: Option<(UserId, SessionId)>,
+    /// Whether they want to stay signed in.
+    pub is_remembered: bool,
+    /// Whether the session lives in a cookie: it needs no refresh tokens then.
+    pub is_in_cookie: bool,
+}
+
+/// Somebody who signed in.
+pub struct Welcome {
+    /// The person.
+    pub user: Arc<User>,
+    /// The session that began.
+    pub session: Arc<Session>,
+    /// Its reference token; shown once.
+    pub session_token: String,
+    /// A first access token.
+    pub access_token: String,
+    /// A first refresh token.
+    pub refresh_token: Option<String>,
+    /// The device's token, to be shown at the next sign-in.
+    pub device_token: String,
+    /// The commit that began it.
+    pub revision: Revision,
+}
+
+/// Begins sessions.
+pub struct Starter {
+    users: Directory<User>,
+    access_tokens: Arc<AccessTokens>,
+    terms: Terms,
+    policy: Policy,
+}
+
+/// The owner that tokens of devices name: nobody.
+pub const NOBODY: UserId = UserId::from_uuid(Uuid::nil());
+
+impl Starter {
+    /// With these parts and terms.
+    pub const fn new(users: Directory<User>, access_tokens: Arc<AccessTokens>, terms: Terms, policy: Policy) -> Self {
+        Self { users, access_tokens, terms, policy }
+    }
+
+    /// Begins a session for somebody who proved who they are.
+    ///
+    /// # Errors
+    /// See [`SignInError`].
+    pub async fn start(
+        &self,
+        proven: Proven,
+        methods: Vec<AuthenticationMethod>,
+        arrival: Arrival,
+        facts: Facts,
+    ) -> Result<Welcome, SignInError> {
+        let (now, owner) = (facts.now, proven.user.id());
+        let id = SessionId::generate(now);
+        let (session_token, secret) = Token::issue(Purpose::Session, owner, id.bytes())?;
+        let network = facts.cause.ip_address.map(Network::of);
+        let first = if arrival.is_in_cookie { None } else { Some(first_refresh(owner, id)?) };
+        let refresh = first.as_ref().map(|first| Refresh::begin(first.family, first.hash, network, now));
+        let fresh = DeviceId::generate(now);
+        let (fresh_token, fresh_secret) = Token::issue(Purpose::Device, NOBODY, fresh.bytes())?;
+        let shown = arrival.device_token.as_deref().and_then(|text| Token::parse(Purpose::Device, text));
+        let claim = DeviceClaim {
+            shown: shown.map(|token| (DeviceId::from_bytes(token.part()), SecretHash::of(token.secret()))),
+            fresh: (fresh, fresh_secret),
+            name: arrival.device_name,
+            client: arrival.client,
+        };
+        let new = NewSession {
+            id,
+            secret,
+            lifetime_seconds: self.terms.lifetime_seconds,
+            idle_seconds: self.terms.idle_seconds,
+            methods,
+            ip_address: facts.cause.ip_address,
+            user_agent: None,
+            device: None,
+            refresh,
+            is_remembered: arrival.is_remembered,
+        };
+        let replaces = arrival.presented.filter(|(user, _)| *user == owner).map(|(_, session)| session);
+        let (terms, policy, risk) = (self.terms, self.policy, Risk::default());
+        let start = StartSession { new, evidence: proven.evidence, terms, claim, replaces, risk, policy };
+        let done = self.users.send(owner, start, facts).await?;
+        let Begun::Session(session, device) = done.reply else { return Err(SessionError::TooRisky.into()) };
+        let access_token = self.access_tokens.issue(owner, &session, now)?;
+        Ok(Welcome {
+            user: done.after,
+            session_token,
+            access_token,
+            refresh_token: first.map(|first| first.text),
+            device_token: device_token(&device, fresh, fresh_token, arrival.device_token),
+            session,
+            revision: done.revision,
+        })
+    }
+}
+
+/// The token of the device that the session began on: the one it showed, unless that was not believed.
+fn device_token(device: &Device, fresh: DeviceId, fresh_token: String, shown: Option<String>) -> String {
+    if device.id == fresh { fresh_token } else { shown.unwrap_or_default() }
+}
+
+/// The first refresh token of a family.
+struct First {
+    family: ShortHash,
+    hash: ShortHash,
+    text: String,
+}
+
+fn first_refresh(owner: UserId, session: SessionId) -> Result<First, SignInError> {
+    let secret = random_bytes::<32>()?;
+    let (family, part) = secret.split_at(16);
+    Ok(First {
+        family: ShortHash::of(family),
+        hash: ShortHash::of(part),
+        text: Token::text(Purpose::Refresh, owner, session.bytes(), &secret),
+    })
+}
