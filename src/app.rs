@@ -29,6 +29,8 @@ use crate::metrics::Metrics;
 use crate::pool::{Pool, or_cores};
 use crate::sessions::access_token::AccessTokens;
 use crate::sessions::identity::Identities;
+use crate::sessions::refresher::Refresher;
+use crate::sessions::refusal::Refusals;
 use crate::sessions::sign_in::SignIn;
 use crate::sessions::signing_keys;
 use crate::sessions::starter::Starter;
@@ -101,11 +103,20 @@ impl Instance {
         let passwords = passwords(&config, &metrics)?;
         let identities = Identities { users: users.clone(), access_tokens: access_tokens(&config)? };
         let authenticator = authenticator(&config, &finder, &passwords, &metrics);
+        let refusals = Arc::new(Refusals {
+            access_tokens: Arc::clone(&identities.access_tokens),
+            store: Arc::clone(&store),
+            loader: Arc::clone(&loader),
+            history_seconds: i64::from(config.sessions.history_days) * 86_400,
+        });
         let state = Arc::new(State {
             clock,
             settings: config.http.clone(),
             account_settings: config.accounts.clone(),
             checks: Checks::new(finder.clone(), identities.clone(), books.clone(), Arc::clone(&book), &metrics),
+            refresher: refresher(&config, &identities, &refusals)?,
+            refusals,
+            session_settings: config.sessions.clone(),
             sign_in: sign_in(&config, &authenticator, &identities),
             authenticator,
             metrics,
@@ -210,6 +221,11 @@ fn sign_in(config: &Config, authenticator: &Arc<Authenticator>, identities: &Ide
     let access_tokens = Arc::clone(&identities.access_tokens);
     let starter = Starter::new(identities.users.clone(), access_tokens, sessions.terms(), sessions.policy());
     SignIn::new(Arc::clone(authenticator), starter)
+}
+
+fn refresher(config: &Config, identities: &Identities, refusals: &Arc<Refusals>) -> anyhow::Result<Refresher> {
+    let (users, access_tokens) = (identities.users.clone(), Arc::clone(&identities.access_tokens));
+    Ok(Refresher::new(users, access_tokens, Arc::clone(refusals), config.sessions.refresh_grace_seconds)?)
 }
 
 /// The API's description, as JSON.

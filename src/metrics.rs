@@ -103,6 +103,9 @@ metrics! {
     mailbox_refusals_total: IntCounterVec ["entity" = ENTITIES];
     /// Sessions of resident users that have not ended.
     active_sessions: IntGauge;
+    /// Time from the arrival of a revoke (of a session, a role, a grant, a key, an account) until no request that starts
+    /// later is let in, in seconds; it is answered after that.
+    revocation_visible_seconds: Histogram (FSYNC_SECONDS);
     /// Password hashes waiting for a thread.
     hash_pool_queue: IntGauge;
     /// Password hashes computed, to verify one or to make one.

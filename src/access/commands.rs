@@ -61,6 +61,7 @@ impl Command for UnassignRole {
     type Reply = ();
     type Refusal = AccessError;
     const NAME: &'static str = "unassign_role";
+    const REVOKES: bool = true;
 
     fn decide(self, user: &User, _: &Facts) -> Result<Decision<User, ()>, AccessError> {
         let events: Vec<_> = user
@@ -124,6 +125,7 @@ impl Command for RevokeGrant {
     type Reply = ();
     type Refusal = AccessError;
     const NAME: &'static str = "revoke_grant";
+    const REVOKES: bool = true;
 
     fn decide(self, user: &User, _: &Facts) -> Result<Decision<User, ()>, AccessError> {
         user.holdings.grant(self.id).ok_or(AccessError::Missing("grant"))?;

@@ -31,6 +31,10 @@ product_permissions! {
     ChecksRun = "sesame.checks:run";
     /// Ask whether a token is alive, and whose it is.
     SessionsIntrospect = "sesame.sessions:introspect";
+    /// Read the sessions, devices and security events of others.
+    SessionsRead = "sesame.sessions:read";
+    /// End the sessions of others, and sign out their devices.
+    SessionsWrite = "sesame.sessions:write";
     /// Read and list users.
     UsersRead = "sesame.users:read";
     /// Create, change, suspend and delete users.

@@ -124,6 +124,7 @@ impl Command for SuspendUser {
     type Reply = ();
     type Refusal = AccountError;
     const NAME: &'static str = "suspend_user";
+    const REVOKES: bool = true;
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AccountError> {
         let account = expected(user, self.if_match)?;
@@ -175,6 +176,7 @@ impl Command for DeleteUser {
     type Reply = ();
     type Refusal = AccountError;
     const NAME: &'static str = "delete_user";
+    const REVOKES: bool = true;
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AccountError> {
         if expected(user, self.if_match)?.nature != self.nature {

@@ -48,6 +48,8 @@ pub trait Command: Clone + Send + 'static {
     type Refusal: Fault;
     /// Imperative, snake case, for logs.
     const NAME: &'static str;
+    /// Whether it takes something away that was good until then: how long that takes is a metric.
+    const REVOKES: bool = false;
 
     /// Decides, without side effects.
     fn decide(self, target: &Self::Target, facts: &Facts)

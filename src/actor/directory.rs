@@ -9,14 +9,14 @@ use actix::{Actor, Addr, MailboxError};
 use actix_rt::ArbiterHandle;
 use dashmap::{DashMap, Entry};
 use foldhash::fast::RandomState;
-use prometheus::{IntCounter, IntGauge};
+use prometheus::{Histogram, IntCounter, IntGauge};
 use tokio::sync::OnceCell;
 
 use crate::actor::aggregate::{Aggregate, Part};
 use crate::actor::command::{Command, Done, Facts, WriteError};
 use crate::actor::entity_actor::{EntityActor, Envelope, Rest, Settled, Ticket};
 use crate::actor::resident::{Resident, Writer};
-use crate::kernel::clock::{Clock, Timestamp};
+use crate::kernel::clock::{Clock, Stopwatch, Timestamp};
 use crate::kernel::fault::{Fault, Kind};
 use crate::metrics::Metrics;
 use crate::pool::{Pool, PoolError};
@@ -80,6 +80,7 @@ pub(super) struct Gauges {
     activations: IntCounter,
     passivations: IntCounter,
     refusals: IntCounter,
+    revocations: Histogram,
 }
 
 /// One place in the map: loaded, or being loaded by somebody.
@@ -155,6 +156,7 @@ impl<A: Aggregate> Directory<A> {
             activations: metrics.activations_total.with_label_values(&[A::KIND]),
             passivations: metrics.passivations_total.with_label_values(&[A::KIND]),
             refusals: metrics.mailbox_refusals_total.with_label_values(&[A::KIND]),
+            revocations: metrics.revocation_visible_seconds.clone(),
         };
         Self(Arc::new(Inner {
             slots: DashMap::with_hasher(RandomState::default()),
@@ -211,6 +213,7 @@ impl<A: Aggregate> Directory<A> {
         command: C,
         facts: Facts,
     ) -> Result<Done<A, C::Reply>, WriteError<C::Refusal>> {
+        let stopwatch = C::REVOKES.then(Stopwatch::start);
         for _ in 0..8 {
             let resident = match self.resident(id).await {
                 Ok(Some(resident)) => resident,
@@ -220,6 +223,9 @@ impl<A: Aggregate> Directory<A> {
             let envelope =
                 Envelope { command: command.clone(), facts: facts.clone(), ticket: Ticket::default(), creates: false };
             if let Some(answer) = self.deliver(&resident, envelope).await {
+                if let (Some(stopwatch), Ok(_)) = (stopwatch, &answer) {
+                    self.0.gauges.revocations.observe(stopwatch.seconds());
+                }
                 return answer;
             }
             // The entity is leaving memory just now.

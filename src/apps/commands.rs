@@ -44,6 +44,7 @@ impl Command for RevokeKey {
     type Reply = ();
     type Refusal = AppError;
     const NAME: &'static str = "revoke_key";
+    const REVOKES: bool = true;
 
     fn decide(self, user: &User, _: &Facts) -> Result<Decision<User, ()>, AppError> {
         user.keys.find(self.id).ok_or(AppError::Missing)?;

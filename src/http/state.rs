@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use actix_web::http::StatusCode;
+
 use super::caller::Caller;
 use super::credential::Credential;
 use super::problem::Problem;
@@ -19,6 +21,9 @@ use crate::kernel::clock::{Clock, Timestamp};
 use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::sessions::identity::Identities;
+use crate::sessions::refresher::Refresher;
+use crate::sessions::refusal::{Refusal, Refusals};
+use crate::sessions::settings::Settings as SessionSettings;
 use crate::sessions::sign_in::SignIn;
 use crate::sessions::token::Purpose;
 use crate::store::SharedStore;
@@ -52,6 +57,12 @@ pub struct State {
     pub identities: Identities,
     /// Verifies who people are.
     pub authenticator: Arc<Authenticator>,
+    /// Finds out why tokens are refused.
+    pub refusals: Arc<Refusals>,
+    /// Exchanges refresh tokens.
+    pub refresher: Refresher,
+    /// The rules for sessions.
+    pub session_settings: SessionSettings,
     /// Signs people in.
     pub sign_in: SignIn,
     /// Answers checks.
@@ -73,10 +84,15 @@ impl State {
             if let Some(app) = self.identities.app_of(secret, now).await? {
                 return Ok(Caller::App(app.user));
             }
-        } else if may_be_person && let Ok(signed_in) = self.identities.session_of(secret, now).await? {
-            return Ok(Caller::Person(Box::new(signed_in)));
+        } else if may_be_person {
+            let refusal = match self.identities.open(secret, now).await? {
+                Ok(signed_in) => return Ok(Caller::Person(Box::new(signed_in))),
+                Err(Some(user)) => self.refusals.why(&user, secret, now).await?,
+                Err(None) => Refusal::Unknown,
+            };
+            return Err(Problem::new(StatusCode::UNAUTHORIZED, refusal.code(), refusal.words()));
         }
-        Err(Problem::unauthenticated("the credential is not, or no longer, valid"))
+        Err(Problem::unauthenticated(Refusal::Unknown.words()))
     }
 
     /// Whether requests can be answered.

@@ -8,6 +8,7 @@ use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{DeviceId, SessionId};
 use crate::kernel::secret::SecretHash;
+use crate::sessions::refresh::Refresh;
 use crate::store::codec::Stored;
 
 /// Declares the reasons: the stored order, the name in JSON, the code of a refused request, and words for people.
@@ -96,6 +97,8 @@ pub struct EndedSession {
     pub user_agent: Option<Box<str>>,
     /// The device.
     pub device: Option<DeviceId>,
+    /// Its refresh tokens, so that who holds one of them is told why it is refused.
+    pub refresh: Option<Refresh>,
 }
 
 impl Stored for EndedSession {

@@ -14,6 +14,9 @@ pub enum SessionError {
     /// There is no such session.
     #[error("there is no such session")]
     Missing,
+    /// There is no such user.
+    #[error("there is no such user")]
+    MissingUser,
     /// There is no such device.
     #[error("there is no such device")]
     MissingDevice,
@@ -39,7 +42,7 @@ impl Fault for SessionError {
             }
             Self::TooManyFailures(_) => Kind::Limited,
             Self::TooManySessions => Kind::Conflict,
-            Self::Missing | Self::MissingDevice => Kind::Missing,
+            Self::Missing | Self::MissingUser | Self::MissingDevice => Kind::Missing,
         }
     }
     fn code(&self) -> &'static str {
@@ -50,7 +53,7 @@ impl Fault for SessionError {
             Self::TooRisky => "sign-in-refused",
             Self::BadRefreshToken => "invalid-refresh-token",
             Self::RefreshReused => "session-refresh-reused",
-            Self::Missing | Self::MissingDevice => "not-found",
+            Self::Missing | Self::MissingUser | Self::MissingDevice => "not-found",
         }
     }
     fn retry_after_seconds(&self) -> Option<u64> {

@@ -50,19 +50,29 @@ impl Identities {
     /// # Errors
     /// When the store fails or too many loads are waiting.
     pub async fn session_of(&self, token: &str, now: Timestamp) -> Result<Result<SignedIn, Reason>, LoadError> {
+        Ok(self.open(token, now).await?.map_err(|_| Reason::SessionNotActive))
+    }
+
+    /// The same; without a live session the user that the token names, if there is one.
+    ///
+    /// # Errors
+    /// When the store fails or too many loads are waiting.
+    pub async fn open(&self, token: &str, now: Timestamp) -> Result<Result<SignedIn, Option<Arc<User>>>, LoadError> {
         let reference = Token::parse(Purpose::Session, token);
-        let spoken = if reference.is_none() { self.access_tokens.verify(token, now) } else { None };
+        let spoken = if reference.is_none() { self.access_tokens.read(token) } else { None };
         let (owner, session) = match (&reference, &spoken) {
             (Some(token), _) => (token.owner(), SessionId::from_bytes(token.part())),
+            // Whoever is not in memory is not loaded to be told that a token is too old.
+            (None, Some(spoken)) if now >= spoken.expires_at => return Ok(Err(self.users.find(spoken.user, now))),
             (None, Some(spoken)) => (spoken.user, spoken.session),
-            (None, None) => return Ok(Err(Reason::SessionNotActive)),
+            (None, None) => return Ok(Err(None)),
         };
-        let Some(user) = self.owner(owner, now).await? else { return Ok(Err(Reason::SessionNotActive)) };
+        let Some(user) = self.owner(owner, now).await? else { return Ok(Err(None)) };
         let session = user.sessions.find(session).filter(|session| {
             session.is_active(now) && reference.as_ref().is_none_or(|token| session.secret.matches(token.secret()))
         });
         let Some(session) = session.filter(|_| user.is_active()).map(Arc::clone) else {
-            return Ok(Err(Reason::SessionNotActive));
+            return Ok(Err(Some(user)));
         };
         session.touch(now);
         let own_end = session.expires_at.min(session.idle_expires_at());

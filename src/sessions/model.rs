@@ -234,6 +234,7 @@ impl Session {
             ip_address: self.ip_address,
             user_agent: self.user_agent.as_deref().map(Box::from),
             device: self.device,
+            refresh: self.refresh,
         }
     }
 }

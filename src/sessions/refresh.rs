@@ -58,6 +58,11 @@ impl Refresh {
         Self { family, current: first, previous: None, rotated_at: now, network }
     }
 
+    /// Whether a token's secret is of this family.
+    pub fn is_of_family(&self, secret: &[u8]) -> bool {
+        secret.get(..16).is_some_and(|family| self.family.is_same(&ShortHash::of(family)))
+    }
+
     /// Decides what a presented token comes to.
     pub fn take(&self, turn: &Turn) -> Outcome {
         if !self.family.is_same(&turn.family) {

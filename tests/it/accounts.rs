@@ -193,7 +193,7 @@ fn a_suspended_user_is_out_at_once_and_comes_back_without_sessions() {
         app.check(&json!({ "subject": ann.id, "permission": "doc:read" })),
         (false, "subject_suspended".to_owned())
     );
-    ann.get("/api/v1/whoami").is_problem(401, "unauthenticated");
+    ann.get("/api/v1/whoami").is_problem(401, "session-suspended");
     assert_eq!(app.introspect(&ann.session_token), json!({ "active": false }));
     assert_eq!(app.introspect(&ann.access_token), json!({ "active": false }));
     server.anonymous().log_in("ann", PASSWORD).is_problem(401, "wrong-credentials");

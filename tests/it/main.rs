@@ -29,6 +29,8 @@ mod operations;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
+mod own_sessions;
+#[cfg(test)]
 mod passwords;
 #[cfg(test)]
 mod readme;

@@ -174,6 +174,7 @@ fn records_of_devices_and_of_what_is_over() {
             ip_address: address,
             user_agent: Some("Mozilla/5.0".into()),
             device: Some(device),
+            refresh: None,
         },
     );
     check("history_count", &HistoryCount(300));

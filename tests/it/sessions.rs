@@ -105,7 +105,10 @@ fn a_cookie_carries_the_session_for_the_own_site_only() {
     let body = json!({ "identifier": "ann", "password": PASSWORD, "transport": "cookie" });
     let reply = server.anonymous().post("/api/v1/auth/login", &body);
     assert_eq!(reply.expect(200)["session_token"], Value::Null);
-    let set = reply.header("set-cookie").unwrap();
+    let cookies: Vec<&str> = reply.headers_named("set-cookie").collect();
+    let [set, device] = cookies[..] else { panic!("{cookies:?}") };
+    let device = device.strip_prefix("__Host-sesame-device=ssm_dv_").unwrap();
+    assert!(device.ends_with("; Path=/; Max-Age=34560000; Secure; HttpOnly; SameSite=Lax"), "{device}");
     let (pair, attributes) = set.split_once("; ").unwrap();
     assert_eq!(attributes, "Path=/; Max-Age=86400; Secure; HttpOnly; SameSite=Lax");
     let token = pair.strip_prefix("__Host-sesame=").unwrap();
@@ -121,7 +124,7 @@ fn a_cookie_carries_the_session_for_the_own_site_only() {
     let reply = with("POST", "/api/v1/auth/logout", &[("Origin", "https://id.example")]);
     assert_eq!(reply.status, 204);
     assert!(reply.header("set-cookie").unwrap().starts_with("__Host-sesame=; Path=/; Max-Age=0;"));
-    with("GET", "/api/v1/whoami", &[]).is_problem(401, "unauthenticated");
+    with("GET", "/api/v1/whoami", &[]).is_problem(401, "session-signed-out");
 }
 
 #[test]
@@ -132,9 +135,9 @@ fn signing_out_ends_this_session_at_once_and_no_other() {
     one.post("/api/v1/auth/logout", &json!({})).expect(204);
     for token in [&one.session_token, &one.access_token] {
         assert_eq!(app.introspect(token), json!({ "active": false }));
-        server.anonymous().bearing(token).get("/api/v1/whoami").is_problem(401, "unauthenticated");
+        server.anonymous().bearing(token).get("/api/v1/whoami").is_problem(401, "session-signed-out");
     }
-    one.post("/api/v1/auth/logout", &json!({})).is_problem(401, "unauthenticated");
+    one.post("/api/v1/auth/logout", &json!({})).is_problem(401, "session-signed-out");
     assert_eq!(app.introspect(&other.session_token)["active"], true);
 }
 
@@ -181,7 +184,7 @@ fn an_access_token_is_a_jwt_that_anyone_can_verify() {
     assert_eq!((&claims["iss"], &claims["aud"]), (&json!("https://id.example"), &json!("https://id.example")));
     assert_eq!((&claims["iat"], &claims["exp"]), (&json!(now), &json!(now + 300)));
     server.clock.advance_seconds(300);
-    server.anonymous().bearing(&ann.access_token).get("/api/v1/whoami").is_problem(401, "unauthenticated");
+    server.anonymous().bearing(&ann.access_token).get("/api/v1/whoami").is_problem(401, "access-token-expired");
     assert_eq!(ann.get("/api/v1/whoami").status, 200);
 }
 

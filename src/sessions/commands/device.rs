@@ -54,6 +54,7 @@ impl Command for ForgetDevice {
     type Reply = ();
     type Refusal = SessionError;
     const NAME: &'static str = "forget_device";
+    const REVOKES: bool = true;
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, SessionError> {
         user.sessions.find_device(self.id).ok_or(SessionError::MissingDevice)?;

@@ -48,6 +48,7 @@ impl Command for EndSessions {
     type Reply = usize;
     type Refusal = SessionError;
     const NAME: &'static str = "end_sessions";
+    const REVOKES: bool = true;
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, usize>, SessionError> {
         if let Which::One(id) = self.which {

@@ -31,6 +31,9 @@ pub(crate) struct SignedIn {
     pub(crate) session_id: String,
     pub(crate) session_token: String,
     pub(crate) access_token: String,
+    pub(crate) refresh_token: String,
+    pub(crate) device_id: String,
+    pub(crate) device_token: String,
 }
 
 /// A person who may do everything.
@@ -136,7 +139,13 @@ impl Anonymous {
 
     #[track_caller]
     pub(crate) fn sign_in(&self, identifier: &str, password: &str) -> SignedIn {
-        let welcome = self.log_in(identifier, password).expect(200);
+        self.sign_in_with(&json!({ "identifier": identifier, "password": password }), &[])
+    }
+
+    /// Signs in with this body and these headers.
+    #[track_caller]
+    pub(crate) fn sign_in_with(&self, body: &Value, headers: &[(&str, &str)]) -> SignedIn {
+        let welcome = self.call("POST", "/api/v1/auth/login", Some(body.to_string()), headers).expect(200);
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let session_token = text(&welcome["session_token"]);
         SignedIn {
@@ -144,6 +153,9 @@ impl Anonymous {
             id: text(&welcome["session"]["user_id"]),
             session_id: text(&welcome["session"]["id"]),
             access_token: text(&welcome["access_token"]),
+            refresh_token: text(&welcome["refresh_token"]),
+            device_id: text(&welcome["session"]["device"]["id"]),
+            device_token: text(&welcome["device_token"]),
             session_token,
         }
     }

@@ -1,0 +1,361 @@
+//! Sessions as their owners and administrators see them: lists, ends and reasons, devices, refresh tokens, limits.
+
+use serde_json::{Value, json};
+
+use sesame::sessions::terms::LimitPolicy;
+
+use crate::harness::{Admin, PASSWORD, Reply, Server, SignedIn};
+
+const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+const IPHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1";
+
+fn with_ann(server: &Server) -> Admin {
+    let admin = server.admin();
+    admin.create_user(&json!({ "username": "ann", "password": PASSWORD }));
+    admin
+}
+
+fn sign_in(server: &Server) -> SignedIn {
+    server.anonymous().sign_in("ann", PASSWORD)
+}
+
+fn items(reply: &Reply) -> Vec<Value> {
+    reply.expect(200)["items"].as_array().unwrap().clone()
+}
+
+fn ids(items: &[Value]) -> Vec<&str> {
+    items.iter().map(|item| item["id"].as_str().unwrap()).collect()
+}
+
+/// Reasons of what is over, newest first.
+fn reasons(client: &SignedIn) -> Vec<String> {
+    let ended = items(&client.get("/api/v1/users/sessions?ended=true"));
+    ended.iter().map(|session| session["reason"].as_str().unwrap().to_owned()).collect()
+}
+
+fn why_refused(server: &Server, token: &str) -> String {
+    let reply = server.anonymous().bearing(token).get("/api/v1/whoami");
+    assert_eq!(reply.status, 401);
+    reply.is_whole_problem().text("code")
+}
+
+#[test]
+fn people_see_where_they_are_signed_in_and_end_what_they_like() {
+    let server = Server::start();
+    with_ann(&server);
+    let sessions: Vec<_> = (0..4).map(|_| sign_in(&server)).collect();
+    let here = &sessions[0];
+    let listed = items(&here.get("/api/v1/users/sessions"));
+    assert_eq!(ids(&listed), sessions.iter().map(|session| session.session_id.as_str()).collect::<Vec<_>>());
+    let current: Vec<_> = listed.iter().map(|session| session["is_current"].as_bool().unwrap()).collect();
+    assert_eq!(current, [true, false, false, false]);
+    here.delete(&format!("/api/v1/users/sessions/{}", sessions[1].session_id)).expect(204);
+    assert_eq!(why_refused(&server, &sessions[1].session_token), "session-revoked");
+    assert_eq!(why_refused(&server, &sessions[1].access_token), "session-revoked");
+    here.delete(&format!("/api/v1/users/sessions/{}", sessions[1].session_id)).is_problem(404, "not-found");
+    assert_eq!(here.delete("/api/v1/users/sessions/all?keep_current=true").expect(200), json!({ "ended": 2 }));
+    assert_eq!(here.get("/api/v1/whoami").status, 200);
+    assert_eq!(reasons(here), ["revoked_by_owner"; 3]);
+    assert_eq!(here.delete("/api/v1/users/sessions/all").expect(200), json!({ "ended": 1 }));
+    assert_eq!(why_refused(&server, &here.session_token), "session-revoked");
+}
+
+#[test]
+fn nobody_sees_or_ends_the_sessions_of_others() {
+    let server = Server::start();
+    let admin = with_ann(&server);
+    let (ann, bob) = (sign_in(&server), admin.person("bob"));
+    assert_eq!(ids(&items(&bob.get("/api/v1/users/sessions"))), [bob.session_id.as_str()]);
+    bob.delete(&format!("/api/v1/users/sessions/{}", ann.session_id)).is_problem(404, "not-found");
+    bob.delete(&format!("/api/v1/users/devices/{}", ann.device_id)).is_problem(404, "not-found");
+    let path = format!("/api/v1/users/{}/sessions", ann.id);
+    bob.get(&path).is_problem(403, "missing-permission");
+    bob.delete(&format!("{path}/{}", ann.session_id)).is_problem(403, "missing-permission");
+    bob.delete("/api/v1/sessions/all").is_problem(403, "missing-permission");
+    assert_eq!(ann.get("/api/v1/whoami").status, 200);
+}
+
+#[test]
+fn administrators_end_the_sessions_of_a_user_and_of_everybody() {
+    let server = Server::start();
+    let admin = with_ann(&server);
+    let (one, other, bob) = (sign_in(&server), sign_in(&server), admin.person("bob"));
+    let path = format!("/api/v1/users/{}/sessions", one.id);
+    assert_eq!(ids(&items(&admin.get(&path))), [one.session_id.as_str(), other.session_id.as_str()]);
+    admin.delete(&format!("{path}/{}", one.session_id)).expect(204);
+    assert_eq!(why_refused(&server, &one.session_token), "session-revoked");
+    let ended = items(&other.get("/api/v1/users/sessions?ended=true"));
+    assert_eq!(
+        (&ended[0]["reason"], &ended[0]["ended_by"]),
+        (&json!("revoked_by_administrator"), &json!("administrator"))
+    );
+    assert_eq!(admin.delete(&format!("{path}/all")).expect(200), json!({ "ended": 1 }));
+    assert_eq!(why_refused(&server, &other.session_token), "session-revoked");
+    let ann = sign_in(&server);
+    assert_eq!(admin.delete("/api/v1/sessions/all?keep_current=true").expect(200), json!({ "ended": 2 }));
+    for session in [&ann, &bob] {
+        assert_eq!(why_refused(&server, &session.session_token), "session-revoked");
+    }
+    assert_eq!(admin.delete("/api/v1/sessions/all").expect(200), json!({ "ended": 1 }));
+    assert_eq!(why_refused(&server, &admin.session_token), "session-revoked");
+}
+
+#[test]
+fn everything_that_ends_a_session_says_so() {
+    let server = Server::with(|config| {
+        (config.sessions.idle_timeout_seconds, config.sessions.lifetime_seconds) = (600, 1000);
+        config.sessions.max_per_user = 2;
+    });
+    with_ann(&server);
+    let (idle, old) = (sign_in(&server), sign_in(&server));
+    server.clock.advance_seconds(500);
+    assert_eq!(old.get("/api/v1/whoami").status, 200);
+    server.clock.advance_seconds(500);
+    assert_eq!(why_refused(&server, &idle.session_token), "session-idle");
+    assert_eq!(why_refused(&server, &old.session_token), "session-expired");
+    let evicted = sign_in(&server);
+    server.clock.advance_seconds(1);
+    let (_, last) = (sign_in(&server), sign_in(&server));
+    assert_eq!(why_refused(&server, &evicted.session_token), "session-evicted");
+    assert_eq!(why_refused(&server, &idle.session_token), "session-idle");
+    assert_eq!(why_refused(&server, &old.session_token), "session-expired");
+    assert_eq!(reasons(&last), ["evicted", "expired", "idle"]);
+    // The administrator was idle too long as well.
+    server.admin().post(&format!("/api/v1/users/{}/suspend", last.id), &json!({})).expect(200);
+    assert_eq!(why_refused(&server, &last.session_token), "session-suspended");
+    let forged = format!("{}A", &last.session_token[..last.session_token.len() - 1]);
+    assert_eq!(why_refused(&server, &forged), "unauthenticated");
+    server.clock.advance_seconds(31 * 86_400);
+    assert_eq!(why_refused(&server, &evicted.session_token), "unauthenticated", "it is told for a time only");
+}
+
+#[test]
+fn why_a_session_ended_is_known_after_a_restart() {
+    let server = Server::durable();
+    with_ann(&server);
+    let (one, other) = (sign_in(&server), sign_in(&server));
+    one.post("/api/v1/auth/logout", &json!({})).expect(204);
+    let server = server.restarted();
+    assert_eq!(why_refused(&server, &one.session_token), "session-signed-out");
+    let other = server.anonymous().bearing(&other.session_token);
+    let ended = items(&other.get("/api/v1/users/sessions?ended=true"));
+    assert_eq!((ended.len(), &ended[0]["reason"]), (1, &json!("signed_out")));
+}
+
+#[test]
+fn a_device_is_recognised_by_its_token_named_trusted_and_signed_out() {
+    let server = Server::start();
+    with_ann(&server);
+    let nobody = server.anonymous();
+    let body = json!({ "identifier": "ann", "password": PASSWORD, "device": { "name": "laptop" } });
+    let laptop = nobody.sign_in_with(&body, &[("User-Agent", FIREFOX)]);
+    let body = |token: &str| json!({ "identifier": "ann", "password": PASSWORD, "device": { "token": token } });
+    let again = nobody.sign_in_with(&body(&laptop.device_token), &[("User-Agent", FIREFOX)]);
+    assert_eq!((&again.device_id, &again.device_token), (&laptop.device_id, &laptop.device_token));
+    let phone = nobody.sign_in_with(&body(""), &[("User-Agent", IPHONE)]);
+    let devices = items(&laptop.get("/api/v1/users/devices"));
+    assert_eq!(ids(&devices), [laptop.device_id.as_str(), phone.device_id.as_str()]);
+    let told =
+        |device: &Value| ["name", "kind", "os", "browser", "trusted", "is_current"].map(|key| device[key].clone());
+    assert_eq!(json!(told(&devices[0])), json!(["laptop", "desktop", "Linux", "Firefox", false, true]));
+    assert_eq!(json!(told(&devices[1])), json!([null, "mobile", "iPhone", "Safari", false, false]));
+    let path = format!("/api/v1/users/devices/{}", phone.device_id);
+    let changed = laptop.patch(&path, &json!({ "name": "phone", "trusted": true })).expect(200);
+    assert_eq!((&changed["name"], &changed["trusted"]), (&json!("phone"), &json!(true)));
+    laptop.patch(&path, &json!({ "name": "x".repeat(65) })).is_problem(400, "invalid-input").names_field("name");
+    laptop.delete(&path).expect(204);
+    assert_eq!(why_refused(&server, &phone.session_token), "session-revoked");
+    assert_eq!(items(&laptop.get("/api/v1/users/devices")).len(), 1);
+    assert_eq!(reasons(&laptop), ["device_signed_out"]);
+    let events = items(&laptop.get("/api/v1/users/security-events"));
+    let event = &events[0];
+    assert_eq!((events.len(), &event["occasion"]), (1, &json!("sign_in")), "the first device is nothing unusual");
+    assert_eq!(event["risk"], json!({ "level": "medium", "reasons": ["new_device"] }));
+    assert_eq!((&event["response"], &event["session_id"]), (&json!("notify"), &json!(phone.session_id)));
+}
+
+#[test]
+fn a_stolen_or_forged_device_token_makes_nobody_another_device() {
+    let server = Server::start();
+    let admin = with_ann(&server);
+    let (ann, bob) = (sign_in(&server), admin.person("bob"));
+    let with = |name: &str, token: &str| {
+        let body = json!({ "identifier": name, "password": PASSWORD, "device": { "token": token } });
+        server.anonymous().sign_in_with(&body, &[])
+    };
+    // The same browser is a device of each of its users.
+    let shared = with("bob", &ann.device_token);
+    assert_eq!((&shared.device_id, &shared.device_token), (&ann.device_id, &ann.device_token));
+    assert_ne!(shared.device_id, bob.device_id);
+    for token in ["", "ssm_dv_", &ann.session_token, &ann.device_token[..90]] {
+        let other = with("ann", token);
+        assert_ne!(other.device_id, ann.device_id);
+        assert_ne!(other.device_token, token);
+    }
+}
+
+#[test]
+fn a_new_sign_in_takes_the_place_of_the_session_that_came_with_it() {
+    let server = Server::start();
+    let admin = with_ann(&server);
+    let (ann, bob) = (sign_in(&server), admin.person("bob"));
+    let log_in = |bearer: &SignedIn| {
+        bearer.post("/api/v1/auth/login", &json!({ "identifier": "ann", "password": PASSWORD })).expect(200)
+    };
+    log_in(&ann);
+    assert_eq!(why_refused(&server, &ann.session_token), "session-replaced");
+    log_in(&ann);
+    log_in(&bob);
+    assert_eq!(bob.get("/api/v1/whoami").status, 200, "it is somebody else's");
+}
+
+#[test]
+fn remembered_sessions_last_longer() {
+    let server = Server::start();
+    with_ann(&server);
+    let body = json!({ "identifier": "ann", "password": PASSWORD, "remember": true });
+    let session = server.anonymous().sign_in_with(&body, &[]);
+    let shown = session.get("/api/v1/whoami").expect(200)["session"].clone();
+    assert_eq!(shown["idle_expires_at"], "2025-12-07T12:00:00.000Z");
+    assert_eq!((&shown["expires_at"], &shown["is_remembered"]), (&json!("2025-12-23T12:00:00.000Z"), &json!(true)));
+}
+
+#[test]
+fn a_full_account_refuses_evicts_the_oldest_or_the_least_recently_used() {
+    for (policy, expected) in [
+        (LimitPolicy::Deny, [true, true, true, false]),
+        (LimitPolicy::EvictOldest, [false, true, true, true]),
+        (LimitPolicy::EvictLeastRecent, [true, false, true, true]),
+    ] {
+        let server = Server::with(|config| {
+            (config.sessions.max_per_user, config.sessions.limit_policy) = (3, policy);
+        });
+        with_ann(&server);
+        let mut sessions = Vec::new();
+        for _ in 0..3 {
+            sessions.push(sign_in(&server));
+            server.clock.advance_seconds(10);
+        }
+        assert_eq!(sessions[0].get("/api/v1/whoami").status, 200);
+        server.clock.advance_seconds(10);
+        let last = server.anonymous().log_in("ann", PASSWORD);
+        let is_alive = |session: &SignedIn| session.get("/api/v1/whoami").status == 200;
+        let mut alive: Vec<bool> = sessions.iter().map(is_alive).collect();
+        alive.push(last.status == 200);
+        assert_eq!(alive, expected, "{policy}");
+        if policy == LimitPolicy::Deny {
+            last.is_problem(409, "too-many-sessions");
+        }
+    }
+}
+
+#[test]
+fn a_hundred_sign_ins_at_once_leave_as_many_sessions_as_are_allowed() {
+    for policy in [LimitPolicy::Deny, LimitPolicy::EvictOldest, LimitPolicy::EvictLeastRecent] {
+        let server = Server::with(|config| {
+            (config.sessions.max_per_user, config.sessions.limit_policy) = (5, policy);
+            (config.accounts.hash_queue, config.accounts.max_login_attempts) = (1000, 1000);
+        });
+        let admin = with_ann(&server);
+        let replies: Vec<Reply> = std::thread::scope(|scope| {
+            let log_in = || server.anonymous().log_in("ann", PASSWORD);
+            let threads: Vec<_> = (0..100).map(|_| scope.spawn(log_in)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let tokens: Vec<String> =
+            replies.iter().filter(|reply| reply.status == 200).map(|reply| reply.text("session_token")).collect();
+        let app = admin.app("shop", &["checker"]);
+        let alive = tokens.iter().filter(|token| app.introspect(token)["active"] == true).count();
+        assert_eq!(alive, 5, "{policy}");
+        let expected = if policy == LimitPolicy::Deny { 5 } else { 100 };
+        assert_eq!(tokens.len(), expected, "{policy}: {:?}", replies.iter().map(|it| it.status).collect::<Vec<_>>());
+    }
+}
+
+fn refresh(server: &Server, token: &str, user_agent: &str) -> Reply {
+    let body = json!({ "refresh_token": token }).to_string();
+    server.anonymous().call("POST", "/api/v1/auth/refresh", Some(body), &[("User-Agent", user_agent)])
+}
+
+#[test]
+fn a_refresh_token_is_good_once_and_a_lost_answer_is_given_again() {
+    let server = Server::start();
+    with_ann(&server);
+    let body = json!({ "identifier": "ann", "password": PASSWORD });
+    let session = server.anonymous().sign_in_with(&body, &[("User-Agent", "app/1")]);
+    let first = refresh(&server, &session.refresh_token, "app/1");
+    let access_token = first.expect(200)["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(server.anonymous().bearing(&access_token).get("/api/v1/whoami").status, 200);
+    server.clock.advance_seconds(9);
+    let again = refresh(&server, &session.refresh_token, "app/1");
+    assert_eq!(again.expect(200)["refresh_token"], first.json()["refresh_token"], "the answer was lost");
+    let second = refresh(&server, &first.text("refresh_token"), "app/1").text("refresh_token");
+    refresh(&server, &first.text("refresh_token"), "another/1").is_problem(401, "session-refresh-reused");
+    for token in [&session.refresh_token, &second] {
+        refresh(&server, token, "app/1").is_problem(401, "session-refresh-reused");
+    }
+    assert_eq!(why_refused(&server, &session.session_token), "session-refresh-reused");
+    let events = items(&sign_in(&server).get("/api/v1/users/security-events"));
+    let reuse = events.iter().find(|event| event["occasion"] == "refresh").unwrap();
+    assert_eq!(reuse["risk"], json!({ "level": "high", "reasons": ["refresh_reused"] }));
+}
+
+#[test]
+fn a_refresh_token_outlives_a_restart_and_never_its_session() {
+    let server = Server::durable();
+    with_ann(&server);
+    let session = sign_in(&server);
+    let agent = "ureq/3";
+    let next = |server: &Server, token: &str| refresh(server, token, agent).text("refresh_token");
+    // The sign-in was by another program name: from here on the client is the same.
+    let one = next(&server, &session.refresh_token);
+    let server = server.restarted();
+    let two = next(&server, &one);
+    server.clock.advance_seconds(3600);
+    refresh(&server, &two, agent).is_problem(401, "session-idle");
+    for token in ["", "x", "ssm_rt_", &session.session_token, &two[..two.len() - 1], &format!("{two}A")] {
+        refresh(&server, token, agent).is_problem(401, "invalid-refresh-token");
+    }
+}
+
+#[test]
+fn an_application_revokes_any_token_of_a_session() {
+    let server = Server::start();
+    let admin = with_ann(&server);
+    let app = admin.app("shop", &[]);
+    let revoke = |token: &str| {
+        let form = Some(format!("token={token}&token_type_hint=access_token"));
+        app.call("POST", "/oauth2/revoke", form, &[("Content-Type", "application/x-www-form-urlencoded")])
+    };
+    for kind in 0..3 {
+        let session = sign_in(&server);
+        let token = [&session.session_token, &session.access_token, &session.refresh_token][kind];
+        assert_eq!(revoke(token).status, 200);
+        assert_eq!(why_refused(&server, &session.session_token), "session-revoked");
+        assert_eq!(revoke(token).status, 200, "once more changes nothing");
+    }
+    for token in ["x", "ssm_rt_x", "ssm_st_x", ""] {
+        assert_eq!(revoke(token).status, 200, "{token}");
+    }
+    revoke(&app.key).is_problem(400, "unsupported-token-type");
+    let metadata = server.anonymous().get("/.well-known/oauth-authorization-server").expect(200);
+    assert_eq!(metadata["revocation_endpoint"], "http://127.0.0.1:8080/oauth2/revoke");
+}
+
+#[test]
+fn a_session_that_is_used_all_the_time_is_written_once_a_minute() {
+    let server = Server::start();
+    with_ann(&server);
+    let session = sign_in(&server);
+    let commits = || server.state().store.revision().0;
+    let before = commits();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    for _ in 0..600 {
+        server.clock.advance_seconds(1);
+        assert_eq!(session.get("/api/v1/whoami").status, 200);
+        runtime.block_on(sesame::housekeeping::write_last_uses(server.state(), 60_000));
+    }
+    let minutes = 10;
+    let written = commits() - before;
+    assert!((minutes - 1..=minutes).contains(&written), "{written} writes in {minutes} minutes");
+}
