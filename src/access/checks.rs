@@ -315,8 +315,8 @@ pub fn evaluate(user: &User, book: &RoleBook, permission: &str, scope: &Scope, n
     if !user.is_active() {
         return Reason::SubjectSuspended;
     }
-    match book.permission_named(permission) {
-        Some(permission) => user.holdings.decide(book, permission.number, scope, now),
+    match book.number_of(permission) {
+        Some(number) => user.holdings.decide(book, number, scope, now),
         None => Reason::UnknownPermission,
     }
 }

@@ -3,9 +3,11 @@
 //! Deny wins over allow, whatever the order, the depth or the place; nothing matching is a denial. Time is exact: what
 //! has bounds in time is looked at when asked, never joined. Everything else is joined once per view and role book.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use roaring::RoaringBitmap;
 use serde::Serialize;
 
 use crate::access::model::{Assignment, Bounds, Grant};
@@ -86,126 +88,180 @@ impl Holdings {
 #[derive(Debug)]
 struct Effective {
     book: Revision,
-    /// What holds at any time, by place, sorted.
-    standing: Box<[Place]>,
+    /// What holds everywhere, at any time.
+    everywhere: Held,
+    /// What holds at any time in some place and below, by place, sorted.
+    places: Box<[(Scope, Held)]>,
     /// What holds only for a time.
     timed: Box<[Timed]>,
 }
 
-/// What holds in one place and below.
-#[derive(Debug)]
-struct Place {
-    scope: Scope,
-    roles: Box<[Arc<Closure>]>,
-    direct: Option<Arc<Closure>>,
+/// What speaks of a permission; the greatest that is found decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+enum Voice {
+    AllowedDirectly,
+    AllowedByRole,
+    DeniedByRole,
+    DeniedDirectly,
+}
+
+impl Voice {
+    const ALL: [Self; 4] = [Self::AllowedDirectly, Self::AllowedByRole, Self::DeniedByRole, Self::DeniedDirectly];
+
+    const fn reason(self) -> Reason {
+        match self {
+            Self::AllowedDirectly => Reason::GrantedDirectly,
+            Self::AllowedByRole => Reason::GrantedByRole,
+            Self::DeniedByRole => Reason::DeniedByRole,
+            Self::DeniedDirectly => Reason::DeniedDirectly,
+        }
+    }
+}
+
+/// What one assignment or grant comes to.
+#[derive(Debug, Clone)]
+struct Source {
+    closure: Arc<Closure>,
+    is_direct: bool,
+}
+
+impl Source {
+    fn voice(&self, permission: u32) -> Option<Voice> {
+        let (allowed, denied) = self.voices();
+        if self.closure.deny.contains(permission) {
+            Some(denied)
+        } else {
+            self.closure.allow.contains(permission).then_some(allowed)
+        }
+    }
+
+    const fn voices(&self) -> (Voice, Voice) {
+        if self.is_direct {
+            (Voice::AllowedDirectly, Voice::DeniedDirectly)
+        } else {
+            (Voice::AllowedByRole, Voice::DeniedByRole)
+        }
+    }
 }
 
 /// One assignment or grant with bounds in time.
 #[derive(Debug)]
 struct Timed {
     bounds: Bounds,
-    closure: Arc<Closure>,
-    is_direct: bool,
+    source: Source,
 }
 
+/// Up to so many permissions are written out beside the subject: one read of memory instead of one for each role.
+const FEW: u64 = 64;
 /// More roles than this in one place are joined into one: a check asks each in turn.
 const SEPARATE_CLOSURES: usize = 4;
+/// Where the number stands in a written-out entry, above its [`Voice`].
+const VOICE_BITS: u32 = 2;
 
-/// One assignment or grant: its bounds, what it comes to, and whether it is a grant.
-type Held<'a> = (&'a Bounds, Arc<Closure>, bool);
+/// What holds in one place.
+#[derive(Debug)]
+enum Held {
+    /// Each permission that is spoken of with the voice, sorted.
+    Few(Box<[u32]>),
+    /// Too many to write out: shared with the role book where it can be.
+    Many(Box<[Source]>),
+}
 
-impl Place {
-    /// Everything that holds in one place; none of nothing.
-    fn of(held: &[Held<'_>]) -> Option<Self> {
-        let (bounds, ..) = held.first()?;
-        let of = |direct: bool| -> Vec<Arc<Closure>> {
-            held.iter()
-                .filter(|(.., is_direct)| *is_direct == direct)
-                .map(|(_, closure, _)| Arc::clone(closure))
-                .collect()
-        };
-        let (mut roles, direct) = (of(false), of(true));
+impl Held {
+    fn of(sources: Vec<Source>) -> Self {
+        let spoken = |source: &Source| source.closure.allow.len() + source.closure.deny.len();
+        let fits = |bits: &RoaringBitmap| bits.max().is_none_or(|number| number < 1 << (u32::BITS - VOICE_BITS));
+        let is_few = sources.iter().map(spoken).sum::<u64>() <= FEW
+            && sources.iter().all(|source| fits(&source.closure.allow) && fits(&source.closure.deny));
+        if is_few {
+            return Self::Few(written_out(&sources));
+        }
+        let (direct, mut roles): (Vec<_>, Vec<_>) = sources.into_iter().partition(|source| source.is_direct);
         if roles.len() > SEPARATE_CLOSURES {
-            roles = vec![Closure::joined(&roles)];
+            roles = vec![joined(&roles)];
         }
-        let direct = (!direct.is_empty()).then(|| Closure::joined(&direct));
-        Some(Self { scope: bounds.scope.clone(), roles: roles.into(), direct })
+        if !direct.is_empty() {
+            roles.push(joined(&direct));
+        }
+        Self::Many(roles.into())
+    }
+
+    fn voice(&self, permission: u32) -> Option<Voice> {
+        match self {
+            Self::Few(entries) => {
+                // The last entry about a permission has the greatest voice.
+                let behind = entries.partition_point(|entry| entry >> VOICE_BITS <= permission);
+                let entry = entries.get(behind.checked_sub(1)?)?;
+                let voice = Voice::ALL.get((entry & ((1 << VOICE_BITS) - 1)) as usize).copied();
+                voice.filter(|_| entry >> VOICE_BITS == permission)
+            }
+            Self::Many(sources) => sources.iter().filter_map(|source| source.voice(permission)).max(),
+        }
     }
 }
 
-/// What was found so far; the strongest wins.
-#[expect(clippy::struct_excessive_bools, reason = "four independent findings, not a state")]
-#[derive(Debug, Default)]
-struct Found {
-    allowed_by_role: bool,
-    allowed_directly: bool,
-    denied_by_role: bool,
-    denied_directly: bool,
-}
-
-impl Found {
-    fn look(&mut self, closure: &Closure, permission: u32, is_direct: bool) {
-        let (allowed, denied) = if is_direct {
-            (&mut self.allowed_directly, &mut self.denied_directly)
-        } else {
-            (&mut self.allowed_by_role, &mut self.denied_by_role)
-        };
-        *denied |= closure.deny.contains(permission);
-        *allowed |= closure.allow.contains(permission);
-    }
-
-    const fn reason(&self) -> Reason {
-        if self.denied_directly {
-            Reason::DeniedDirectly
-        } else if self.denied_by_role {
-            Reason::DeniedByRole
-        } else if self.allowed_by_role {
-            Reason::GrantedByRole
-        } else if self.allowed_directly {
-            Reason::GrantedDirectly
-        } else {
-            Reason::NoMatchingGrant
+fn written_out(sources: &[Source]) -> Box<[u32]> {
+    let mut entries = Vec::new();
+    for source in sources {
+        let (allowed, denied) = source.voices();
+        for (bits, voice) in [(&source.closure.allow, allowed), (&source.closure.deny, denied)] {
+            entries.extend(bits.iter().map(|number| number << VOICE_BITS | voice as u32));
         }
     }
+    entries.sort_unstable();
+    entries.dedup();
+    entries.into()
+}
+
+/// All of one kind as one.
+fn joined(sources: &[Source]) -> Source {
+    let closures: Vec<_> = sources.iter().map(|source| Arc::clone(&source.closure)).collect();
+    let is_direct = sources.first().is_some_and(|source| source.is_direct);
+    Source { closure: Closure::joined(&closures), is_direct }
 }
 
 impl Effective {
     fn join(holdings: &Holdings, book: &RoleBook) -> Self {
         let roles = holdings.assignments.iter().filter_map(|assignment| {
-            book.closure(assignment.role_id).map(|closure| (&assignment.bounds, Arc::clone(closure), false))
+            let closure = Arc::clone(book.closure(assignment.role_id)?);
+            Some((&assignment.bounds, Source { closure, is_direct: false }))
         });
-        let grants = holdings.grants.iter().map(|grant| (&grant.bounds, Arc::new(book.bits_of([&grant.rule])), true));
-        let (mut standing, timed): (Vec<_>, Vec<_>) =
-            roles.chain(grants).partition(|(bounds, ..)| bounds.are_timeless());
-        standing.sort_by(|(one, ..), (other, ..)| one.scope.cmp(&other.scope));
-        let standing = standing.chunk_by(|(one, ..), (other, ..)| one.scope == other.scope).filter_map(Place::of);
-        let timed = timed.into_iter();
+        let grants = holdings.grants.iter().map(|grant| {
+            let closure = Arc::new(book.bits_of([&grant.rule]));
+            (&grant.bounds, Source { closure, is_direct: true })
+        });
+        let (mut everywhere, mut places, mut timed) = (Vec::new(), BTreeMap::<_, Vec<_>>::new(), Vec::new());
+        for (bounds, source) in roles.chain(grants) {
+            if !bounds.are_timeless() {
+                timed.push(Timed { bounds: bounds.clone(), source });
+            } else if bounds.scope.is_everywhere() {
+                everywhere.push(source);
+            } else {
+                places.entry(bounds.scope.clone()).or_default().push(source);
+            }
+        }
         Self {
             book: book.version(),
-            standing: standing.collect(),
-            timed: timed
-                .map(|(bounds, closure, is_direct)| Timed { bounds: bounds.clone(), closure, is_direct })
-                .collect(),
+            everywhere: Held::of(everywhere),
+            places: places.into_iter().map(|(scope, sources)| (scope, Held::of(sources))).collect(),
+            timed: timed.into(),
         }
     }
 
     fn decide(&self, permission: u32, scope: &Scope, now: Timestamp) -> Reason {
-        let mut found = Found::default();
-        if !self.standing.is_empty() {
+        let mut voice = self.everywhere.voice(permission);
+        if !self.places.is_empty() {
             for place in scope.lineage() {
-                if let Ok(at) = self.standing.binary_search_by(|candidate| candidate.scope.as_str().cmp(place))
-                    && let Some(place) = self.standing.get(at)
-                {
-                    place.roles.iter().for_each(|closure| found.look(closure, permission, false));
-                    place.direct.iter().for_each(|closure| found.look(closure, permission, true));
-                }
+                let at = self.places.binary_search_by(|(candidate, _)| candidate.as_str().cmp(place));
+                voice = voice.max(at.ok().and_then(|at| self.places.get(at)?.1.voice(permission)));
             }
         }
         for timed in &self.timed {
             if timed.bounds.hold_at(now) && timed.bounds.scope.contains(scope) {
-                found.look(&timed.closure, permission, timed.is_direct);
+                voice = voice.max(timed.source.voice(permission));
             }
         }
-        found.reason()
+        voice.map_or(Reason::NoMatchingGrant, Voice::reason)
     }
 }

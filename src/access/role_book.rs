@@ -89,6 +89,19 @@ impl Wild {
     }
 }
 
+/// A permission under its name, with the number that a check asks for.
+#[derive(Debug, Clone)]
+struct Named {
+    number: u32,
+    permission: Arc<Permission>,
+}
+
+impl Named {
+    fn of(permission: &Arc<Permission>) -> (PermissionName, Self) {
+        (permission.name.clone(), Self { number: permission.number, permission: Arc::clone(permission) })
+    }
+}
+
 /// All permissions and roles at one revision. Clones share everything.
 #[derive(Debug, Clone, Default)]
 pub struct RoleBook {
@@ -96,7 +109,7 @@ pub struct RoleBook {
     pub(super) is_open: bool,
     pub(super) next_number: u32,
     permissions: Arc<BTreeMap<PermissionId, Arc<Permission>>>,
-    names: Arc<Map<PermissionName, Arc<Permission>>>,
+    names: Arc<Map<PermissionName, Named>>,
     roles: Arc<BTreeMap<RoleId, Arc<Role>>>,
     role_names: Arc<BTreeMap<RoleName, RoleId>>,
     closures: Arc<Map<RoleId, Arc<Closure>>>,
@@ -112,7 +125,7 @@ impl RoleBook {
         let mut book = Self {
             is_open: true,
             next_number,
-            names: Arc::new(permissions.iter().map(|one| (one.name.clone(), Arc::clone(one))).collect()),
+            names: Arc::new(permissions.iter().map(Named::of).collect()),
             permissions: Arc::new(permissions.into_iter().map(|one| (one.id, one)).collect()),
             role_names: Arc::new(roles.iter().map(|role| (role.name.clone(), role.id)).collect()),
             roles: Arc::new(roles.into_iter().map(|role| (role.id, Arc::new(role))).collect()),
@@ -138,7 +151,12 @@ impl RoleBook {
 
     /// A permission by name.
     pub fn permission_named(&self, name: &str) -> Option<&Arc<Permission>> {
-        self.names.get(name)
+        self.names.get(name).map(|named| &named.permission)
+    }
+
+    /// The number of the permission with this name.
+    pub fn number_of(&self, name: &str) -> Option<u32> {
+        self.names.get(name).map(|named| named.number)
     }
 
     /// Every permission, by id.
@@ -180,7 +198,7 @@ impl RoleBook {
                 Effect::Deny => &mut closure.deny,
             };
             match &rule.pattern {
-                Pattern::Exact(name) => bits.extend(self.names.get(name).map(|permission| permission.number)),
+                Pattern::Exact(name) => bits.extend(self.number_of(name.as_str())),
                 pattern => {
                     if let Some(meant) = self.wild.bits(pattern) {
                         *bits |= meant;
@@ -232,7 +250,8 @@ impl RoleBook {
     pub(super) fn put_permission(&mut self, permission: Permission) {
         self.next_number = self.next_number.max(permission.number + 1);
         let permission = Arc::new(permission);
-        let is_new = Arc::make_mut(&mut self.names).insert(permission.name.clone(), Arc::clone(&permission)).is_none();
+        let (name, named) = Named::of(&permission);
+        let is_new = Arc::make_mut(&mut self.names).insert(name, named).is_none();
         Arc::make_mut(&mut self.permissions).insert(permission.id, Arc::clone(&permission));
         if is_new {
             self.wild.note(&permission, true);
@@ -284,10 +303,7 @@ impl RoleBook {
     }
 
     fn find_product_numbers(&mut self) {
-        self.product_numbers = ProductPermission::ALL
-            .iter()
-            .map(|one| self.names.get(one.name()).map(|permission| permission.number))
-            .collect();
+        self.product_numbers = ProductPermission::ALL.iter().map(|one| self.number_of(one.name())).collect();
     }
 
     /// Computes the closures of these roles and of all their descendants, parents before children (Kahn 1962).

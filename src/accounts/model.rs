@@ -229,7 +229,8 @@ pub struct SubjectId(pub UserId);
 impl SubjectId {
     /// Reads either form.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        UserId::parse(text).or_else(|wrong| UserId::parse_with("app", text).map_err(|_| wrong)).map(Self)
+        let app = Nature::App.id_prefix();
+        if text.starts_with(app) { UserId::parse_with(app, text) } else { UserId::parse(text) }.map(Self)
     }
 }
 

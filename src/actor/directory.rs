@@ -199,7 +199,8 @@ impl<A: Aggregate> Directory<A> {
         if let Some(view) = self.find(id, self.0.clock.now()) {
             return Ok(Some(view));
         }
-        let resident = self.resident(id).await?;
+        // Boxed, so that the futures of those who find it in memory stay small.
+        let resident = Box::pin(self.resident(id)).await?;
         Ok(resident.map(|resident| resident.view()).filter(|view| !view.is_vacant()))
     }
 

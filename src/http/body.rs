@@ -1,5 +1,6 @@
 //! Reading a request's body, within its limit and its time.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
@@ -22,21 +23,22 @@ pub struct Body {
     pub(super) wrong_type: StatusCode,
 }
 
-/// Reads the whole body; a body that came in one piece is not copied.
+/// Reads the whole body, and says whether it had to be waited for; a body that came in one piece is not copied.
 pub(super) async fn read(
     request: &HttpRequest,
     payload: Payload,
     limit_bytes: usize,
     time: Duration,
-) -> Result<Bytes, Problem> {
+) -> Result<(Bytes, bool), Problem> {
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > limit_bytes as u64) {
         return Err(too_large(limit_bytes));
     }
+    let has_waited = Cell::new(false);
     tokio::select! {
         biased;
-        outcome = collect(payload, limit_bytes) => outcome,
-        () = too_late(time) => {
+        outcome = collect(payload, limit_bytes) => outcome.map(|bytes| (bytes, has_waited.get())),
+        () = too_late(time, &has_waited) => {
             Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "the body took too long"))
         }
     }
@@ -44,7 +46,7 @@ pub(super) async fn read(
 
 /// Waits for the end of `time`, and sets no timer before the second look: actix hands a request over before it looks
 /// at the body, so that at the second look most bodies are there.
-async fn too_late(time: Duration) {
+async fn too_late(time: Duration, has_waited: &Cell<bool>) {
     let mut looked = false;
     poll_fn(|context| {
         if looked {
@@ -55,6 +57,7 @@ async fn too_late(time: Duration) {
         Poll::Pending
     })
     .await;
+    has_waited.set(true);
     tokio::time::sleep(time).await;
 }
 

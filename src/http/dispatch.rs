@@ -123,15 +123,14 @@ impl Endpoint {
         let admit = |now| admission::admit(self.route.who, request, frame.state(), frame.public_origin(), now);
         let mut caller = admit(now).await?;
         let mut now = now;
-        let bytes = if self.route.reads_body {
+        let (bytes, has_waited) = if self.route.reads_body {
             body::read(request, payload, self.body_limit_bytes, frame.table.body_time).await?
         } else {
-            Bytes::new()
+            (Bytes::new(), false)
         };
         // While a body was on its way its sender may have been revoked: who calls is asked when the call begins.
-        let begun = frame.state().clock.now();
-        if begun > now {
-            now = begun;
+        if has_waited {
+            now = frame.state().clock.now();
             caller = admit(now).await?;
         }
         let body = Body { bytes, wrong_type: self.route.wrong_type };

@@ -48,7 +48,7 @@ impl<T: DeserializeOwned + 'static> Input for Path<T> {
         let names = request.match_info().iter().map(|(name, _)| name.to_owned());
         let values = web::Path::<Vec<String>>::extract(request).now_or_never().and_then(Result::ok);
         let values = values.ok_or_else(|| Problem::bug("the path's segments cannot be read"))?.into_inner();
-        Parameters(names.zip(values).collect()).parse().map(Self)
+        Parameters(&names.zip(values).collect::<Vec<_>>()).parse().map(Self)
     }
 }
 
@@ -94,9 +94,9 @@ impl<T: DeserializeOwned + ToSchema + 'static> Input for Form<T> {
 }
 
 fn parse_form<T: for<'de> Deserialize<'de>>(form: &[u8]) -> Result<T, Problem> {
-    let pairs = serde_urlencoded::from_bytes(form)
+    let pairs: Vec<(String, String)> = serde_urlencoded::from_bytes(form)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "malformed-form", error.to_string()))?;
-    Parameters(pairs).parse()
+    Parameters(&pairs).parse()
 }
 
 /// The media type without its parameters.

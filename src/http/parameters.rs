@@ -1,6 +1,6 @@
 //! Names and texts from a path or a query, read as a serde type: a struct by its fields, or the only one as itself.
 
-use serde::de::value::{Error, MapDeserializer, StringDeserializer};
+use serde::de::value::{Error, MapDeserializer, StrDeserializer};
 use serde::de::{Deserialize, Deserializer, Error as _, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
@@ -8,29 +8,30 @@ use super::problem::Problem;
 use crate::kernel::fault::FieldError;
 
 /// The parameters of one request, in no particular order.
-pub(super) struct Parameters(pub(super) Vec<(String, String)>);
+#[derive(Clone, Copy)]
+pub(super) struct Parameters<'a>(pub(super) &'a [(String, String)]);
 
-impl Parameters {
+impl<'a> Parameters<'a> {
     /// Reads them as a `T`; a refusal names the parameter.
     pub(super) fn parse<T: for<'de> Deserialize<'de>>(self) -> Result<T, Problem> {
-        let only = match self.0.as_slice() {
-            [(name, _)] => Some(name.clone()),
-            _ => None,
-        };
-        serde_path_to_error::deserialize(self).map_err(|error| {
-            let (path, message) = (error.path().to_string(), error.into_inner().to_string());
-            let mut complaint = complaint(&path, message);
-            if complaint.field.is_empty() {
-                complaint.field = only.unwrap_or_default();
-            }
-            Problem::invalid(vec![complaint])
-        })
+        T::deserialize(self).map_err(|error| self.explain::<T>(&error))
     }
 
-    fn only(self) -> Result<Text, Error> {
-        let mut pairs = self.0.into_iter();
-        match (pairs.next(), pairs.next()) {
-            (Some((_, value)), None) => Ok(Text(value)),
+    /// Says which parameter is wrong: read again, slowly, with the path.
+    #[cold]
+    fn explain<T: for<'de> Deserialize<'de>>(self, error: &Error) -> Problem {
+        let again = serde_path_to_error::deserialize::<_, T>(self).err();
+        let path = again.map_or_else(|| ".".to_owned(), |error| error.path().to_string());
+        let mut complaint = complaint(&path, error.to_string());
+        if let ([(name, _)], true) = (self.0, complaint.field.is_empty()) {
+            name.clone_into(&mut complaint.field);
+        }
+        Problem::invalid(vec![complaint])
+    }
+
+    fn only(self) -> Result<Text<'a>, Error> {
+        match self.0 {
+            [(_, value)] => Ok(Text(value)),
             _ => Err(Error::custom("expected exactly one parameter")),
         }
     }
@@ -66,11 +67,11 @@ macro_rules! by_the_only_one {
     )+};
 }
 
-impl<'de> Deserializer<'de> for Parameters {
+impl<'de> Deserializer<'de> for Parameters<'_> {
     type Error = Error;
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_map(MapDeserializer::new(self.0.into_iter().map(|(name, value)| (name, Text(value)))))
+        visitor.visit_map(MapDeserializer::new(self.0.iter().map(|(name, value)| (name.as_str(), Text(value)))))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -105,9 +106,9 @@ impl<'de> Deserializer<'de> for Parameters {
 }
 
 /// One parameter's text, which may stand for a number, a flag or a unit variant.
-struct Text(String);
+struct Text<'a>(&'a str);
 
-impl IntoDeserializer<'_, Error> for Text {
+impl IntoDeserializer<'_, Error> for Text<'_> {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -127,11 +128,11 @@ macro_rules! parsed {
     )+};
 }
 
-impl<'de> Deserializer<'de> for Text {
+impl<'de> Deserializer<'de> for Text<'_> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_string(self.0)
+        visitor.visit_str(self.0)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -148,7 +149,7 @@ impl<'de> Deserializer<'de> for Text {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        StringDeserializer::<Error>::new(self.0).deserialize_enum(name, variants, visitor)
+        StrDeserializer::<Error>::new(self.0).deserialize_enum(name, variants, visitor)
     }
 
     parsed! {
@@ -196,12 +197,16 @@ mod tests {
 
     const USER: &str = "user_01h455vb4pex5vsknk084sn02q";
 
-    fn pairs(pairs: &[(&str, &str)]) -> Parameters {
-        Parameters(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn parse<T: for<'de> Deserialize<'de>>(given: &[(&str, &str)]) -> Result<T, Problem> {
+        Parameters(&pairs(given)).parse()
     }
 
     fn check(given: &[(&str, &str)], named: &str) {
-        let problem = pairs(given).parse::<Listing>().unwrap_err();
+        let problem = parse::<Listing>(given).unwrap_err();
         assert!(format!("{problem:?}").contains(&format!("field: {named:?}")), "{given:?}: {problem:?}");
     }
 
@@ -210,14 +215,14 @@ mod tests {
         let given = [("limit", "7"), ("all", "true"), ("order", "newest_first"), ("user", USER)];
         let user = UserId::parse(USER).unwrap();
         let expected = Listing { limit: Some(7), all: true, order: Some(Order::NewestFirst), user };
-        assert_eq!(pairs(&given).parse::<Listing>().unwrap(), expected);
+        assert_eq!(parse::<Listing>(&given).unwrap(), expected);
     }
 
     #[test]
     fn the_only_parameter_is_read_as_itself() {
-        assert_eq!(pairs(&[("user_id", USER)]).parse::<UserId>().unwrap(), UserId::parse(USER).unwrap());
-        assert_eq!(pairs(&[("n", "12")]).parse::<u64>().unwrap(), 12);
-        assert!(pairs(&[("a", "1"), ("b", "2")]).parse::<u64>().is_err());
+        assert_eq!(parse::<UserId>(&[("user_id", USER)]).unwrap(), UserId::parse(USER).unwrap());
+        assert_eq!(parse::<u64>(&[("n", "12")]).unwrap(), 12);
+        assert!(parse::<u64>(&[("a", "1"), ("b", "2")]).is_err());
     }
 
     #[test]
@@ -228,7 +233,7 @@ mod tests {
         check(&[("user", "nobody")], "user");
         check(&[("limit", "7")], "user");
         check(&[("user", USER), ("colour", "red")], "colour");
-        let problem = pairs(&[("user_id", "x")]).parse::<UserId>().unwrap_err();
+        let problem = parse::<UserId>(&[("user_id", "x")]).unwrap_err();
         assert!(format!("{problem:?}").contains("field: \"user_id\""), "{problem:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! The table of routes: a method, a path, who may call, and the handler.
 //!
-//! The order of registration is the order of the router among paths without parameters, so register what is called
-//! most first; paths with parameters come after them, so that `/users/me` is found before `/users/{user_id}`.
+//! The router looks for what is asked often first, then for other paths without parameters in the order of registration,
+//! then for those with parameters, so that `/users/me` is found before `/users/{user_id}`.
 
 use actix_web::http::{Method, StatusCode};
 use futures_util::future::LocalBoxFuture;
@@ -57,6 +57,7 @@ pub struct Route {
     pub(super) run: Run,
     pub(super) reads_body: bool,
     pub(super) wrong_type: StatusCode,
+    pub(super) is_asked_often: bool,
     pub(super) description: Description,
     body_limit: BodyLimit,
 }
@@ -78,6 +79,12 @@ impl Route {
     /// Documents an answer without a body, or with one that is not JSON.
     pub fn answers_with(&mut self, status: u16) -> &mut Self {
         self.description.answers.push((status, None));
+        self
+    }
+
+    /// Lets the router look for it before others; for paths without parameters.
+    pub fn asked_often(&mut self) -> &mut Self {
+        self.is_asked_often = true;
         self
     }
 
@@ -177,6 +184,7 @@ impl Routes {
             run: Box::new(move |call, body| handler.handle(call, body)),
             reads_body: H::READS_BODY,
             wrong_type: StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            is_asked_often: false,
             description,
             body_limit: BodyLimit::Usual,
         };

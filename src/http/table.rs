@@ -155,7 +155,10 @@ fn pathways(routes: Routes, metrics: &Metrics, settings: &Settings) -> Result<Ve
             route,
         });
     }
-    groups.sort_by_key(|(path, _)| specificity(path));
+    groups.sort_by_key(|(path, endpoints)| {
+        let is_rare = !endpoints.iter().any(|endpoint| endpoint.route.is_asked_often);
+        (is_rare, specificity(path))
+    });
     groups.into_iter().map(|(path, endpoints)| Pathway::new(path, endpoints)).collect()
 }
 

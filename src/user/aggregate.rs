@@ -53,6 +53,11 @@ impl User {
         self.account().is_some_and(Account::is_active)
     }
 
+    /// The name it signs in with.
+    pub fn username(&self) -> Option<&str> {
+        self.account().map(|account| account.username.as_str())
+    }
+
     /// Person or application.
     pub fn nature(&self) -> Nature {
         self.account().map_or(Nature::Person, |account| account.nature)

@@ -26,10 +26,12 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .post("/api/v1/permissions/check", who, check)
         .about("Says whether a subject may do something")
+        .asked_often()
         .answers::<CheckAnswer>(200);
     routes
         .post("/api/v1/permissions/check/batch", who, check_batch)
         .takes_batches()
+        .asked_often()
         .about("Answers up to 10 000 checks from one moment")
         .answers::<BatchAnswer>(200);
 }

@@ -17,13 +17,13 @@ use crate::sessions::ending::EndReason;
 use crate::sessions::error::SessionError;
 use crate::sessions::identity::SignedIn;
 use crate::sessions::token::{Purpose, Token};
-use crate::user::User;
 
 /// Registers the routes.
 pub(super) fn routes(routes: &mut Routes) {
     routes
         .post("/oauth2/introspect", Who::Holding(ProductPermission::SessionsIntrospect), introspect)
         .about("Says whether a token is alive, and whose it is (RFC 7662)")
+        .asked_often()
         .answers::<Introspection>(200);
     routes.post("/oauth2/revoke", Who::App, revoke).about("Ends the session of a token (RFC 7009)").answers_with(200);
     routes
@@ -48,12 +48,12 @@ struct IntrospectionInput {
 
 /// What a token is (RFC 7662 section 2.2).
 #[derive(Serialize, ToSchema, Default)]
-struct Introspection {
+struct Introspection<'a> {
     active: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     sub: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    username: Option<String>,
+    username: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token_type: Option<&'static str>,
     /// When it was made, in seconds since 1970.
@@ -63,7 +63,7 @@ struct Introspection {
     #[serde(skip_serializing_if = "Option::is_none")]
     exp: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    iss: Option<String>,
+    iss: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     sid: Option<SessionId>,
@@ -73,17 +73,16 @@ struct Introspection {
 
 async fn introspect(call: Call, Form(input): Form<IntrospectionInput>) -> Outcome {
     let identities = &call.state.identities;
-    let name = |user: &User| user.account().map(|account| account.username.to_string());
     if input.token.starts_with(Purpose::ApiKey.prefix()) {
         let found = identities.app_of(&input.token, call.now).await?;
-        let described = found.map(|app| Introspection {
+        let described = found.as_ref().map(|app| Introspection {
             active: true,
             sub: Some(app.user.id_text()),
-            username: name(&app.user),
+            username: app.user.username(),
             token_type: Some("Bearer"),
             iat: Some(app.issued_at.seconds()),
             exp: app.expires_at.map(Timestamp::seconds),
-            iss: Some(identities.access_tokens.issuer().to_owned()),
+            iss: Some(identities.access_tokens.issuer()),
             ..Introspection::default()
         });
         return Ok(Answer::ok(&described.unwrap_or_default()));
@@ -95,11 +94,11 @@ async fn introspect(call: Call, Form(input): Form<IntrospectionInput>) -> Outcom
     Ok(Answer::ok(&Introspection {
         active: true,
         sub: Some(user.id_text()),
-        username: name(&user),
+        username: user.username(),
         token_type: Some("Bearer"),
         iat: Some(issued_at.seconds()),
         exp: Some(expires_at.seconds()),
-        iss: Some(identities.access_tokens.issuer().to_owned()),
+        iss: Some(identities.access_tokens.issuer()),
         sid: Some(session.id),
         client_id: Some("sesame"),
     }))
