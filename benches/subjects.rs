@@ -17,6 +17,7 @@ use sesame::kernel::secret::SecretHash;
 use sesame::kernel::text::{RoleName, Username};
 use sesame::sessions::model::{AuthenticationMethod, NewSession, Session};
 use sesame::sessions::part::SessionEvent;
+use sesame::sessions::terms::RoleTerms;
 use sesame::store::{Commit, Store};
 use sesame::user::{User, UserEvent};
 
@@ -52,6 +53,7 @@ pub(crate) fn book(roles: &[Vec<String>], now: Timestamp) -> anyhow::Result<(Com
             rules: resources.iter().map(allow).collect::<anyhow::Result<_>>()?,
             is_active: true,
             is_built_in: false,
+            session_terms: RoleTerms::default(),
             created_at: now,
             updated_at: now,
             version: 1,

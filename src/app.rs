@@ -5,7 +5,7 @@
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -24,16 +24,19 @@ use crate::config::Config;
 use crate::http::server::{Bound, Server};
 use crate::http::signals::Signals;
 use crate::http::{Routes, State, openapi, operations};
-use crate::kernel::clock::Clock;
+use crate::kernel::clock::{Clock, Timestamp};
 use crate::metrics::Metrics;
 use crate::pool::{Pool, or_cores};
 use crate::sessions::access_token::AccessTokens;
+use crate::sessions::atlas::Atlas;
 use crate::sessions::identity::Identities;
+use crate::sessions::key_keeper::KeyKeeper;
 use crate::sessions::refresher::Refresher;
 use crate::sessions::refusal::Refusals;
 use crate::sessions::sign_in::SignIn;
 use crate::sessions::signing_keys;
 use crate::sessions::starter::Starter;
+use crate::sessions::watch::Watch;
 use crate::store::{SharedStore, backup as backups, doctor as examiner, embedded};
 use crate::{access, accounts, apps, audit, bootstrap, housekeeping, sessions};
 
@@ -101,14 +104,10 @@ impl Instance {
         let books = Directory::new(surroundings(), housekeeping::book_watcher(&book, &metrics));
         let finder = Finder { users: users.clone(), names, store: Arc::clone(&store), loader: Arc::clone(&loader) };
         let passwords = passwords(&config, &metrics)?;
-        let identities = Identities { users: users.clone(), access_tokens: access_tokens(&config)? };
+        let identities = Identities { users: users.clone(), access_tokens: access_tokens(&config, clock.now())? };
         let authenticator = authenticator(&config, &finder, &passwords, &metrics);
-        let refusals = Arc::new(Refusals {
-            access_tokens: Arc::clone(&identities.access_tokens),
-            store: Arc::clone(&store),
-            loader: Arc::clone(&loader),
-            history_seconds: i64::from(config.sessions.history_days) * 86_400,
-        });
+        let atlas = atlas(&config)?;
+        let refusals = refusals(&config, &identities, &finder);
         let state = Arc::new(State {
             clock,
             settings: config.http.clone(),
@@ -116,8 +115,10 @@ impl Instance {
             checks: Checks::new(finder.clone(), identities.clone(), books.clone(), Arc::clone(&book), &metrics),
             refresher: refresher(&config, &identities, &refusals)?,
             refusals,
+            watch: Watch::new(users.clone(), config.sessions.policy(), atlas.clone()),
+            key_keeper: Arc::new(key_keeper(&config, &identities)),
             session_settings: config.sessions.clone(),
-            sign_in: sign_in(&config, &authenticator, &identities),
+            sign_in: sign_in(&config, &authenticator, &identities, &book, atlas),
             authenticator,
             metrics,
             store,
@@ -199,14 +200,46 @@ fn passwords(config: &Config, metrics: &Metrics) -> anyhow::Result<Passwords> {
     Ok(Passwords::new(Arc::new(pool), cost, metrics.password_hashes_total.clone())?)
 }
 
-fn access_tokens(config: &Config) -> anyhow::Result<Arc<AccessTokens>> {
-    let folder = config.store.data_directory.join("keys");
-    let keys = signing_keys::load_or_create(&folder)
+fn access_tokens(config: &Config, now: Timestamp) -> anyhow::Result<Arc<AccessTokens>> {
+    let folder = key_folder(config);
+    let mut keys = signing_keys::load(&folder)
         .with_context(|| format!("the signing keys in {} cannot be used", folder.display()))?;
+    if keys.is_empty() {
+        keys.push(signing_keys::create(&folder, now).context("no signing key could be made")?);
+    }
     let settings = &config.sessions;
     let lifetime_seconds = u32::try_from(settings.access_token_seconds)?;
     let issuer = config.http.public_url.clone();
     Ok(Arc::new(AccessTokens::new(keys, issuer, lifetime_seconds, settings.verified_token_cache)?))
+}
+
+fn key_folder(config: &Config) -> PathBuf {
+    config.store.data_directory.join("keys")
+}
+
+fn key_keeper(config: &Config, identities: &Identities) -> KeyKeeper {
+    let rotation_seconds = i64::from(config.sessions.signing_key_days) * 86_400;
+    KeyKeeper::new(key_folder(config), Arc::clone(&identities.access_tokens), rotation_seconds)
+}
+
+/// Makes a new signing key; a running instance uses it within seconds.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn rotate_keys(config: &Config) -> anyhow::Result<String> {
+    let folder = key_folder(config);
+    let key = signing_keys::create(&folder, Clock::system().now());
+    Ok(key.with_context(|| format!("no signing key could be made in {}", folder.display()))?.id)
+}
+
+/// The operator's database of places.
+fn atlas(config: &Config) -> anyhow::Result<Option<Arc<Atlas>>> {
+    let file = &config.sessions.places_file;
+    if file.is_empty() {
+        return Ok(None);
+    }
+    let atlas = Atlas::open(Path::new(file)).with_context(|| format!("sessions.places_file {file} cannot be used"))?;
+    Ok(Some(Arc::new(atlas)))
 }
 
 fn authenticator(config: &Config, finder: &Finder, passwords: &Passwords, metrics: &Metrics) -> Arc<Authenticator> {
@@ -216,11 +249,33 @@ fn authenticator(config: &Config, finder: &Finder, passwords: &Passwords, metric
     Arc::new(Authenticator::new(finder.clone(), passwords.clone(), throttle, metrics))
 }
 
-fn sign_in(config: &Config, authenticator: &Arc<Authenticator>, identities: &Identities) -> SignIn {
+fn sign_in(
+    config: &Config,
+    authenticator: &Arc<Authenticator>,
+    identities: &Identities,
+    book: &Arc<PublishedBook>,
+    atlas: Option<Arc<Atlas>>,
+) -> SignIn {
     let sessions = &config.sessions;
     let access_tokens = Arc::clone(&identities.access_tokens);
-    let starter = Starter::new(identities.users.clone(), access_tokens, sessions.terms(), sessions.policy());
+    let starter = Starter {
+        users: identities.users.clone(),
+        access_tokens,
+        book: Arc::clone(book),
+        terms: sessions.terms(),
+        policy: sessions.policy(),
+        atlas,
+    };
     SignIn::new(Arc::clone(authenticator), starter)
+}
+
+fn refusals(config: &Config, identities: &Identities, finder: &Finder) -> Arc<Refusals> {
+    Arc::new(Refusals {
+        access_tokens: Arc::clone(&identities.access_tokens),
+        store: Arc::clone(&finder.store),
+        loader: Arc::clone(&finder.loader),
+        history_seconds: i64::from(config.sessions.history_days) * 86_400,
+    })
 }
 
 fn refresher(config: &Config, identities: &Identities, refusals: &Arc<Refusals>) -> anyhow::Result<Refresher> {

@@ -34,6 +34,11 @@ enum Command {
     Doctor,
     /// Print the description of the API (OpenAPI 3.1)
     Openapi,
+    /// Administer the instance in the data folder
+    Admin {
+        #[command(subcommand)]
+        command: Admin,
+    },
     /// Copy the store into an empty folder
     Backup {
         /// The empty folder
@@ -44,6 +49,12 @@ enum Command {
         /// The folder of the backup
         directory: PathBuf,
     },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum Admin {
+    /// Sign access tokens with a new key; a running server uses it within seconds
+    RotateKeys,
 }
 
 impl Arguments {
@@ -85,6 +96,10 @@ fn obey(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let (report, is_sound) = app::doctor(&arguments.started()?)?;
             print(&report)?;
             return Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Admin { command: Admin::RotateKeys } => {
+            let kid = app::rotate_keys(&arguments.started()?)?;
+            print(&format!("access tokens are signed with the key {kid} from now on\n"))?;
         }
         Command::Backup { directory } => app::backup(&arguments.started()?, &directory)?,
         Command::Restore { directory } => app::restore(&arguments.started()?, &directory)?,

@@ -80,6 +80,12 @@ pub async fn run(state: Arc<State>, config: Config) {
         let (idle_since, quiet_since) = (now.plus_seconds(-idle_seconds), now.plus_seconds(-QUIET_SECONDS));
         let keep = |user: &User| user.sessions.sessions.iter().any(|session| session.is_unwritten());
         state.users.sweep(idle_since, quiet_since, config.actors.max_resident_users, keep).await;
+        let (keeper, started) = (Arc::clone(&state.key_keeper), now);
+        match state.loader.run(move || keeper.tend(started)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the signing keys cannot be kept"),
+            Err(error) => tracing::warn!(%error, "the signing keys were not looked at"),
+        }
         // After a write whose outcome is unknown, the book is read again.
         if let Err(error) = state.books.load(THE_BOOK).await {
             tracing::error!(%error, "the role book cannot be read");

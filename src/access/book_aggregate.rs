@@ -162,5 +162,6 @@ fn told_role(role: &Role) -> Value {
         "parent_role_ids": role.parent_role_ids,
         "rules": role.rules,
         "is_active": role.is_active,
+        "session_terms": role.session_terms,
     })
 }

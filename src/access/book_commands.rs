@@ -10,6 +10,7 @@ use crate::actor::command::{Command, Decision, Facts};
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::{PermissionId, RoleId};
 use crate::kernel::text::{Note, RoleName};
+use crate::sessions::terms::RoleTerms;
 
 /// The most rules of one role: with 128 bytes each, its audit entry, before and after, fits a record.
 pub const MAX_RULES: usize = 5_000;
@@ -120,6 +121,8 @@ pub struct RoleDraft {
     pub rules: Vec<Rule>,
     /// Whether it gives anything.
     pub is_active: bool,
+    /// What it demands of sessions.
+    pub session_terms: RoleTerms,
 }
 
 /// Defines a role.
@@ -147,6 +150,7 @@ impl Command for DefineRole {
             rules: draft.rules,
             is_active: draft.is_active,
             is_built_in: false,
+            session_terms: draft.session_terms,
             created_at: facts.now,
             updated_at: facts.now,
             version: 1,
@@ -181,6 +185,7 @@ impl Command for ChangeRole {
             parent_role_ids: draft.parent_role_ids,
             rules: draft.rules,
             is_active: draft.is_active,
+            session_terms: draft.session_terms,
             ..old.clone()
         };
         if same == *old {
@@ -286,6 +291,7 @@ fn synced(shipped: &BuiltInRole, id: RoleId, book: &RoleBook, facts: &Facts) -> 
         rules,
         is_active: true,
         is_built_in: true,
+        session_terms: RoleTerms::default(),
         created_at: old.map_or(facts.now, |old| old.created_at),
         updated_at: facts.now,
         version: old.map_or(1, |old| old.version + 1),

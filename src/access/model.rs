@@ -7,7 +7,9 @@ use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{GrantId, PermissionId, RoleId};
 use crate::kernel::text::{Note, RoleName};
-use crate::store::codec::Stored;
+use crate::sessions::terms::RoleTerms;
+use crate::store::StoreError;
+use crate::store::codec::{self, Stored};
 
 /// Something that can be allowed. Its name never changes; a role or grant names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,12 +56,47 @@ pub struct Role {
     pub is_active: bool,
     /// Ships with the product: cannot be changed or removed.
     pub is_built_in: bool,
+    /// What it demands of sessions that begin while it is held.
+    pub session_terms: RoleTerms,
     /// When it was defined.
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
     /// Counts its changes, from 1; the `ETag`.
     pub version: u64,
+}
+
+/// The first form of a role's record.
+#[derive(Deserialize)]
+struct RoleV1 {
+    id: RoleId,
+    name: RoleName,
+    description: Option<Note>,
+    parent_role_ids: Vec<RoleId>,
+    rules: Vec<Rule>,
+    is_active: bool,
+    is_built_in: bool,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    version: u64,
+}
+
+impl From<RoleV1> for Role {
+    fn from(old: RoleV1) -> Self {
+        Self {
+            id: old.id,
+            name: old.name,
+            description: old.description,
+            parent_role_ids: old.parent_role_ids,
+            rules: old.rules,
+            is_active: old.is_active,
+            is_built_in: old.is_built_in,
+            session_terms: RoleTerms::default(),
+            created_at: old.created_at,
+            updated_at: old.updated_at,
+            version: old.version,
+        }
+    }
 }
 
 /// When and where something given holds: from `not_before` (inclusive) until `expires_at` (exclusive), in `scope` and
@@ -125,7 +162,11 @@ impl Stored for Permission {
     const VERSION: u8 = 1;
 }
 impl Stored for Role {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
+
+    fn upgrade(version: u8, body: &[u8]) -> Option<Result<Self, StoreError>> {
+        (version == 1).then(|| codec::decode_body::<RoleV1>(body).map(Self::from))
+    }
 }
 impl Stored for Assignment {
     const VERSION: u8 = 1;

@@ -35,6 +35,8 @@ product_permissions! {
     SessionsRead = "sesame.sessions:read";
     /// End the sessions of others, and sign out their devices.
     SessionsWrite = "sesame.sessions:write";
+    /// Sign access tokens with a new key.
+    KeysRotate = "sesame.keys:rotate";
     /// Read and list users.
     UsersRead = "sesame.users:read";
     /// Create, change, suspend and delete users.

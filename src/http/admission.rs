@@ -1,13 +1,24 @@
 //! Who may pass a route's door.
 
 use actix_web::HttpRequest;
+use actix_web::http::header::USER_AGENT;
 
 use super::caller::Caller;
-use super::credential;
 use super::problem::Problem;
+use super::request_id::RequestId;
 use super::routes::Who;
 use super::state::State;
+use super::{credential, peer};
+use crate::actor::aggregate::Aggregate as _;
+use crate::actor::command::Facts;
+use crate::kernel::cause::{Actor, Cause};
 use crate::kernel::clock::Timestamp;
+use crate::sessions::identity::SignedIn;
+use crate::sessions::risk::Response;
+use crate::sessions::watch::Watch;
+
+/// What a session that must be proved again can still do: be proved, and end.
+const OPEN_WITHOUT_PROOF: [&str; 2] = ["/api/v1/auth/reauthenticate", "/api/v1/auth/logout"];
 
 /// Lets the caller in, or says why not. Where anyone may call, credentials are not looked at.
 pub(super) async fn admit(
@@ -21,6 +32,9 @@ pub(super) async fn admit(
         return Ok(Caller::Nobody);
     }
     let caller = identify(request, state, public_origin, now).await?;
+    if let Caller::Person(signed_in) = &caller {
+        watch(request, state, signed_in, now).await?;
+    }
     match (who, &caller) {
         (_, Caller::Nobody) => Err(Problem::unauthenticated("this needs a credential")),
         (Who::SignedIn, Caller::App { .. }) => Err(Problem::forbidden("person-required", "this is for people only")),
@@ -29,6 +43,29 @@ pub(super) async fn admit(
             Err(Problem::forbidden("missing-permission", format!("this needs the permission {}", permission.name())))
         }
         _ => Ok(caller),
+    }
+}
+
+/// Refuses a session that must be proved again, and looks at one that lives in a browser's cookie.
+async fn watch(request: &HttpRequest, state: &State, signed_in: &SignedIn, now: Timestamp) -> Result<(), Problem> {
+    let is_open = OPEN_WITHOUT_PROOF.contains(&request.path());
+    if signed_in.session.needs_proof && !is_open {
+        return Err(Problem::reauthentication_required());
+    }
+    if !signed_in.session.lives_in_cookie() {
+        return Ok(());
+    }
+    let address = peer::address_of(request, &state.settings.trusted_proxies);
+    let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
+    if Watch::is_usual(signed_in, user_agent, address) {
+        return Ok(());
+    }
+    let request_id = RequestId::of(request, now).as_str().to_owned();
+    let cause = Cause { actor: Actor::Person(signed_in.user.id()), ip_address: address, request_id };
+    match state.watch.look(signed_in, user_agent, Facts { now, cause }).await? {
+        Some(Response::StepUp) if !is_open => Err(Problem::reauthentication_required()),
+        Some(Response::Revoke) => Err(Problem::ended_for_safety()),
+        _ => Ok(()),
     }
 }
 

@@ -6,12 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{AsHeaderName, HeaderName, IF_MATCH, USER_AGENT};
+use actix_web::http::header::{AsHeaderName, IF_MATCH, USER_AGENT};
 
 use super::admission;
 use super::caller::Caller;
 use super::dispatch::Frame;
-use super::network;
+use super::peer;
 use super::problem::Problem;
 use super::request_id::RequestId;
 use super::state::State;
@@ -20,8 +20,6 @@ use crate::kernel::cause::Cause;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::store::Revision;
-
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// A request that passed its route's door. What a permission check does not need is found out when asked for.
 pub struct Call {
@@ -85,14 +83,7 @@ impl Call {
 
     /// The client's address, after trusted proxies.
     pub fn ip_address(&self) -> Option<IpAddr> {
-        let peer = self.request.peer_addr()?.ip();
-        let trusted = &self.frame().settings().trusted_proxies;
-        if trusted.is_empty() {
-            return Some(peer.to_canonical());
-        }
-        let values: Vec<_> = self.request.headers().get_all(X_FORWARDED_FOR).collect();
-        let hops = values.iter().rev().filter_map(|value| value.to_str().ok()).flat_map(|list| list.rsplit(','));
-        Some(network::client_address(peer, hops, trusted))
+        peer::address_of(&self.request, &self.frame().settings().trusted_proxies)
     }
 
     /// What the client says it is.

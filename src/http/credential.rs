@@ -83,7 +83,7 @@ const fn is_safe(method: &Method) -> bool {
 }
 
 /// Whether the browser says that the request comes from a page of this site (Fetch Metadata, or the older `Origin`).
-fn is_same_origin(headers: &HeaderMap, public_origin: &str) -> bool {
+pub fn is_same_origin(headers: &HeaderMap, public_origin: &str) -> bool {
     let value = |name| headers.get(name).and_then(|value| value.to_str().ok());
     matches!(value(SEC_FETCH_SITE), Some("same-origin" | "none"))
         || value(ORIGIN).is_some_and(|origin| origin.eq_ignore_ascii_case(public_origin))

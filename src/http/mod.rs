@@ -28,6 +28,7 @@ pub mod openapi;
 pub mod operations;
 pub mod paging;
 pub mod parameters;
+mod peer;
 pub mod problem;
 pub mod request_id;
 pub mod routes;

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::request_id::RequestId;
 use crate::kernel::fault::{Fault, FieldError, Kind};
+use crate::sessions::ending::EndReason;
 
 /// A refusal or failure on its way to the client.
 #[derive(Debug)]
@@ -85,6 +86,16 @@ impl Problem {
     /// 401: nobody valid is calling.
     pub fn unauthenticated(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
+    }
+
+    /// 401: the session is good, and its person must prove again who they are.
+    pub fn reauthentication_required() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "reauthentication-required", "prove again who you are")
+    }
+
+    /// 401: the session just ended, because the request was too unlike it.
+    pub fn ended_for_safety() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, EndReason::Risk.code(), EndReason::Risk.words())
     }
 
     /// 403: the caller is known and may not do this.

@@ -21,11 +21,13 @@ use crate::kernel::clock::{Clock, Timestamp};
 use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::sessions::identity::Identities;
+use crate::sessions::key_keeper::KeyKeeper;
 use crate::sessions::refresher::Refresher;
 use crate::sessions::refusal::{Refusal, Refusals};
 use crate::sessions::settings::Settings as SessionSettings;
 use crate::sessions::sign_in::SignIn;
 use crate::sessions::token::Purpose;
+use crate::sessions::watch::Watch;
 use crate::store::SharedStore;
 use crate::user::User;
 
@@ -61,6 +63,10 @@ pub struct State {
     pub refusals: Arc<Refusals>,
     /// Exchanges refresh tokens.
     pub refresher: Refresher,
+    /// Watches over sessions.
+    pub watch: Watch,
+    /// Keeps the keys that sign access tokens.
+    pub key_keeper: Arc<KeyKeeper>,
     /// The rules for sessions.
     pub session_settings: SessionSettings,
     /// Signs people in.

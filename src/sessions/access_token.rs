@@ -3,8 +3,10 @@
 //! A token names a user and a session; it is never enough alone: whoever is shown one looks the session up. A verified
 //! token is remembered under a hash of its whole text, so that its signature is checked once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use jsonwebtoken::{Algorithm, Header, Validation, crypto, decode, decode_header, encode};
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
@@ -75,10 +77,22 @@ impl Fault for SigningError {
     }
 }
 
-/// Signs and verifies access tokens.
-pub struct AccessTokens {
+/// The keys of a moment.
+struct Ring {
     keys: HashMap<String, SigningKey>,
     newest: String,
+}
+
+impl Ring {
+    fn of(keys: Vec<SigningKey>) -> Result<Self, SigningError> {
+        let newest = keys.first().map(|key| key.id.clone()).ok_or_else(|| SigningError::Failed("no key".into()))?;
+        Ok(Self { keys: keys.into_iter().map(|key| (key.id.clone(), key)).collect(), newest })
+    }
+}
+
+/// Signs and verifies access tokens.
+pub struct AccessTokens {
+    ring: ArcSwap<Ring>,
     issuer: String,
     lifetime_seconds: i64,
     validation: Validation,
@@ -98,7 +112,6 @@ impl AccessTokens {
     ) -> Result<Self, SigningError> {
         // Whoever installed one first installed the same: this program has just this provider.
         let _installed = crypto::aws_lc::DEFAULT_PROVIDER.install_default();
-        let newest = keys.first().map(|key| key.id.clone()).ok_or_else(|| SigningError::Failed("no key".into()))?;
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.algorithms = vec![Algorithm::EdDSA];
         validation.set_issuer(&[&issuer]);
@@ -107,13 +120,26 @@ impl AccessTokens {
         // Times are compared with this program's own clock, below.
         validation.validate_exp = false;
         Ok(Self {
-            keys: keys.into_iter().map(|key| (key.id.clone(), key)).collect(),
-            newest,
+            ring: ArcSwap::from_pointee(Ring::of(keys)?),
             issuer,
             lifetime_seconds: i64::from(lifetime_seconds),
             validation,
             verified: Cache::new(remembered),
         })
+    }
+
+    /// Signs with the first of these keys, and verifies with all of them, from now on.
+    ///
+    /// # Errors
+    /// When there is no key.
+    pub fn replace_keys(&self, keys: Vec<SigningKey>) -> Result<(), SigningError> {
+        self.ring.store(Arc::new(Ring::of(keys)?));
+        Ok(())
+    }
+
+    /// The ids of the keys that verify, in no particular order.
+    pub fn key_ids(&self) -> HashSet<String> {
+        self.ring.load().keys.keys().cloned().collect()
     }
 
     /// How long a token is valid, in seconds.
@@ -127,7 +153,8 @@ impl AccessTokens {
     /// When it cannot be signed.
     pub fn issue(&self, user: UserId, session: &Session, now: Timestamp) -> Result<String, SigningError> {
         let failed = |error: String| SigningError::Failed(error);
-        let key = self.keys.get(&self.newest).ok_or_else(|| failed("no key".into()))?;
+        let ring = self.ring.load();
+        let key = ring.keys.get(&ring.newest).ok_or_else(|| failed("no key".into()))?;
         let header = Header { typ: Some(TYPE.into()), kid: Some(key.id.clone()), ..Header::new(Algorithm::EdDSA) };
         let expires_at = now.plus_seconds(self.lifetime_seconds).min(session.expires_at);
         let claims = Claims {
@@ -170,7 +197,8 @@ impl AccessTokens {
         if header.typ.as_deref() != Some(TYPE) {
             return None;
         }
-        let key = self.keys.get(header.kid.as_deref()?)?;
+        let ring = self.ring.load();
+        let key = ring.keys.get(header.kid.as_deref()?)?;
         let claims = decode::<Claims>(token, &key.verifier, &self.validation).ok()?.claims;
         Some(Spoken {
             user: claims.sub,
@@ -182,7 +210,8 @@ impl AccessTokens {
 
     /// The public keys, as a JWK set (RFC 7517).
     pub fn key_set(&self) -> Value {
-        let mut keys: Vec<&SigningKey> = self.keys.values().collect();
+        let ring = self.ring.load();
+        let mut keys: Vec<&SigningKey> = ring.keys.values().collect();
         keys.sort_by(|a, b| a.id.cmp(&b.id));
         let jwk = |key: &SigningKey| json!({ "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": key.id, "x": key.public });
         json!({ "keys": keys.into_iter().map(jwk).collect::<Vec<_>>() })

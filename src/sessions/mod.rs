@@ -2,14 +2,17 @@
 
 pub mod access_token;
 pub mod agent;
+pub mod atlas;
 pub mod commands;
 pub mod device;
 pub mod ending;
 pub mod error;
 pub mod everybody;
+pub mod forward;
 pub mod history;
 pub mod http;
 pub mod identity;
+pub mod key_keeper;
 pub mod model;
 pub mod part;
 pub mod refresh;
@@ -22,3 +25,4 @@ pub mod signing_keys;
 pub mod starter;
 pub mod terms;
 pub mod token;
+pub mod watch;

@@ -164,6 +164,11 @@ impl Session {
         }
     }
 
+    /// Whether its token travels in a browser's cookie.
+    pub const fn lives_in_cookie(&self) -> bool {
+        self.refresh.is_none()
+    }
+
     /// When it was last used.
     pub fn last_seen(&self) -> Timestamp {
         Timestamp::from_millis(self.last_seen_millis.load(Ordering::Relaxed))

@@ -2,6 +2,7 @@
 
 use crate::kernel::fault::Malformed;
 use crate::kernel::setting::settings;
+use crate::sessions::forward::ForwardRule;
 use crate::sessions::risk::{Policy, Response};
 use crate::sessions::terms::{LimitPolicy, Terms};
 
@@ -32,6 +33,14 @@ settings! {
         risk_medium: Response = Response::Notify;
         /// About high risk (impossible travel; another program in another network).
         risk_high: Response = Response::StepUp;
+        /// A MaxMind database of cities (GeoLite2 or GeoIP2), to see impossible travel; empty is none.
+        places_file: String = String::new();
+        /// What requests need that a proxy asks about at /auth/verify; the first rule that is about a request counts. A
+        /// rule is methods, host (optional) with path, and a permission: `GET|HEAD app.example.org/reports/* reports:read`.
+        /// Without rules being signed in is enough; with rules, what none is about is refused.
+        forward_auth_rules: Vec<ForwardRule> = Vec::new();
+        /// After how many days access tokens are signed with a new key; 0 is never.
+        signing_key_days: u32 = 90, in 0..=3650;
         /// How many verified access tokens are remembered, so that a signature is checked once; 0 is none.
         verified_token_cache: usize = 100_000, in 0..=10_000_000;
         /// A time of last use is written to the store when its record is behind by so much, and not before.

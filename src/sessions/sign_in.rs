@@ -75,7 +75,8 @@ impl Fault for SignInError {
 /// Signs people in.
 pub struct SignIn {
     authenticator: Arc<Authenticator>,
-    starter: Starter,
+    /// Begins the sessions.
+    pub starter: Starter,
 }
 
 impl SignIn {

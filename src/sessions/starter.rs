@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::access::published::PublishedBook;
 use crate::accounts::authenticator::Proven;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::Facts;
@@ -12,12 +13,13 @@ use crate::kernel::ids::{DeviceId, SessionId, UserId};
 use crate::kernel::secret::{SecretHash, ShortHash, random_bytes};
 use crate::sessions::access_token::AccessTokens;
 use crate::sessions::agent::ClientText;
-use crate::sessions::commands::{Begun, DeviceClaim, StartSession};
+use crate::sessions::atlas::Atlas;
+use crate::sessions::commands::{Begun, DeviceClaim, RenewSession, StartSession};
 use crate::sessions::device::{Device, Network};
 use crate::sessions::error::SessionError;
 use crate::sessions::model::{AuthenticationMethod, NewSession, Session};
 use crate::sessions::refresh::Refresh;
-use crate::sessions::risk::{Policy, Risk};
+use crate::sessions::risk::{Oddity, Policy, Risk};
 use crate::sessions::sign_in::SignInError;
 use crate::sessions::terms::Terms;
 use crate::sessions::token::{Purpose, Token};
@@ -61,21 +63,24 @@ pub struct Welcome {
 
 /// Begins sessions.
 pub struct Starter {
-    users: Directory<User>,
-    access_tokens: Arc<AccessTokens>,
-    terms: Terms,
-    policy: Policy,
+    /// Whose.
+    pub users: Directory<User>,
+    /// Makes the access tokens.
+    pub access_tokens: Arc<AccessTokens>,
+    /// The roles, which may be stricter than the terms.
+    pub book: Arc<PublishedBook>,
+    /// How long sessions last, and how many there may be.
+    pub terms: Terms,
+    /// What to do about what is unusual.
+    pub policy: Policy,
+    /// Where addresses are.
+    pub atlas: Option<Arc<Atlas>>,
 }
 
 /// The owner that tokens of devices name: nobody.
 pub const NOBODY: UserId = UserId::from_uuid(Uuid::nil());
 
 impl Starter {
-    /// With these parts and terms.
-    pub const fn new(users: Directory<User>, access_tokens: Arc<AccessTokens>, terms: Terms, policy: Policy) -> Self {
-        Self { users, access_tokens, terms, policy }
-    }
-
     /// Begins a session for somebody who proved who they are.
     ///
     /// # Errors
@@ -115,8 +120,16 @@ impl Starter {
             is_remembered: arrival.is_remembered,
         };
         let replaces = arrival.presented.filter(|(user, _)| *user == owner).map(|(_, session)| session);
-        let (terms, policy, risk) = (self.terms, self.policy, Risk::default());
-        let start = StartSession { new, evidence: proven.evidence, terms, claim, replaces, risk, policy };
+        let start = StartSession {
+            new,
+            evidence: proven.evidence,
+            terms: self.terms,
+            book: Arc::clone(&self.book.load()),
+            claim,
+            replaces,
+            risk: Risk::default().with_if(self.is_impossible(&proven.user, &facts), Oddity::ImpossibleTravel),
+            policy: self.policy,
+        };
         let done = self.users.send(owner, start, facts).await?;
         let Begun::Session(session, device) = done.reply else { return Err(SessionError::TooRisky.into()) };
         let access_token = self.access_tokens.issue(owner, &session, now)?;
@@ -130,6 +143,44 @@ impl Starter {
             revision: done.revision,
         })
     }
+
+    /// Gives a session another token, because its person just proved again who they are.
+    ///
+    /// # Errors
+    /// See [`SignInError`].
+    pub async fn renew(
+        &self,
+        owner: UserId,
+        session: SessionId,
+        method: AuthenticationMethod,
+        facts: Facts,
+    ) -> Result<Renewed, SignInError> {
+        let now = facts.now;
+        let (session_token, secret) = Token::issue(Purpose::Session, owner, session.bytes())?;
+        let done = self.users.send(owner, RenewSession { session, secret, method }, facts).await?;
+        let access_token = self.access_tokens.issue(owner, &done.reply, now)?;
+        Ok(Renewed { session: done.reply, session_token, access_token, revision: done.revision })
+    }
+
+    /// Whether nobody can have come here from where the user was last seen.
+    fn is_impossible(&self, user: &User, facts: &Facts) -> bool {
+        let Some((atlas, here)) = self.atlas.as_ref().zip(facts.cause.ip_address) else { return false };
+        let last = user.sessions.devices.iter().max_by_key(|device| device.last_seen());
+        let last = last.and_then(|device| Some((device.ip_address?, device.last_seen())));
+        last.is_some_and(|last| atlas.is_impossible(last, (here, facts.now)))
+    }
+}
+
+/// A session with a new token.
+pub struct Renewed {
+    /// The session.
+    pub session: Arc<Session>,
+    /// The only reference token that is good from now on.
+    pub session_token: String,
+    /// An access token that tells the new time of proof.
+    pub access_token: String,
+    /// The commit that made it so.
+    pub revision: Revision,
 }
 
 /// The token of the device that the session began on: the one it showed, unless that was not believed.

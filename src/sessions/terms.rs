@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::kernel::fault::Malformed;
 use crate::kernel::setting::text_setting;
 
@@ -46,6 +48,17 @@ impl FromStr for LimitPolicy {
 
 text_setting!(LimitPolicy, "deny, evict_oldest or evict_least_recent");
 
+/// What a role demands of the sessions of those who hold it; where roles differ, the strictest counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RoleTerms {
+    /// After how many seconds without use a session ends at the latest.
+    pub idle_timeout_seconds: Option<u32>,
+    /// After how many seconds it ends at the latest, however much it is used.
+    pub lifetime_seconds: Option<u32>,
+    /// The most sessions of one user.
+    pub max_sessions: Option<u32>,
+}
+
 /// How long sessions last, and how many one user has.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
@@ -61,4 +74,20 @@ pub struct Terms {
     pub most_sessions: usize,
     /// What happens to one too many.
     pub policy: LimitPolicy,
+}
+
+impl Terms {
+    /// These terms, and those of a role: whichever is stricter.
+    pub fn tightened(self, role: &RoleTerms) -> Self {
+        let least = |seconds: u32, most: Option<u32>| most.map_or(seconds, |most| seconds.min(most));
+        let most_sessions = role.max_sessions.and_then(|most| usize::try_from(most).ok());
+        Self {
+            lifetime_seconds: least(self.lifetime_seconds, role.lifetime_seconds),
+            idle_seconds: least(self.idle_seconds, role.idle_timeout_seconds),
+            remembered_lifetime_seconds: least(self.remembered_lifetime_seconds, role.lifetime_seconds),
+            remembered_idle_seconds: least(self.remembered_idle_seconds, role.idle_timeout_seconds),
+            most_sessions: most_sessions.map_or(self.most_sessions, |most| self.most_sessions.min(most)),
+            policy: self.policy,
+        }
+    }
 }

@@ -15,6 +15,8 @@ mod authzen;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod forward_auth;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod harness;
@@ -33,6 +35,8 @@ mod own_sessions;
 #[cfg(test)]
 mod passwords;
 #[cfg(test)]
+mod places;
+#[cfg(test)]
 mod readme;
 #[cfg(test)]
 mod records;
@@ -43,4 +47,8 @@ mod routes;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]
+mod signing_keys;
+#[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod watchful;

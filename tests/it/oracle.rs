@@ -25,6 +25,7 @@ use sesame::kernel::cause::Actor;
 use sesame::kernel::clock::Timestamp;
 use sesame::kernel::ids::{GrantId, PermissionId, RoleId, UserId};
 use sesame::kernel::text::{RoleName, Username};
+use sesame::sessions::terms::RoleTerms;
 use sesame::user::{User, UserEvent};
 
 /// Every permission that a model may define.
@@ -271,6 +272,7 @@ pub(crate) fn role(number: usize, model: &RoleModel, version: u64) -> Role {
         rules: model.rules.iter().map(|rule| stored_rule(*rule)).collect(),
         is_active: model.is_active,
         is_built_in: false,
+        session_terms: RoleTerms::default(),
         created_at: Timestamp::default(),
         updated_at: Timestamp::default(),
         version,

@@ -255,6 +255,7 @@ fn a_hundred_sign_ins_at_once_leave_as_many_sessions_as_are_allowed() {
         let server = Server::with(|config| {
             (config.sessions.max_per_user, config.sessions.limit_policy) = (5, policy);
             (config.accounts.hash_queue, config.accounts.max_login_attempts) = (1000, 1000);
+            config.actors.mailbox_capacity = 1000;
         });
         let admin = with_ann(&server);
         let replies: Vec<Reply> = std::thread::scope(|scope| {

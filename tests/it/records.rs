@@ -29,6 +29,7 @@ use sesame::sessions::ending::{EndReason, EndedSession, HistoryCount};
 use sesame::sessions::model::{AuthenticationMethod, NewSession, Session};
 use sesame::sessions::refresh::Refresh;
 use sesame::sessions::risk::{Occasion, Oddity, Response, Risk, SecurityEvent};
+use sesame::sessions::terms::RoleTerms;
 use sesame::store::codec::{self, Stored};
 use sesame::store::{Commit, Record, Revision};
 
@@ -156,6 +157,14 @@ fn a_session_of_the_first_form_is_read() {
 }
 
 #[test]
+fn a_role_of_the_first_form_is_read() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden/records/role.1.hex");
+    let old: Role = codec::decode(&bytes(&std::fs::read_to_string(file).unwrap())).unwrap();
+    assert_eq!((old.name.as_str(), old.rules.len(), old.version), ("Redaktör", 4, 9));
+    assert_eq!(old.session_terms, RoleTerms::default());
+}
+
+#[test]
 fn records_of_devices_and_of_what_is_over() {
     let client = ClientText::of(Some("Mozilla/5.0"), Some("\"Linux\""), Some("?0"));
     let (device, address) = (DeviceId::from_uuid(id(11)), Some("192.0.2.1".parse().unwrap()));
@@ -224,6 +233,7 @@ fn records_of_access() {
             ],
             is_active: true,
             is_built_in: false,
+            session_terms: RoleTerms { idle_timeout_seconds: Some(600), lifetime_seconds: None, max_sessions: Some(3) },
             created_at: at(0),
             updated_at: at(60),
             version: 9,

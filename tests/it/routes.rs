@@ -45,6 +45,7 @@ impl Things {
             .replace("{grant_id}", &self.grant)
             .replace("{session_id}", &self.person.session_id)
             .replace("{device_id}", &self.person.device_id)
+            .replace("{path:.*}", "docs")
             .replace("{file}", "index.css")
     }
 

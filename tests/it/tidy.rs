@@ -46,6 +46,8 @@ const ROWS: &[(&str, u8)] = &[
     ("sessions::identity", 4),
     ("sessions::everybody", 4),
     ("sessions::history", 3),
+    ("sessions::key_keeper", 4),
+    ("sessions::watch", 4),
     ("sessions::refresher", 4),
     ("sessions::refusal", 4),
     ("sessions::sign_in", 4),

@@ -19,6 +19,7 @@ use crate::kernel::fault::FieldError;
 use crate::kernel::ids::RoleId;
 use crate::kernel::page::Page;
 use crate::kernel::text::{Note, RoleName};
+use crate::sessions::terms::RoleTerms;
 use crate::store::Revision;
 
 pub(super) fn routes(routes: &mut Routes) {
@@ -57,19 +58,59 @@ struct RoleInput {
     permissions: Vec<RuleInput>,
     /// An inactive role gives nothing and passes nothing on. Absent: active.
     is_active: Option<bool>,
+    /// What it demands of sessions that begin while it is held, its own or inherited; the strictest role counts.
+    #[serde(default)]
+    sessions: SessionTerms,
+}
+
+/// What a role demands of sessions; null demands nothing.
+#[derive(Serialize, Deserialize, ToSchema, Default)]
+#[serde(deny_unknown_fields, default)]
+#[schema(as = RoleSessionTerms)]
+struct SessionTerms {
+    /// After how long without use a session ends; at least 60.
+    idle_timeout_seconds: Option<u32>,
+    /// After how long a session ends, however much it is used; at least 60.
+    lifetime_seconds: Option<u32>,
+    /// The most sessions of one user; at least 1.
+    max_sessions: Option<u32>,
+}
+
+impl SessionTerms {
+    fn parsed(&self) -> Result<RoleTerms, Problem> {
+        let spans = [("idle_timeout_seconds", self.idle_timeout_seconds), ("lifetime_seconds", self.lifetime_seconds)];
+        let least =
+            spans.into_iter().map(|(name, value)| (name, value, 60)).chain([("max_sessions", self.max_sessions, 1)]);
+        let wrong: Vec<_> = least
+            .filter(|(_, value, least)| value.is_some_and(|value| value < *least))
+            .map(|(name, _, least)| FieldError::new(format!("sessions.{name}"), format!("expected at least {least}")))
+            .collect();
+        if !wrong.is_empty() {
+            return Err(Problem::invalid(wrong));
+        }
+        let Self { idle_timeout_seconds, lifetime_seconds, max_sessions } = *self;
+        Ok(RoleTerms { idle_timeout_seconds, lifetime_seconds, max_sessions })
+    }
+
+    const fn of(terms: &RoleTerms) -> Self {
+        let RoleTerms { idle_timeout_seconds, lifetime_seconds, max_sessions } = *terms;
+        Self { idle_timeout_seconds, lifetime_seconds, max_sessions }
+    }
 }
 
 impl RoleInput {
-    fn draft(self) -> RoleDraft {
+    fn draft(self) -> Result<RoleDraft, Problem> {
+        let session_terms = self.sessions.parsed()?;
         let mut parent_role_ids = self.parent_role_ids;
         parent_role_ids.extend(self.parent_role_id);
-        RoleDraft {
+        Ok(RoleDraft {
+            session_terms,
             name: self.name,
             description: self.description,
             parent_role_ids,
             rules: self.permissions.into_iter().map(|RuleInput(rule)| rule).collect(),
             is_active: self.is_active.unwrap_or(true),
-        }
+        })
     }
 }
 
@@ -88,6 +129,7 @@ struct RoleView {
     is_active: bool,
     /// Ships with Sesame and cannot be changed.
     is_built_in: bool,
+    sessions: SessionTerms,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -104,6 +146,7 @@ impl From<&Role> for RoleView {
             permissions: role.rules.iter().map(RuleView::from).collect(),
             is_active: role.is_active,
             is_built_in: role.is_built_in,
+            sessions: SessionTerms::of(&role.session_terms),
             created_at: role.created_at,
             updated_at: role.updated_at,
         }
@@ -135,7 +178,7 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
 }
 
 async fn define(call: Call, Json(input): Json<RoleInput>) -> Outcome {
-    let draft = input.draft();
+    let draft = input.draft()?;
     refuse_escalation(&call, None, &draft)?;
     let id = RoleId::generate(call.now);
     let done = call.state.books.send(THE_BOOK, DefineRole { id, draft }, call.facts()).await?;
@@ -151,7 +194,7 @@ async fn show(call: Call, Path(id): Path<RoleId>) -> Outcome {
 
 async fn change(call: Call, Path(id): Path<RoleId>, Json(input): Json<RoleInput>) -> Outcome {
     let if_match = call.if_match()?.map(|revision| revision.0);
-    let draft = input.draft();
+    let draft = input.draft()?;
     refuse_escalation(&call, Some(id), &draft)?;
     let done = call.state.books.send(THE_BOOK, ChangeRole { id, if_match, draft }, call.facts()).await?;
     Ok(answer(&done.reply, Answer::ok).with_revision(done.revision))

@@ -1,10 +1,12 @@
 //! Beginning a session: terms, limits, the device, and how unusual it is, in one decision.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use crate::access::role_book::RoleBook;
 use crate::accounts::evidence::Evidence;
 use crate::actor::command::{Command, Decision, Facts};
-use crate::kernel::ids::{DeviceId, SecurityEventId, SessionId};
+use crate::kernel::ids::{DeviceId, RoleId, SecurityEventId, SessionId};
 use crate::kernel::secret::SecretHash;
 use crate::sessions::agent::ClientText;
 use crate::sessions::device::{Device, MAX_DEVICES};
@@ -36,8 +38,10 @@ pub struct StartSession {
     pub new: NewSession,
     /// What they showed: if it does not hold any more, the sign-in fails.
     pub evidence: Evidence,
-    /// How long it may last, and how many there may be.
+    /// How long it may last, and how many there may be, whoever it is.
     pub terms: Terms,
+    /// The roles, which may be stricter.
+    pub book: Arc<RoleBook>,
     /// The device.
     pub claim: DeviceClaim,
     /// The session that was presented with the sign-in: the new one takes its place.
@@ -66,7 +70,8 @@ impl Command for StartSession {
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Begun>, SessionError> {
         let accepted = self.evidence.clone().accept(user).ok_or(SessionError::WrongCredentials)?;
         let part = &*user.sessions;
-        let places = self.places(part, facts)?;
+        let terms = strictest(self.terms, user, &self.book, facts);
+        let places = self.places(part, &terms, facts)?;
         let (device, device_event, found) = self.device(part, facts);
         let risk = self.risk.and(found);
         let response = self.policy.response(risk);
@@ -78,7 +83,7 @@ impl Command for StartSession {
             });
             return Ok(Decision { events: events.into_iter().collect(), reply: Begun::Refused });
         }
-        let session = self.session(&device, risk, response, facts);
+        let session = self.session(&device, &terms, risk, response, facts);
         if device.created_at < facts.now && device_event.is_none() {
             device.seen_at(facts.now);
         }
@@ -112,11 +117,11 @@ struct Places {
 
 impl StartSession {
     /// Which sessions end: those whose time is over, the one that is replaced, and as many as are too many.
-    fn places(&self, part: &SessionPart, facts: &Facts) -> Result<Places, SessionError> {
+    fn places(&self, part: &SessionPart, terms: &Terms, facts: &Facts) -> Result<Places, SessionError> {
         let stays = |session: &&Arc<Session>| session.is_active(facts.now) && Some(session.id) != self.replaces;
         let (mut alive, over): (Vec<_>, Vec<_>) = part.sessions.iter().partition(stays);
-        let too_many = (alive.len() + 1).saturating_sub(self.terms.most_sessions.max(1));
-        match self.terms.policy {
+        let too_many = (alive.len() + 1).saturating_sub(terms.most_sessions.max(1));
+        match terms.policy {
             LimitPolicy::Deny if too_many > 0 => return Err(SessionError::TooManySessions),
             // By id where two began or were used at once, so that the choice is always the same.
             LimitPolicy::Deny | LimitPolicy::EvictOldest => {
@@ -165,8 +170,14 @@ impl StartSession {
         (Arc::clone(&device), Some(SessionEvent::DeviceAdded(device)), risk)
     }
 
-    fn session(&self, device: &Device, risk: Risk, response: Option<Response>, facts: &Facts) -> Arc<Session> {
-        let terms = &self.terms;
+    fn session(
+        &self,
+        device: &Device,
+        terms: &Terms,
+        risk: Risk,
+        response: Option<Response>,
+        facts: &Facts,
+    ) -> Arc<Session> {
         let (lifetime_seconds, idle_seconds) = if self.new.is_remembered {
             (terms.remembered_lifetime_seconds, terms.remembered_idle_seconds)
         } else {
@@ -198,6 +209,19 @@ impl StartSession {
             user_agent: device.client.user_agent.as_deref().map(Box::from),
         }
     }
+}
+
+/// The terms that hold for this user now: those of every role that is held, its own or inherited, anywhere.
+fn strictest(terms: Terms, user: &User, book: &RoleBook, facts: &Facts) -> Terms {
+    let held = user.holdings.assignments.iter().filter(|held| held.bounds.hold_at(facts.now));
+    let mut waiting: Vec<RoleId> = held.map(|held| held.role_id).collect();
+    let (mut terms, mut seen) = (terms, HashSet::new());
+    while let Some(id) = waiting.pop() {
+        let Some(role) = book.role(id).filter(|role| role.is_active && seen.insert(id)) else { continue };
+        terms = terms.tightened(&role.session_terms);
+        waiting.extend(&role.parent_role_ids);
+    }
+    terms
 }
 
 /// The devices that are forgotten so that there is room for one more: without sessions first, then those that nobody

@@ -36,11 +36,14 @@ pub(super) fn device_token(call: &Call) -> Option<&str> {
 pub(super) fn refuse_other_sites(call: &Call) -> Result<(), Problem> {
     let site = call.request().headers().get(SEC_FETCH_SITE).and_then(|value| value.to_str().ok());
     match site {
-        Some("cross-site" | "same-site") => {
-            Err(Problem::forbidden("cross-site-request", "only this site's own pages sign in with a cookie"))
-        }
+        Some("cross-site" | "same-site") => Err(other_site()),
         _ => Ok(()),
     }
+}
+
+/// The refusal of what another site asked for.
+pub(super) fn other_site() -> Problem {
+    Problem::forbidden("cross-site-request", "the session cookie counts for this site's own pages only")
 }
 
 fn with_cookie(answer: Answer, name: &str, token: &str, seconds: i64) -> Outcome {

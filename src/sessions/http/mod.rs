@@ -4,6 +4,8 @@ mod cookies;
 mod oauth;
 mod owned;
 mod sign_in;
+mod signing_keys;
+mod verify;
 mod view;
 
 use serde::Serialize;
@@ -18,6 +20,8 @@ pub fn routes(routes: &mut Routes) {
     oauth::routes(routes);
     sign_in::routes(routes);
     owned::routes(routes);
+    signing_keys::routes(routes);
+    verify::routes(routes);
     routes
         .get("/api/v1/whoami", Who::Anyone, whoami)
         .about("What the server believes about you")

@@ -87,6 +87,11 @@ impl Server {
         Admin(self.anonymous().sign_in(ADMIN, PASSWORD))
     }
 
+    /// Where it keeps everything.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     /// What its handlers share.
     pub(crate) fn state(&self) -> &Arc<State> {
         self.state.as_ref().unwrap()

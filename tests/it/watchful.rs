@@ -1,0 +1,236 @@
+//! What is unusual about sign-ins and requests is noticed, told and answered as the policy says.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use sesame::config::Config;
+use sesame::sessions::risk::Response;
+
+use crate::harness::{Admin, PASSWORD, Reply, Server};
+use crate::places;
+
+const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+const CHROME: &str =
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36";
+
+/// A person at a browser: keeps cookies, says what it is and where it is.
+struct Browser<'a> {
+    server: &'a Server,
+    agent: String,
+    address: &'static str,
+    cookies: Vec<(String, String)>,
+}
+
+impl<'a> Browser<'a> {
+    fn new(server: &'a Server, agent: &str, address: &'static str) -> Self {
+        Self { server, agent: agent.to_owned(), address, cookies: Vec::new() }
+    }
+
+    fn call(&mut self, method: &str, path: &str, body: Option<Value>) -> Reply {
+        let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let cookies = cookies.join("; ");
+        let mut headers =
+            vec![("User-Agent", &*self.agent), ("X-Forwarded-For", self.address), ("Sec-Fetch-Site", "same-origin")];
+        if !cookies.is_empty() {
+            headers.push(("Cookie", &cookies));
+        }
+        let reply = self.server.anonymous().call(method, path, body.map(|body| body.to_string()), &headers);
+        for set in reply.headers_named("set-cookie") {
+            let (name, rest) = set.split_once('=').unwrap();
+            let value = rest.split(';').next().unwrap();
+            self.cookies.retain(|(own, _)| own != name);
+            if !value.is_empty() {
+                self.cookies.push((name.to_owned(), value.to_owned()));
+            }
+        }
+        reply
+    }
+
+    #[track_caller]
+    fn sign_in(&mut self, name: &str) -> Value {
+        let body = json!({ "identifier": name, "password": PASSWORD, "transport": "cookie" });
+        self.call("POST", "/api/v1/auth/login", Some(body)).expect(200)["session"].clone()
+    }
+
+    fn sessions(&mut self) -> Reply {
+        self.call("GET", "/api/v1/users/sessions", None)
+    }
+
+    /// Security events as (occasion, level, reasons, response), newest first.
+    #[track_caller]
+    fn events(&mut self) -> Vec<Value> {
+        let page = self.call("GET", "/api/v1/users/security-events", None).expect(200);
+        let told = |event: &Value| {
+            json!([event["occasion"], event["risk"]["level"], event["risk"]["reasons"], event["response"]])
+        };
+        page["items"].as_array().unwrap().iter().map(told).collect()
+    }
+}
+
+fn server(change: impl FnOnce(&mut Config)) -> (Server, Admin) {
+    let server = Server::with(|config| {
+        config.http.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+        change(config);
+    });
+    let admin = server.admin();
+    admin.create_user(&json!({ "username": "ann", "password": PASSWORD }));
+    (server, admin)
+}
+
+#[test]
+fn a_browser_signs_in_with_cookies_is_recognised_and_signs_out() {
+    let (server, _) = server(|_| {});
+    let mut browser = Browser::new(&server, FIREFOX, "192.0.2.1");
+    let first = browser.sign_in("ann");
+    assert_eq!(first["risk"], json!({ "level": "none", "reasons": [] }));
+    assert_eq!(browser.cookies.len(), 2);
+    assert_eq!(browser.sessions().expect(200)["items"].as_array().unwrap().len(), 1);
+    let second = browser.sign_in("ann");
+    assert_eq!(second["device"]["id"], first["device"]["id"], "the device's cookie");
+    let sessions = browser.sessions().expect(200)["items"].clone();
+    assert_eq!(sessions.as_array().unwrap().len(), 1, "the first session was replaced");
+    browser.call("POST", "/api/v1/auth/logout", None).expect(204);
+    assert_eq!(browser.cookies.len(), 1, "the device stays known");
+    assert_eq!(browser.sessions().status, 401);
+    assert_eq!(browser.sign_in("ann")["device"]["id"], first["device"]["id"]);
+    assert_eq!(browser.events(), Vec::<Value>::new());
+}
+
+#[test]
+fn pages_of_other_sites_cannot_use_the_cookie_or_sign_anybody_in() {
+    let (server, _) = server(|_| {});
+    let mut browser = Browser::new(&server, FIREFOX, "192.0.2.1");
+    browser.sign_in("ann");
+    let (name, value) = browser.cookies[0].clone();
+    let cookie = format!("{name}={value}");
+    let from = |method: &str, path: &str, site: &[(&str, &str)], body: Option<String>| {
+        let headers: Vec<_> = [("Cookie", &*cookie), ("User-Agent", FIREFOX), ("X-Forwarded-For", "192.0.2.1")]
+            .into_iter()
+            .chain(site.iter().copied())
+            .collect();
+        server.anonymous().call(method, path, body, &headers)
+    };
+    let cases: [&[(&str, &str)]; 5] = [
+        &[("Sec-Fetch-Site", "cross-site")],
+        &[("Sec-Fetch-Site", "same-site")],
+        &[("Origin", "https://evil.example")],
+        &[("Origin", "null")],
+        &[],
+    ];
+    for site in cases {
+        from("DELETE", "/api/v1/users/sessions/all", site, None).is_problem(403, "cross-site-request");
+        from("POST", "/api/v1/auth/logout", site, None).is_problem(403, "cross-site-request");
+    }
+    let body = json!({ "identifier": "ann", "password": PASSWORD, "transport": "cookie" }).to_string();
+    let log_in = |site| {
+        let headers = [("Sec-Fetch-Site", site), ("User-Agent", FIREFOX)];
+        server.anonymous().call("POST", "/api/v1/auth/login", Some(body.clone()), &headers)
+    };
+    log_in("cross-site").is_problem(403, "cross-site-request");
+    assert_eq!(log_in("same-origin").status, 200);
+    assert_eq!(browser.sessions().status, 200);
+}
+
+#[test]
+fn a_session_moves_to_another_network_once_and_nothing_is_written_after_that() {
+    let (server, _) = server(|_| {});
+    let mut browser = Browser::new(&server, FIREFOX, "192.0.2.1");
+    browser.sign_in("ann");
+    let commits = |server: &Server| server.state().store.revision();
+    let before = commits(&server);
+    browser.sessions().expect(200);
+    browser.address = "192.0.2.200";
+    browser.sessions().expect(200);
+    assert_eq!(commits(&server), before, "the same network");
+    browser.address = "198.51.100.7";
+    browser.sessions().expect(200);
+    let after = commits(&server);
+    assert!(after > before);
+    browser.address = "192.0.2.1";
+    browser.sessions().expect(200);
+    assert_eq!(commits(&server), after, "both are known now");
+    assert_eq!(browser.events(), [json!(["request", "low", ["new_network"], "log"])]);
+}
+
+#[test]
+fn another_program_in_a_session_is_noted_once_and_an_update_is_not() {
+    let (server, _) = server(|_| {});
+    let mut browser = Browser::new(&server, FIREFOX, "192.0.2.1");
+    browser.sign_in("ann");
+    browser.agent = FIREFOX.replace("140", "141");
+    browser.sessions().expect(200);
+    assert_eq!(browser.events(), Vec::<Value>::new());
+    browser.agent = CHROME.to_owned();
+    browser.sessions().expect(200);
+    browser.agent = "curl/8".to_owned();
+    browser.sessions().expect(200);
+    assert_eq!(browser.events(), [json!(["request", "medium", ["user_agent_changed"], "notify"])]);
+}
+
+#[test]
+fn a_stolen_cookie_is_refused_until_its_owner_proves_who_they_are() {
+    let (server, _) = server(|_| {});
+    let mut browser = Browser::new(&server, FIREFOX, "192.0.2.1");
+    browser.sign_in("ann");
+    let mut thief = Browser::new(&server, CHROME, "198.51.100.7");
+    thief.cookies.clone_from(&browser.cookies);
+    thief.sessions().is_problem(401, "reauthentication-required");
+    thief.sessions().is_problem(401, "reauthentication-required");
+    browser.sessions().is_problem(401, "reauthentication-required");
+    assert_eq!(browser.call("GET", "/api/v1/whoami", None).expect(200)["username"], "ann");
+    browser.sign_in("ann");
+    assert_eq!(browser.sessions().status, 200);
+    let expected = json!(["request", "high", ["new_network", "user_agent_changed"], "step_up"]);
+    assert_eq!(browser.events(), [expected]);
+    assert_eq!(thief.sessions().is_whole_problem().text("code"), "session-replaced");
+}
+
+#[test]
+fn a_policy_may_end_a_session_or_refuse_a_sign_in() {
+    let (server, _) = server(|config| {
+        (config.sessions.risk_low, config.sessions.risk_medium) = (Response::Revoke, Response::Revoke);
+    });
+    let mut browser = Browser::new(&server, FIREFOX, "192.0.2.1");
+    browser.sign_in("ann");
+    let mut stranger = Browser::new(&server, CHROME, "192.0.2.1");
+    let body = json!({ "identifier": "ann", "password": PASSWORD, "transport": "cookie" });
+    stranger.call("POST", "/api/v1/auth/login", Some(body)).is_problem(401, "sign-in-refused");
+    browser.address = "198.51.100.7";
+    browser.sessions().is_problem(401, "session-risk");
+    browser.sessions().is_problem(401, "session-risk");
+    browser.address = "192.0.2.1";
+    browser.sign_in("ann");
+    let refused = json!(["sign_in", "medium", ["new_device"], "revoke"]);
+    assert_eq!(browser.events(), [json!(["request", "low", ["new_network"], "revoke"]), refused]);
+}
+
+#[test]
+fn nobody_is_in_two_far_places_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("places.mmdb");
+    write_places(&file);
+    let (server, _) = server(|config| config.sessions.places_file = file.to_str().unwrap().to_owned());
+    let mut browser = Browser::new(&server, FIREFOX, "192.0.2.1");
+    browser.sign_in("ann");
+    server.clock.advance_seconds(1800);
+    // From Berlin to Paris in half an hour: 878 km.
+    browser.address = "198.51.100.7";
+    browser.sessions().is_problem(401, "reauthentication-required");
+    browser.sign_in("ann");
+    server.clock.advance_seconds(1800);
+    // Sydney at the sign-in.
+    browser.address = "203.0.113.9";
+    let session = browser.sign_in("ann");
+    assert_eq!(session["risk"], json!({ "level": "high", "reasons": ["new_network", "impossible_travel"] }));
+    server.clock.advance_seconds(24 * 3600);
+    browser.address = "192.0.2.1";
+    assert_eq!(browser.sign_in("ann")["risk"], json!({ "level": "none", "reasons": [] }), "a day is enough");
+}
+
+/// Berlin, Paris and Sydney, in the networks that are for documentation (RFC 5737).
+fn write_places(file: &Path) {
+    let places =
+        [([192, 0, 2], (52.52, 13.405)), ([198, 51, 100], (48.857, 2.352)), ([203, 0, 113], (-33.868, 151.209))];
+    std::fs::write(file, places::database(&places)).unwrap();
+}
