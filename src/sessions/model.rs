@@ -220,7 +220,8 @@ impl Session {
             methods: self.methods.clone(),
             user_agent: self.user_agent.clone(),
             last_seen_millis: Arc::clone(&self.last_seen_millis),
-            written_millis: now.millis(),
+            // A use in this very millisecond may still come: it counts as one after the writing.
+            written_millis: now.millis() - i64::from(self.last_seen() < now),
             ..*self
         }
     }

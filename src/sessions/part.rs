@@ -12,6 +12,7 @@ use crate::sessions::device::Device;
 use crate::sessions::ending::{EndReason, EndedSession, HistoryCount, RING_SLOTS};
 use crate::sessions::model::Session;
 use crate::sessions::risk::SecurityEvent;
+use crate::sessions::token::{Purpose, Token};
 use crate::store::key::Kind;
 use crate::store::{Commit, Key, Record, StoreError, codec};
 use crate::user::part::UserPart;
@@ -72,6 +73,13 @@ impl SessionPart {
     /// The device with this id.
     pub fn find_device(&self, id: DeviceId) -> Option<&Arc<Device>> {
         self.devices.iter().find(|device| device.id == id)
+    }
+
+    /// The device whose token this is, if it is one of this user's.
+    pub fn device_of(&self, token: &str) -> Option<&Arc<Device>> {
+        let token = Token::parse(Purpose::Device, token)?;
+        let device = self.find_device(DeviceId::from_bytes(token.part()))?;
+        device.secret.matches(token.secret()).then_some(device)
     }
 
     /// How many sessions ended, and how many security events there were.

@@ -150,7 +150,7 @@ fn members(bits: &roaring::RoaringBitmap) -> Vec<u32> {
 }
 
 /// Applies the events, writes them to the store as an actor would, and reads the entity back.
-fn written<A: Aggregate>(store: &Memory, before: &A, events: &[A::Event]) -> (A, A) {
+pub(crate) fn written<A: Aggregate>(store: &Memory, before: &A, events: &[A::Event]) -> (A, A) {
     let (mut after, mut commit) = (before.clone(), Commit::default());
     for event in events {
         after.apply(event);
@@ -160,12 +160,17 @@ fn written<A: Aggregate>(store: &Memory, before: &A, events: &[A::Event]) -> (A,
         after.record(before, event, &mut commit).unwrap();
     }
     after.stamp(store.commit(commit).blocking_recv().unwrap().unwrap());
-    let records = A::parts(after.id()).into_iter().flat_map(|part| match part {
+    let read = read::<A>(store, after.id());
+    (after, read)
+}
+
+/// The entity as the store has it.
+pub(crate) fn read<A: Aggregate>(store: &Memory, id: A::Id) -> A {
+    let records = A::parts(id).into_iter().flat_map(|part| match part {
         Part::One(key) => store.read(&key).unwrap().into_iter().collect(),
         Part::All(prefix) => store.scan(prefix.bytes(), None, 100_000).unwrap(),
     });
-    let read = A::from_records(after.id(), records.collect()).unwrap();
-    (after, read)
+    A::from_records(id, records.collect()).unwrap()
 }
 
 pub(crate) fn next_number(book: &RoleBook) -> u32 {

@@ -45,6 +45,8 @@ mod revocation;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]
+mod session_model;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod signing_keys;
