@@ -77,6 +77,7 @@ pub(crate) fn person(number: u32, roles: &[RoleId], now: Timestamp, commit: &mut
         nature: Nature::Person,
         username: Username::parse(&format!("user{number}"))?,
         email: None,
+        is_email_verified: false,
         external_id: None,
         status: Status::Active,
         properties: Properties::default(),

@@ -16,15 +16,21 @@ use anyhow::Context as _;
 use crate::access::checks::Checks;
 use crate::access::published::PublishedBook;
 use crate::accounts::authenticator::Authenticator;
+use crate::accounts::correspondence::Correspondence;
+use crate::accounts::letters::Letters;
 use crate::accounts::names::{Finder, Names};
 use crate::accounts::passwords::{Cost, Passwords};
-use crate::accounts::throttle::Throttle;
+use crate::accounts::throttle::{Patience, Throttle};
 use crate::actor::directory::{Directory, Surroundings};
 use crate::config::Config;
 use crate::http::server::{Bound, Server};
+use crate::http::settings::Settings as HttpSettings;
 use crate::http::signals::Signals;
 use crate::http::{Routes, State, openapi, operations};
 use crate::kernel::clock::{Clock, Timestamp};
+use crate::mail::letter::Letter;
+use crate::mail::postman::{Postman, Route};
+use crate::mail::templates::Templates;
 use crate::metrics::Metrics;
 use crate::pool::{Pool, or_cores};
 use crate::sessions::access_token::AccessTokens;
@@ -38,7 +44,7 @@ use crate::sessions::signing_keys;
 use crate::sessions::starter::Starter;
 use crate::sessions::watch::Watch;
 use crate::store::{SharedStore, backup as backups, doctor as examiner, embedded};
-use crate::{access, accounts, apps, audit, bootstrap, housekeeping, sessions};
+use crate::{access, accounts, apps, audit, bootstrap, housekeeping, mail, sessions};
 
 /// A running instance. Tests hold one; `serve` holds the process's.
 pub struct Instance {
@@ -58,6 +64,7 @@ pub fn routes() -> Routes {
     accounts::http::routes(&mut routes);
     apps::http::routes(&mut routes);
     audit::http::routes(&mut routes);
+    mail::http::routes(&mut routes);
     routes
 }
 
@@ -107,6 +114,8 @@ impl Instance {
         let identities = Identities { users: users.clone(), access_tokens: access_tokens(&config, clock.now())? };
         let authenticator = authenticator(&config, &finder, &passwords, &metrics);
         let atlas = atlas(&config)?;
+        let letters = Directory::new(surroundings(), housekeeping::letter_watcher());
+        let postman = postman(&config, &finder, letters.clone(), clock.clone(), &metrics)?;
         let refusals = refusals(&config, &identities, &finder);
         let state = Arc::new(State {
             clock,
@@ -120,6 +129,9 @@ impl Instance {
             session_settings: config.sessions.clone(),
             sign_in: sign_in(&config, &authenticator, &identities, &book, atlas),
             authenticator,
+            correspondence: correspondence(&config, &finder, &postman)?,
+            postman,
+            letters,
             metrics,
             store,
             loader,
@@ -132,9 +144,7 @@ impl Instance {
             is_stopping: AtomicBool::new(false),
         });
         bootstrap::prepare(&state).await?;
-        let bound = Server::bind(&state, routes(), &config.http).with_context(|| {
-            format!("cannot listen at {} and, for metrics, {}", config.http.listen, config.http.metrics_listen)
-        })?;
+        let bound = bind(&state, &config.http)?;
         Ok(Self { state, bound, config, arbiters })
     }
 
@@ -144,6 +154,8 @@ impl Instance {
     /// When a listener fails or the store cannot be closed.
     pub async fn run(self, told_to_stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let keeping = actix_rt::spawn(housekeeping::run(Arc::clone(&self.state), self.config.clone()));
+        let postman = Arc::clone(&self.state.postman);
+        let delivering = actix_rt::spawn(async move { postman.run().await });
         let state = Arc::clone(&self.state);
         let served = self
             .bound
@@ -154,9 +166,11 @@ impl Instance {
             })
             .await;
         keeping.abort();
+        delivering.abort();
         housekeeping::write_last_uses(&self.state, 1).await;
         self.state.users.drain().await;
         self.state.books.drain().await;
+        self.state.letters.drain().await;
         for arbiter in &self.arbiters {
             arbiter.stop();
         }
@@ -174,6 +188,11 @@ impl Instance {
             "ready: API http://{address} · its description http://{address}/docs · metrics http://{metrics}/metrics"
         );
     }
+}
+
+fn bind(state: &Arc<State>, settings: &HttpSettings) -> anyhow::Result<Bound> {
+    Server::bind(state, routes(), settings)
+        .with_context(|| format!("cannot listen at {} and, for metrics, {}", settings.listen, settings.metrics_listen))
 }
 
 fn open_store(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<SharedStore> {
@@ -244,9 +263,40 @@ fn atlas(config: &Config) -> anyhow::Result<Option<Arc<Atlas>>> {
 
 fn authenticator(config: &Config, finder: &Finder, passwords: &Passwords, metrics: &Metrics) -> Arc<Authenticator> {
     let settings = &config.accounts;
-    let window_seconds = u32::try_from(settings.login_window_seconds).unwrap_or(u32::MAX);
-    let throttle = Throttle::new(settings.max_login_attempts, window_seconds);
-    Arc::new(Authenticator::new(finder.clone(), passwords.clone(), throttle, metrics))
+    let throttle = Throttle::new(throttle_of(config, settings.max_login_attempts));
+    let longest = settings.password_max_length;
+    Arc::new(Authenticator::new(finder.clone(), passwords.clone(), throttle, longest, metrics))
+}
+
+/// How much may fail, or be asked for, before the next ones wait.
+const fn throttle_of(config: &Config, most: u32) -> Patience {
+    let settings = &config.accounts;
+    Patience {
+        most,
+        first_wait_seconds: settings.login_delay_seconds,
+        longest_wait_seconds: settings.login_window_seconds,
+    }
+}
+
+fn postman(
+    config: &Config,
+    finder: &Finder,
+    letters: Directory<Letter>,
+    clock: Clock,
+    metrics: &Metrics,
+) -> anyhow::Result<Arc<Postman>> {
+    let (store, loader) = (Arc::clone(&finder.store), Arc::clone(&finder.loader));
+    let route = Route { letters, store, loader, clock };
+    Ok(Arc::new(Postman::new(route, &config.mail, metrics)?))
+}
+
+fn correspondence(config: &Config, finder: &Finder, postman: &Arc<Postman>) -> anyhow::Result<Correspondence> {
+    let folder = Some(config.mail.templates_directory.as_str()).filter(|folder| !folder.is_empty());
+    let templates = Templates::load(folder.map(Path::new))?;
+    let site = config.http.public_url.clone();
+    let links = Some(config.mail.links_url.clone()).filter(|links| !links.is_empty()).unwrap_or_else(|| site.clone());
+    let requests = Throttle::new(throttle_of(config, config.accounts.max_mail_requests));
+    Ok(Correspondence::new(Letters::new(templates, site, links), finder.clone(), Arc::clone(postman), requests))
 }
 
 fn sign_in(

@@ -71,6 +71,7 @@ async fn create_admin(state: &Arc<State>, admin: Username, facts: Facts) -> anyh
         nature: Nature::Person,
         username: admin,
         email: None,
+        is_email_verified: false,
         external_id: None,
         properties: Properties::default(),
         credential: Some(credential),

@@ -44,6 +44,7 @@ sections! {
     actors: crate::actor::settings::Settings,
     accounts: crate::accounts::settings::Settings,
     sessions: crate::sessions::settings::Settings,
+    mail: crate::mail::settings::Settings,
     activity: crate::activity::settings::Settings,
     transfers: crate::transfers::settings::Settings,
     telemetry: crate::telemetry::Settings,

@@ -16,6 +16,7 @@ use crate::actor::directory::Watcher;
 use crate::config::Config;
 use crate::http::State;
 use crate::kernel::cause::Cause;
+use crate::mail::letter::Letter;
 use crate::metrics::Metrics;
 use crate::sessions::commands::CatchUpSessions;
 use crate::user::User;
@@ -68,6 +69,17 @@ pub fn book_watcher(book: &Arc<PublishedBook>, metrics: &Metrics) -> Box<dyn Wat
     Box::new(BookWatcher { book: Arc::clone(book), revision: metrics.role_book_revision.clone() })
 }
 
+struct LetterWatcher;
+
+impl Watcher<Letter> for LetterWatcher {
+    fn changed(&self, _: Option<&Letter>, _: Option<&Arc<Letter>>) {}
+}
+
+/// Nobody needs to know what mails are in memory.
+pub fn letter_watcher() -> Box<dyn Watcher<Letter>> {
+    Box::new(LetterWatcher)
+}
+
 /// Runs until it is dropped.
 pub async fn run(state: Arc<State>, config: Config) {
     let behind_millis = i64::try_from(config.sessions.last_seen_flush_seconds).unwrap_or(i64::MAX).saturating_mul(1000);
@@ -86,6 +98,7 @@ pub async fn run(state: Arc<State>, config: Config) {
             Ok(Err(error)) => tracing::error!(%error, "the signing keys cannot be kept"),
             Err(error) => tracing::warn!(%error, "the signing keys were not looked at"),
         }
+        state.letters.sweep(quiet_since, quiet_since, usize::MAX, |_| false).await;
         // After a write whose outcome is unknown, the book is read again.
         if let Err(error) = state.books.load(THE_BOOK).await {
             tracing::error!(%error, "the role book cannot be read");

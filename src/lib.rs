@@ -13,6 +13,7 @@ pub mod config;
 pub mod housekeeping;
 pub mod http;
 pub mod kernel;
+pub mod mail;
 pub mod metrics;
 pub mod pool;
 pub mod sessions;

@@ -62,7 +62,7 @@ pub const DECISIONS: [&str; 2] = ["allow", "deny"];
 /// Values of the label `source`: the user's view was resident, or had to be loaded.
 pub const SOURCES: [&str; 2] = ["warm", "cold"];
 /// Values of the label `entity`.
-pub const ENTITIES: [&str; 2] = ["user", "role_book"];
+pub const ENTITIES: [&str; 3] = ["user", "role_book", "mail"];
 /// Routes are known to the HTTP kit, which registers their series itself.
 const NONE: [&str; 0] = [];
 
@@ -114,6 +114,8 @@ metrics! {
     hash_pool_refusals_total: IntCounter;
     /// Sign-ins by outcome.
     logins_total: IntCounterVec ["outcome" = ["success", "failure", "limited"]];
+    /// Deliveries of mail by outcome.
+    mails_total: IntCounterVec ["outcome" = ["delivered", "delayed", "given_up"]];
     /// The revision of the published role book.
     role_book_revision: IntGauge;
 }

@@ -53,6 +53,8 @@ product_permissions! {
     AssignmentsWrite = "sesame.assignments:write";
     /// Read the audit log.
     AuditRead = "sesame.audit:read";
+    /// Read mails that were not delivered, with the tokens in them.
+    OutboxRead = "sesame.outbox:read";
 }
 
 /// A role that ships with the product and cannot be changed or removed.

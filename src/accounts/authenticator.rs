@@ -11,14 +11,16 @@ use crate::accounts::evidence::Evidence;
 use crate::accounts::model::Name;
 use crate::accounts::names::Finder;
 use crate::accounts::passwords::{PasswordError, Passwords, Verdict};
-use crate::accounts::throttle::Throttle;
+use crate::accounts::throttle::{Budget, Throttle};
+use crate::actor::command::Facts;
 use crate::actor::directory::LoadError;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::{Fault, FieldError, Kind};
-use crate::kernel::secret::SecretString;
-use crate::kernel::text::{Email, Username};
+use crate::kernel::ids::DeviceId;
+use crate::kernel::secret::{ExposeSecret, SecretHash, SecretString};
 use crate::metrics::Metrics;
 use crate::sessions::error::SessionError;
+use crate::sessions::identity::SignedIn;
 use crate::user::User;
 
 /// Who tries, from where, when: what failures are counted by.
@@ -28,8 +30,24 @@ pub struct Guess<'a> {
     pub identifier: &'a str,
     /// Where the request came from.
     pub address: Option<IpAddr>,
+    /// The device it came from, as far as its token says so: its id, and the hash of its secret.
+    pub device: Option<(DeviceId, SecretHash)>,
     /// When.
     pub now: Timestamp,
+}
+
+impl<'a> Guess<'a> {
+    /// A signed-in person who proves again who they are, with the device that they are signed in on.
+    pub fn of(signed_in: &'a SignedIn, facts: &Facts) -> Self {
+        let (user, session) = (&signed_in.user, &signed_in.session);
+        let device = session.device.and_then(|id| user.sessions.find_device(id));
+        Self {
+            identifier: user.account().map_or("", |account| account.username.as_str()),
+            address: facts.cause.ip_address,
+            device: device.map(|device| (device.id, device.secret)),
+            now: facts.now,
+        }
+    }
 }
 
 /// Somebody who proved who they are.
@@ -85,6 +103,7 @@ pub struct Authenticator {
     finder: Finder,
     passwords: Passwords,
     throttle: Throttle,
+    longest_password: usize,
     successes: IntCounter,
     failures: IntCounter,
     limited: IntCounter,
@@ -92,10 +111,16 @@ pub struct Authenticator {
 
 impl Authenticator {
     /// With these parts.
-    pub fn new(finder: Finder, passwords: Passwords, throttle: Throttle, metrics: &Metrics) -> Self {
+    pub fn new(
+        finder: Finder,
+        passwords: Passwords,
+        throttle: Throttle,
+        longest_password: usize,
+        metrics: &Metrics,
+    ) -> Self {
         let count = |outcome| metrics.logins_total.with_label_values(&[outcome]);
         let (successes, failures, limited) = (count("success"), count("failure"), count("limited"));
-        Self { finder, passwords, throttle, successes, failures, limited }
+        Self { finder, passwords, throttle, longest_password, successes, failures, limited }
     }
 
     /// Runs `work`, in which somebody proves who they are, unless too many tries failed; counts how it ends.
@@ -104,11 +129,12 @@ impl Authenticator {
     /// Those of `work`, or that there were too many failures.
     pub async fn guarded<T, E>(&self, guess: Guess<'_>, work: impl Future<Output = Result<T, E>>) -> Result<T, E>
     where
-        E: Fault + From<SessionError>,
+        E: Fault + From<AuthenticationError>,
     {
-        let attempted = self.throttle.attempt(guess.identifier, guess.address, guess.now).map_err(|seconds| {
+        let budget = self.budget(guess).await.map_err(AuthenticationError::from)?;
+        let attempted = self.throttle.attempt(guess.identifier, budget, guess.now).map_err(|seconds| {
             self.limited.inc();
-            SessionError::TooManyFailures(seconds)
+            AuthenticationError::from(SessionError::TooManyFailures(seconds))
         })?;
         let outcome = work.await;
         match &outcome {
@@ -122,15 +148,42 @@ impl Authenticator {
         outcome
     }
 
+    /// What failures are counted by: a device that the owner of the account trusts, else the network.
+    async fn budget(&self, guess: Guess<'_>) -> Result<Budget, LoadError> {
+        let network = Budget::Network(guess.address);
+        let (Some((id, secret)), Some(name)) = (guess.device, Name::written(guess.identifier)) else {
+            return Ok(network);
+        };
+        let user = self.finder.load(&name, guess.now).await?;
+        let device = user.as_ref().and_then(|user| user.sessions.find_device(id));
+        let is_trusted = device.is_some_and(|device| device.is_trusted && device.secret.is_same(&secret));
+        Ok(if is_trusted { Budget::Device(id) } else { network })
+    }
+
     /// Verifies name and password.
     ///
     /// # Errors
     /// See [`AuthenticationError`].
     pub async fn prove(&self, guess: Guess<'_>, password: SecretString) -> Result<Proven, AuthenticationError> {
-        let user = match name(guess.identifier) {
+        let user = match Name::written(guess.identifier) {
             Some(name) => self.finder.load(&name, guess.now).await?,
             None => None,
         };
+        self.prove_for(user, password).await
+    }
+
+    /// Verifies the password of this user.
+    ///
+    /// # Errors
+    /// See [`AuthenticationError`].
+    pub async fn prove_user(&self, user: &Arc<User>, password: SecretString) -> Result<Proven, AuthenticationError> {
+        self.prove_for(Some(Arc::clone(user)), password).await
+    }
+
+    async fn prove_for(&self, user: Option<Arc<User>>, password: SecretString) -> Result<Proven, AuthenticationError> {
+        if password.expose_secret().chars().count() > self.longest_password {
+            return Err(SessionError::WrongCredentials.into());
+        }
         let user = user.filter(|user| user.is_active());
         let credential = user.as_ref().and_then(|user| user.accounts.credential.clone());
         let verdict = self.passwords.verify(credential.clone(), password).await?;
@@ -143,14 +196,5 @@ impl Authenticator {
             Verdict::Outdated(renewed) => Some(renewed),
         };
         Ok(Proven { user, evidence: Evidence { verified, renewed } })
-    }
-}
-
-/// What the identifier names: with an `@`, an e-mail address.
-fn name(identifier: &str) -> Option<Name> {
-    if identifier.contains('@') {
-        Email::parse(identifier).ok().map(Name::Email)
-    } else {
-        Username::parse(identifier).ok().map(Name::Username)
     }
 }

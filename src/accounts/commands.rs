@@ -24,6 +24,8 @@ pub struct CreateUser {
     pub username: Username,
     /// The e-mail address.
     pub email: Option<Email>,
+    /// Whether whoever creates the subject knows that the address is theirs.
+    pub is_email_verified: bool,
     /// The application's own id.
     pub external_id: Option<ExternalId>,
     /// The application's facts.
@@ -47,6 +49,7 @@ impl Command for CreateUser {
             nature: self.nature,
             username: self.username,
             email: self.email,
+            is_email_verified: self.is_email_verified,
             external_id: self.external_id,
             status: Status::Active,
             properties: self.properties,
@@ -74,6 +77,8 @@ pub struct ChangeUser {
     pub username: Option<Username>,
     /// Another address, or none.
     pub email: Option<Option<Email>>,
+    /// Whether the address is known to be the person's; another address is not, unless this says so.
+    pub is_email_verified: Option<bool>,
     /// Another id, or none.
     pub external_id: Option<Option<ExternalId>>,
     /// Other properties, all of them.
@@ -93,8 +98,10 @@ impl Command for ChangeUser {
             new.username = username;
         }
         if let Some(email) = self.email {
+            new.is_email_verified &= new.email == email;
             new.email = email;
         }
+        new.is_email_verified = self.is_email_verified.unwrap_or(new.is_email_verified) && new.email.is_some();
         if let Some(external_id) = self.external_id {
             new.external_id = external_id;
         }
@@ -104,7 +111,7 @@ impl Command for ChangeUser {
         if new == *old {
             return Ok(Decision::nothing(()));
         }
-        Ok(Decision::one(UserEvent::Account(AccountEvent::Changed(changed(new, facts))), ()))
+        Ok(Decision::one(UserEvent::Account(AccountEvent::Changed(new.changed(facts.now))), ()))
     }
 
     fn claim_taken(claim: &Key) -> Option<AccountError> {
@@ -132,7 +139,7 @@ impl Command for SuspendUser {
         if account.status == Status::Suspended {
             return Ok(Decision::nothing(()));
         }
-        let account = changed(Account { status: Status::Suspended, ..account.clone() }, facts);
+        let account = Account { status: Status::Suspended, ..account.changed(facts.now) };
         let mut events = vec![UserEvent::Account(AccountEvent::Suspended(account))];
         events.extend(user.sessions.ending(EndReason::Suspended, facts, |_| true).map(UserEvent::Session));
         Ok(Decision { events, reply: () })
@@ -157,7 +164,7 @@ impl Command for ActivateUser {
         if account.is_active() {
             return Ok(Decision::nothing(()));
         }
-        let account = changed(Account { status: Status::Active, ..account.clone() }, facts);
+        let account = Account { status: Status::Active, ..account.changed(facts.now) };
         Ok(Decision::one(UserEvent::Account(AccountEvent::Activated(account)), ()))
     }
 }
@@ -201,8 +208,4 @@ fn refuse_own(user: &User, facts: &Facts) -> Result<(), AccountError> {
         Actor::Person(id) | Actor::App(id) if id == user.id() => Err(AccountError::OwnAccount),
         _ => Ok(()),
     }
-}
-
-fn changed(account: Account, facts: &Facts) -> Account {
-    Account { updated_at: facts.now, version: account.version + 1, ..account }
 }

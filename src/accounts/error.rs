@@ -14,6 +14,21 @@ pub enum AccountError {
     /// One cannot suspend or delete oneself: an instance would lose its last administrator by one slip.
     #[error("an account cannot suspend or delete itself")]
     OwnAccount,
+    /// A mailed token is wrong, spent or too old, or was for something else.
+    #[error("the token is not, or no longer, valid")]
+    ProofNotValid,
+    /// The password that was to be proven is another one.
+    #[error("the password is wrong")]
+    WrongPassword,
+    /// Nobody can register.
+    #[error("nobody can register here")]
+    RegistrationClosed,
+    /// Only who was invited can register.
+    #[error("only who was invited can register here")]
+    InvitationRequired,
+    /// The account has no address that mail could go to.
+    #[error("the account has no e-mail address for this")]
+    NoAddress,
     /// No such account, or none of this nature.
     #[error("there is no such account")]
     Missing,
@@ -22,7 +37,10 @@ pub enum AccountError {
 impl Fault for AccountError {
     fn kind(&self) -> Kind {
         match self {
-            Self::NameTaken(_) | Self::OwnAccount => Kind::Conflict,
+            Self::NameTaken(_) | Self::OwnAccount | Self::NoAddress => Kind::Conflict,
+            Self::ProofNotValid => Kind::Invalid,
+            Self::WrongPassword => Kind::Unauthenticated,
+            Self::RegistrationClosed | Self::InvitationRequired => Kind::Forbidden,
             Self::Stale(_) => Kind::Stale,
             Self::Missing => Kind::Missing,
         }
@@ -32,6 +50,11 @@ impl Fault for AccountError {
             Self::NameTaken(_) => "name-taken",
             Self::Stale(_) => "version-mismatch",
             Self::OwnAccount => "own-account",
+            Self::ProofNotValid => "token-not-valid",
+            Self::WrongPassword => "wrong-credentials",
+            Self::RegistrationClosed => "registration-closed",
+            Self::InvitationRequired => "invitation-required",
+            Self::NoAddress => "no-address",
             Self::Missing => "not-found",
         }
     }

@@ -17,9 +17,14 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// Whether it still holds.
+    pub fn holds(&self, user: &User) -> bool {
+        user.is_active() && user.accounts.credential.as_ref() == Some(&self.verified)
+    }
+
     /// What follows for the account from accepting the proof; `None` if it does not hold any more.
     pub fn accept(self, user: &User) -> Option<Vec<UserEvent>> {
-        let still_holds = user.is_active() && user.accounts.credential.as_ref() == Some(&self.verified);
+        let still_holds = self.holds(user);
         let renewed = self.renewed.map(|credential| UserEvent::Account(AccountEvent::PasswordRehashed(credential)));
         still_holds.then(|| renewed.into_iter().collect())
     }

@@ -2,15 +2,20 @@
 
 pub mod authenticator;
 pub mod commands;
+pub mod correspondence;
 pub mod error;
 pub mod evidence;
 pub mod http;
 pub mod imported_hash;
+pub mod letters;
 pub mod listing;
 pub mod model;
 pub mod names;
 pub mod part;
 pub mod password_rule;
 pub mod passwords;
+pub mod proof;
+pub mod proof_commands;
+pub mod registration;
 pub mod settings;
 pub mod throttle;

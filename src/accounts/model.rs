@@ -82,6 +82,8 @@ pub struct Account {
     pub username: Username,
     /// Unique if present.
     pub email: Option<Email>,
+    /// Whether the person has shown that it is theirs.
+    pub is_email_verified: bool,
     /// The application's own id of this user; unique if present.
     pub external_id: Option<ExternalId>,
     /// Whether the subject may act.
@@ -96,8 +98,43 @@ pub struct Account {
     pub version: u64,
 }
 
+/// The first form of an account's record.
+#[derive(Deserialize)]
+struct AccountV1 {
+    nature: Nature,
+    username: Username,
+    email: Option<Email>,
+    external_id: Option<ExternalId>,
+    status: Status,
+    properties: Properties,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    version: u64,
+}
+
+impl From<AccountV1> for Account {
+    fn from(old: AccountV1) -> Self {
+        Self {
+            nature: old.nature,
+            username: old.username,
+            email: old.email,
+            is_email_verified: false,
+            external_id: old.external_id,
+            status: old.status,
+            properties: old.properties,
+            created_at: old.created_at,
+            updated_at: old.updated_at,
+            version: old.version,
+        }
+    }
+}
+
 impl Stored for Account {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
+
+    fn upgrade(version: u8, body: &[u8]) -> Option<Result<Self, StoreError>> {
+        (version == 1).then(|| codec::decode_body::<AccountV1>(body).map(Self::from))
+    }
 }
 
 /// A password's hash.
@@ -157,6 +194,15 @@ impl Name {
         (self.class(), text)
     }
 
+    /// What somebody who signs in wrote: with an `@` an e-mail address, else a username.
+    pub fn written(text: &str) -> Option<Self> {
+        if text.contains('@') {
+            Email::parse(text).ok().map(Self::Email)
+        } else {
+            Username::parse(text).ok().map(Self::Username)
+        }
+    }
+
     /// The record that claims this name.
     pub fn claim(&self) -> Key {
         let (class, text) = self.folded();
@@ -201,6 +247,12 @@ impl Account {
             Name::Email(email) => self.email.as_ref().is_some_and(|own| own == email || own.folded() == email.folded()),
             Name::ExternalId(id) => self.external_id.as_ref() == Some(id),
         }
+    }
+
+    /// The same account, of the next version.
+    #[must_use]
+    pub fn changed(&self, now: Timestamp) -> Self {
+        Self { updated_at: now, version: self.version + 1, ..self.clone() }
     }
 
     /// Whether the subject may act.

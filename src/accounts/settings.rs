@@ -1,5 +1,6 @@
 //! The settings of accounts and passwords.
 
+use crate::accounts::registration::Registration;
 use crate::kernel::setting::settings;
 
 settings! {
@@ -21,9 +22,20 @@ settings! {
         argon2_iterations: u32 = 2, in 1..=64;
         /// Lanes of argon2id.
         argon2_parallelism: u32 = 1, in 1..=16;
-        /// Failed sign-ins within the window after which more are refused with 429.
+        /// Failed sign-ins of one account from one network after which the next ones wait, with 429; from one network
+        /// over all accounts, ten times as many. A device that its owner trusts is counted by itself: nobody else can
+        /// make it wait.
         max_login_attempts: u32 = 10, in 1..=10_000, alias "MAX_LOGIN_ATTEMPTS";
-        /// The window in which failed sign-ins are counted.
-        login_window_seconds: u64 = 900, in 1..=86_400;
+        /// The first wait; every further failure doubles it.
+        login_delay_seconds: u32 = 30, in 1..=86_400;
+        /// The longest wait, and after how long without a failure all is forgotten.
+        login_window_seconds: u32 = 900, in 1..=86_400;
+        /// Who may make an account for themselves: `open` (everybody), `invitation` or `closed`.
+        registration: Registration = Registration::Closed;
+        /// How many mails (and registrations, over all names ten times as many) one network may ask for before it waits.
+        max_mail_requests: u32 = 5, in 1..=10_000;
+        /// How long ago a person must have proven at most who they are, to change a password, an address or a second
+        /// factor, or to end sessions of others.
+        recent_authentication_seconds: u32 = 600, in 1..=86_400;
     }
 }

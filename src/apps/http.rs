@@ -179,6 +179,7 @@ async fn create(call: Call, Json(new): Json<NewApp>) -> Outcome {
         nature: Nature::App,
         username: new.name,
         email: None,
+        is_email_verified: false,
         external_id: None,
         properties: Properties::default(),
         credential: None,

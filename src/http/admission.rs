@@ -37,11 +37,14 @@ pub(super) async fn admit(
     }
     match (who, &caller) {
         (_, Caller::Nobody) => Err(Problem::unauthenticated("this needs a credential")),
-        (Who::SignedIn, Caller::App { .. }) => Err(Problem::forbidden("person-required", "this is for people only")),
+        (Who::SignedIn | Who::SignedInRecently, Caller::App { .. }) => {
+            Err(Problem::forbidden("person-required", "this is for people only"))
+        }
         (Who::App, Caller::Person { .. }) => Err(Problem::forbidden("app-required", "this is for API keys only")),
         (Who::Holding(permission), caller) if !caller.may(state, permission, now) => {
             Err(Problem::forbidden("missing-permission", format!("this needs the permission {}", permission.name())))
         }
+        (Who::SignedInRecently, caller) => refuse_stale(caller, state, now).map(|()| caller.clone()),
         _ => Ok(caller),
     }
 }
@@ -67,6 +70,16 @@ async fn watch(request: &HttpRequest, state: &State, signed_in: &SignedIn, now: 
         Some(Response::Revoke) => Err(Problem::ended_for_safety()),
         _ => Ok(()),
     }
+}
+
+/// Refuses a person who did not prove a short while ago who they are. An application's key proves it every time.
+pub(super) fn refuse_stale(caller: &Caller, state: &State, now: Timestamp) -> Result<(), Problem> {
+    let Caller::Person(signed_in) = caller else { return Ok(()) };
+    let seconds = i64::from(state.account_settings.recent_authentication_seconds);
+    if now < signed_in.session.authenticated_at.plus_seconds(seconds) {
+        return Ok(());
+    }
+    Err(Problem::reauthentication_required())
 }
 
 /// Whoever presents a valid credential; [`Caller::Nobody`] without one.

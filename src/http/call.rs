@@ -81,6 +81,14 @@ impl Call {
         admission::identify(&self.request, &self.state, self.frame().public_origin(), self.now).await
     }
 
+    /// Refuses a person who did not prove a short while ago who they are, for what is sensitive.
+    ///
+    /// # Errors
+    /// 401 `reauthentication-required`.
+    pub fn refuse_stale(&self) -> Result<(), Problem> {
+        admission::refuse_stale(&self.caller, &self.state, self.now)
+    }
+
     /// The client's address, after trusted proxies.
     pub fn ip_address(&self) -> Option<IpAddr> {
         peer::address_of(&self.request, &self.frame().settings().trusted_proxies)

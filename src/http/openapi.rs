@@ -143,7 +143,7 @@ fn content(schema: &Ref) -> Content {
 const fn schemes(who: Who) -> &'static [&'static str] {
     match who {
         Who::Anyone => &[],
-        Who::SignedIn => &["bearer", "cookie"],
+        Who::SignedIn | Who::SignedInRecently => &["bearer", "cookie"],
         Who::App => &["bearer", "basic"],
         Who::Holding(_) => &["bearer", "cookie", "basic"],
     }

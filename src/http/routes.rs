@@ -21,6 +21,8 @@ pub enum Who {
     Anyone,
     /// A person with a session.
     SignedIn,
+    /// A person who proved a short while ago who they are (`accounts.recent_authentication_seconds`).
+    SignedInRecently,
     /// A service account with any API key.
     App,
     /// Whoever holds the permission.
@@ -33,6 +35,7 @@ impl Who {
         match self {
             Self::Anyone => "anyone",
             Self::SignedIn => "signed in",
+            Self::SignedInRecently => "signed in recently",
             Self::App => "app",
             Self::Holding(permission) => permission.name(),
         }

@@ -13,11 +13,14 @@ use crate::access::checks::Checks;
 use crate::access::published::PublishedBook;
 use crate::access::role_book::RoleBook;
 use crate::accounts::authenticator::Authenticator;
+use crate::accounts::correspondence::Correspondence;
 use crate::accounts::names::Finder;
 use crate::accounts::passwords::Passwords;
 use crate::accounts::settings::Settings as AccountSettings;
 use crate::actor::directory::Directory;
 use crate::kernel::clock::{Clock, Timestamp};
+use crate::mail::letter::Letter;
+use crate::mail::postman::Postman;
 use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::sessions::identity::Identities;
@@ -59,6 +62,12 @@ pub struct State {
     pub identities: Identities,
     /// Verifies who people are.
     pub authenticator: Arc<Authenticator>,
+    /// Writes mails about accounts.
+    pub correspondence: Correspondence,
+    /// Delivers them.
+    pub postman: Arc<Postman>,
+    /// The mails under way.
+    pub letters: Directory<Letter>,
     /// Finds out why tokens are refused.
     pub refusals: Arc<Refusals>,
     /// Exchanges refresh tokens.

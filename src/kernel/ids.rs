@@ -45,6 +45,10 @@ ids! {
     Device DeviceId "dev";
     /// Something about a person's sign-ins that they should know of.
     SecurityEvent SecurityEventId "sev";
+    /// A mail.
+    Mail MailId "mail";
+    /// What somebody proves with a mailed token.
+    Proof ProofId "prf";
     /// An API key.
     ApiKey KeyId "key";
     /// A direct grant.

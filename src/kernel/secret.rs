@@ -70,6 +70,43 @@ impl std::fmt::Debug for ShortHash {
     }
 }
 
+/// A secret that is a setting: shown to nobody, not even by `print-config`.
+#[derive(Clone, Default)]
+pub struct SecretText(SecretString);
+
+impl ExposeSecret<str> for SecretText {
+    fn expose_secret(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl std::str::FromStr for SecretText {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.into()))
+    }
+}
+
+impl PartialEq for SecretText {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose_secret().as_bytes().ct_eq(other.expose_secret().as_bytes()).into()
+    }
+}
+
+impl std::fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretText(…)")
+    }
+}
+
+impl std::fmt::Display for SecretText {
+    /// Nothing: a setting is shown by its text.
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Ok(())
+    }
+}
+
 /// A password on its way in; never written anywhere.
 pub struct Password(pub SecretString);
 

@@ -181,6 +181,7 @@ macro_rules! text_setting {
 pub(crate) use text_setting;
 
 text_setting!(String, "a text");
+text_setting!(super::secret::SecretText, "a text");
 text_setting!(SocketAddr, "an address with a port such as 127.0.0.1:8080");
 
 /// The text in a value of the configuration file.

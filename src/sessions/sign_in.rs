@@ -8,8 +8,9 @@ use crate::kernel::fault::{Fault, FieldError, Kind};
 use crate::kernel::secret::{NoRandomness, SecretString};
 use crate::sessions::access_token::SigningError;
 use crate::sessions::error::SessionError;
+use crate::sessions::identity::SignedIn;
 use crate::sessions::model::AuthenticationMethod;
-use crate::sessions::starter::{Arrival, Starter, Welcome};
+use crate::sessions::starter::{Arrival, Renewed, Starter, Welcome};
 
 /// Somebody trying to sign in.
 pub struct Attempt {
@@ -91,10 +92,34 @@ impl SignIn {
     /// See [`SignInError`].
     pub async fn sign_in(&self, attempt: Attempt) -> Result<Welcome, SignInError> {
         let Attempt { identifier, password, arrival, facts } = attempt;
-        let guess = Guess { identifier: &identifier, address: facts.cause.ip_address, now: facts.now };
+        let guess = Guess {
+            identifier: &identifier,
+            address: facts.cause.ip_address,
+            device: arrival.shown_device(),
+            now: facts.now,
+        };
         let work = async {
             let proven = self.authenticator.prove(guess, password).await?;
             self.starter.start(proven, vec![AuthenticationMethod::Password], arrival, facts).await
+        };
+        self.authenticator.guarded(guess, work).await
+    }
+
+    /// Verifies again who a signed-in person is, and gives the session another token.
+    ///
+    /// # Errors
+    /// See [`SignInError`].
+    pub async fn prove_again(
+        &self,
+        signed_in: &SignedIn,
+        password: SecretString,
+        facts: Facts,
+    ) -> Result<Renewed, SignInError> {
+        let guess = Guess::of(signed_in, &facts);
+        let work = async {
+            let proven = self.authenticator.prove_user(&signed_in.user, password).await?;
+            let methods = vec![AuthenticationMethod::Password];
+            self.starter.renew(proven, signed_in.session.id, methods, facts.clone()).await
         };
         self.authenticator.guarded(guess, work).await
     }

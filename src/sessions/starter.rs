@@ -43,6 +43,14 @@ pub struct Arrival {
     pub is_in_cookie: bool,
 }
 
+impl Arrival {
+    /// The device that was shown: its id, and the hash of its secret.
+    pub fn shown_device(&self) -> Option<(DeviceId, SecretHash)> {
+        let token = Token::parse(Purpose::Device, self.device_token.as_deref()?)?;
+        Some((DeviceId::from_bytes(token.part()), SecretHash::of(token.secret())))
+    }
+}
+
 /// Somebody who signed in.
 pub struct Welcome {
     /// The person.
@@ -100,9 +108,8 @@ impl Starter {
         let refresh = first.as_ref().map(|first| Refresh::begin(first.family, first.hash, network, now));
         let fresh = DeviceId::generate(now);
         let (fresh_token, fresh_secret) = Token::issue(Purpose::Device, NOBODY, fresh.bytes())?;
-        let shown = arrival.device_token.as_deref().and_then(|text| Token::parse(Purpose::Device, text));
         let claim = DeviceClaim {
-            shown: shown.map(|token| (DeviceId::from_bytes(token.part()), SecretHash::of(token.secret()))),
+            shown: arrival.shown_device(),
             fresh: (fresh, fresh_secret),
             name: arrival.device_name,
             client: arrival.client,
@@ -150,16 +157,17 @@ impl Starter {
     /// See [`SignInError`].
     pub async fn renew(
         &self,
-        owner: UserId,
+        proven: Proven,
         session: SessionId,
-        method: AuthenticationMethod,
+        methods: Vec<AuthenticationMethod>,
         facts: Facts,
     ) -> Result<Renewed, SignInError> {
-        let now = facts.now;
+        let (now, owner) = (facts.now, proven.user.id());
         let (session_token, secret) = Token::issue(Purpose::Session, owner, session.bytes())?;
-        let done = self.users.send(owner, RenewSession { session, secret, method }, facts).await?;
+        let renew = RenewSession { session, secret, methods, evidence: proven.evidence };
+        let done = self.users.send(owner, renew, facts).await?;
         let access_token = self.access_tokens.issue(owner, &done.reply, now)?;
-        Ok(Renewed { session: done.reply, session_token, access_token, revision: done.revision })
+        Ok(Renewed { user: done.after, session: done.reply, session_token, access_token, revision: done.revision })
     }
 
     /// Whether nobody can have come here from where the user was last seen.
@@ -173,6 +181,8 @@ impl Starter {
 
 /// A session with a new token.
 pub struct Renewed {
+    /// The person.
+    pub user: Arc<User>,
     /// The session.
     pub session: Arc<Session>,
     /// The only reference token that is good from now on.

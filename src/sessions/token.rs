@@ -19,6 +19,8 @@ pub enum Purpose {
     ApiKey,
     /// The next access token of a session.
     Refresh,
+    /// What a person may prove with a token that was mailed to them.
+    Mailed,
     /// Nothing by itself: it tells a device from others. It names no owner, since people share browsers.
     Device,
 }
@@ -30,6 +32,7 @@ impl Purpose {
             Self::Session => "ssm_st_",
             Self::ApiKey => "ssm_ak_",
             Self::Refresh => "ssm_rt_",
+            Self::Mailed => "ssm_mt_",
             Self::Device => "ssm_dv_",
         }
     }

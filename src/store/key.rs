@@ -99,6 +99,8 @@ kinds! {
     Grant = 0x15, "grants", small;
     /// A service account's place in the list of apps: `user id`.
     AppListing = 0x18, "apps", small;
+    /// What a user may prove with a mailed token: `user id, proof id`.
+    Proof = 0x19, "proofs", small;
     /// A unique name and its owner: `name class, folded name`.
     Claim = 0x20, "claims", small;
     /// The role book's head: `book id`.
@@ -117,6 +119,8 @@ kinds! {
     EndedSession = 0x52, "ended_sessions", small;
     /// A security event, in its place in the ring: `user id, slot`.
     SecurityEvent = 0x53, "security_events", small;
+    /// A mail that is not delivered: `mail id`, bits turned.
+    Mail = 0x60, "mails", large;
 }
 
 impl fmt::Display for Kind {

@@ -9,6 +9,8 @@ use crate::accounts::part::{AccountEvent, AccountPart};
 use crate::actor::aggregate::{Aggregate, Note, Part};
 use crate::apps::part::{KeyEvent, KeyPart};
 use crate::kernel::ids::UserId;
+use crate::mail::letter;
+use crate::mail::model::Mail;
 use crate::sessions::part::{SessionEvent, SessionPart};
 use crate::store::key::Kind;
 use crate::store::{Commit, Key, Record, Revision, StoreError, codec};
@@ -40,6 +42,8 @@ pub enum UserEvent {
     Key(KeyEvent),
     /// To what it was given.
     Access(AccessEvent),
+    /// A mail to it is to be delivered; nothing of the user itself changes.
+    Mail(Mail),
 }
 
 impl User {
@@ -102,6 +106,7 @@ impl Aggregate for User {
         vec![
             Part::One(Self::head(id)),
             Part::One(Key::of(Kind::Credential, &[id.bytes()])),
+            all(Kind::Proof),
             all(Kind::Session),
             all(Kind::Device),
             all(Kind::HistoryCount),
@@ -124,6 +129,7 @@ impl Aggregate for User {
                     accounts.account = Some(codec::decode(&record.value)?);
                 }
                 Some(Kind::Credential) => accounts.credential = Some(codec::decode(&record.value)?),
+                Some(Kind::Proof) => accounts.proofs.push(codec::decode(&record.value)?),
                 Some(Kind::Session | Kind::Device | Kind::HistoryCount) => sessions.restore(&record)?,
                 Some(Kind::ApiKey) => keys.keys.push(codec::decode(&record.value)?),
                 Some(Kind::Assignment) => assignments.push(codec::decode(&record.value)?),
@@ -158,6 +164,7 @@ impl Aggregate for User {
             UserEvent::Session(event) => Arc::make_mut(&mut self.sessions).apply(event),
             UserEvent::Key(event) => Arc::make_mut(&mut self.keys).apply(event),
             UserEvent::Access(event) => Arc::make_mut(&mut self.holdings).apply(event),
+            UserEvent::Mail(_) => {}
         }
     }
 
@@ -174,6 +181,10 @@ impl Aggregate for User {
             UserEvent::Session(event) => self.sessions.record(self.id, &before.sessions, event, commit),
             UserEvent::Key(event) => self.keys.record(self.id, &before.keys, event, commit),
             UserEvent::Access(event) => self.holdings.record(self.id, &before.holdings, event, commit),
+            UserEvent::Mail(mail) => {
+                commit.put(mail.key(), codec::encode(mail)?);
+                Ok(())
+            }
         }
     }
 
@@ -193,6 +204,9 @@ impl Aggregate for User {
             UserEvent::Session(event) => self.sessions.note(subject, &before.sessions, event),
             UserEvent::Key(event) => self.keys.note(subject, &before.keys, event),
             UserEvent::Access(event) => self.holdings.note(subject, &before.holdings, event),
+            UserEvent::Mail(mail) => {
+                Some(Note { action: "mail.written", target: subject, before: None, after: Some(letter::told(mail)) })
+            }
         }
     }
 }

@@ -17,14 +17,18 @@ use sesame::access::pattern::{PermissionName, Scope};
 use sesame::access::role_book::RoleBook;
 use sesame::accounts::model::{Credential, Status};
 use sesame::accounts::part::AccountEvent;
+use sesame::accounts::proof::{Proof, ProofPurpose};
 use sesame::actor::aggregate::{Aggregate, Part};
 use sesame::actor::command::{Command as _, Facts};
 use sesame::apps::model::ApiKey;
 use sesame::apps::part::KeyEvent;
 use sesame::kernel::cause::Cause;
 use sesame::kernel::clock::Timestamp;
-use sesame::kernel::ids::{DeviceId, GrantId, KeyId, PermissionId, RoleId, SecurityEventId, SessionId, UserId};
+use sesame::kernel::ids::{
+    DeviceId, GrantId, KeyId, PermissionId, ProofId, RoleId, SecurityEventId, SessionId, UserId,
+};
 use sesame::kernel::secret::SecretHash;
+use sesame::kernel::text::Email;
 use sesame::sessions::agent::ClientText;
 use sesame::sessions::device::Device;
 use sesame::sessions::ending::EndReason;
@@ -215,6 +219,8 @@ enum Happening {
     Move(Index, u8),
     Forget(Index),
     Note,
+    Proof(bool),
+    Spend(Index),
     Delete,
 }
 
@@ -236,6 +242,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (any::<Index>(), any::<u8>()).prop_map(|(device, place)| Happening::Move(device, place)),
         1 => any::<Index>().prop_map(Happening::Forget),
         2 => Just(Happening::Note),
+        2 => any::<bool>().prop_map(Happening::Proof),
+        1 => any::<Index>().prop_map(Happening::Spend),
         1 => Just(Happening::Delete),
     ]
 }
@@ -323,6 +331,17 @@ fn event(user: &User, happening: &Happening, step: u128) -> Option<UserEvent> {
             ip_address: None,
             user_agent: None,
         })),
+        Happening::Proof(is_reset) => UserEvent::Account(AccountEvent::ProofMade(Proof {
+            id: ProofId::from_uuid(uuid),
+            secret,
+            purpose: if *is_reset { ProofPurpose::ResetPassword } else { ProofPurpose::VerifyEmail },
+            email: Email::parse("ann@example.org").unwrap(),
+            made_at: Timestamp::default(),
+            expires_at: Timestamp::default(),
+        })),
+        Happening::Spend(index) => {
+            UserEvent::Account(AccountEvent::ProofsSpent(vec![at(&user.accounts.proofs, *index)?.id]))
+        }
         Happening::Delete => UserEvent::Account(AccountEvent::Deleted),
     })
 }

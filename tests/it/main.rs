@@ -13,6 +13,8 @@ mod audit;
 #[cfg(test)]
 mod authzen;
 #[cfg(test)]
+mod brute_force;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod forward_auth;
@@ -27,6 +29,8 @@ mod hp_rbac;
 #[cfg(test)]
 mod http_kit;
 #[cfg(test)]
+mod mail;
+#[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod oracle;
@@ -40,6 +44,10 @@ mod places;
 mod readme;
 #[cfg(test)]
 mod records;
+#[cfg(test)]
+mod recovery;
+#[cfg(test)]
+mod registration;
 #[cfg(test)]
 mod revocation;
 #[cfg(test)]

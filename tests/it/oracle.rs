@@ -230,6 +230,7 @@ pub(crate) fn account(username: &str, status: Status) -> Account {
         nature: Nature::Person,
         username: Username::parse(username).unwrap(),
         email: None,
+        is_email_verified: false,
         external_id: None,
         status,
         properties: Properties::default(),

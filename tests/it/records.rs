@@ -13,16 +13,18 @@ use sesame::access::model::{Assignment, Bounds, Given, Grant, Permission, Role, 
 use sesame::access::pattern::{Effect, Pattern, PermissionName, Scope};
 use sesame::access::role_book::RoleBook;
 use sesame::accounts::model::{Account, AppListing, Credential, Nature, Properties, Status};
+use sesame::accounts::proof::{Proof, ProofPurpose};
 use sesame::actor::aggregate::Aggregate as _;
 use sesame::apps::model::ApiKey;
 use sesame::audit::model::Entry;
 use sesame::kernel::cause::Actor;
 use sesame::kernel::clock::Timestamp;
 use sesame::kernel::ids::{
-    AuditId, DeviceId, GrantId, KeyId, PermissionId, RoleId, SecurityEventId, SessionId, UserId,
+    AuditId, DeviceId, GrantId, KeyId, MailId, PermissionId, ProofId, RoleId, SecurityEventId, SessionId, UserId,
 };
 use sesame::kernel::secret::{SecretHash, ShortHash};
 use sesame::kernel::text::{Email, ExternalId, Note, RoleName, Username};
+use sesame::mail::model::{self, Delivery, Mail};
 use sesame::sessions::agent::ClientText;
 use sesame::sessions::device::{Device, Network};
 use sesame::sessions::ending::{EndReason, EndedSession, HistoryCount};
@@ -104,6 +106,7 @@ fn records_of_accounts() {
             nature: Nature::Person,
             username: Username::parse("Ann").unwrap(),
             email: Some(Email::parse("Ann@example.com").unwrap()),
+            is_email_verified: true,
             external_id: Some(ExternalId::parse("crm-7").unwrap()),
             status: Status::Suspended,
             properties: Properties::of(facts.as_object().unwrap()).unwrap(),
@@ -115,6 +118,20 @@ fn records_of_accounts() {
     check("credential", &Credential { phc: "$argon2id$v=19$m=1024,t=1,p=1$c2FsdA$aGFzaA".into(), is_imported: true });
     let old: Credential = codec::decode(&stored("tests/it/golden/records/credential.1.hex")).unwrap();
     assert_eq!((&*old.phc, old.is_imported), ("$argon2id$v=19$m=1024,t=1,p=1$c2FsdA$aGFzaA", false));
+    let old: Account = codec::decode(&stored("tests/it/golden/records/account.1.hex")).unwrap();
+    assert_eq!((old.username.as_str(), old.version, old.is_email_verified), ("Ann", 3, false));
+    check(
+        "proof",
+        &Proof {
+            id: ProofId::from_uuid(id(20)),
+            secret: SecretHash::of(b"secret"),
+            purpose: ProofPurpose::ResetPassword,
+            email: Email::parse("Ann@example.com").unwrap(),
+            made_at: at(0),
+            expires_at: at(900),
+        },
+    );
+    check("mail", &mail());
     check("app_listing", &AppListing);
     check(
         "api_key",
@@ -201,6 +218,21 @@ fn records_of_devices_and_of_what_is_over() {
             user_agent: None,
         },
     );
+}
+
+fn mail() -> Mail {
+    Mail {
+        id: MailId::from_uuid(id(21)),
+        user: UserId::from_uuid(id(7)),
+        to: Email::parse("Ann@example.com").unwrap(),
+        occasion: model::Occasion::ResetPassword,
+        subject: "Choose another password".into(),
+        text: "Hello".into(),
+        html: "<p>Hello".into(),
+        created_at: at(0),
+        expires_at: Some(at(900)),
+        delivery: Delivery::Waiting { attempts: 2, not_before: at(60), last_error: Some("451 later".into()) },
+    }
 }
 
 #[test]

@@ -21,6 +21,7 @@ struct Things {
     spare_role: String,
     permission: String,
     grant: String,
+    invited: String,
 }
 
 impl Things {
@@ -33,11 +34,14 @@ impl Things {
         let grant = admin.created(&format!("/api/v1/users/{}/permissions", person.id), &json!({ "permission": "*" }));
         let app = admin.app(&format!("app{number}"), &[]);
         let key = admin.get(&format!("/api/v1/apps/{}", app.id)).expect(200)["keys"][0]["id"].to_string();
-        Self { person, app, key: key.replace('"', ""), role, spare_role, permission, grant }
+        let invited = admin.created("/api/v1/invitations", &json!({ "email": format!("invited{number}@example.org") }));
+        Self { invited, person, app, key: key.replace('"', ""), role, spare_role, permission, grant }
     }
 
     fn path(&self, path: &str) -> String {
-        path.replace("{user_id}", &self.person.id)
+        // These two write to an address.
+        let is_mailed = path.ends_with("/password/reset") || path.ends_with("/invitation");
+        path.replace("{user_id}", if is_mailed { &self.invited } else { &self.person.id })
             .replace("{app_id}", &self.app.id)
             .replace("{key_id}", &self.key)
             .replace("{role_id}", &self.role)
@@ -61,6 +65,15 @@ impl Things {
             "POST /api/v1/auth/login" => json!({ "identifier": format!("person{number}"), "password": PASSWORD }),
             "POST /api/v1/auth/refresh" => json!({ "refresh_token": "ssm_rt_x" }),
             "PATCH /api/v1/users/devices/{device_id}" => json!({ "trusted": true }),
+            "POST /api/v1/auth/password/change" => json!({ "current_password": PASSWORD, "new_password": PASSWORD }),
+            "POST /api/v1/auth/password/forgot" => json!({ "identifier": "nobody" }),
+            "POST /api/v1/auth/password/reset" => json!({ "token": "x", "password": PASSWORD }),
+            "POST /api/v1/auth/email/verify" => json!({ "token": "x" }),
+            "POST /api/v1/auth/register" => json!({ "username": "x", "email": "x@example.org", "password": PASSWORD }),
+            "POST /api/v1/auth/reauthenticate" => json!({ "password": PASSWORD }),
+            "POST /api/v1/invitations" | "POST /api/v1/auth/email/change" => {
+                json!({ "email": format!("new{number}@example.org") })
+            }
             "POST /api/v1/permissions/check" => asked,
             "POST /api/v1/permissions/check/batch" => json!({ "checks": [asked] }),
             "POST /access/v1/evaluation" | "POST /access/v1/evaluations" => evaluation,

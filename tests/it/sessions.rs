@@ -74,31 +74,6 @@ fn a_refusal_does_not_tell_whether_the_account_exists() {
 }
 
 #[test]
-fn guessing_is_slowed_down_for_known_and_unknown_names_alike() {
-    let server = Server::with(|config| config.accounts.max_login_attempts = 3);
-    with_ann(&server);
-    let fail = |name: &str| server.anonymous().log_in(name, "a wrong password");
-    for name in ["ann", "nobody"] {
-        for _ in 0..3 {
-            fail(name).is_problem(401, "wrong-credentials");
-        }
-        assert_eq!(fail(name).is_problem(429, "too-many-failures").header("retry-after"), Some("900"));
-    }
-    server.anonymous().log_in("ann", PASSWORD).is_problem(429, "too-many-failures");
-    server.clock.advance_seconds(899);
-    assert_eq!(fail("ann").is_problem(429, "too-many-failures").header("retry-after"), Some("1"));
-    server.clock.advance_seconds(1);
-    server.anonymous().sign_in("ann", PASSWORD);
-    for _ in 0..2 {
-        fail("ann").is_problem(401, "wrong-credentials");
-    }
-    server.anonymous().sign_in("ann", PASSWORD);
-    for _ in 0..3 {
-        fail("ann").is_problem(401, "wrong-credentials");
-    }
-}
-
-#[test]
 fn a_cookie_carries_the_session_for_the_own_site_only() {
     let server = Server::with(|config| config.http.public_url = "https://id.example".to_owned());
     let admin = with_ann(&server);

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// The slices; a file of theirs that `ROWS` does not name holds nouns.
-const SLICES: &str = "access accounts activity apps audit console preferences profiles sessions transfers user";
+const SLICES: &str = "access accounts activity apps audit console mail preferences profiles sessions transfers user";
 
 /// Who may import whom: a room imports its own row or a lower one. `*` is any name; the first match counts.
 const ROWS: &[(&str, u8)] = &[
@@ -22,6 +22,7 @@ const ROWS: &[(&str, u8)] = &[
     ("*::part", 2),
     ("access::book_aggregate", 2),
     ("audit::model", 2),
+    ("mail::letter", 2),
     ("actor::aggregate", 2),
     ("actor::command", 2),
     ("*::commands", 3),
@@ -29,7 +30,10 @@ const ROWS: &[(&str, u8)] = &[
     ("*::queries", 3),
     ("access::escalation", 3),
     ("accounts::evidence", 3),
+    ("accounts::letters", 3),
+    ("accounts::proof_commands", 3),
     ("audit::listing", 3),
+    ("mail::listing", 3),
     ("store::*", 4),
     // The contract itself: the trait and its plain types, named by aggregates.
     ("store", 1),
@@ -40,8 +44,10 @@ const ROWS: &[(&str, u8)] = &[
     // Workers of the slices: they wait for actors, pools or files.
     ("access::checks", 4),
     ("accounts::authenticator", 4),
+    ("accounts::correspondence", 4),
     ("accounts::names", 4),
     ("accounts::passwords", 4),
+    ("mail::postman", 4),
     ("sessions::access_token", 4),
     ("sessions::identity", 4),
     ("sessions::everybody", 4),

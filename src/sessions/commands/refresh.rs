@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::accounts::evidence::Evidence;
 use crate::actor::command::{Command, Decision, Facts};
 use crate::kernel::ids::{SecurityEventId, SessionId};
 use crate::kernel::secret::SecretHash;
@@ -85,7 +86,9 @@ pub struct RenewSession {
     /// The hash of the new token's secret.
     pub secret: SecretHash,
     /// How they proved it this time.
-    pub method: AuthenticationMethod,
+    pub methods: Vec<AuthenticationMethod>,
+    /// What they showed: if it does not hold any more, nothing is renewed.
+    pub evidence: Evidence,
 }
 
 impl Command for RenewSession {
@@ -96,16 +99,19 @@ impl Command for RenewSession {
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Arc<Session>>, SessionError> {
         let session = user.sessions.find(self.session).filter(|session| session.is_active(facts.now));
-        let session = session.filter(|_| user.is_active()).ok_or(SessionError::Missing)?;
+        let session = session.ok_or(SessionError::Missing)?;
+        let mut events = self.evidence.accept(user).ok_or(SessionError::WrongCredentials)?;
         let mut renewed = session.draft(facts.now);
-        if !renewed.methods.contains(&self.method) {
-            renewed.methods.push(self.method);
+        for method in self.methods {
+            if !renewed.methods.contains(&method) {
+                renewed.methods.push(method);
+            }
         }
         renewed.secret = self.secret;
         renewed.authenticated_at = facts.now;
         renewed.needs_proof = false;
         let session = Arc::new(renewed);
-        let event = SessionEvent::Changed(Arc::clone(&session), SessionChange::Renewed);
-        Ok(Decision::one(UserEvent::Session(event), session))
+        events.push(UserEvent::Session(SessionEvent::Changed(Arc::clone(&session), SessionChange::Renewed)));
+        Ok(Decision { events, reply: session })
     }
 }

@@ -3,6 +3,7 @@
 mod cookies;
 mod oauth;
 mod owned;
+mod reauthentication;
 mod sign_in;
 mod signing_keys;
 mod verify;
@@ -19,6 +20,7 @@ use crate::http::{Answer, Call, Caller, Routes, Who};
 pub fn routes(routes: &mut Routes) {
     oauth::routes(routes);
     sign_in::routes(routes);
+    reauthentication::routes(routes);
     owned::routes(routes);
     signing_keys::routes(routes);
     verify::routes(routes);

@@ -4,14 +4,18 @@
 //! shared, nothing is waited for by sleeping.
 
 mod client;
+mod outbox;
 mod process;
 mod reply;
 mod server;
+mod smtp;
 
 pub(crate) use client::{Admin, Anonymous, App, Client, SignedIn};
+pub(crate) use outbox::token_in;
 pub(crate) use process::Process;
 pub(crate) use reply::{Reply, ask, send};
 pub(crate) use server::{PASSWORD, Server};
+pub(crate) use smtp::MailServer;
 
 /// The number in a variable of the environment, or the gate's.
 pub(crate) fn number(variable: &str, of_the_gate: u64) -> u64 {

@@ -169,6 +169,7 @@ async fn create_admin(state: &Arc<State>) {
         nature: Nature::Person,
         username,
         email: None,
+        is_email_verified: false,
         external_id: None,
         properties: Properties::default(),
         credential: Some(state.passwords.hash(PASSWORD.into()).await.unwrap()),

@@ -29,7 +29,7 @@ use crate::store::Revision;
 use crate::user::User;
 
 /// Registers the routes.
-pub fn routes(routes: &mut Routes) {
+pub(super) fn routes(routes: &mut Routes) {
     let (read, write) = (Who::Holding(ProductPermission::UsersRead), Who::Holding(ProductPermission::UsersWrite));
     routes.get("/api/v1/users", read, list).about("Lists users, oldest first").answers::<Page<UserView>>(200);
     routes.post("/api/v1/users", write, create).about("Creates a user").answers::<UserView>(201);
@@ -61,6 +61,9 @@ struct NewUser {
     username: Username,
     #[schema(value_type = Option<String>)]
     email: Option<Email>,
+    /// Whether the address is known to be the user's.
+    #[serde(default)]
+    email_verified: bool,
     /// The application's own id of this user.
     #[schema(value_type = Option<String>)]
     external_id: Option<ExternalId>,
@@ -87,6 +90,8 @@ struct UserChanges {
     #[serde(default, deserialize_with = "named")]
     #[schema(value_type = Option<String>)]
     email: Option<Option<Email>>,
+    /// Whether the address is known to be the user's; another address is not, unless this says so.
+    email_verified: Option<bool>,
     #[serde(default, deserialize_with = "named")]
     #[schema(value_type = Option<String>)]
     external_id: Option<Option<ExternalId>>,
@@ -103,13 +108,19 @@ fn named<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Res
 
 /// A user.
 #[derive(Serialize, ToSchema)]
-struct UserView {
+pub(super) struct UserView {
     #[schema(value_type = String)]
     id: UserId,
     #[schema(value_type = String)]
     username: Username,
     #[schema(value_type = Option<String>)]
     email: Option<Email>,
+    /// Whether the user has shown that the address is theirs.
+    email_verified: bool,
+    /// An address that waits to be verified; absent in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    unverified_email: Option<Email>,
     #[schema(value_type = Option<String>)]
     external_id: Option<ExternalId>,
     status: Status,
@@ -128,6 +139,8 @@ impl UserView {
             properties: RawValue::from_string(account.properties.as_json().to_owned()).ok(),
             username: account.username,
             email: account.email,
+            email_verified: account.is_email_verified,
+            unverified_email: None,
             external_id: account.external_id,
             status: account.status,
             created_at: account.created_at,
@@ -180,6 +193,7 @@ async fn create(call: Call, Json(new): Json<NewUser>) -> Outcome {
     let command = CreateUser {
         nature: Nature::Person,
         username: new.username,
+        is_email_verified: new.email_verified && new.email.is_some(),
         email: new.email,
         external_id: new.external_id,
         properties,
@@ -190,7 +204,7 @@ async fn create(call: Call, Json(new): Json<NewUser>) -> Outcome {
     let id = UserId::generate(call.now);
     let done = call.state.users.create(id, command, call.facts()).await?;
     let location = format!("/api/v1/users/{id}");
-    answer(&done.after, done.revision, |view| Answer::created(&location, view))
+    answer(&done.after, done.revision, call.now, |view| Answer::created(&location, view))
 }
 
 /// What a new user is to sign in with, if anything.
@@ -218,7 +232,7 @@ async fn credential(
 async fn show(call: Call, Path(id): Path<UserId>) -> Outcome {
     let user = call.state.users.load(id).await?.filter(|user| user.nature() == Nature::Person);
     let user = user.ok_or(AccountError::Missing)?;
-    answer(&user, user.version(), Answer::ok)
+    answer(&user, user.version(), call.now, Answer::ok)
 }
 
 async fn change(call: Call, Path(id): Path<UserId>, Json(changes): Json<UserChanges>) -> Outcome {
@@ -227,20 +241,21 @@ async fn change(call: Call, Path(id): Path<UserId>, Json(changes): Json<UserChan
         if_match: call.if_match()?.map(|revision| revision.0),
         username: changes.username,
         email: changes.email,
+        is_email_verified: changes.email_verified,
         external_id: changes.external_id,
         properties: new_properties,
     };
-    written(&send(&call, id, command).await?)
+    written(&call, &send(&call, id, command).await?)
 }
 
 async fn suspend(call: Call, Path(id): Path<UserId>) -> Outcome {
     let if_match = call.if_match()?.map(|revision| revision.0);
-    written(&send(&call, id, SuspendUser { if_match }).await?)
+    written(&call, &send(&call, id, SuspendUser { if_match }).await?)
 }
 
 async fn activate(call: Call, Path(id): Path<UserId>) -> Outcome {
     let if_match = call.if_match()?.map(|revision| revision.0);
-    written(&send(&call, id, ActivateUser { if_match }).await?)
+    written(&call, &send(&call, id, ActivateUser { if_match }).await?)
 }
 
 async fn delete(call: Call, Path(id): Path<UserId>) -> Outcome {
@@ -259,14 +274,21 @@ where
     Ok(call.state.users.send(id, command, call.facts()).await?)
 }
 
-fn written<R>(done: &Done<User, R>) -> Outcome {
-    answer(&done.after, done.revision, Answer::ok)
+fn written<R>(call: &Call, done: &Done<User, R>) -> Outcome {
+    answer(&done.after, done.revision, call.now, Answer::ok)
 }
 
-fn answer(user: &User, revision: Revision, shape: impl FnOnce(&UserView) -> Answer) -> Outcome {
+pub(super) fn answer(
+    user: &User,
+    revision: Revision,
+    now: Timestamp,
+    shape: impl FnOnce(&UserView) -> Answer,
+) -> Outcome {
     let account = user.account().ok_or(AccountError::Missing)?.clone();
     let version = Revision(account.version);
-    Ok(shape(&UserView::of(user.id(), account)).with_etag(version).with_revision(revision))
+    let view =
+        UserView { unverified_email: user.accounts.unverified_email(now).cloned(), ..UserView::of(user.id(), account) };
+    Ok(shape(&view).with_etag(version).with_revision(revision))
 }
 
 fn properties(object: &Map<String, Value>) -> Result<Properties, Problem> {

@@ -1,0 +1,123 @@
+//! Mail that people ask for: bounded by who asks, and done where the answer's time does not tell whether there was
+//! anybody to write to.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::accounts::letters::{Addressee, LetterError, Letters};
+use crate::accounts::model::Name;
+use crate::accounts::names::Finder;
+use crate::accounts::proof::ProofPurpose;
+use crate::accounts::proof_commands::MailProof;
+use crate::accounts::throttle::{Budget, Throttle};
+use crate::actor::aggregate::Aggregate as _;
+use crate::actor::command::Facts;
+use crate::kernel::clock::Timestamp;
+use crate::mail::model::{Mail, Occasion};
+use crate::mail::postman::Postman;
+use crate::sessions::error::SessionError;
+use crate::user::User;
+
+/// How many requests are being seen to after they were answered; further ones are dropped.
+const MOST_LATER: usize = 64;
+
+/// Writes and posts mails.
+pub struct Correspondence {
+    /// Writes them.
+    pub letters: Letters,
+    finder: Finder,
+    postman: Arc<Postman>,
+    requests: Throttle,
+    later: Arc<Semaphore>,
+}
+
+impl Correspondence {
+    /// With these parts; `requests` bounds how much mail one address may ask for.
+    pub fn new(letters: Letters, finder: Finder, postman: Arc<Postman>, requests: Throttle) -> Self {
+        Self { letters, finder, postman, requests, later: Arc::new(Semaphore::new(MOST_LATER)) }
+    }
+
+    /// Counts a request for mail, whatever comes of it.
+    ///
+    /// # Errors
+    /// When there were too many.
+    pub fn admit(&self, about: &str, address: Option<IpAddr>, now: Timestamp) -> Result<(), SessionError> {
+        let budget = Budget::Network(address);
+        self.requests.attempt(about, budget, now).map(drop).map_err(SessionError::TooManyFailures)
+    }
+
+    /// Says that this mail, if there is one, was committed.
+    pub fn posted(&self, mail: Option<&Mail>) {
+        if let Some(mail) = mail {
+            self.postman.posted(mail);
+        }
+    }
+
+    /// Does something after the request was answered.
+    pub fn later(&self, work: impl Future<Output = ()> + 'static) {
+        let Ok(permit) = Arc::clone(&self.later).try_acquire_owned() else {
+            tracing::warn!("too many requests for mail at once: one was dropped");
+            return;
+        };
+        actix_rt::spawn(async move {
+            work.await;
+            drop(permit);
+        });
+    }
+
+    /// Whether an account bears the name; looked up in the same way whether it does or not.
+    pub async fn is_taken(&self, name: &Name, now: Timestamp) -> bool {
+        // What cannot be looked up is refused by the claim in the commit.
+        self.finder.load(name, now).await.is_ok_and(|user| user.is_some())
+    }
+
+    /// Mails a token for another password to whoever bears the name, if anybody does and has an address.
+    pub async fn send_reset(&self, name: Name, facts: Facts) {
+        let user = match self.finder.load(&name, facts.now).await {
+            Ok(user) => user,
+            Err(error) => return tracing::error!(%error, "an account could not be looked up for a reset"),
+        };
+        if let Some(user) = user
+            && let Err(error) = self.send_proof(&user, ProofPurpose::ResetPassword, facts).await
+        {
+            tracing::error!(error, "a reset could not be mailed");
+        }
+    }
+
+    /// Mails a token to the user's own address. False: there is none, or one was mailed just before.
+    ///
+    /// # Errors
+    /// In words, when it cannot be written.
+    pub async fn send_proof(&self, user: &User, purpose: ProofPurpose, facts: Facts) -> Result<bool, String> {
+        let Some(account) = user.account().filter(|account| account.is_active()) else { return Ok(false) };
+        let Some(to) = account.email.as_ref() else { return Ok(false) };
+        let occasion = match purpose {
+            ProofPurpose::VerifyEmail => Occasion::VerifyEmail,
+            ProofPurpose::ResetPassword => Occasion::ResetPassword,
+            ProofPurpose::Invitation => Occasion::Invitation,
+        };
+        let addressee = Addressee { user: user.id(), username: &account.username, to };
+        let written = self.letters.with_proof(purpose, occasion, addressee, &facts);
+        let (proof, mail) = written.map_err(|error| error.to_string())?;
+        let command = MailProof { proof, mail: mail.clone() };
+        let done = self.finder.users.send(user.id(), command, facts).await.map_err(|error| error.to_string())?;
+        if done.reply {
+            self.posted(Some(&mail));
+        }
+        Ok(done.reply)
+    }
+
+    /// A mail that tells a person what happened to their account; none without an address.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn notice(&self, occasion: Occasion, user: &User, facts: &Facts) -> Result<Option<Mail>, LetterError> {
+        let Some((account, to)) = user.account().and_then(|account| Some((account, account.email.as_ref()?))) else {
+            return Ok(None);
+        };
+        let addressee = Addressee { user: user.id(), username: &account.username, to };
+        self.letters.notice(occasion, addressee, facts).map(Some)
+    }
+}

@@ -1,0 +1,14 @@
+//! Accounts over HTTP: their administration, and what people do about their own.
+
+mod recovery;
+mod registration;
+mod users;
+
+use crate::http::Routes;
+
+/// Registers the routes.
+pub fn routes(routes: &mut Routes) {
+    recovery::routes(routes);
+    registration::routes(routes);
+    users::routes(routes);
+}

@@ -1,0 +1,76 @@
+//! What a person may prove with a token that was mailed to them: single-use, short-lived, of which only a hash is kept.
+
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::clock::Timestamp;
+use crate::kernel::ids::{ProofId, UserId};
+use crate::kernel::secret::SecretHash;
+use crate::kernel::text::Email;
+use crate::sessions::token::{Purpose, Token};
+use crate::store::codec::Stored;
+
+/// What a proof is for. Stored: new ones come last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProofPurpose {
+    /// The address is the person's.
+    VerifyEmail,
+    /// The person may choose another password.
+    ResetPassword,
+    /// The person takes the account that was made for them.
+    Invitation,
+}
+
+impl ProofPurpose {
+    /// How long it is good for, in seconds and in words.
+    pub const fn lifetime(self) -> (i64, &'static str) {
+        match self {
+            Self::VerifyEmail => (86_400, "24 hours"),
+            Self::ResetPassword => (900, "15 minutes"),
+            Self::Invitation => (604_800, "7 days"),
+        }
+    }
+}
+
+/// A token that was mailed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Proof {
+    /// Its id, which is in the token.
+    pub id: ProofId,
+    /// The hash of the token's secret.
+    pub secret: SecretHash,
+    /// What it is for.
+    pub purpose: ProofPurpose,
+    /// Where it was mailed to.
+    pub email: Email,
+    /// When.
+    pub made_at: Timestamp,
+    /// Until when it is good.
+    pub expires_at: Timestamp,
+}
+
+impl Stored for Proof {
+    const VERSION: u8 = 1;
+}
+
+/// A mailed token as somebody shows it: well-formed, not yet believed.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown {
+    /// Whose it says it is.
+    pub owner: UserId,
+    id: ProofId,
+    secret: SecretHash,
+}
+
+impl Shown {
+    /// Reads a token; `None` if the text is not a whole one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let token = Token::parse(Purpose::Mailed, text)?;
+        let (owner, id) = (token.owner(), ProofId::from_bytes(token.part()));
+        Some(Self { owner, id, secret: SecretHash::of(token.secret()) })
+    }
+
+    /// Whether it is this proof, for this purpose, at this moment.
+    pub fn is(&self, proof: &Proof, purpose: ProofPurpose, now: Timestamp) -> bool {
+        proof.id == self.id && proof.purpose == purpose && now < proof.expires_at && proof.secret.is_same(&self.secret)
+    }
+}

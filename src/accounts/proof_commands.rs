@@ -1,0 +1,250 @@
+//! The writes around mailed tokens and passwords: enrolling, verifying an address, resetting and changing a password.
+
+use crate::accounts::error::AccountError;
+use crate::accounts::evidence::Evidence;
+use crate::accounts::model::{Account, Credential, Name, Nature, Properties, Status};
+use crate::accounts::part::AccountEvent;
+use crate::accounts::proof::{Proof, ProofPurpose, Shown};
+use crate::actor::command::{Command, Decision, Facts};
+use crate::kernel::ids::SessionId;
+use crate::kernel::text::{Email, ExternalId, Username};
+use crate::mail::model::Mail;
+use crate::sessions::ending::EndReason;
+use crate::store::Key;
+use crate::user::{User, UserEvent};
+
+/// Between two mails of one purpose to one user there are at least so many seconds.
+const SECONDS_BETWEEN_MAILS: i64 = 60;
+
+/// Brings a person into being who proves later that the address is theirs: registered, or invited.
+#[derive(Debug, Clone)]
+pub struct EnrolUser {
+    /// The sign-in name.
+    pub username: Username,
+    /// The address, if it is theirs already: an invited person's.
+    pub email: Option<Email>,
+    /// The application's own id.
+    pub external_id: Option<ExternalId>,
+    /// The password's hash; an invited person has none yet.
+    pub credential: Option<Credential>,
+    /// What the mailed token proves.
+    pub proof: Proof,
+    /// The mail.
+    pub mail: Mail,
+}
+
+impl Command for EnrolUser {
+    type Target = User;
+    type Reply = ();
+    type Refusal = AccountError;
+    const NAME: &'static str = "enrol_user";
+
+    fn decide(self, _: &User, facts: &Facts) -> Result<Decision<User, ()>, AccountError> {
+        let account = Account {
+            nature: Nature::Person,
+            username: self.username,
+            email: self.email,
+            is_email_verified: false,
+            external_id: self.external_id,
+            status: Status::Active,
+            properties: Properties::default(),
+            created_at: facts.now,
+            updated_at: facts.now,
+            version: 1,
+        };
+        let events = vec![
+            UserEvent::Account(AccountEvent::Created { account, credential: self.credential }),
+            UserEvent::Account(AccountEvent::ProofMade(self.proof)),
+            UserEvent::Mail(self.mail),
+        ];
+        Ok(Decision { events, reply: () })
+    }
+
+    fn claim_taken(claim: &Key) -> Option<AccountError> {
+        Name::field_of(claim).map(AccountError::NameTaken)
+    }
+}
+
+/// Mails a token to a person, unless one was mailed just before. The reply is whether it is mailed.
+#[derive(Debug, Clone)]
+pub struct MailProof {
+    /// What the token proves.
+    pub proof: Proof,
+    /// The mail.
+    pub mail: Mail,
+}
+
+impl Command for MailProof {
+    type Target = User;
+    type Reply = bool;
+    type Refusal = AccountError;
+    const NAME: &'static str = "mail_proof";
+
+    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, bool>, AccountError> {
+        let just_before = facts.now.plus_seconds(-SECONDS_BETWEEN_MAILS);
+        let is_repeated = user.accounts.proofs.iter().any(|proof| {
+            proof.purpose == self.proof.purpose && proof.email == self.proof.email && proof.made_at > just_before
+        });
+        if is_repeated || !user.is_active() {
+            return Ok(Decision::nothing(false));
+        }
+        let events = vec![UserEvent::Account(AccountEvent::ProofMade(self.proof)), UserEvent::Mail(self.mail)];
+        Ok(Decision { events, reply: true })
+    }
+}
+
+/// Makes an address a person's own: the token that was mailed there was shown.
+#[derive(Debug, Clone)]
+pub struct VerifyEmail {
+    /// The token.
+    pub shown: Shown,
+    /// Tells the address before, if there was another.
+    pub notice: Option<Mail>,
+}
+
+impl Command for VerifyEmail {
+    type Target = User;
+    type Reply = ();
+    type Refusal = AccountError;
+    const NAME: &'static str = "verify_email";
+
+    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AccountError> {
+        let (account, proof) = proven(user, self.shown, ProofPurpose::VerifyEmail, facts)?;
+        let account =
+            Account { email: Some(proof.email.clone()), is_email_verified: true, ..account.changed(facts.now) };
+        let mut events = vec![
+            UserEvent::Account(AccountEvent::EmailVerified(account)),
+            UserEvent::Account(AccountEvent::ProofsSpent(vec![proof.id])),
+        ];
+        events.extend(self.notice.map(UserEvent::Mail));
+        Ok(Decision { events, reply: () })
+    }
+
+    fn claim_taken(claim: &Key) -> Option<AccountError> {
+        Name::field_of(claim).map(AccountError::NameTaken)
+    }
+}
+
+/// Gives a person another password: the token that was mailed to them was shown. Every session ends.
+#[derive(Debug, Clone)]
+pub struct ResetPassword {
+    /// The token.
+    pub shown: Shown,
+    /// The new password's hash.
+    pub credential: Credential,
+    /// Tells the person.
+    pub notice: Option<Mail>,
+}
+
+impl Command for ResetPassword {
+    type Target = User;
+    type Reply = ();
+    type Refusal = AccountError;
+    const NAME: &'static str = "reset_password";
+
+    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AccountError> {
+        let (account, proof) = proven(user, self.shown, ProofPurpose::ResetPassword, facts)?;
+        let mut events = Vec::new();
+        if account.email.as_ref() != Some(&proof.email) {
+            return Err(AccountError::ProofNotValid);
+        }
+        if !account.is_email_verified {
+            let account = Account { is_email_verified: true, ..account.changed(facts.now) };
+            events.push(UserEvent::Account(AccountEvent::EmailVerified(account)));
+        }
+        events.extend(password_set(user, self.credential, EndReason::PasswordReset, None, facts));
+        events.extend(self.notice.map(UserEvent::Mail));
+        Ok(Decision { events, reply: () })
+    }
+}
+
+/// Takes an account that an administrator made: the person chooses a password and, if they like, another name.
+#[derive(Debug, Clone)]
+pub struct AcceptInvitation {
+    /// The token.
+    pub shown: Shown,
+    /// Another sign-in name.
+    pub username: Option<Username>,
+    /// The password's hash.
+    pub credential: Credential,
+}
+
+impl Command for AcceptInvitation {
+    type Target = User;
+    type Reply = ();
+    type Refusal = AccountError;
+    const NAME: &'static str = "accept_invitation";
+
+    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AccountError> {
+        let (account, proof) = proven(user, self.shown, ProofPurpose::Invitation, facts)?;
+        if account.email.as_ref() != Some(&proof.email) {
+            return Err(AccountError::ProofNotValid);
+        }
+        let username = self.username.unwrap_or_else(|| account.username.clone());
+        let account = Account { username, is_email_verified: true, ..account.changed(facts.now) };
+        let mut events = vec![UserEvent::Account(AccountEvent::EmailVerified(account))];
+        events.extend(password_set(user, self.credential, EndReason::PasswordReset, None, facts));
+        Ok(Decision { events, reply: () })
+    }
+
+    fn claim_taken(claim: &Key) -> Option<AccountError> {
+        Name::field_of(claim).map(AccountError::NameTaken)
+    }
+}
+
+/// Gives a person the password they chose, who just proved who they are. All sessions but theirs end.
+#[derive(Debug, Clone)]
+pub struct ChangePassword {
+    /// What they showed: the password before.
+    pub evidence: Evidence,
+    /// The new password's hash.
+    pub credential: Credential,
+    /// The session that asks.
+    pub session: SessionId,
+    /// Tells the person.
+    pub notice: Option<Mail>,
+}
+
+impl Command for ChangePassword {
+    type Target = User;
+    type Reply = ();
+    type Refusal = AccountError;
+    const NAME: &'static str = "change_password";
+
+    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AccountError> {
+        if !self.evidence.holds(user) || user.sessions.find(self.session).is_none() {
+            return Err(AccountError::WrongPassword);
+        }
+        let mut events = password_set(user, self.credential, EndReason::PasswordChanged, Some(self.session), facts);
+        events.extend(self.notice.map(UserEvent::Mail));
+        Ok(Decision { events, reply: () })
+    }
+}
+
+/// Another password, what it makes worthless, and the sessions that it ends.
+fn password_set(
+    user: &User,
+    credential: Credential,
+    reason: EndReason,
+    but: Option<SessionId>,
+    facts: &Facts,
+) -> Vec<UserEvent> {
+    let is_over = |proof: &&Proof| proof.purpose != ProofPurpose::VerifyEmail;
+    let spent: Vec<_> = user.accounts.proofs.iter().filter(is_over).map(|proof| proof.id).collect();
+    let ended = user.sessions.ending(reason, facts, |session| Some(session.id) != but);
+    let spent = (!spent.is_empty()).then_some(UserEvent::Account(AccountEvent::ProofsSpent(spent)));
+    let set = UserEvent::Account(AccountEvent::PasswordSet(credential));
+    [Some(set), spent, ended.map(UserEvent::Session)].into_iter().flatten().collect()
+}
+
+/// The account and the proof that was shown, if it is good.
+fn proven<'a>(
+    user: &'a User,
+    shown: Shown,
+    purpose: ProofPurpose,
+    facts: &Facts,
+) -> Result<(&'a Account, &'a Proof), AccountError> {
+    let account = user.account().filter(|account| account.is_active()).ok_or(AccountError::ProofNotValid)?;
+    let proof = user.accounts.find_proof(&shown, purpose, facts.now).ok_or(AccountError::ProofNotValid)?;
+    Ok((account, proof))
+}

@@ -1,0 +1,34 @@
+//! The settings of mail.
+
+use crate::kernel::fault::Malformed;
+use crate::kernel::secret::{ExposeSecret, SecretText};
+use crate::kernel::setting::settings;
+
+settings! {
+    /// Mail to people.
+    pub struct Settings {
+        /// The server that delivers mail, such as `smtps://user:password@smtp.example.org` (TLS) or
+        /// `smtp://smtp.example.org?tls=required` (STARTTLS). Empty: mail stays in the outbox, where a holder of
+        /// `sesame.outbox:read` finds it.
+        smtp_url: SecretText = SecretText::default(), rule is_smtp, alias "SMTP_URL";
+        /// Whom mail is from.
+        from: String = "Sesame <sesame@localhost>".to_owned();
+        /// Where the application's pages for mailed links are; empty: `http.public_url`. The token follows behind a `#`,
+        /// so that it is in no log: `/verify-email#token=…`, `/reset-password#token=…`, `/accept-invitation#token=…`.
+        links_url: String = String::new();
+        /// A folder with other templates, each beside a name such as `reset-password.txt` and `reset-password.html`.
+        templates_directory: String = String::new();
+        /// How often a mail is tried, at longer and longer intervals.
+        max_attempts: u32 = 8, in 1..=50;
+        /// How long a mail that could not be delivered is kept.
+        retention_days: u64 = 7, in 1..=365;
+    }
+}
+
+fn is_smtp(url: &SecretText) -> Result<(), Malformed> {
+    let url = url.expose_secret();
+    if url.is_empty() || url.starts_with("smtp://") || url.starts_with("smtps://") {
+        return Ok(());
+    }
+    Err(Malformed::new("expected smtp:// or smtps://, or nothing"))
+}

@@ -1,0 +1,60 @@
+//! Proving again who one is, before something sensitive.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::cookies;
+use super::view::SessionView;
+use crate::http::handler::Outcome;
+use crate::http::{Answer, Call, Caller, Json, Routes, Who};
+use crate::kernel::secret::Password;
+use crate::sessions::error::SessionError;
+
+/// Registers the routes.
+pub(super) fn routes(routes: &mut Routes) {
+    routes
+        .post("/api/v1/auth/reauthenticate", Who::SignedIn, reauthenticate)
+        .about("Proves again who one is; the session gets another token, the one before is worth nothing")
+        .answers::<Renewed>(200);
+}
+
+/// What somebody shows to prove again who they are.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Reauthentication {
+    #[schema(value_type = String)]
+    password: Password,
+}
+
+/// The session, with another token.
+#[derive(Serialize, ToSchema)]
+struct Renewed {
+    session: SessionView,
+    /// The session's token from now on. Absent when it travels in the cookie.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_token: Option<String>,
+    /// A short-lived JWT (RFC 9068).
+    access_token: String,
+    token_type: &'static str,
+    /// The seconds that the access token is valid.
+    expires_in: i64,
+}
+
+async fn reauthenticate(call: Call, Json(input): Json<Reauthentication>) -> Outcome {
+    let Caller::Person(signed_in) = &call.caller else { return Err(SessionError::Missing.into()) };
+    let renewed = call.state.sign_in.prove_again(signed_in, input.password.0, call.facts()).await?;
+    let session = &renewed.session;
+    let in_cookie = session.lives_in_cookie();
+    let answer = Answer::ok(&Renewed {
+        session: SessionView::of(&renewed.user, session, Some(session.id), call.now),
+        session_token: (!in_cookie).then(|| renewed.session_token.clone()),
+        access_token: renewed.access_token,
+        token_type: "Bearer",
+        expires_in: call.state.identities.access_tokens.lifetime_seconds(),
+    });
+    let answer = answer.with_revision(renewed.revision);
+    if !in_cookie {
+        return Ok(answer);
+    }
+    cookies::with_session(answer, &renewed.session_token, session.expires_at.since(call.now) / 1000)
+}

@@ -1,0 +1,120 @@
+//! Guessing: made to wait, without telling who exists, and without locking anybody out.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::harness::{PASSWORD, Reply, Server};
+
+fn fail(server: &Server, name: &str) -> Reply {
+    server.anonymous().log_in(name, "a wrong password")
+}
+
+fn server() -> Server {
+    let server = Server::with(|config| config.accounts.max_login_attempts = 3);
+    server.admin().create_user(&json!({ "username": "ann", "email": "ann@example.org", "password": PASSWORD }));
+    server
+}
+
+#[test]
+fn guessing_waits_longer_and_longer_for_known_and_unknown_names_alike() {
+    let server = server();
+    let waits = |name: &str, seconds: &str| {
+        let reply = fail(&server, name);
+        assert_eq!(reply.is_problem(429, "too-many-failures").header("retry-after"), Some(seconds), "{name}");
+    };
+    for name in ["ann", "nobody"] {
+        for _ in 0..3 {
+            fail(&server, name).is_problem(401, "wrong-credentials");
+        }
+        waits(name, "30");
+    }
+    server.anonymous().log_in("ANN", PASSWORD).is_problem(429, "too-many-failures");
+    for (waited, wait) in [(30, 60), (60, 120), (120, 240), (240, 480), (480, 900), (900, 900)] {
+        server.clock.advance_seconds(waited);
+        for name in ["ann", "nobody"] {
+            fail(&server, name).is_problem(401, "wrong-credentials");
+            waits(name, &wait.to_string());
+        }
+    }
+    server.clock.advance_seconds(1800);
+    server.anonymous().sign_in("ann", PASSWORD);
+    for _ in 0..3 {
+        fail(&server, "ann").is_problem(401, "wrong-credentials");
+    }
+}
+
+#[test]
+fn many_guesses_at_once_are_counted_before_they_are_made() {
+    let server = server();
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let guessing: Vec<_> = (0..40).map(|_| scope.spawn(|| fail(&server, "ann").status)).collect();
+        guessing.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert_eq!(statuses.iter().filter(|status| **status == 401).count(), 3, "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == 429).count(), 37, "{statuses:?}");
+}
+
+#[test]
+fn one_network_cannot_try_every_name() {
+    let server = server();
+    for number in 0..30 {
+        fail(&server, &format!("user{number}")).is_problem(401, "wrong-credentials");
+    }
+    fail(&server, "one.more").is_problem(429, "too-many-failures");
+    server.clock.advance_seconds(30);
+    fail(&server, "one.more").is_problem(401, "wrong-credentials");
+}
+
+#[test]
+fn an_attacker_in_the_same_network_cannot_lock_the_owner_out_of_a_trusted_device() {
+    let server = server();
+    let log_in = |token: &Value| {
+        let body = json!({ "identifier": "ann", "password": PASSWORD, "device": { "token": token } });
+        server.anonymous().post("/api/v1/auth/login", &body)
+    };
+    let ann = server.anonymous().sign_in("ann", PASSWORD);
+    let known = server.anonymous().log_in("ann", PASSWORD).expect(200)["device_token"].clone();
+    let trusted = server.anonymous().log_in("ann", PASSWORD).expect(200);
+    let device = trusted["session"]["device"]["id"].as_str().unwrap().to_owned();
+    ann.patch(&format!("/api/v1/users/devices/{device}"), &json!({ "trusted": true })).expect(200);
+    while fail(&server, "ann").status == 401 {}
+    server.anonymous().log_in("ann", PASSWORD).is_problem(429, "too-many-failures");
+    log_in(&known).is_problem(429, "too-many-failures");
+    log_in(&trusted["device_token"]).expect(200);
+    // Its budget is its own, and not endless: whoever stole the device guesses no better.
+    let guess = json!({ "identifier": "ann", "password": "a guess", "device": { "token": trusted["device_token"] } });
+    for _ in 0..3 {
+        server.anonymous().post("/api/v1/auth/login", &guess).is_problem(401, "wrong-credentials");
+    }
+    server.anonymous().post("/api/v1/auth/login", &guess).is_problem(429, "too-many-failures");
+    // For another account the device is nobody's.
+    server.admin().create_user(&json!({ "username": "bob", "password": PASSWORD }));
+    while fail(&server, "bob").status == 401 {}
+    let body = json!({ "identifier": "bob", "password": PASSWORD, "device": { "token": trusted["device_token"] } });
+    server.anonymous().post("/api/v1/auth/login", &body).is_problem(429, "too-many-failures");
+}
+
+/// The work that one refused sign-in costs, beside the password's hash: what the clock would show, without its noise.
+#[test]
+fn a_refused_sign_in_costs_the_same_whether_the_account_exists_or_not() {
+    let server = Server::with(|config| config.accounts.max_login_attempts = 10_000);
+    let admin = server.admin();
+    admin.create_user(&json!({ "username": "ann", "password": PASSWORD }));
+    admin.create_user(&json!({ "username": "bob" }));
+    let id = admin.create_user(&json!({ "username": "cid", "password": PASSWORD }));
+    admin.post(&format!("/api/v1/users/{id}/suspend"), &json!({})).expect(200);
+    let metrics = &server.state().metrics;
+    let work = |name: &str| {
+        let count = || (metrics.password_hashes_total.get(), metrics.commits_total.get());
+        let before = count();
+        fail(&server, name).is_problem(401, "wrong-credentials");
+        let after = count();
+        (after.0 - before.0, after.1 - before.1)
+    };
+    let costs: BTreeMap<&str, _> = ["ann", "bob", "cid", "nobody", "nobody@example.org", "not a name"]
+        .into_iter()
+        .map(|name| (name, (0..20).map(|_| work(name)).collect::<Vec<_>>()))
+        .collect();
+    assert!(costs.values().flatten().all(|cost| *cost == (1, 0)), "one hash, no commit: {costs:?}");
+}

@@ -1,0 +1,42 @@
+//! What was mailed, as an administrator finds it in the outbox.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use sesame::kernel::clock::Stopwatch;
+
+use super::client::Admin;
+
+impl Admin {
+    /// The mails to an address, newest first.
+    pub(crate) fn mails(&self, to: &str) -> Vec<Value> {
+        let to = to.replace('@', "%40").replace('+', "%2B");
+        let page = self.get(&format!("/api/v1/outbox?limit=1000&to={to}")).expect(200);
+        page["items"].as_array().unwrap().clone()
+    }
+
+    /// The newest mail to an address, which must be about this; waited for where it is written after the answer.
+    #[track_caller]
+    pub(crate) fn mail(&self, to: &str, occasion: &str) -> Value {
+        let patience = Stopwatch::start();
+        loop {
+            let newest = self.mails(to).into_iter().next();
+            if let Some(mail) = newest.filter(|mail| mail["occasion"] == occasion) {
+                return mail;
+            }
+            assert!(patience.elapsed() < Duration::from_secs(20), "no mail about {occasion} to {to}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// The token in the newest mail to an address, which must be about this.
+    #[track_caller]
+    pub(crate) fn mailed_token(&self, to: &str, occasion: &str) -> String {
+        token_in(self.mail(to, occasion)["text"].as_str().unwrap())
+    }
+}
+
+/// The token that stands on a line of its own.
+pub(crate) fn token_in(text: &str) -> String {
+    text.lines().find(|line| line.starts_with("ssm_mt_")).unwrap_or_else(|| panic!("no token in {text}")).to_owned()
+}

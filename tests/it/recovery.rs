@@ -1,0 +1,254 @@
+//! One's own password and address: changed, forgotten, reset, verified; and what needs a recent proof of who one is.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Admin, PASSWORD, Reply, Server, SignedIn};
+
+const OTHER: &str = "quite another horse";
+
+fn with_ann(server: &Server) -> Admin {
+    let admin = server.admin();
+    admin.create_user(&json!({ "username": "ann", "email": "ann@example.org", "password": PASSWORD }));
+    admin
+}
+
+fn change(client: &SignedIn, current: &str, new: &str) -> Reply {
+    client.post("/api/v1/auth/password/change", &json!({ "current_password": current, "new_password": new }))
+}
+
+fn forgot(server: &Server, identifier: &str) -> Reply {
+    server.anonymous().post("/api/v1/auth/password/forgot", &json!({ "identifier": identifier }))
+}
+
+fn reset(server: &Server, token: &str, password: &str) -> Reply {
+    server.anonymous().post("/api/v1/auth/password/reset", &json!({ "token": token, "password": password }))
+}
+
+fn verify(server: &Server, token: &str) -> Reply {
+    server.anonymous().post("/api/v1/auth/email/verify", &json!({ "token": token }))
+}
+
+fn is_alive(session: &SignedIn) -> bool {
+    session.get("/api/v1/users/sessions").status == 200
+}
+
+#[test]
+fn a_changed_password_ends_the_other_sessions_and_is_told_by_mail() {
+    let server = Server::durable();
+    let admin = with_ann(&server);
+    let (own, other) = (server.anonymous().sign_in("ann", PASSWORD), server.anonymous().sign_in("ann", PASSWORD));
+    change(&own, "a wrong password", OTHER).is_problem(401, "wrong-credentials");
+    change(&own, PASSWORD, "short").is_problem(400, "invalid-input").names_field("new_password");
+    change(&own, PASSWORD, "ann@example.org").is_problem(400, "invalid-input").names_field("new_password");
+    assert!(is_alive(&other));
+    change(&own, PASSWORD, OTHER).expect(204);
+    assert!(is_alive(&own));
+    other.get("/api/v1/users/sessions").is_problem(401, "session-credentials-changed");
+    server.anonymous().log_in("ann", PASSWORD).is_problem(401, "wrong-credentials");
+    server.anonymous().sign_in("ann", OTHER);
+    let mail = admin.mail("ann@example.org", "password-changed");
+    assert!(mail["text"].as_str().unwrap().contains("127.0.0.1"));
+    let server = server.restarted();
+    server.anonymous().sign_in("ann", OTHER);
+}
+
+#[test]
+fn sensitive_changes_need_a_recent_proof_of_who_one_is() {
+    let server = Server::start();
+    with_ann(&server);
+    let ann = server.anonymous().sign_in("ann", PASSWORD);
+    server.clock.advance_seconds(600);
+    change(&ann, PASSWORD, OTHER).is_problem(401, "reauthentication-required");
+    let email = json!({ "email": "ann@example.net" });
+    ann.post("/api/v1/auth/email/change", &email).is_problem(401, "reauthentication-required");
+    let prove = |password: &str| ann.post("/api/v1/auth/reauthenticate", &json!({ "password": password }));
+    prove("a wrong password").is_problem(401, "wrong-credentials");
+    let renewed = prove(PASSWORD).expect(200);
+    assert_eq!(renewed["session"]["id"], json!(ann.session_id));
+    assert_eq!(renewed["session"]["authenticated_at"], "2025-11-23T12:10:00.000Z");
+    ann.get("/api/v1/users/sessions").is_problem(401, "unauthenticated");
+    let renewed = ann.bearing(renewed["session_token"].as_str().unwrap());
+    renewed.post("/api/v1/auth/email/change", &email).expect(202);
+    server.clock.advance_seconds(599);
+    let change = json!({ "current_password": PASSWORD, "new_password": OTHER });
+    renewed.post("/api/v1/auth/password/change", &change).expect(204);
+    server
+        .anonymous()
+        .post("/api/v1/auth/reauthenticate", &json!({ "password": OTHER }))
+        .is_problem(401, "unauthenticated");
+}
+
+#[test]
+fn a_forgotten_password_is_reset_by_a_mailed_token_once() {
+    let server = Server::durable();
+    let admin = with_ann(&server);
+    let session = server.anonymous().sign_in("ann", PASSWORD);
+    forgot(&server, "Ann").expect(202);
+    let mail = admin.mail("ann@example.org", "reset-password");
+    let token = admin.mailed_token("ann@example.org", "reset-password");
+    let link = format!("http://127.0.0.1:8080/reset-password#token={token}");
+    assert!(mail["text"].as_str().unwrap().contains(&link), "{mail}");
+    assert_eq!(mail["expires_at"], "2025-11-23T12:15:00.000Z");
+    let server = server.restarted();
+    let admin = server.admin();
+    reset(&server, &token, "password1").is_problem(400, "invalid-input").names_field("password");
+    reset(&server, &token, OTHER).expect(204);
+    reset(&server, &token, PASSWORD).is_problem(400, "token-not-valid");
+    server
+        .anonymous()
+        .bearing(&session.session_token)
+        .get("/api/v1/users/sessions")
+        .is_problem(401, "session-credentials-changed");
+    server.anonymous().log_in("ann", PASSWORD).is_problem(401, "wrong-credentials");
+    let ann = server.anonymous().sign_in("ann", OTHER);
+    let user = admin.get(&format!("/api/v1/users/{}", ann.id)).expect(200);
+    assert_eq!(user["email_verified"], true, "whoever had the token reads the mail of that address");
+    admin.mail("ann@example.org", "password-changed");
+}
+
+#[test]
+fn a_mailed_token_is_short_lived_and_for_one_purpose() {
+    let server = Server::start();
+    let admin = with_ann(&server);
+    let token = |minutes: i64| {
+        server.clock.advance_seconds(60 * minutes);
+        forgot(&server, "ann@example.org").expect(202);
+        let moment = server.clock.now().to_string();
+        loop {
+            let mail = admin.mail("ann@example.org", "reset-password");
+            if mail["created_at"] == moment {
+                return crate::harness::token_in(mail["text"].as_str().unwrap());
+            }
+        }
+    };
+    let first = token(0);
+    let second = token(1);
+    reset(&server, &first, OTHER).is_problem(400, "token-not-valid");
+    verify(&server, &second).is_problem(400, "token-not-valid");
+    let mut broken = second.clone();
+    broken.replace_range(40..41, if &second[40..41] == "A" { "B" } else { "A" });
+    for token in ["", "ssm_mt_", "x", &broken, &second[..second.len() - 1], &second.replace("_mt_", "_st_")] {
+        reset(&server, token, OTHER).is_problem(400, "token-not-valid");
+    }
+    server.clock.advance_seconds(900);
+    reset(&server, &second, OTHER).is_problem(400, "token-not-valid");
+    let admin = server.admin();
+    server.clock.advance_seconds(60);
+    forgot(&server, "ann").expect(202);
+    while admin.mails("ann@example.org").len() < 3 {
+        std::thread::yield_now();
+    }
+    let third = admin.mailed_token("ann@example.org", "reset-password");
+    let ann = server.anonymous().sign_in("ann", PASSWORD);
+    change(&ann, PASSWORD, OTHER).expect(204);
+    reset(&server, &third, PASSWORD).is_problem(400, "token-not-valid");
+}
+
+#[test]
+fn forgetting_does_not_tell_whether_the_account_exists() {
+    let server = Server::with(|config| config.accounts.max_mail_requests = 100);
+    let admin = with_ann(&server);
+    let suspended = admin.create_user(&json!({ "username": "cid", "email": "cid@example.org", "password": PASSWORD }));
+    admin.post(&format!("/api/v1/users/{suspended}/suspend"), &json!({})).expect(200);
+    admin.create_user(&json!({ "username": "bob", "password": PASSWORD }));
+    let told = |identifier: &str| {
+        let reply = forgot(&server, identifier);
+        let names: BTreeSet<_> = reply.headers.iter().map(|(name, _)| name.clone()).collect();
+        (reply.status, reply.body, names)
+    };
+    let first = told("ann");
+    assert_eq!((first.0, &*first.1), (202, ""));
+    for identifier in ["nobody", "nobody@example.org", "bob", "cid", "not a name", "", "ann"] {
+        assert_eq!(told(identifier), first, "{identifier}");
+    }
+    admin.mail("ann@example.org", "reset-password");
+    server.clock.advance_seconds(59);
+    told("ann");
+    server.clock.advance_seconds(2);
+    told("ann");
+    while admin.mails("ann@example.org").len() < 2 {
+        std::thread::yield_now();
+    }
+    assert_eq!(admin.mails("ann@example.org").len(), 2, "not twice within a minute");
+    assert!(admin.mails("cid@example.org").is_empty());
+}
+
+#[test]
+fn mail_is_asked_for_only_so_often() {
+    let server = Server::with(|config| config.accounts.max_mail_requests = 2);
+    for name in ["ann", "nobody"] {
+        forgot(&server, name).expect(202);
+        forgot(&server, name).expect(202);
+        forgot(&server, name).is_problem(429, "too-many-failures");
+    }
+}
+
+#[test]
+fn another_address_counts_when_it_is_verified() {
+    let server = Server::durable();
+    let admin = with_ann(&server);
+    let ann = server.anonymous().sign_in("ann", PASSWORD);
+    let path = format!("/api/v1/users/{}", ann.id);
+    ann.post("/api/v1/auth/email/change", &json!({ "email": "Ann@example.net" })).expect(202);
+    let user = admin.get(&path).expect(200);
+    assert_eq!((&user["email"], &user["unverified_email"]), (&json!("ann@example.org"), &json!("Ann@example.net")));
+    server.anonymous().log_in("ann@example.net", PASSWORD).is_problem(401, "wrong-credentials");
+    ann.post("/api/v1/auth/email/resend", &json!({})).expect(202);
+    assert_eq!(admin.mails("ann@example.net").len(), 1, "not twice within a minute");
+    server.clock.advance_seconds(60);
+    ann.post("/api/v1/auth/email/resend", &json!({})).expect(202);
+    assert_eq!(admin.mails("ann@example.net").len(), 2);
+    let token = admin.mailed_token("ann@example.net", "verify-email");
+    verify(&server, &token).expect(204);
+    verify(&server, &token).is_problem(400, "token-not-valid");
+    let user = admin.get(&path).expect(200);
+    assert_eq!((&user["email"], &user["email_verified"]), (&json!("Ann@example.net"), &json!(true)));
+    assert_eq!(user["unverified_email"], Value::Null);
+    admin.mail("ann@example.org", "email-changed");
+    let server = server.restarted();
+    server.anonymous().sign_in("ann@example.net", PASSWORD);
+    server.anonymous().log_in("ann@example.org", PASSWORD).is_problem(401, "wrong-credentials");
+    let ann = server.anonymous().sign_in("ann", PASSWORD);
+    ann.post("/api/v1/auth/email/resend", &json!({})).is_problem(409, "no-address");
+}
+
+#[test]
+fn an_address_of_another_account_is_not_taken_and_not_told() {
+    let server = Server::start();
+    let admin = with_ann(&server);
+    let bob = admin.person("bob");
+    bob.post("/api/v1/auth/email/change", &json!({ "email": "bob@example.org" })).expect(202);
+    let mine = admin.mailed_token("bob@example.org", "verify-email");
+    server.clock.advance_seconds(61);
+    bob.post("/api/v1/auth/email/change", &json!({ "email": "ann@example.org" })).expect(202);
+    let mail = admin.mail("ann@example.org", "address-in-use");
+    assert!(!mail["text"].as_str().unwrap().contains("ssm_mt_"));
+    verify(&server, &mine).is_problem(400, "token-not-valid");
+    // Two ask for an address that is free: whoever shows the token first has it.
+    server.clock.advance_seconds(61);
+    let cid = admin.person("cid");
+    for (person, name) in [(&bob, "bob"), (&cid, "cid")] {
+        let person = if name == "bob" { &server.anonymous().sign_in("bob", PASSWORD) } else { person };
+        person.post("/api/v1/auth/email/change", &json!({ "email": "free@example.org" })).expect(202);
+    }
+    let mails = admin.mails("free@example.org");
+    let tokens: Vec<_> = mails.iter().map(|mail| crate::harness::token_in(mail["text"].as_str().unwrap())).collect();
+    verify(&server, &tokens[0]).expect(204);
+    verify(&server, &tokens[1]).is_problem(409, "name-taken").names_field("email");
+}
+
+#[test]
+fn an_administrator_starts_a_reset_and_does_not_choose_the_password() {
+    let server = Server::start();
+    let admin = with_ann(&server);
+    let ann = server.anonymous().sign_in("ann", PASSWORD);
+    admin.post(&format!("/api/v1/users/{}/password/reset", ann.id), &json!({})).expect(202);
+    let token = admin.mailed_token("ann@example.org", "reset-password");
+    assert!(is_alive(&ann));
+    reset(&server, &token, OTHER).expect(204);
+    assert!(!is_alive(&ann));
+    let bob = admin.create_user(&json!({ "username": "bob", "password": PASSWORD }));
+    admin.post(&format!("/api/v1/users/{bob}/password/reset"), &json!({})).is_problem(409, "no-address");
+}
