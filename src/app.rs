@@ -20,7 +20,9 @@ use crate::accounts::correspondence::Correspondence;
 use crate::accounts::letters::Letters;
 use crate::accounts::names::{Finder, Names};
 use crate::accounts::passwords::{Cost, Passwords};
+use crate::accounts::seal::Sealer;
 use crate::accounts::throttle::{Patience, Throttle};
+use crate::accounts::totp::Totps;
 use crate::actor::directory::{Directory, Surroundings};
 use crate::config::Config;
 use crate::http::server::{Bound, Server};
@@ -112,7 +114,7 @@ impl Instance {
         let finder = Finder { users: users.clone(), names, store: Arc::clone(&store), loader: Arc::clone(&loader) };
         let passwords = passwords(&config, &metrics)?;
         let identities = Identities { users: users.clone(), access_tokens: access_tokens(&config, clock.now())? };
-        let authenticator = authenticator(&config, &finder, &passwords, &metrics);
+        let authenticator = authenticator(&config, &finder, &passwords, &metrics)?;
         let atlas = atlas(&config)?;
         let letters = Directory::new(surroundings(), housekeeping::letter_watcher());
         let postman = postman(&config, &finder, letters.clone(), clock.clone(), &metrics)?;
@@ -261,11 +263,20 @@ fn atlas(config: &Config) -> anyhow::Result<Option<Arc<Atlas>>> {
     Ok(Some(Arc::new(atlas)))
 }
 
-fn authenticator(config: &Config, finder: &Finder, passwords: &Passwords, metrics: &Metrics) -> Arc<Authenticator> {
+fn authenticator(
+    config: &Config,
+    finder: &Finder,
+    passwords: &Passwords,
+    metrics: &Metrics,
+) -> anyhow::Result<Arc<Authenticator>> {
     let settings = &config.accounts;
     let throttle = Throttle::new(throttle_of(config, settings.max_login_attempts));
     let longest = settings.password_max_length;
-    Arc::new(Authenticator::new(finder.clone(), passwords.clone(), throttle, longest, metrics))
+    let folder = key_folder(config);
+    let sealer = Sealer::load_or_create(&folder)
+        .with_context(|| format!("the sealing key in {} cannot be used", folder.display()))?;
+    let totps = Totps::new(sealer, settings.issuer_name.clone());
+    Ok(Arc::new(Authenticator::new(finder.clone(), passwords.clone(), throttle, totps, longest, metrics)))
 }
 
 /// How much may fail, or be asked for, before the next ones wait.

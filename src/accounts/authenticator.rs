@@ -1,4 +1,4 @@
-//! Proving who somebody is: name and password against the account. Costs the same whether the account exists or not.
+//! Proving who somebody is: name, password and second factor against the account. Costs the same whether the account exists or not.
 //!
 //! Knows no sessions: whoever begins one, or lets somebody change a password, asks here first.
 
@@ -7,19 +7,23 @@ use std::sync::Arc;
 
 use prometheus::IntCounter;
 
+use crate::accounts::challenges::{Challenges, Waiting};
 use crate::accounts::evidence::Evidence;
+use crate::accounts::factors::{Code, Second, hash_of};
 use crate::accounts::model::Name;
 use crate::accounts::names::Finder;
 use crate::accounts::passwords::{PasswordError, Passwords, Verdict};
 use crate::accounts::throttle::{Budget, Throttle};
+use crate::accounts::totp::{TotpError, Totps};
+use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::Facts;
 use crate::actor::directory::LoadError;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::{Fault, FieldError, Kind};
 use crate::kernel::ids::DeviceId;
-use crate::kernel::secret::{ExposeSecret, SecretHash, SecretString};
+use crate::kernel::secret::{ExposeSecret, NoRandomness, SecretHash, SecretString};
 use crate::metrics::Metrics;
-use crate::sessions::error::SessionError;
+use crate::sessions::error::{MFA_REQUIRED, SessionError};
 use crate::sessions::identity::SignedIn;
 use crate::user::User;
 
@@ -71,6 +75,12 @@ pub enum AuthenticationError {
     /// The password could not be verified.
     #[error(transparent)]
     Password(#[from] PasswordError),
+    /// A code could not be verified.
+    #[error(transparent)]
+    Totp(#[from] TotpError),
+    /// No challenge.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
 }
 
 impl AuthenticationError {
@@ -79,6 +89,8 @@ impl AuthenticationError {
             Self::Refused(error) => error,
             Self::Load(error) => error,
             Self::Password(error) => error,
+            Self::Totp(error) => error,
+            Self::NoRandomness(error) => error,
         }
     }
 }
@@ -93,6 +105,9 @@ impl Fault for AuthenticationError {
     fn fields(&self) -> Vec<FieldError> {
         self.inner().fields()
     }
+    fn challenge(&self) -> Option<String> {
+        self.inner().challenge()
+    }
     fn retry_after_seconds(&self) -> Option<u64> {
         self.inner().retry_after_seconds()
     }
@@ -103,6 +118,9 @@ pub struct Authenticator {
     finder: Finder,
     passwords: Passwords,
     throttle: Throttle,
+    /// Makes secrets of authenticator apps, and checks their codes.
+    pub totps: Totps,
+    challenges: Challenges,
     longest_password: usize,
     successes: IntCounter,
     failures: IntCounter,
@@ -115,12 +133,23 @@ impl Authenticator {
         finder: Finder,
         passwords: Passwords,
         throttle: Throttle,
+        totps: Totps,
         longest_password: usize,
         metrics: &Metrics,
     ) -> Self {
         let count = |outcome| metrics.logins_total.with_label_values(&[outcome]);
         let (successes, failures, limited) = (count("success"), count("failure"), count("limited"));
-        Self { finder, passwords, throttle, longest_password, successes, failures, limited }
+        Self {
+            finder,
+            passwords,
+            throttle,
+            totps,
+            challenges: Challenges::default(),
+            longest_password,
+            successes,
+            failures,
+            limited,
+        }
     }
 
     /// Runs `work`, in which somebody proves who they are, unless too many tries failed; counts how it ends.
@@ -138,6 +167,8 @@ impl Authenticator {
         })?;
         let outcome = work.await;
         match &outcome {
+            // The password was right: neither a failure nor yet a success.
+            Err(error) if error.code() == MFA_REQUIRED => attempted.forgive(),
             Err(error) if error.kind() == Kind::Unauthenticated => self.failures.inc(),
             Ok(_) => {
                 self.successes.inc();
@@ -160,27 +191,84 @@ impl Authenticator {
         Ok(if is_trusted { Budget::Device(id) } else { network })
     }
 
-    /// Verifies name and password.
+    /// Verifies name, password and second factor. Without a code that is needed, the sign-in waits for one.
     ///
     /// # Errors
     /// See [`AuthenticationError`].
-    pub async fn prove(&self, guess: Guess<'_>, password: SecretString) -> Result<Proven, AuthenticationError> {
+    pub async fn prove(
+        &self,
+        guess: Guess<'_>,
+        password: SecretString,
+        code: Option<Code>,
+    ) -> Result<Proven, AuthenticationError> {
         let user = match Name::written(guess.identifier) {
             Some(name) => self.finder.load(&name, guess.now).await?,
             None => None,
         };
-        self.prove_for(user, password).await
+        let proven = self.prove_password(user, password).await?;
+        if code.is_none() && needs_code(&proven.user) {
+            let (user, evidence) = (proven.user.id(), proven.evidence);
+            let challenge = self.challenges.make(user, guess.identifier, evidence, guess.now)?;
+            return Err(SessionError::SecondFactorRequired(Some(challenge)).into());
+        }
+        self.with_code(proven, code, guess.now)
     }
 
-    /// Verifies the password of this user.
+    /// Verifies again the password and second factor of somebody who is signed in.
+    ///
+    /// # Errors
+    /// See [`AuthenticationError`].
+    pub async fn prove_again(
+        &self,
+        user: &Arc<User>,
+        password: SecretString,
+        code: Option<Code>,
+        now: Timestamp,
+    ) -> Result<Proven, AuthenticationError> {
+        let proven = self.prove_password(Some(Arc::clone(user)), password).await?;
+        self.with_code(proven, code, now)
+    }
+
+    /// Verifies the password alone of somebody who proved a short while ago who they are.
     ///
     /// # Errors
     /// See [`AuthenticationError`].
     pub async fn prove_user(&self, user: &Arc<User>, password: SecretString) -> Result<Proven, AuthenticationError> {
-        self.prove_for(Some(Arc::clone(user)), password).await
+        self.prove_password(Some(Arc::clone(user)), password).await
     }
 
-    async fn prove_for(&self, user: Option<Arc<User>>, password: SecretString) -> Result<Proven, AuthenticationError> {
+    /// The sign-in that waits for a second factor under this token.
+    ///
+    /// # Errors
+    /// When none does.
+    pub fn waiting(&self, challenge: &str, now: Timestamp) -> Result<Waiting, AuthenticationError> {
+        Ok(self.challenges.find(challenge, now).ok_or(SessionError::ChallengeOver)?)
+    }
+
+    /// Goes on with a sign-in that waits.
+    ///
+    /// # Errors
+    /// See [`AuthenticationError`].
+    pub async fn go_on(
+        &self,
+        waiting: Waiting,
+        code: Option<Code>,
+        now: Timestamp,
+    ) -> Result<Proven, AuthenticationError> {
+        let user = self.finder.users.load(waiting.user).await?.ok_or(SessionError::WrongCredentials)?;
+        self.with_code(Proven { user, evidence: waiting.evidence }, code, now)
+    }
+
+    /// The sign-in that waited went on: nobody goes on with it again.
+    pub fn went_on(&self, challenge: &str) {
+        self.challenges.spend(challenge);
+    }
+
+    async fn prove_password(
+        &self,
+        user: Option<Arc<User>>,
+        password: SecretString,
+    ) -> Result<Proven, AuthenticationError> {
         if password.expose_secret().chars().count() > self.longest_password {
             return Err(SessionError::WrongCredentials.into());
         }
@@ -195,6 +283,30 @@ impl Authenticator {
             Verdict::Right => None,
             Verdict::Outdated(renewed) => Some(renewed),
         };
-        Ok(Proven { user, evidence: Evidence { verified, renewed } })
+        Ok(Proven { user, evidence: Evidence { verified, renewed, second: None } })
     }
+
+    /// Adds the second factor, where the account has one.
+    fn with_code(&self, mut proven: Proven, code: Option<Code>, now: Timestamp) -> Result<Proven, AuthenticationError> {
+        let factors = proven.user.accounts.factors();
+        let Some((factors, totp)) = factors.and_then(|factors| Some((factors, factors.totp.as_ref()?))) else {
+            return Ok(proven);
+        };
+        let second = match code.ok_or(SessionError::SecondFactorRequired(None))? {
+            Code::Totp(code) => {
+                let step = self.totps.step_of(proven.user.id(), &totp.sealed, &code, now)?;
+                step.map(|step| Second::Totp { sealed: totp.sealed.clone(), step })
+            }
+            Code::Recovery(code) => {
+                let shown = hash_of(&code);
+                factors.recovery.iter().find(|hash| hash.is_same(&shown)).copied().map(Second::Recovery)
+            }
+        };
+        proven.evidence.second = Some(second.ok_or(SessionError::WrongCode)?);
+        Ok(proven)
+    }
+}
+
+fn needs_code(user: &User) -> bool {
+    user.accounts.factors().is_some_and(|factors| factors.totp.is_some())
 }

@@ -20,6 +20,18 @@ pub enum AccountError {
     /// The password that was to be proven is another one.
     #[error("the password is wrong")]
     WrongPassword,
+    /// A code of an app that is none, or not of now.
+    #[error("the code is wrong or too old")]
+    WrongCode,
+    /// There is a second factor already.
+    #[error("there is an authenticator app already; remove it first")]
+    FactorExists,
+    /// There is no second factor.
+    #[error("there is no second factor")]
+    NoFactor,
+    /// No app is being set up, or for too long.
+    #[error("no authenticator app is being set up; begin anew")]
+    NothingOffered,
     /// Nobody can register.
     #[error("nobody can register here")]
     RegistrationClosed,
@@ -37,12 +49,14 @@ pub enum AccountError {
 impl Fault for AccountError {
     fn kind(&self) -> Kind {
         match self {
-            Self::NameTaken(_) | Self::OwnAccount | Self::NoAddress => Kind::Conflict,
-            Self::ProofNotValid => Kind::Invalid,
+            Self::NameTaken(_) | Self::OwnAccount | Self::NoAddress | Self::FactorExists | Self::NothingOffered => {
+                Kind::Conflict
+            }
+            Self::ProofNotValid | Self::WrongCode => Kind::Invalid,
             Self::WrongPassword => Kind::Unauthenticated,
             Self::RegistrationClosed | Self::InvitationRequired => Kind::Forbidden,
             Self::Stale(_) => Kind::Stale,
-            Self::Missing => Kind::Missing,
+            Self::Missing | Self::NoFactor => Kind::Missing,
         }
     }
     fn code(&self) -> &'static str {
@@ -52,6 +66,10 @@ impl Fault for AccountError {
             Self::OwnAccount => "own-account",
             Self::ProofNotValid => "token-not-valid",
             Self::WrongPassword => "wrong-credentials",
+            Self::WrongCode => "wrong-code",
+            Self::FactorExists => "second-factor-exists",
+            Self::NoFactor => "no-second-factor",
+            Self::NothingOffered => "nothing-offered",
             Self::RegistrationClosed => "registration-closed",
             Self::InvitationRequired => "invitation-required",
             Self::NoAddress => "no-address",

@@ -1,7 +1,10 @@
 //! The accounts' part of a user: events, records, audit notes.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
+use crate::accounts::factors::Factors;
 use crate::accounts::model::{Account, AppListing, Credential, Name, Nature};
 use crate::accounts::proof::{Proof, ProofPurpose, Shown};
 use crate::actor::aggregate::Note;
@@ -19,6 +22,8 @@ pub struct AccountPart {
     pub account: Option<Account>,
     /// The password's hash; none for applications and for people without a password.
     pub credential: Option<Credential>,
+    /// What the person has beside the password; none for most.
+    pub secrets: Option<Arc<Factors>>,
     /// What may be proven with mailed tokens; at most one of each purpose.
     pub proofs: Vec<Proof>,
 }
@@ -47,10 +52,29 @@ pub enum AccountEvent {
     EmailVerified(Account),
     /// A token was mailed; earlier ones of its purpose are worth nothing from then on.
     ProofMade(Proof),
+    /// What the person has beside the password is another, and how so.
+    FactorsChanged(Option<Box<Factors>>, FactorChange),
     /// These tokens are worth nothing from now on.
     ProofsSpent(Vec<ProofId>),
     /// It is gone, with everything that was the user's.
     Deleted,
+}
+
+/// How a second factor is another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FactorChange {
+    /// An app is being set up.
+    Offered,
+    /// An app is asked for a code from now on.
+    Added,
+    /// Nothing is asked for any more.
+    Removed,
+    /// There are other recovery codes.
+    CodesRenewed,
+    /// A code of the app was used.
+    CodeUsed,
+    /// A recovery code was used.
+    RecoveryCodeUsed,
 }
 
 impl UserPart for AccountPart {
@@ -70,6 +94,7 @@ impl UserPart for AccountPart {
                 self.proofs.retain(|proof| proof.purpose != made.purpose);
                 self.proofs.push(made.clone());
             }
+            AccountEvent::FactorsChanged(factors, _) => self.secrets = factors.clone().map(Arc::from),
             AccountEvent::ProofsSpent(spent) => self.proofs.retain(|proof| !spent.contains(&proof.id)),
             AccountEvent::PasswordSet(credential) | AccountEvent::PasswordRehashed(credential) => {
                 self.credential = Some(credential.clone());
@@ -95,6 +120,8 @@ impl UserPart for AccountPart {
                 older.for_each(|proof| commit.remove(proof_key(id, proof.id)));
                 commit.put(proof_key(id, made.id), codec::encode(made)?);
             }
+            AccountEvent::FactorsChanged(Some(factors), _) => commit.put(factors_key(id), codec::encode(&**factors)?),
+            AccountEvent::FactorsChanged(None, _) => commit.remove(factors_key(id)),
             AccountEvent::ProofsSpent(spent) => spent.iter().for_each(|proof| commit.remove(proof_key(id, *proof))),
             AccountEvent::Suspended(_) | AccountEvent::Activated(_) => {}
             AccountEvent::PasswordSet(credential) | AccountEvent::PasswordRehashed(credential) => {
@@ -103,6 +130,9 @@ impl UserPart for AccountPart {
             AccountEvent::Deleted => {
                 self.record_names(id, before, commit);
                 before.proofs.iter().for_each(|proof| commit.remove(proof_key(id, proof.id)));
+                if before.secrets.is_some() {
+                    commit.remove(factors_key(id));
+                }
                 if before.credential.is_some() {
                     commit.remove(credential_key(id));
                 }
@@ -124,6 +154,7 @@ impl UserPart for AccountPart {
             AccountEvent::PasswordRehashed(_) => "accounts.password_rehashed",
             AccountEvent::EmailVerified(_) => "accounts.email_verified",
             AccountEvent::Deleted => "accounts.deleted",
+            AccountEvent::FactorsChanged(_, change) => return factor_note(subject, *change),
             // The mail is told, and what the token was used for.
             AccountEvent::ProofMade(_) | AccountEvent::ProofsSpent(_) => return None,
         };
@@ -136,6 +167,11 @@ impl AccountPart {
     /// The proof that was shown, if it is good for this purpose.
     pub fn find_proof(&self, shown: &Shown, purpose: ProofPurpose, now: Timestamp) -> Option<&Proof> {
         self.proofs.iter().find(|proof| shown.is(proof, purpose, now))
+    }
+
+    /// What the person has beside the password.
+    pub fn factors(&self) -> Option<&Factors> {
+        self.secrets.as_deref()
     }
 
     /// The address that waits to be verified.
@@ -161,6 +197,22 @@ impl AccountPart {
 
 fn credential_key(id: UserId) -> Key {
     Key::of(Kind::Credential, &[id.bytes()])
+}
+
+/// What the audit log says of a second factor. That a code was used is told by the session that it began.
+fn factor_note(subject: String, change: FactorChange) -> Option<Note> {
+    let action = match change {
+        FactorChange::Added => "accounts.second_factor_added",
+        FactorChange::Removed => "accounts.second_factor_removed",
+        FactorChange::CodesRenewed => "accounts.recovery_codes_renewed",
+        FactorChange::RecoveryCodeUsed => "accounts.recovery_code_used",
+        FactorChange::Offered | FactorChange::CodeUsed => return None,
+    };
+    Some(Note { action, target: subject, before: None, after: None })
+}
+
+fn factors_key(id: UserId) -> Key {
+    Key::of(Kind::Factors, &[id.bytes()])
 }
 
 fn proof_key(id: UserId, proof: ProofId) -> Key {

@@ -1,6 +1,7 @@
 //! The settings of accounts and passwords.
 
 use crate::accounts::registration::Registration;
+use crate::kernel::fault::Malformed;
 use crate::kernel::setting::settings;
 
 settings! {
@@ -30,6 +31,8 @@ settings! {
         login_delay_seconds: u32 = 30, in 1..=86_400;
         /// The longest wait, and after how long without a failure all is forgotten.
         login_window_seconds: u32 = 900, in 1..=86_400;
+        /// The name under which authenticator apps show their codes; without colons.
+        issuer_name: String = "Sesame".to_owned(), rule has_no_colon;
         /// Who may make an account for themselves: `open` (everybody), `invitation` or `closed`.
         registration: Registration = Registration::Closed;
         /// How many mails (and registrations, over all names ten times as many) one network may ask for before it waits.
@@ -38,4 +41,11 @@ settings! {
         /// factor, or to end sessions of others.
         recent_authentication_seconds: u32 = 600, in 1..=86_400;
     }
+}
+
+/// A colon would end the name in the otpauth URI.
+#[expect(clippy::ptr_arg, reason = "the rule is given the setting as it is kept")]
+fn has_no_colon(name: &String) -> Result<(), Malformed> {
+    let is_good = !name.is_empty() && !name.contains(':');
+    is_good.then_some(()).ok_or_else(|| Malformed::new("expected a name without colons"))
 }

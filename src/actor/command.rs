@@ -121,6 +121,12 @@ impl<R: Fault> Fault for WriteError<R> {
             _ => Vec::new(),
         }
     }
+    fn challenge(&self) -> Option<String> {
+        match self {
+            Self::Refused(refusal) => refusal.challenge(),
+            _ => None,
+        }
+    }
     fn retry_after_seconds(&self) -> Option<u64> {
         match self {
             Self::Refused(refusal) => refusal.retry_after_seconds(),

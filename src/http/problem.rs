@@ -25,6 +25,7 @@ struct Parts {
     code: &'static str,
     detail: String,
     errors: Vec<FieldError>,
+    challenge: Option<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
     causes: String,
 }
@@ -48,6 +49,9 @@ pub struct Details<'a> {
     code: &'a str,
     /// The request's `X-Request-ID`.
     request_id: &'a str,
+    /// The token by which the caller goes on, of `mfa-required`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    challenge: Option<&'a str>,
     /// The fields at fault.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<InvalidField<'a>>,
@@ -70,6 +74,7 @@ impl Problem {
             code,
             detail: detail.into(),
             errors: Vec::new(),
+            challenge: None,
             headers: Vec::new(),
             causes: String::new(),
         };
@@ -138,6 +143,7 @@ impl Problem {
             instance: path,
             code: parts.code,
             request_id: request_id.as_str(),
+            challenge: parts.challenge.as_deref(),
             errors: parts.errors.iter().map(InvalidField::of).collect(),
         };
         // A struct of texts and numbers always has a JSON form; without one the status still tells.
@@ -170,6 +176,7 @@ impl<F: Fault> From<F> for Problem {
         };
         let mut problem = Self::new(status, fault.code(), detail);
         problem.0.errors = fault.fields();
+        problem.0.challenge = fault.challenge();
         if matches!(fault.kind(), Kind::Bug | Kind::Unavailable) {
             problem.0.causes = causes(&fault);
         }

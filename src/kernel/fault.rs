@@ -56,6 +56,10 @@ pub trait Fault: std::error::Error + Send + Sync + 'static {
     fn fields(&self) -> Vec<FieldError> {
         Vec::new()
     }
+    /// The token by which the caller goes on, where something is still missing.
+    fn challenge(&self) -> Option<String> {
+        None
+    }
     /// After how many seconds another try makes sense.
     fn retry_after_seconds(&self) -> Option<u64> {
         matches!(self.kind(), Kind::Busy | Kind::Unavailable).then_some(1)

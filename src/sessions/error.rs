@@ -2,12 +2,24 @@
 
 use crate::kernel::fault::{Fault, Kind};
 
+/// The code of a sign-in that waits for a second factor.
+pub const MFA_REQUIRED: &str = "mfa-required";
+
 /// A refusal of the sessions. None of them tells whether an account exists.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {
     /// Unknown name, wrong password, or an account that may not sign in: deliberately one text.
     #[error("the name or the password is wrong")]
     WrongCredentials,
+    /// The password is right, a second factor is asked for; the token by which the sign-in goes on.
+    #[error("a code of the authenticator app, or a recovery code, is needed")]
+    SecondFactorRequired(Option<String>),
+    /// The code of the app, or the recovery code, is wrong, too old or used.
+    #[error("the code is wrong, too old or used")]
+    WrongCode,
+    /// The sign-in does not wait any more.
+    #[error("this sign-in does not wait any more; begin anew")]
+    ChallengeOver,
     /// Too many failures; how many seconds to wait.
     #[error("too many failed sign-ins, wait a moment")]
     TooManyFailures(u64),
@@ -37,6 +49,7 @@ pub enum SessionError {
 impl Fault for SessionError {
     fn kind(&self) -> Kind {
         match self {
+            Self::SecondFactorRequired(_) | Self::WrongCode | Self::ChallengeOver => Kind::Unauthenticated,
             Self::WrongCredentials | Self::TooRisky | Self::BadRefreshToken | Self::RefreshReused => {
                 Kind::Unauthenticated
             }
@@ -48,12 +61,21 @@ impl Fault for SessionError {
     fn code(&self) -> &'static str {
         match self {
             Self::WrongCredentials => "wrong-credentials",
+            Self::SecondFactorRequired(_) => MFA_REQUIRED,
+            Self::WrongCode => "wrong-code",
+            Self::ChallengeOver => "challenge-over",
             Self::TooManyFailures(_) => "too-many-failures",
             Self::TooManySessions => "too-many-sessions",
             Self::TooRisky => "sign-in-refused",
             Self::BadRefreshToken => "invalid-refresh-token",
             Self::RefreshReused => "session-refresh-reused",
             Self::Missing | Self::MissingUser | Self::MissingDevice => "not-found",
+        }
+    }
+    fn challenge(&self) -> Option<String> {
+        match self {
+            Self::SecondFactorRequired(challenge) => challenge.clone(),
+            _ => None,
         }
     }
     fn retry_after_seconds(&self) -> Option<u64> {

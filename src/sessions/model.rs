@@ -21,6 +21,10 @@ use crate::store::codec::{self, Stored};
 pub enum AuthenticationMethod {
     /// A password.
     Password,
+    /// A code of an authenticator app.
+    Totp,
+    /// A recovery code.
+    RecoveryCode,
 }
 
 impl AuthenticationMethod {
@@ -28,6 +32,9 @@ impl AuthenticationMethod {
     pub const fn amr(self) -> &'static str {
         match self {
             Self::Password => "pwd",
+            Self::Totp => "otp",
+            // Not registered.
+            Self::RecoveryCode => "recovery",
         }
     }
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use crate::accounts::authenticator::{AuthenticationError, Authenticator, Guess};
+use crate::accounts::factors::Code;
 use crate::actor::command::{Facts, WriteError};
 use crate::kernel::fault::{Fault, FieldError, Kind};
 use crate::kernel::secret::{NoRandomness, SecretString};
 use crate::sessions::access_token::SigningError;
 use crate::sessions::error::SessionError;
 use crate::sessions::identity::SignedIn;
-use crate::sessions::model::AuthenticationMethod;
 use crate::sessions::starter::{Arrival, Renewed, Starter, Welcome};
 
 /// Somebody trying to sign in.
@@ -18,6 +18,8 @@ pub struct Attempt {
     pub identifier: String,
     /// The password.
     pub password: SecretString,
+    /// The second factor, if it is shown along.
+    pub code: Option<Code>,
     /// With what device and program.
     pub arrival: Arrival,
     /// When, and from where.
@@ -68,6 +70,9 @@ impl Fault for SignInError {
     fn fields(&self) -> Vec<FieldError> {
         self.inner().fields()
     }
+    fn challenge(&self) -> Option<String> {
+        self.inner().challenge()
+    }
     fn retry_after_seconds(&self) -> Option<u64> {
         self.inner().retry_after_seconds()
     }
@@ -91,18 +96,36 @@ impl SignIn {
     /// # Errors
     /// See [`SignInError`].
     pub async fn sign_in(&self, attempt: Attempt) -> Result<Welcome, SignInError> {
-        let Attempt { identifier, password, arrival, facts } = attempt;
-        let guess = Guess {
-            identifier: &identifier,
-            address: facts.cause.ip_address,
-            device: arrival.shown_device(),
-            now: facts.now,
-        };
+        let Attempt { identifier, password, code, arrival, facts } = attempt;
+        let guess = guess_of(&identifier, &arrival, &facts);
         let work = async {
-            let proven = self.authenticator.prove(guess, password).await?;
-            self.starter.start(proven, vec![AuthenticationMethod::Password], arrival, facts).await
+            let proven = self.authenticator.prove(guess, password, code).await?;
+            self.starter.start(proven, arrival, facts).await
         };
         self.authenticator.guarded(guess, work).await
+    }
+
+    /// Goes on with a sign-in that waited for a second factor.
+    ///
+    /// # Errors
+    /// See [`SignInError`].
+    pub async fn go_on(
+        &self,
+        challenge: &str,
+        code: Option<Code>,
+        arrival: Arrival,
+        facts: Facts,
+    ) -> Result<Welcome, SignInError> {
+        let waiting = self.authenticator.waiting(challenge, facts.now)?;
+        let identifier = Arc::clone(&waiting.identifier);
+        let guess = guess_of(&identifier, &arrival, &facts);
+        let work = async {
+            let proven = self.authenticator.go_on(waiting, code, facts.now).await?;
+            self.starter.start(proven, arrival, facts).await
+        };
+        let welcome = self.authenticator.guarded(guess, work).await?;
+        self.authenticator.went_on(challenge);
+        Ok(welcome)
     }
 
     /// Verifies again who a signed-in person is, and gives the session another token.
@@ -113,14 +136,18 @@ impl SignIn {
         &self,
         signed_in: &SignedIn,
         password: SecretString,
+        code: Option<Code>,
         facts: Facts,
     ) -> Result<Renewed, SignInError> {
         let guess = Guess::of(signed_in, &facts);
         let work = async {
-            let proven = self.authenticator.prove_user(&signed_in.user, password).await?;
-            let methods = vec![AuthenticationMethod::Password];
-            self.starter.renew(proven, signed_in.session.id, methods, facts.clone()).await
+            let proven = self.authenticator.prove_again(&signed_in.user, password, code, facts.now).await?;
+            self.starter.renew(proven, signed_in.session.id, facts.clone()).await
         };
         self.authenticator.guarded(guess, work).await
     }
+}
+
+fn guess_of<'a>(identifier: &'a str, arrival: &Arrival, facts: &Facts) -> Guess<'a> {
+    Guess { identifier, address: facts.cause.ip_address, device: arrival.shown_device(), now: facts.now }
 }

@@ -17,7 +17,7 @@ use crate::sessions::atlas::Atlas;
 use crate::sessions::commands::{Begun, DeviceClaim, RenewSession, StartSession};
 use crate::sessions::device::{Device, Network};
 use crate::sessions::error::SessionError;
-use crate::sessions::model::{AuthenticationMethod, NewSession, Session};
+use crate::sessions::model::{NewSession, Session};
 use crate::sessions::refresh::Refresh;
 use crate::sessions::risk::{Oddity, Policy, Risk};
 use crate::sessions::sign_in::SignInError;
@@ -93,13 +93,7 @@ impl Starter {
     ///
     /// # Errors
     /// See [`SignInError`].
-    pub async fn start(
-        &self,
-        proven: Proven,
-        methods: Vec<AuthenticationMethod>,
-        arrival: Arrival,
-        facts: Facts,
-    ) -> Result<Welcome, SignInError> {
+    pub async fn start(&self, proven: Proven, arrival: Arrival, facts: Facts) -> Result<Welcome, SignInError> {
         let (now, owner) = (facts.now, proven.user.id());
         let id = SessionId::generate(now);
         let (session_token, secret) = Token::issue(Purpose::Session, owner, id.bytes())?;
@@ -119,7 +113,7 @@ impl Starter {
             secret,
             lifetime_seconds: self.terms.lifetime_seconds,
             idle_seconds: self.terms.idle_seconds,
-            methods,
+            methods: proven.evidence.methods(),
             ip_address: facts.cause.ip_address,
             user_agent: None,
             device: None,
@@ -155,15 +149,10 @@ impl Starter {
     ///
     /// # Errors
     /// See [`SignInError`].
-    pub async fn renew(
-        &self,
-        proven: Proven,
-        session: SessionId,
-        methods: Vec<AuthenticationMethod>,
-        facts: Facts,
-    ) -> Result<Renewed, SignInError> {
+    pub async fn renew(&self, proven: Proven, session: SessionId, facts: Facts) -> Result<Renewed, SignInError> {
         let (now, owner) = (facts.now, proven.user.id());
         let (session_token, secret) = Token::issue(Purpose::Session, owner, session.bytes())?;
+        let methods = proven.evidence.methods();
         let renew = RenewSession { session, secret, methods, evidence: proven.evidence };
         let done = self.users.send(owner, renew, facts).await?;
         let access_token = self.access_tokens.issue(owner, &done.reply, now)?;

@@ -101,6 +101,8 @@ kinds! {
     AppListing = 0x18, "apps", small;
     /// What a user may prove with a mailed token: `user id, proof id`.
     Proof = 0x19, "proofs", small;
+    /// What a user has beside the password: `user id`.
+    Factors = 0x1A, "factors", small;
     /// A unique name and its owner: `name class, folded name`.
     Claim = 0x20, "claims", small;
     /// The role book's head: `book id`.

@@ -106,6 +106,7 @@ impl Aggregate for User {
         vec![
             Part::One(Self::head(id)),
             Part::One(Key::of(Kind::Credential, &[id.bytes()])),
+            Part::One(Key::of(Kind::Factors, &[id.bytes()])),
             all(Kind::Proof),
             all(Kind::Session),
             all(Kind::Device),
@@ -129,6 +130,7 @@ impl Aggregate for User {
                     accounts.account = Some(codec::decode(&record.value)?);
                 }
                 Some(Kind::Credential) => accounts.credential = Some(codec::decode(&record.value)?),
+                Some(Kind::Factors) => accounts.secrets = Some(Arc::new(codec::decode(&record.value)?)),
                 Some(Kind::Proof) => accounts.proofs.push(codec::decode(&record.value)?),
                 Some(Kind::Session | Kind::Device | Kind::HistoryCount) => sessions.restore(&record)?,
                 Some(Kind::ApiKey) => keys.keys.push(codec::decode(&record.value)?),

@@ -15,8 +15,9 @@ use sesame::access::model::{Assignment, Bounds, Grant, Permission, Role};
 use sesame::access::part::AccessEvent;
 use sesame::access::pattern::{PermissionName, Scope};
 use sesame::access::role_book::RoleBook;
+use sesame::accounts::factors::Factors;
 use sesame::accounts::model::{Credential, Status};
-use sesame::accounts::part::AccountEvent;
+use sesame::accounts::part::{AccountEvent, FactorChange};
 use sesame::accounts::proof::{Proof, ProofPurpose};
 use sesame::actor::aggregate::{Aggregate, Part};
 use sesame::actor::command::{Command as _, Facts};
@@ -221,6 +222,7 @@ enum Happening {
     Note,
     Proof(bool),
     Spend(Index),
+    Factors(bool),
     Delete,
 }
 
@@ -244,6 +246,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => Just(Happening::Note),
         2 => any::<bool>().prop_map(Happening::Proof),
         1 => any::<Index>().prop_map(Happening::Spend),
+        1 => any::<bool>().prop_map(Happening::Factors),
         1 => Just(Happening::Delete),
     ]
 }
@@ -339,6 +342,11 @@ fn event(user: &User, happening: &Happening, step: u128) -> Option<UserEvent> {
             made_at: Timestamp::default(),
             expires_at: Timestamp::default(),
         })),
+        Happening::Factors(are_there) => {
+            let factors = Factors { recovery: vec![secret], ..Factors::default() };
+            let factors = are_there.then(|| Box::new(factors));
+            UserEvent::Account(AccountEvent::FactorsChanged(factors, FactorChange::CodesRenewed))
+        }
         Happening::Spend(index) => {
             UserEvent::Account(AccountEvent::ProofsSpent(vec![at(&user.accounts.proofs, *index)?.id]))
         }

@@ -53,6 +53,8 @@ mod revocation;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]
+mod second_factor;
+#[cfg(test)]
 mod session_model;
 #[cfg(test)]
 mod sessions;

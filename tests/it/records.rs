@@ -12,6 +12,7 @@ use sesame::access::book_aggregate::THE_BOOK;
 use sesame::access::model::{Assignment, Bounds, Given, Grant, Permission, Role, Rule};
 use sesame::access::pattern::{Effect, Pattern, PermissionName, Scope};
 use sesame::access::role_book::RoleBook;
+use sesame::accounts::factors::{Factors, TotpFactor, TotpOffer};
 use sesame::accounts::model::{Account, AppListing, Credential, Nature, Properties, Status};
 use sesame::accounts::proof::{Proof, ProofPurpose};
 use sesame::actor::aggregate::Aggregate as _;
@@ -132,6 +133,14 @@ fn records_of_accounts() {
         },
     );
     check("mail", &mail());
+    check(
+        "factors",
+        &Factors {
+            totp: Some(TotpFactor { sealed: Box::new([1, 2, 3]), confirmed_at: at(0), last_step: 58_796_670 }),
+            offer: Some(TotpOffer { sealed: Box::new([4]), made_at: at(60) }),
+            recovery: vec![SecretHash::of(b"code")],
+        },
+    );
     check("app_listing", &AppListing);
     check(
         "api_key",

@@ -71,6 +71,7 @@ impl Things {
             "POST /api/v1/auth/email/verify" => json!({ "token": "x" }),
             "POST /api/v1/auth/register" => json!({ "username": "x", "email": "x@example.org", "password": PASSWORD }),
             "POST /api/v1/auth/reauthenticate" => json!({ "password": PASSWORD }),
+            "POST /api/v1/auth/mfa/totp/confirm" => json!({ "code": "123456" }),
             "POST /api/v1/invitations" | "POST /api/v1/auth/email/change" => {
                 json!({ "email": format!("new{number}@example.org") })
             }

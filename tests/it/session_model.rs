@@ -238,7 +238,7 @@ fn start(number: u128, terms: Terms, is_remembered: bool) -> StartSession {
             refresh: None,
             is_remembered,
         },
-        evidence: Evidence { verified: credential(), renewed: None },
+        evidence: Evidence { verified: credential(), renewed: None, second: None },
         terms,
         book: Arc::new(RoleBook::default()),
         claim,

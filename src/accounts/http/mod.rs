@@ -1,5 +1,6 @@
 //! Accounts over HTTP: their administration, and what people do about their own.
 
+mod factors;
 mod recovery;
 mod registration;
 mod users;
@@ -8,6 +9,7 @@ use crate::http::Routes;
 
 /// Registers the routes.
 pub fn routes(routes: &mut Routes) {
+    factors::routes(routes);
     recovery::routes(routes);
     registration::routes(routes);
     users::routes(routes);

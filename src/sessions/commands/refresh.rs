@@ -100,7 +100,7 @@ impl Command for RenewSession {
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Arc<Session>>, SessionError> {
         let session = user.sessions.find(self.session).filter(|session| session.is_active(facts.now));
         let session = session.ok_or(SessionError::Missing)?;
-        let mut events = self.evidence.accept(user).ok_or(SessionError::WrongCredentials)?;
+        let mut events = self.evidence.accept(user)?;
         let mut renewed = session.draft(facts.now);
         for method in self.methods {
             if !renewed.methods.contains(&method) {

@@ -68,7 +68,7 @@ impl Command for StartSession {
     const NAME: &'static str = "start_session";
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Begun>, SessionError> {
-        let accepted = self.evidence.clone().accept(user).ok_or(SessionError::WrongCredentials)?;
+        let accepted = self.evidence.clone().accept(user)?;
         let part = &*user.sessions;
         let terms = strictest(self.terms, user, &self.book, facts);
         let places = self.places(part, &terms, facts)?;

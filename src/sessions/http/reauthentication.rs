@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::cookies;
+use super::sign_in::code;
 use super::view::SessionView;
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Caller, Json, Routes, Who};
@@ -24,6 +25,12 @@ pub(super) fn routes(routes: &mut Routes) {
 struct Reauthentication {
     #[schema(value_type = String)]
     password: Password,
+    /// A code of the authenticator app, if the account has one.
+    #[schema(value_type = Option<String>)]
+    totp: Option<Password>,
+    /// A recovery code in place of the app's.
+    #[schema(value_type = Option<String>)]
+    recovery_code: Option<Password>,
 }
 
 /// The session, with another token.
@@ -42,7 +49,8 @@ struct Renewed {
 
 async fn reauthenticate(call: Call, Json(input): Json<Reauthentication>) -> Outcome {
     let Caller::Person(signed_in) = &call.caller else { return Err(SessionError::Missing.into()) };
-    let renewed = call.state.sign_in.prove_again(signed_in, input.password.0, call.facts()).await?;
+    let code = code(input.totp, input.recovery_code);
+    let renewed = call.state.sign_in.prove_again(signed_in, input.password.0, code, call.facts()).await?;
     let session = &renewed.session;
     let in_cookie = session.lives_in_cookie();
     let answer = Answer::ok(&Renewed {

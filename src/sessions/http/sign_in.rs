@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use super::cookies;
 use super::owned::device_name;
 use super::view::SessionView;
+use crate::accounts::factors::Code;
 use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Caller, Json, Problem, Routes, Who};
@@ -36,10 +37,19 @@ pub(super) fn routes(routes: &mut Routes) {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Login {
-    /// A username or an e-mail address.
-    identifier: String,
-    #[schema(value_type = String)]
-    password: Password,
+    /// A username or an e-mail address. Not with a challenge.
+    identifier: Option<String>,
+    /// Not with a challenge.
+    #[schema(value_type = Option<String>)]
+    password: Option<Password>,
+    /// The `challenge` of a 401 `mfa-required`: the name and password need not be sent again.
+    challenge: Option<String>,
+    /// A code of the authenticator app, if the account has one.
+    #[schema(value_type = Option<String>)]
+    totp: Option<Password>,
+    /// A recovery code in place of the app's.
+    #[schema(value_type = Option<String>)]
+    recovery_code: Option<Password>,
     /// Where the session's token is to travel: in the body (the default) or in a cookie.
     #[serde(default)]
     transport: Transport,
@@ -93,19 +103,28 @@ struct Welcome {
 }
 
 async fn login(call: Call, Json(input): Json<Login>) -> Outcome {
-    if input.identifier.len() > MAX_IDENTIFIER_BYTES {
-        let wrong = FieldError::new("identifier", format!("expected at most {MAX_IDENTIFIER_BYTES} bytes"));
-        return Err(Problem::invalid(vec![wrong]));
-    }
-    let Password(password) = input.password;
-    let most = call.state.account_settings.password_max_length;
-    if secrecy::ExposeSecret::expose_secret(&password).chars().count() > most {
-        return Err(SessionError::WrongCredentials.into());
-    }
     let in_cookie = input.transport == Transport::Cookie;
     let arrival = arrival(&call, input.device, input.remember, in_cookie).await?;
-    let attempt = Attempt { identifier: input.identifier, password, arrival, facts: call.facts() };
-    welcome(&call, call.state.sign_in.sign_in(attempt).await?, in_cookie)
+    let (code, facts) = (code(input.totp, input.recovery_code), call.facts());
+    let wrong = |field: &str, what: &str| Problem::invalid(vec![FieldError::new(field, what)]);
+    let signed_in = match (input.challenge, input.identifier, input.password) {
+        (Some(challenge), None, None) => call.state.sign_in.go_on(&challenge, code, arrival, facts).await?,
+        (Some(_), ..) => return Err(wrong("challenge", "stands for the name and the password")),
+        (None, Some(identifier), _) if identifier.len() > MAX_IDENTIFIER_BYTES => {
+            return Err(wrong("identifier", &format!("expected at most {MAX_IDENTIFIER_BYTES} bytes")));
+        }
+        (None, Some(identifier), Some(Password(password))) => {
+            call.state.sign_in.sign_in(Attempt { identifier, password, code, arrival, facts }).await?
+        }
+        (None, None, _) => return Err(wrong("identifier", "is needed, or a challenge")),
+        (None, Some(_), None) => return Err(wrong("password", "is needed, or a challenge")),
+    };
+    welcome(&call, signed_in, in_cookie)
+}
+
+/// The second factor that is shown; the app's code goes before the recovery code.
+pub(super) fn code(totp: Option<Password>, recovery_code: Option<Password>) -> Option<Code> {
+    totp.map(|Password(code)| Code::Totp(code)).or(recovery_code.map(|Password(code)| Code::Recovery(code)))
 }
 
 /// How whoever calls comes to sign in.

@@ -1,0 +1,128 @@
+//! The writes to second factors.
+
+use crate::accounts::error::AccountError;
+use crate::accounts::factors::{Factors, TotpFactor, TotpOffer};
+use crate::accounts::part::{AccountEvent, FactorChange};
+use crate::actor::command::{Command, Decision, Facts};
+use crate::kernel::ids::SessionId;
+use crate::kernel::secret::SecretHash;
+use crate::mail::model::Mail;
+use crate::sessions::ending::EndReason;
+use crate::user::{User, UserEvent};
+
+/// Begins to set up an authenticator app.
+#[derive(Debug, Clone)]
+pub struct OfferTotp {
+    /// The sealed secret.
+    pub sealed: Box<[u8]>,
+}
+
+impl Command for OfferTotp {
+    type Target = User;
+    type Reply = ();
+    type Refusal = AccountError;
+    const NAME: &'static str = "offer_totp";
+
+    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AccountError> {
+        let factors = user.accounts.factors().cloned().unwrap_or_default();
+        if factors.totp.is_some() {
+            return Err(AccountError::FactorExists);
+        }
+        let offer = Some(TotpOffer { sealed: self.sealed, made_at: facts.now });
+        Ok(Decision::one(changed(Factors { offer, ..factors }, FactorChange::Offered), ()))
+    }
+}
+
+/// From now on a code of the app is asked for: it has shown one. The other sessions end.
+#[derive(Debug, Clone)]
+pub struct ConfirmTotp {
+    /// The sealed secret that the code was checked against.
+    pub sealed: Box<[u8]>,
+    /// The step of the code.
+    pub step: u64,
+    /// The hashes of the recovery codes.
+    pub recovery: Vec<SecretHash>,
+    /// The session that asks.
+    pub session: SessionId,
+    /// Tells the person.
+    pub notice: Option<Mail>,
+}
+
+impl Command for ConfirmTotp {
+    type Target = User;
+    type Reply = ();
+    type Refusal = AccountError;
+    const NAME: &'static str = "confirm_totp";
+    const REVOKES: bool = true;
+
+    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AccountError> {
+        let offer = user.accounts.factors().and_then(|factors| factors.open_offer(facts.now));
+        if offer.is_none_or(|offer| offer.sealed != self.sealed) {
+            return Err(AccountError::NothingOffered);
+        }
+        let totp = TotpFactor { sealed: self.sealed, confirmed_at: facts.now, last_step: self.step };
+        let factors = Factors { totp: Some(totp), offer: None, recovery: self.recovery };
+        let mut events = vec![changed(factors, FactorChange::Added)];
+        let ended = user.sessions.ending(EndReason::FactorChanged, facts, |session| session.id != self.session);
+        events.extend(ended.map(UserEvent::Session));
+        events.extend(self.notice.map(UserEvent::Mail));
+        Ok(Decision { events, reply: () })
+    }
+}
+
+/// Asks for no second factor any more. The other sessions end.
+#[derive(Debug, Clone)]
+pub struct RemoveFactors {
+    /// The session that asks, if it is the person's own.
+    pub session: Option<SessionId>,
+    /// Tells the person.
+    pub notice: Option<Mail>,
+}
+
+impl Command for RemoveFactors {
+    type Target = User;
+    type Reply = ();
+    type Refusal = AccountError;
+    const NAME: &'static str = "remove_factors";
+    const REVOKES: bool = true;
+
+    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AccountError> {
+        if user.accounts.factors().is_none() {
+            // An administrator wants none to be there.
+            return self.session.map_or(Ok(Decision::nothing(())), |_| Err(AccountError::NoFactor));
+        }
+        let mut events = vec![UserEvent::Account(AccountEvent::FactorsChanged(None, FactorChange::Removed))];
+        let ended = user.sessions.ending(EndReason::FactorChanged, facts, |session| Some(session.id) != self.session);
+        events.extend(ended.map(UserEvent::Session));
+        events.extend(self.notice.map(UserEvent::Mail));
+        Ok(Decision { events, reply: () })
+    }
+}
+
+/// Gives other recovery codes; those before are worth nothing from then on.
+#[derive(Debug, Clone)]
+pub struct RenewRecoveryCodes {
+    /// Their hashes.
+    pub recovery: Vec<SecretHash>,
+    /// Tells the person.
+    pub notice: Option<Mail>,
+}
+
+impl Command for RenewRecoveryCodes {
+    type Target = User;
+    type Reply = ();
+    type Refusal = AccountError;
+    const NAME: &'static str = "renew_recovery_codes";
+
+    fn decide(self, user: &User, _: &Facts) -> Result<Decision<User, ()>, AccountError> {
+        let factors = user.accounts.factors().filter(|factors| factors.totp.is_some()).ok_or(AccountError::NoFactor)?;
+        let factors = Factors { recovery: self.recovery, ..factors.clone() };
+        let mut events = vec![changed(factors, FactorChange::CodesRenewed)];
+        events.extend(self.notice.map(UserEvent::Mail));
+        Ok(Decision { events, reply: () })
+    }
+}
+
+fn changed(factors: Factors, change: FactorChange) -> UserEvent {
+    UserEvent::Account(AccountEvent::FactorsChanged(Some(Box::new(factors)), change))
+}
