@@ -35,6 +35,7 @@ use crate::mail::postman::{Postman, Route};
 use crate::mail::templates::Templates;
 use crate::metrics::Metrics;
 use crate::pool::{Pool, or_cores};
+use crate::profiles::desk::Profiles;
 use crate::sessions::access_token::AccessTokens;
 use crate::sessions::atlas::Atlas;
 use crate::sessions::identity::Identities;
@@ -46,7 +47,7 @@ use crate::sessions::signing_keys;
 use crate::sessions::starter::Starter;
 use crate::sessions::watch::Watch;
 use crate::store::{SharedStore, backup as backups, doctor as examiner, embedded};
-use crate::{access, accounts, apps, audit, bootstrap, housekeeping, mail, sessions};
+use crate::{access, accounts, apps, audit, bootstrap, housekeeping, mail, profiles, sessions};
 
 /// A running instance. Tests hold one; `serve` holds the process's.
 pub struct Instance {
@@ -67,6 +68,7 @@ pub fn routes() -> Routes {
     apps::http::routes(&mut routes);
     audit::http::routes(&mut routes);
     mail::http::routes(&mut routes);
+    profiles::http::routes(&mut routes);
     routes
 }
 
@@ -132,6 +134,7 @@ impl Instance {
             sign_in: sign_in(&config, &authenticator, &identities, &book, atlas),
             authenticator,
             correspondence: correspondence(&config, &finder, &postman)?,
+            profiles: profiles(&config, &finder),
             postman,
             letters,
             metrics,
@@ -308,6 +311,11 @@ fn correspondence(config: &Config, finder: &Finder, postman: &Arc<Postman>) -> a
     let links = Some(config.mail.links_url.clone()).filter(|links| !links.is_empty()).unwrap_or_else(|| site.clone());
     let requests = Throttle::new(throttle_of(config, config.accounts.max_mail_requests));
     Ok(Correspondence::new(Letters::new(templates, site, links), finder.clone(), Arc::clone(postman), requests))
+}
+
+fn profiles(config: &Config, finder: &Finder) -> Profiles {
+    let (store, loader) = (Arc::clone(&finder.store), Arc::clone(&finder.loader));
+    Profiles::new(finder.users.clone(), store, loader, config.profiles.cache_mib << 20)
 }
 
 fn sign_in(

@@ -45,6 +45,7 @@ sections! {
     accounts: crate::accounts::settings::Settings,
     sessions: crate::sessions::settings::Settings,
     mail: crate::mail::settings::Settings,
+    profiles: crate::profiles::settings::Settings,
     activity: crate::activity::settings::Settings,
     transfers: crate::transfers::settings::Settings,
     telemetry: crate::telemetry::Settings,

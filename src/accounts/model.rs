@@ -255,6 +255,11 @@ impl Account {
         Self { updated_at: now, version: self.version + 1, ..self.clone() }
     }
 
+    /// Whether it has an address that is known to be the person's.
+    pub const fn is_email_known(&self) -> bool {
+        self.is_email_verified && self.email.is_some()
+    }
+
     /// Whether the subject may act.
     pub fn is_active(&self) -> bool {
         self.status == Status::Active

@@ -6,6 +6,9 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, LOCATION};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, http::Method};
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
 use super::problem::Problem;
@@ -16,6 +19,8 @@ pub const SESAME_REVISION: HeaderName = HeaderName::from_static("sesame-revision
 
 /// Room for a typical answer, so that it is written without growing.
 const TYPICAL_BYTES: usize = 256;
+/// How much of a hash is a tag.
+const TAG_BYTES: usize = 15;
 
 /// A handler's answer.
 #[derive(Debug)]
@@ -85,6 +90,11 @@ impl Answer {
         }
     }
 
+    /// A tag that was made of what the answer shows; a GET whose `If-None-Match` names it is answered 304.
+    pub fn with_tag(self, tag: HeaderValue) -> Self {
+        self.with_header(ETAG, tag)
+    }
+
     /// The revision the answer was given from, or the one the write made: `Sesame-Revision`.
     pub fn with_revision(self, revision: Revision) -> Self {
         self.with_header(SESAME_REVISION, HeaderValue::from(revision.0))
@@ -119,6 +129,15 @@ impl From<HttpResponse> for Answer {
     fn from(response: HttpResponse) -> Self {
         Self { response, unwritable: None }
     }
+}
+
+/// A strong tag of these bytes: whoever cannot see a thing sees no change of its tag (RFC 9110 section 8.8.3).
+pub fn tag_of(bytes: &[u8]) -> HeaderValue {
+    let hash = digest(&SHA256, bytes);
+    let short = hash.as_ref().get(..TAG_BYTES).unwrap_or_default();
+    // Base64 in quotes is a header's value.
+    HeaderValue::try_from(format!("\"{}\"", URL_SAFE_NO_PAD.encode(short)))
+        .unwrap_or_else(|_| HeaderValue::from_static("\"\""))
 }
 
 /// Whether `If-None-Match` names the response's tag, by weak comparison (RFC 9110 section 13.1.2).

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{AsHeaderName, IF_MATCH, USER_AGENT};
+use actix_web::http::header::{AsHeaderName, HeaderValue, IF_MATCH, USER_AGENT};
 
 use super::admission;
 use super::caller::Caller;
@@ -115,6 +115,16 @@ impl Call {
             Ok(tag) => parse_tag(tag).map(Some),
             Err(_) => parse_tag("").map(Some),
         }
+    }
+
+    /// Whether `If-Match` lets a write through that would replace what has this tag (RFC 9110 section 13.1.1).
+    pub fn matches(&self, tag: &HeaderValue) -> bool {
+        let mut demanded = self.request.headers().get_all(IF_MATCH).peekable();
+        let tag = tag.to_str().unwrap_or_default();
+        let is_met = |list: &HeaderValue| {
+            list.to_str().is_ok_and(|list| list.split(',').map(str::trim).any(|one| one == "*" || one == tag))
+        };
+        demanded.peek().is_none() || demanded.any(is_met)
     }
 
     /// The request itself, for protocols that look at more of it (forward authentication).

@@ -23,6 +23,7 @@ use crate::mail::letter::Letter;
 use crate::mail::postman::Postman;
 use crate::metrics::Metrics;
 use crate::pool::Pool;
+use crate::profiles::desk::Profiles;
 use crate::sessions::identity::Identities;
 use crate::sessions::key_keeper::KeyKeeper;
 use crate::sessions::refresher::Refresher;
@@ -50,6 +51,8 @@ pub struct State {
     pub loader: Arc<Pool>,
     /// The subjects.
     pub users: Directory<User>,
+    /// Their profiles.
+    pub profiles: Profiles,
     /// The role book's writer.
     pub books: Directory<RoleBook>,
     /// The role book, as checks read it.

@@ -53,6 +53,8 @@ ids! {
     ApiKey KeyId "key";
     /// A direct grant.
     Grant GrantId "grant";
+    /// A change of a profile or of preferences.
+    Change ChangeId "chg";
     /// An audit entry.
     AuditEntry AuditId "evt";
     /// The one role book of an instance.

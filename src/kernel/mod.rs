@@ -2,6 +2,7 @@
 //!
 //! Plain values and plain functions. Knows nothing of actors, storage or HTTP.
 
+pub mod catalogue;
 pub mod cause;
 pub mod clock;
 pub mod fault;
@@ -9,4 +10,5 @@ pub mod ids;
 pub mod page;
 pub mod secret;
 pub mod setting;
+pub mod sheet;
 pub mod text;

@@ -123,6 +123,12 @@ kinds! {
     SecurityEvent = 0x53, "security_events", small;
     /// A mail that is not delivered: `mail id`, bits turned.
     Mail = 0x60, "mails", large;
+    /// What is always known of a user's profile: `user id`.
+    ProfileMarks = 0x80, "profile_marks", small;
+    /// A user's profile: `user id`.
+    Profile = 0x81, "profiles", large;
+    /// A change of a profile or preferences, in its place in the ring: `user id, slot`.
+    ProfileChange = 0x82, "profile_changes", large;
 }
 
 impl fmt::Display for Kind {

@@ -11,6 +11,7 @@ use crate::apps::part::{KeyEvent, KeyPart};
 use crate::kernel::ids::UserId;
 use crate::mail::letter;
 use crate::mail::model::Mail;
+use crate::profiles::part::{ProfileEvent, ProfilePart};
 use crate::sessions::part::{SessionEvent, SessionPart};
 use crate::store::key::Kind;
 use crate::store::{Commit, Key, Record, Revision, StoreError, codec};
@@ -29,6 +30,8 @@ pub struct User {
     pub keys: Arc<KeyPart>,
     /// What it was given.
     pub holdings: Arc<Holdings>,
+    /// What is always known of its profile.
+    pub profiles: ProfilePart,
 }
 
 /// What can happen to a user.
@@ -42,6 +45,8 @@ pub enum UserEvent {
     Key(KeyEvent),
     /// To what it was given.
     Access(AccessEvent),
+    /// To the profile.
+    Profile(Box<ProfileEvent>),
     /// A mail to it is to be delivered; nothing of the user itself changes.
     Mail(Mail),
 }
@@ -90,6 +95,7 @@ impl Aggregate for User {
             sessions: Arc::default(),
             keys: Arc::default(),
             holdings: Arc::default(),
+            profiles: ProfilePart::default(),
         }
     }
 
@@ -114,6 +120,7 @@ impl Aggregate for User {
             all(Kind::ApiKey),
             all(Kind::Assignment),
             all(Kind::Grant),
+            Part::One(Key::of(Kind::ProfileMarks, &[id.bytes()])),
         ]
     }
 
@@ -122,6 +129,7 @@ impl Aggregate for User {
         let mut accounts = AccountPart::default();
         let mut sessions = SessionPart::default();
         let mut keys = KeyPart::default();
+        let mut profiles = ProfilePart::default();
         let (mut assignments, mut grants) = (Vec::new(), Vec::new());
         for record in records {
             match record.key.kind() {
@@ -136,6 +144,7 @@ impl Aggregate for User {
                 Some(Kind::ApiKey) => keys.keys.push(codec::decode(&record.value)?),
                 Some(Kind::Assignment) => assignments.push(codec::decode(&record.value)?),
                 Some(Kind::Grant) => grants.push(codec::decode(&record.value)?),
+                Some(Kind::ProfileMarks) => profiles = ProfilePart::restored(&record)?,
                 _ => return Err(StoreError::Damaged(format!("{:?} is not part of a user", record.key))),
             }
         }
@@ -146,6 +155,7 @@ impl Aggregate for User {
             sessions: Arc::new(sessions),
             keys: Arc::new(keys),
             holdings: Arc::new(Holdings::new(assignments, grants)),
+            profiles,
         })
     }
 
@@ -166,6 +176,7 @@ impl Aggregate for User {
             UserEvent::Session(event) => Arc::make_mut(&mut self.sessions).apply(event),
             UserEvent::Key(event) => Arc::make_mut(&mut self.keys).apply(event),
             UserEvent::Access(event) => Arc::make_mut(&mut self.holdings).apply(event),
+            UserEvent::Profile(event) => self.profiles.apply(event),
             UserEvent::Mail(_) => {}
         }
     }
@@ -177,12 +188,14 @@ impl Aggregate for User {
                     before.sessions.remove_all(self.id, commit);
                     before.keys.remove_all(self.id, commit);
                     before.holdings.remove_all(self.id, commit);
+                    before.profiles.remove_all(self.id, commit);
                 }
                 self.accounts.record(self.id, &before.accounts, event, commit)
             }
             UserEvent::Session(event) => self.sessions.record(self.id, &before.sessions, event, commit),
             UserEvent::Key(event) => self.keys.record(self.id, &before.keys, event, commit),
             UserEvent::Access(event) => self.holdings.record(self.id, &before.holdings, event, commit),
+            UserEvent::Profile(event) => self.profiles.record(self.id, &before.profiles, event, commit),
             UserEvent::Mail(mail) => {
                 commit.put(mail.key(), codec::encode(mail)?);
                 Ok(())
@@ -206,6 +219,7 @@ impl Aggregate for User {
             UserEvent::Session(event) => self.sessions.note(subject, &before.sessions, event),
             UserEvent::Key(event) => self.keys.note(subject, &before.keys, event),
             UserEvent::Access(event) => self.holdings.note(subject, &before.holdings, event),
+            UserEvent::Profile(event) => self.profiles.note(subject, &before.profiles, event),
             UserEvent::Mail(mail) => {
                 Some(Note { action: "mail.written", target: subject, before: None, after: Some(letter::told(mail)) })
             }

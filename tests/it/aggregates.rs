@@ -26,10 +26,13 @@ use sesame::apps::part::KeyEvent;
 use sesame::kernel::cause::Cause;
 use sesame::kernel::clock::Timestamp;
 use sesame::kernel::ids::{
-    DeviceId, GrantId, KeyId, PermissionId, ProofId, RoleId, SecurityEventId, SessionId, UserId,
+    ChangeId, DeviceId, GrantId, KeyId, PermissionId, ProofId, RoleId, SecurityEventId, SessionId, UserId,
 };
 use sesame::kernel::secret::SecretHash;
+use sesame::kernel::sheet::{Edit, Patch};
 use sesame::kernel::text::Email;
+use sesame::profiles::commands::{ChangeProfile, DeleteProfile};
+use sesame::profiles::model::Profile;
 use sesame::sessions::agent::ClientText;
 use sesame::sessions::device::Device;
 use sesame::sessions::ending::EndReason;
@@ -223,6 +226,8 @@ enum Happening {
     Proof(bool),
     Spend(Index),
     Factors(bool),
+    Profile(u8),
+    ForgetProfile,
     Delete,
 }
 
@@ -247,6 +252,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => any::<bool>().prop_map(Happening::Proof),
         1 => any::<Index>().prop_map(Happening::Spend),
         1 => any::<bool>().prop_map(Happening::Factors),
+        3 => any::<u8>().prop_map(Happening::Profile),
+        1 => Just(Happening::ForgetProfile),
         1 => Just(Happening::Delete),
     ]
 }
@@ -350,8 +357,23 @@ fn event(user: &User, happening: &Happening, step: u128) -> Option<UserEvent> {
         Happening::Spend(index) => {
             UserEvent::Account(AccountEvent::ProofsSpent(vec![at(&user.accounts.proofs, *index)?.id]))
         }
+        Happening::Profile(text) => {
+            let base = Arc::new(Profile { version: user.profiles.marks().version, ..Profile::default() });
+            let to = Some(format!("\"{text}\"").into());
+            let patch = Patch(vec![Edit { path: "bio".into(), to }]);
+            let command = ChangeProfile { base, patch, change: ChangeId::from_uuid(uuid), undoes: None };
+            return command.decide(user, &facts()).unwrap().events.pop();
+        }
+        Happening::ForgetProfile => {
+            let base = Arc::new(Profile { version: user.profiles.marks().version, ..Profile::default() });
+            return DeleteProfile { base }.decide(user, &facts()).unwrap().events.pop();
+        }
         Happening::Delete => UserEvent::Account(AccountEvent::Deleted),
     })
+}
+
+fn facts() -> Facts {
+    Facts { now: Timestamp::default(), cause: Cause::system("test") }
 }
 
 fn session(id: Uuid, secret: SecretHash) -> Session {
@@ -380,6 +402,7 @@ fn told(user: &User) -> (String, Vec<Vec<u8>>) {
     parts.extend(user.keys.keys.iter().map(|one| codec::encode(one).unwrap()));
     parts.extend(user.holdings.assignments.iter().map(|one| codec::encode(one).unwrap()));
     parts.extend(user.holdings.grants.iter().map(|one| codec::encode(one).unwrap()));
+    parts.push(codec::encode(&user.profiles.marks()).unwrap());
     (format!("{:?} {:?}", user.id(), user.account()), parts)
 }
 
@@ -402,8 +425,10 @@ proptest! {
             prop_assert_eq!(read.is_vacant(), after.is_vacant());
             if after.is_vacant() {
                 let left = [Kind::EndedSession, Kind::SecurityEvent, Kind::HistoryCount, Kind::Device]
+                    .into_iter()
+                    .chain([Kind::ProfileMarks, Kind::Profile, Kind::ProfileChange])
                     .map(|kind| store.scan(&[kind as u8], None, 10).unwrap().len());
-                prop_assert_eq!(left, [0; 4], "what is left of a deleted user");
+                prop_assert_eq!(left.sum::<usize>(), 0, "what is left of a deleted user");
             } else {
                 prop_assert_eq!(read.version(), after.version());
             }

@@ -41,6 +41,8 @@ mod passwords;
 #[cfg(test)]
 mod places;
 #[cfg(test)]
+mod profiles;
+#[cfg(test)]
 mod readme;
 #[cfg(test)]
 mod records;

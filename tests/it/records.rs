@@ -21,11 +21,15 @@ use sesame::audit::model::Entry;
 use sesame::kernel::cause::Actor;
 use sesame::kernel::clock::Timestamp;
 use sesame::kernel::ids::{
-    AuditId, DeviceId, GrantId, KeyId, MailId, PermissionId, ProofId, RoleId, SecurityEventId, SessionId, UserId,
+    AuditId, ChangeId, DeviceId, GrantId, KeyId, MailId, PermissionId, ProofId, RoleId, SecurityEventId, SessionId,
+    UserId,
 };
 use sesame::kernel::secret::{SecretHash, ShortHash};
+use sesame::kernel::sheet::{Difference, Sheet};
 use sesame::kernel::text::{Email, ExternalId, Note, RoleName, Username};
 use sesame::mail::model::{self, Delivery, Mail};
+use sesame::profiles::change::{Change, Part};
+use sesame::profiles::model::{Marks, Profile};
 use sesame::sessions::agent::ClientText;
 use sesame::sessions::device::{Device, Network};
 use sesame::sessions::ending::{EndReason, EndedSession, HistoryCount};
@@ -242,6 +246,26 @@ fn mail() -> Mail {
         expires_at: Some(at(900)),
         delivery: Delivery::Waiting { attempts: 2, not_before: at(60), last_error: Some("451 later".into()) },
     }
+}
+
+#[test]
+fn records_of_profiles() {
+    let mut fields = Sheet::default();
+    fields.set("bio", r#""Reads.""#);
+    fields.set("social_links.github", r#""ann""#);
+    check("profile", &Profile { version: 3, fields, created_at: Some(at(0)), updated_at: Some(at(60)) });
+    check("profile_marks", &Marks { version: 3, changes: 51 });
+    check(
+        "profile_change",
+        &Change {
+            id: ChangeId::from_uuid(id(30)),
+            at: at(60),
+            by: Actor::Person(UserId::from_uuid(id(7))),
+            part: Part::Profile,
+            undoes: Some(ChangeId::from_uuid(id(29))),
+            differences: vec![Difference { path: "bio".into(), before: None, after: Some(r#""Reads.""#.into()) }],
+        },
+    );
 }
 
 #[test]

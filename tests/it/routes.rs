@@ -75,6 +75,7 @@ impl Things {
             "POST /api/v1/invitations" | "POST /api/v1/auth/email/change" => {
                 json!({ "email": format!("new{number}@example.org") })
             }
+            "PUT /api/v1/users/profile" => json!({ "bio": "Reads." }),
             "POST /api/v1/permissions/check" => asked,
             "POST /api/v1/permissions/check/batch" => json!({ "checks": [asked] }),
             "POST /access/v1/evaluation" | "POST /access/v1/evaluations" => evaluation,

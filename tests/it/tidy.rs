@@ -52,6 +52,7 @@ const ROWS: &[(&str, u8)] = &[
     ("accounts::totp", 4),
     ("accounts::passwords", 4),
     ("mail::postman", 4),
+    ("profiles::desk", 4),
     ("sessions::access_token", 4),
     ("sessions::identity", 4),
     ("sessions::everybody", 4),

@@ -1,0 +1,338 @@
+//! The catalogue of a sheet: which paths there are, what may stand at each, what stands there when nobody chose.
+//!
+//! One table is the rule, the default, the JSON Schema and the documentation of every field. A segment `*` of a path is
+//! any key.
+
+use icu_normalizer::ComposingNormalizerBorrowed;
+use serde_json::{Map, Value, json};
+
+use super::fault::{FieldError, Malformed};
+use super::sheet::{Edit, Patch, Sheet, is_below, place};
+
+/// More complaints than so many help nobody.
+const MOST_COMPLAINTS: usize = 50;
+/// The longest key where any key may stand.
+const MOST_KEY_BYTES: usize = 64;
+
+/// One field.
+#[derive(Debug)]
+pub struct Field {
+    /// Where it stands.
+    pub path: &'static str,
+    /// What it is, in words.
+    pub about: &'static str,
+    /// What may stand there.
+    pub rule: Rule,
+    /// The JSON that stands there when nobody chose; empty for nothing.
+    pub default: &'static str,
+}
+
+/// What may stand in a field.
+#[derive(Debug)]
+pub enum Rule {
+    /// One line of so many characters at the most, with something in it.
+    Line(usize),
+    /// Text of so many characters at the most, also of several lines.
+    Text(usize),
+    /// True or false.
+    Flag,
+    /// A whole number from one to the other.
+    Whole(i64, i64),
+    /// A number from one to the other.
+    Number(f64, f64),
+    /// One of these texts.
+    OneOf(&'static [&'static str]),
+    /// Some of these texts, each once.
+    Several(&'static [&'static str]),
+    /// A text with a form of its own, in its usual spelling, and the form's name in JSON Schema.
+    Form(fn(&str) -> Result<String, Malformed>, &'static str),
+    /// The same, where the key above says what is expected.
+    Keyed(fn(&str, &str) -> Result<String, Malformed>, &'static str),
+    /// JSON with a rule of its own, and its schema.
+    Json(fn(&Value) -> Result<Value, Malformed>, fn() -> Value),
+}
+
+/// Every field of a sheet.
+#[derive(Debug, Clone, Copy)]
+pub struct Catalogue(pub &'static [Field]);
+
+impl Catalogue {
+    /// The field at a path.
+    pub fn find(self, path: &str) -> Option<&'static Field> {
+        self.0.iter().find(|field| fits(field.path, path, false))
+    }
+
+    fn has_below(self, path: &str) -> bool {
+        self.0.iter().any(|field| fits(field.path, path, true))
+    }
+
+    /// Reads a change: a nested object, null clears.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its path.
+    pub fn read(self, given: &Map<String, Value>) -> Result<Patch, Vec<FieldError>> {
+        self.read_below("", given)
+    }
+
+    /// Reads a change of a branch. Complaints name paths within it.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its path.
+    pub fn read_below(self, branch: &str, given: &Map<String, Value>) -> Result<Patch, Vec<FieldError>> {
+        let (mut edits, mut wrong) = (Vec::new(), Vec::new());
+        self.walk(branch, given, &mut edits, &mut wrong);
+        if wrong.is_empty() {
+            return Ok(Patch(edits));
+        }
+        wrong.truncate(MOST_COMPLAINTS);
+        for complaint in wrong.iter_mut().filter(|complaint| is_below(&complaint.field, branch)) {
+            complaint.field.drain(..=branch.len());
+        }
+        Err(wrong)
+    }
+
+    fn walk(self, at: &str, given: &Map<String, Value>, edits: &mut Vec<Edit>, wrong: &mut Vec<FieldError>) {
+        for (key, value) in given {
+            let path = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
+            let field = self.find(&path).filter(|_| !key.contains('.'));
+            match (field, value) {
+                (Some(_), Value::Null) => edits.push(Edit { path: path.into(), to: None }),
+                (Some(field), value) => match field.rule.accept(key, value) {
+                    Ok(value) => edits.push(Edit { path: path.into(), to: Some(value.to_string().into()) }),
+                    Err(malformed) => wrong.push(malformed.at(path)),
+                },
+                (None, _) if key.contains('.') || !self.has_below(&path) => {
+                    wrong.push(FieldError::new(shortened(path), "there is no such field"));
+                }
+                (None, Value::Null) => edits.push(Edit { path: path.into(), to: None }),
+                (None, Value::Object(below)) => self.walk(&path, below, edits, wrong),
+                (None, _) => wrong.push(FieldError::new(path, "expected an object")),
+            }
+        }
+    }
+
+    /// What stands where nobody chose.
+    pub fn defaults(self) -> Sheet {
+        let chosen = self.0.iter().filter(|field| !field.default.is_empty());
+        chosen.map(|field| (field.path.into(), field.default.into())).collect()
+    }
+
+    /// The values of a sheet as a nested object, with null where there is none.
+    pub fn object(self, sheet: &Sheet) -> Map<String, Value> {
+        let mut object = Map::new();
+        for field in self.0 {
+            match field.path.strip_suffix(".*") {
+                Some(branch) => place(&mut object, branch, Value::Object(Map::new())),
+                None => place(&mut object, field.path, Value::Null),
+            }
+        }
+        for (path, json) in sheet.iter() {
+            place(&mut object, path, serde_json::from_str(json).unwrap_or_default());
+        }
+        object
+    }
+
+    /// The JSON Schema (2020-12) of the object.
+    pub fn schema(self) -> Value {
+        let mut root = branch();
+        for field in self.0 {
+            let mut schema = field.rule.schema();
+            if let Value::Object(schema) = &mut schema {
+                schema.insert("description".into(), field.about.into());
+                if let Ok(default) = serde_json::from_str::<Value>(field.default) {
+                    schema.insert("default".into(), default);
+                }
+            }
+            put_schema(&mut root, field.path, schema);
+        }
+        root
+    }
+}
+
+impl Rule {
+    /// The value as it is kept.
+    fn accept(&self, key: &str, value: &Value) -> Result<Value, Malformed> {
+        let text = || value.as_str().ok_or_else(|| Malformed::new("expected a text"));
+        match self {
+            Self::Line(most) => line(text()?, *most).map(Value::String),
+            Self::Text(most) => prose(text()?, *most).map(Value::String),
+            Self::Flag if value.is_boolean() => Ok(value.clone()),
+            Self::Flag => Err(Malformed::new("expected true or false")),
+            Self::Whole(least, most) => value
+                .as_i64()
+                .filter(|number| (*least..=*most).contains(number))
+                .map(Value::from)
+                .ok_or_else(|| Malformed(format!("expected a whole number from {least} to {most}"))),
+            Self::Number(least, most) => value
+                .as_f64()
+                .filter(|number| (*least..=*most).contains(number))
+                .map(|_| value.clone())
+                .ok_or_else(|| Malformed(format!("expected a number from {least} to {most}"))),
+            Self::OneOf(words) if words.contains(&text()?) => Ok(value.clone()),
+            Self::OneOf(words) => Err(Malformed(format!("expected one of {}", words.join(", ")))),
+            Self::Several(words) => several(value, words),
+            Self::Form(parse, _) => parse(text()?).map(Value::String),
+            Self::Keyed(parse, _) if is_key(key) => parse(key, text()?).map(Value::String),
+            Self::Keyed(..) => Err(Malformed::new("expected a name of a-z, 0-9, _ and -, at most 64")),
+            Self::Json(parse, _) => parse(value),
+        }
+    }
+
+    fn schema(&self) -> Value {
+        match self {
+            Self::Line(most) => json!({ "type": ["string", "null"], "minLength": 1, "maxLength": most }),
+            Self::Text(most) => json!({ "type": ["string", "null"], "maxLength": most }),
+            Self::Flag => json!({ "type": ["boolean", "null"] }),
+            Self::Whole(least, most) => json!({ "type": ["integer", "null"], "minimum": least, "maximum": most }),
+            Self::Number(least, most) => json!({ "type": ["number", "null"], "minimum": least, "maximum": most }),
+            Self::OneOf(words) => {
+                let words = words.iter().map(|word| Value::from(*word)).chain([Value::Null]).collect::<Vec<_>>();
+                json!({ "enum": words })
+            }
+            Self::Several(words) => {
+                json!({ "type": ["array", "null"], "items": { "enum": words }, "uniqueItems": true })
+            }
+            Self::Form(_, format) | Self::Keyed(_, format) => {
+                json!({ "type": ["string", "null"], "format": format })
+            }
+            Self::Json(_, schema) => schema(),
+        }
+    }
+}
+
+/// One line of text in its normal form (NFC): 1 to `most` characters, not only spaces.
+///
+/// # Errors
+/// In words.
+pub fn line(text: &str, most: usize) -> Result<String, Malformed> {
+    let text = normal(text);
+    let is_good = !text.trim().is_empty() && text.chars().count() <= most && !text.chars().any(is_control);
+    is_good
+        .then_some(text)
+        .ok_or_else(|| Malformed(format!("expected 1 to {most} characters without control characters; null clears")))
+}
+
+/// Text of several lines in its normal form (NFC), of at most `most` characters.
+///
+/// # Errors
+/// In words.
+fn prose(text: &str, most: usize) -> Result<String, Malformed> {
+    let text = normal(text);
+    let is_good = text.chars().count() <= most && !text.chars().any(|c| is_control(c) && c != '\n');
+    is_good
+        .then_some(text)
+        .ok_or_else(|| Malformed(format!("expected at most {most} characters without control characters")))
+}
+
+fn normal(text: &str) -> String {
+    ComposingNormalizerBorrowed::new_nfc().normalize(text).into_owned()
+}
+
+/// Control characters, and those that turn the direction of what follows (Unicode UAX 9 section 2).
+fn is_control(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+}
+
+fn several(value: &Value, words: &[&str]) -> Result<Value, Malformed> {
+    let wrong = || Malformed(format!("expected a list of some of {}, each once", words.join(", ")));
+    let given = value.as_array().ok_or_else(wrong)?;
+    // In the table's order, so that two lists of one meaning are one value.
+    let chosen: Vec<Value> = words.iter().map(|word| Value::from(*word)).filter(|word| given.contains(word)).collect();
+    if chosen.len() == given.len() { Ok(Value::Array(chosen)) } else { Err(wrong()) }
+}
+
+fn is_key(key: &str) -> bool {
+    !key.is_empty()
+        && key.len() <= MOST_KEY_BYTES
+        && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-'))
+}
+
+/// Whether a field's path is this path, or (`above`) something below it.
+fn fits(pattern: &str, path: &str, above: bool) -> bool {
+    let mut pattern = pattern.split('.');
+    for segment in path.split('.') {
+        match pattern.next() {
+            Some("*") => {}
+            Some(word) if word == segment => {}
+            _ => return false,
+        }
+    }
+    pattern.next().is_some() == above
+}
+
+fn shortened(mut path: String) -> String {
+    if let Some((end, _)) = path.char_indices().nth(100) {
+        path.truncate(end);
+        path.push('…');
+    }
+    path
+}
+
+fn branch() -> Value {
+    json!({ "type": ["object", "null"], "properties": {}, "additionalProperties": false })
+}
+
+fn put_schema(at: &mut Value, path: &str, schema: Value) {
+    let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+    let Value::Object(at) = at else { return };
+    if first == "*" {
+        at.insert("additionalProperties".into(), schema);
+        return;
+    }
+    let Some(Value::Object(properties)) = at.get_mut("properties") else { return };
+    match rest {
+        None => {
+            properties.insert(first.to_owned(), schema);
+        }
+        Some(rest) => put_schema(properties.entry(first).or_insert_with(branch), rest, schema),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIELDS: Catalogue = Catalogue(&[
+        Field { path: "name", about: "A name.", rule: Rule::Line(5), default: "" },
+        Field { path: "deep.flag", about: "A flag.", rule: Rule::Flag, default: "true" },
+        Field { path: "deep.days", about: "Days.", rule: Rule::Several(&["mon", "tue"]), default: "" },
+        Field { path: "any.*", about: "Texts.", rule: Rule::Keyed(|_, text| line(text, 3), "text"), default: "" },
+    ]);
+
+    fn read(given: &Value) -> Result<Sheet, Vec<String>> {
+        let patch = FIELDS.read(given.as_object().unwrap());
+        patch
+            .map(|patch| Sheet::default().merged(&patch))
+            .map_err(|wrong| wrong.into_iter().map(|it| it.field).collect())
+    }
+
+    #[test]
+    fn every_complaint_comes_at_once_with_its_path() {
+        let given = json!({
+            "name": "too long", "deep": { "flag": 1, "days": ["mon", "mon"] }, "any": { "A": "x", "b": "long" },
+            "other": 1, "deep.flag": true, "": 1,
+        });
+        let mut wrong = read(&given).unwrap_err();
+        wrong.sort();
+        assert_eq!(wrong, ["", "any.A", "any.b", "deep.days", "deep.flag", "deep.flag", "name", "other"]);
+        assert_eq!(read(&json!({ "deep": [] })).unwrap_err(), ["deep"]);
+    }
+
+    #[test]
+    fn text_is_kept_in_its_normal_form_and_lists_in_the_order_of_the_table() {
+        let sheet = read(&json!({ "name": "e\u{301}", "deep": { "days": ["tue", "mon"] }, "any": { "b": "x" } }));
+        let sheet = sheet.unwrap();
+        assert_eq!(sheet.text("name").as_deref(), Some("é"));
+        assert_eq!(sheet.json("deep.days"), Some(r#"["mon","tue"]"#));
+        assert_eq!(sheet.json("any.b"), Some(r#""x""#));
+        for bad in ["\u{0}", "\u{202E}abc", " ", ""] {
+            assert_eq!(read(&json!({ "name": bad })).unwrap_err(), ["name"], "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_object_of_a_sheet_names_every_field() {
+        let whole = Value::Object(FIELDS.object(&FIELDS.defaults()));
+        assert_eq!(whole, json!({ "name": null, "deep": { "flag": true, "days": null }, "any": {} }));
+    }
+}

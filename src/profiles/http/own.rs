@@ -1,0 +1,110 @@
+//! One's own profile.
+
+use std::sync::Arc;
+
+use actix_web::http::header::HeaderValue;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::view::{ProfileSchema, shown};
+use crate::actor::aggregate::Aggregate as _;
+use crate::actor::annex::Held;
+use crate::http::handler::Outcome;
+use crate::http::{Answer, Call, Caller, Json, Problem, Routes, Who};
+use crate::kernel::ids::ChangeId;
+use crate::profiles::commands::{ChangeProfile, DeleteProfile};
+use crate::profiles::desk::Prepared;
+use crate::profiles::error::ProfileError;
+use crate::profiles::fields::FIELDS;
+use crate::profiles::model::Profile;
+use crate::store::Revision;
+use crate::user::User;
+
+/// Registers the routes.
+pub(super) fn routes(routes: &mut Routes) {
+    routes
+        .get("/api/v1/users/profile", Who::SignedIn, show)
+        .about("Shows your profile")
+        .asked_often()
+        .answers::<ProfileSchema>(200);
+    routes
+        .put("/api/v1/users/profile", Who::SignedIn, change)
+        .about("Changes what it names of your profile; null clears")
+        .answers::<ProfileSchema>(200);
+    routes
+        .delete("/api/v1/users/profile", Who::SignedIn, delete)
+        .about("Removes your profile, with the memory of its changes")
+        .answers_with(204);
+}
+
+/// What to change of a profile: members that are absent stay as they are, null clears.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(super) struct ProfileChanges(Map<String, Value>);
+
+impl PartialSchema for ProfileChanges {
+    fn schema() -> RefOr<Schema> {
+        ProfileSchema::schema()
+    }
+}
+
+impl ToSchema for ProfileChanges {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "ProfileChanges".into()
+    }
+}
+
+/// The person who calls.
+pub(super) fn person(call: &Call) -> Result<&Arc<User>, Problem> {
+    match &call.caller {
+        Caller::Person(signed_in) => Ok(&signed_in.user),
+        Caller::App(_) | Caller::Nobody => Err(ProfileError::Missing.into()),
+    }
+}
+
+async fn show(call: Call) -> Outcome {
+    let user = person(&call)?;
+    if let Some(held) = call.state.profiles.find(user) {
+        return Ok(answer(&shown(user, &held)));
+    }
+    let (user, held) = call.state.profiles.load(user).await?;
+    Ok(answer(&shown(&user, &held)))
+}
+
+async fn change(call: Call, Json(ProfileChanges(given)): Json<ProfileChanges>) -> Outcome {
+    let patch = FIELDS.read(&given).map_err(Problem::invalid)?;
+    let (id, change) = (person(&call)?.id(), ChangeId::generate(call.now));
+    let prepare = |user: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| {
+        refuse_stale(&call, user, held)?;
+        Ok(ChangeProfile { base: Arc::clone(&held.part), patch: patch.clone(), change, undoes: None })
+    };
+    let done = call.state.profiles.write(id, &call.facts(), prepare).await?;
+    Ok(written(&call, &done.after, done.reply, done.revision))
+}
+
+async fn delete(call: Call) -> Outcome {
+    let prepare = |user: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| {
+        refuse_stale(&call, user, held)?;
+        Ok(DeleteProfile { base: Arc::clone(&held.part) })
+    };
+    let done = call.state.profiles.write(person(&call)?.id(), &call.facts(), prepare).await?;
+    call.state.profiles.keep(done.after.id(), done.reply);
+    Ok(Answer::no_content().with_revision(done.revision))
+}
+
+/// Refuses a write whose `If-Match` names another version than there is.
+pub(super) fn refuse_stale(call: &Call, user: &User, held: &Held<Profile, Prepared>) -> Result<(), ProfileError> {
+    if call.matches(&shown(user, held).tag) { Ok(()) } else { Err(ProfileError::Stale) }
+}
+
+/// The profile after a write.
+pub(super) fn written(call: &Call, user: &User, profile: Arc<Profile>, revision: Revision) -> Answer {
+    let held = call.state.profiles.keep(user.id(), profile);
+    answer(&shown(user, &held)).with_revision(revision)
+}
+
+fn answer(prepared: &Prepared) -> Answer {
+    Answer::bytes(HeaderValue::from_static("application/json"), prepared.body.clone()).with_tag(prepared.tag.clone())
+}

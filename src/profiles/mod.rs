@@ -1,0 +1,14 @@
+//! Profiles: what a person tells about themselves, who may see it, and what of it was verified.
+//!
+//! A profile is part of its user: written in the user's actor, in one commit. Only its marks (versions, counts) are in
+//! memory with every user; the rest is loaded when it is asked for and kept in a bounded cache ([`desk`]).
+
+pub mod change;
+pub mod commands;
+pub mod desk;
+pub mod error;
+pub mod fields;
+pub mod http;
+pub mod model;
+pub mod part;
+pub mod settings;
