@@ -357,19 +357,22 @@ fn event(user: &User, happening: &Happening, step: u128) -> Option<UserEvent> {
         Happening::Spend(index) => {
             UserEvent::Account(AccountEvent::ProofsSpent(vec![at(&user.accounts.proofs, *index)?.id]))
         }
-        Happening::Profile(text) => {
-            let base = Arc::new(Profile { version: user.profiles.marks().version, ..Profile::default() });
-            let to = Some(format!("\"{text}\"").into());
-            let patch = Patch(vec![Edit { path: "bio".into(), to }]);
-            let command = ChangeProfile { base, patch, change: ChangeId::from_uuid(uuid), undoes: None };
-            return command.decide(user, &facts()).unwrap().events.pop();
-        }
-        Happening::ForgetProfile => {
-            let base = Arc::new(Profile { version: user.profiles.marks().version, ..Profile::default() });
-            return DeleteProfile { base }.decide(user, &facts()).unwrap().events.pop();
-        }
+        Happening::Profile(text) => return profile_event(user, Some(*text), uuid),
+        Happening::ForgetProfile => return profile_event(user, None, uuid),
         Happening::Delete => UserEvent::Account(AccountEvent::Deleted),
     })
+}
+
+/// A profile with this text, or none any more.
+fn profile_event(user: &User, text: Option<u8>, uuid: Uuid) -> Option<UserEvent> {
+    let base = Arc::new(Profile { version: user.profiles.marks().version, ..Profile::default() });
+    let decision = if let Some(text) = text {
+        let patch = Patch(vec![Edit { path: "bio".into(), to: Some(format!("\"{text}\"").into()) }]);
+        ChangeProfile { base, patch, change: ChangeId::from_uuid(uuid), undoes: None }.decide(user, &facts())
+    } else {
+        DeleteProfile { base }.decide(user, &facts())
+    };
+    decision.unwrap().events.pop()
 }
 
 fn facts() -> Facts {
