@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sesame::access::book_aggregate::BookEvent;
+use sesame::access::holders::{self, RoleHolder};
 use sesame::access::model::{Assignment, Bounds, Given, Permission, Role, Rule};
 use sesame::access::part::AccessEvent;
 use sesame::access::pattern::{Effect, Pattern, PermissionName};
@@ -18,7 +19,7 @@ use sesame::kernel::text::{RoleName, Username};
 use sesame::sessions::model::{AuthenticationMethod, NewSession, Session};
 use sesame::sessions::part::SessionEvent;
 use sesame::sessions::terms::RoleTerms;
-use sesame::store::{Commit, Store};
+use sesame::store::{Commit, Store, codec};
 use sesame::user::{User, UserEvent};
 
 /// Writes one commit and waits until it is durable.
@@ -67,6 +68,8 @@ pub(crate) fn book(roles: &[Vec<String>], now: Timestamp) -> anyhow::Result<(Com
         whole.record(&RoleBook::default(), &event, &mut commit)?;
     }
     whole.record_head(&mut commit)?;
+    // Each assignment below is written with its entry among the holders.
+    commit.put(holders::completion(), codec::encode(&RoleHolder)?);
     Ok((commit, ids))
 }
 

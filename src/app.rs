@@ -15,6 +15,7 @@ use anyhow::Context as _;
 
 use crate::access::checks::Checks;
 use crate::access::published::PublishedBook;
+use crate::access::review::reviewer::Reviewer;
 use crate::accounts::authenticator::Authenticator;
 use crate::accounts::correspondence::Correspondence;
 use crate::accounts::letters::Letters;
@@ -126,6 +127,7 @@ impl Instance {
             settings: config.http.clone(),
             account_settings: config.accounts.clone(),
             checks: Checks::new(finder.clone(), identities.clone(), books.clone(), Arc::clone(&book), &metrics),
+            reviewer: Reviewer::new(Arc::clone(&store), Arc::clone(&book), &config.access)?,
             refresher: refresher(&config, &identities, &refusals)?,
             refusals,
             watch: Watch::new(users.clone(), config.sessions.policy(), atlas.clone()),

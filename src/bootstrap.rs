@@ -6,6 +6,7 @@ use anyhow::Context as _;
 
 use crate::access::book_aggregate::THE_BOOK;
 use crate::access::book_commands::SyncBuiltIns;
+use crate::access::holders::{self, RoleHolder};
 use crate::access::model::{Assignment, Bounds, Given};
 use crate::access::product::{ADMINISTRATOR, BUILT_IN_ROLES, ProductPermission};
 use crate::accounts::commands::CreateUser;
@@ -18,6 +19,8 @@ use crate::kernel::cause::{Actor, Cause};
 use crate::kernel::ids::{PermissionId, RoleId, UserId};
 use crate::kernel::secret::{ExposeSecret, SecretString, random_bytes};
 use crate::kernel::text::{RoleName, Username};
+use crate::store::key::Kind;
+use crate::store::{Commit, Key, Store, Write, codec};
 
 /// The administrator's sign-in name.
 const ADMIN: &str = "admin";
@@ -27,6 +30,7 @@ const ADMIN: &str = "admin";
 /// # Errors
 /// When the store fails, or `SESAME_ADMIN_PASSWORD` is no password.
 pub async fn prepare(state: &Arc<State>) -> anyhow::Result<()> {
+    index_holders(&*state.store).await?;
     let now = state.clock.now();
     let facts = Facts { now, cause: Cause::system("start") };
     let sync = SyncBuiltIns {
@@ -45,10 +49,43 @@ pub async fn prepare(state: &Arc<State>) -> anyhow::Result<()> {
     }
     let admin = Username::parse(ADMIN).map_err(anyhow::Error::new)?;
     // A first start may have been cut off between the two commits.
-    let is_unpeopled =
-        is_first_start || state.store.scan(&[crate::store::key::Kind::Account as u8], None, 1)?.is_empty();
+    let is_unpeopled = is_first_start || state.store.scan(&[Kind::Account as u8], None, 1)?.is_empty();
     if is_unpeopled && state.finder.load(&Name::Username(admin.clone()), now).await?.is_none() {
         create_admin(state, admin, facts).await?;
+    }
+    Ok(())
+}
+
+/// Records read, and entries written, at a time.
+const ENTRIES_AT_ONCE: usize = 1000;
+
+/// Gives every assignment and grant its entry among the holders, once: versions before this one wrote none. Nobody else
+/// writes yet.
+async fn index_holders(store: &dyn Store) -> anyhow::Result<()> {
+    if store.read(&holders::completion())?.is_some() {
+        return Ok(());
+    }
+    let mut written = 0;
+    for kind in [Kind::Assignment, Kind::Grant] {
+        let prefix = Key::of(kind, &[]);
+        let mut after: Option<Key> = None;
+        loop {
+            let page = store.scan(prefix.bytes(), after.as_ref().map(Key::bytes), ENTRIES_AT_ONCE)?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.key.clone());
+            let mut commit = Commit::default();
+            for record in &page {
+                commit.writes.extend(holders::entry_of(record)?.map(|(key, value)| Write { key, value: Some(value) }));
+            }
+            written += commit.writes.len();
+            store.commit(commit).await??;
+        }
+    }
+    let mut commit = Commit::default();
+    commit.put(holders::completion(), codec::encode(&RoleHolder)?);
+    store.commit(commit).await??;
+    if written > 0 {
+        tracing::info!(written, "the index of who holds what was made");
     }
     Ok(())
 }

@@ -44,6 +44,7 @@ sections! {
     actors: crate::actor::settings::Settings,
     accounts: crate::accounts::settings::Settings,
     sessions: crate::sessions::settings::Settings,
+    access: crate::access::settings::Settings,
     mail: crate::mail::settings::Settings,
     profiles: crate::profiles::settings::Settings,
     activity: crate::activity::settings::Settings,

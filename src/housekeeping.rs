@@ -98,6 +98,7 @@ pub async fn run(state: Arc<State>, config: Config) {
             Ok(Err(error)) => tracing::error!(%error, "the signing keys cannot be kept"),
             Err(error) => tracing::warn!(%error, "the signing keys were not looked at"),
         }
+        state.reviewer.tidy(now);
         state.letters.sweep(quiet_since, quiet_since, usize::MAX, |_| false).await;
         // After a write whose outcome is unknown, the book is read again.
         if let Err(error) = state.books.load(THE_BOOK).await {

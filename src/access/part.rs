@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::access::effective::Holdings;
+use crate::access::holders::{self, GrantHolder, RoleHolder};
 use crate::access::model::{Assignment, Grant};
 use crate::access::pattern::Scope;
 use crate::actor::aggregate::Note;
@@ -39,9 +40,11 @@ impl Holdings {
     pub fn remove_all(&self, id: UserId, commit: &mut Commit) {
         for assignment in &self.assignments {
             commit.remove(assignment_key(id, assignment.role_id, &assignment.bounds.scope));
+            commit.remove(holders::role_entry(assignment.role_id, id, &assignment.bounds.scope));
         }
         for grant in &self.grants {
             commit.remove(grant_key(id, grant.id));
+            commit.remove(holders::grant_entry(&grant.rule.pattern, id, grant.id));
         }
     }
 }
@@ -72,14 +75,29 @@ impl UserPart for Holdings {
         }
     }
 
-    fn record(&self, id: UserId, _: &Self, event: &AccessEvent, commit: &mut Commit) -> Result<(), StoreError> {
+    fn record(&self, id: UserId, before: &Self, event: &AccessEvent, commit: &mut Commit) -> Result<(), StoreError> {
         match event {
             AccessEvent::RoleAssigned(new) => {
                 commit.put(assignment_key(id, new.role_id, &new.bounds.scope), codec::encode(new)?);
+                if before.assignment(new.role_id, &new.bounds.scope).is_none() {
+                    let entry = holders::role_entry(new.role_id, id, &new.bounds.scope);
+                    commit.put(entry, codec::encode(&RoleHolder)?);
+                }
             }
-            AccessEvent::RoleUnassigned(role, scope) => commit.remove(assignment_key(id, *role, scope)),
-            AccessEvent::RuleGranted(grant) => commit.put(grant_key(id, grant.id), codec::encode(grant)?),
-            AccessEvent::GrantRevoked(grant) => commit.remove(grant_key(id, *grant)),
+            AccessEvent::RoleUnassigned(role, scope) => {
+                commit.remove(assignment_key(id, *role, scope));
+                commit.remove(holders::role_entry(*role, id, scope));
+            }
+            AccessEvent::RuleGranted(grant) => {
+                commit.put(grant_key(id, grant.id), codec::encode(grant)?);
+                commit.put(holders::grant_entry(&grant.rule.pattern, id, grant.id), codec::encode(&GrantHolder)?);
+            }
+            AccessEvent::GrantRevoked(grant) => {
+                commit.remove(grant_key(id, *grant));
+                if let Some(old) = before.grant(*grant) {
+                    commit.remove(holders::grant_entry(&old.rule.pattern, id, *grant));
+                }
+            }
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use super::problem::Problem;
 use super::settings::Settings;
 use crate::access::checks::Checks;
 use crate::access::published::PublishedBook;
+use crate::access::review::reviewer::Reviewer;
 use crate::access::role_book::RoleBook;
 use crate::accounts::authenticator::Authenticator;
 use crate::accounts::correspondence::Correspondence;
@@ -85,6 +86,8 @@ pub struct State {
     pub sign_in: SignIn,
     /// Answers checks.
     pub checks: Checks,
+    /// Answers questions about everybody.
+    pub reviewer: Reviewer,
     /// Set while the instance stops: it is alive and not ready.
     pub is_stopping: AtomicBool,
 }

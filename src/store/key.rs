@@ -97,6 +97,10 @@ kinds! {
     Assignment = 0x14, "assignments", small;
     /// A rule given to a user: `user id, grant id`.
     Grant = 0x15, "grants", small;
+    /// Who holds a role: `role id, user id, scope`.
+    RoleHolder = 0x16, "role_holders", small;
+    /// Who was granted a pattern: `pattern, 0, user id, grant id`.
+    GrantHolder = 0x17, "grant_holders", small;
     /// A service account's place in the list of apps: `user id`.
     AppListing = 0x18, "apps", small;
     /// What a user may prove with a mailed token: `user id, proof id`.

@@ -53,6 +53,8 @@ mod registration;
 #[cfg(test)]
 mod revocation;
 #[cfg(test)]
+mod role_holders;
+#[cfg(test)]
 mod routes;
 #[cfg(test)]
 mod second_factor;
@@ -66,3 +68,5 @@ mod signing_keys;
 mod tidy;
 #[cfg(test)]
 mod watchful;
+#[cfg(test)]
+mod what_if;

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicUsize;
 use uuid::Uuid;
 
 use sesame::access::book_aggregate::THE_BOOK;
+use sesame::access::holders::{GrantHolder, RoleHolder};
 use sesame::access::model::{Assignment, Bounds, Given, Grant, Permission, Role, Rule};
 use sesame::access::pattern::{Effect, Pattern, PermissionName, Scope};
 use sesame::access::role_book::RoleBook;
@@ -321,6 +322,8 @@ fn records_of_access() {
             given: given(Actor::App(UserId::from_uuid(id(9)))),
         },
     );
+    check("role_holder", &RoleHolder);
+    check("grant_holder", &GrantHolder);
     check(
         "audit_entry",
         &Entry {

@@ -22,6 +22,7 @@ struct Things {
     permission: String,
     grant: String,
     invited: String,
+    preview: String,
 }
 
 impl Things {
@@ -35,7 +36,10 @@ impl Things {
         let app = admin.app(&format!("app{number}"), &[]);
         let key = admin.get(&format!("/api/v1/apps/{}", app.id)).expect(200)["keys"][0]["id"].to_string();
         let invited = admin.created("/api/v1/invitations", &json!({ "email": format!("invited{number}@example.org") }));
-        Self { invited, person, app, key: key.replace('"', ""), role, spare_role, permission, grant }
+        let denial = json!({ "name": "x", "permissions": [{ "effect": "deny", "pattern": "*" }] });
+        let preview = admin.post(&format!("/api/v1/roles/{role}/preview?limit=1"), &denial).expect(200);
+        let preview = preview["next_cursor"].as_str().unwrap_or_default().to_owned();
+        Self { invited, preview, person, app, key: key.replace('"', ""), role, spare_role, permission, grant }
     }
 
     fn path(&self, path: &str) -> String {
@@ -83,6 +87,8 @@ impl Things {
             "PATCH /api/v1/users/{user_id}" => json!({ "username": format!("other{number}") }),
             "POST /api/v1/users/{user_id}/roles" => json!({ "role_id": self.spare_role }),
             "POST /api/v1/users/{user_id}/permissions" => json!({ "permission": "*:read" }),
+            "POST /api/v1/roles/{role_id}/preview" => json!({ "name": format!("role {number}") }),
+            "POST /api/v1/access/preview" => json!({ "changes": [{ "remove_role": { "role_id": self.spare_role } }] }),
             "POST /api/v1/roles" | "PUT /api/v1/roles/{role_id}" => json!({ "name": format!("new role {number}") }),
             "POST /api/v1/permissions" => json!({ "name": format!("new-{number}:use") }),
             "PUT /api/v1/permissions/{permission_id}" => json!({ "name": format!("thing-{number}:use") }),
@@ -108,7 +114,10 @@ fn every_route_refuses_whoever_may_not_call_it() {
         let powerless = admin.app(&format!("powerless{number}"), &[]);
         let things = Things::new(&admin, number);
         let route = format!("{method} {path}");
-        let (own_path, body) = (things.path(path), things.body(&route, number));
+        let (mut own_path, body) = (things.path(path), things.body(&route, number));
+        if route == "GET /api/v1/access/preview" {
+            own_path = format!("{own_path}?cursor={}", things.preview);
+        }
         let form = route.starts_with("POST /oauth2/");
         let callers: [&Client; 5] = [&nobody, &powerless, &stranger, &things.person, &admin];
         let statuses: Vec<String> = callers

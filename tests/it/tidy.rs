@@ -29,6 +29,8 @@ const ROWS: &[(&str, u8)] = &[
     ("access::book_commands", 3),
     ("*::queries", 3),
     ("access::escalation", 3),
+    ("access::review::reviewer", 4),
+    ("access::review", 3),
     ("accounts::evidence", 3),
     ("accounts::factor_commands", 3),
     ("accounts::letters", 3),

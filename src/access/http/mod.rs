@@ -5,6 +5,8 @@ mod checks;
 mod given;
 mod holdings;
 mod permissions;
+mod previews;
+mod role_holders;
 mod roles;
 
 use crate::http::Routes;
@@ -16,4 +18,6 @@ pub fn routes(routes: &mut Routes) {
     permissions::routes(routes);
     roles::routes(routes);
     holdings::routes(routes);
+    role_holders::routes(routes);
+    previews::routes(routes);
 }

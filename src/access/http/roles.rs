@@ -40,7 +40,7 @@ pub(super) fn routes(routes: &mut Routes) {
 /// A role to define, or what it is to be.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct RoleInput {
+pub(super) struct RoleInput {
     #[schema(value_type = String)]
     name: RoleName,
     #[schema(value_type = Option<String>)]
@@ -99,7 +99,7 @@ impl SessionTerms {
 }
 
 impl RoleInput {
-    fn draft(self) -> Result<RoleDraft, Problem> {
+    pub(super) fn draft(self) -> Result<RoleDraft, Problem> {
         let session_terms = self.sessions.parsed()?;
         let mut parent_role_ids = self.parent_role_ids;
         parent_role_ids.extend(self.parent_role_id);

@@ -1,0 +1,382 @@
+//! What-if over HTTP: who would gain and lose what by changes that are not made.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::access::book_commands::{ChangeRole, DefinePermission, DefineRole, RemovePermission, RemoveRole};
+use crate::access::http::given::{bounds, shown_scope};
+use crate::access::http::roles::RoleInput;
+use crate::access::model::Rule;
+use crate::access::pattern::{Effect, Pattern, PermissionName, Scope};
+use crate::access::product::ProductPermission;
+use crate::access::review::change::{BookChange, Change, HoldingChange, RoleRef};
+use crate::access::review::preview::Outlook;
+use crate::access::review::reviewer::{Kept, ReviewError};
+use crate::access::review::shelf::Place;
+use crate::accounts::model::{Account, SubjectId, subject_text};
+use crate::actor::aggregate::Aggregate as _;
+use crate::http::handler::Outcome;
+use crate::http::paging::paging;
+use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
+use crate::kernel::clock::Timestamp;
+use crate::kernel::fault::FieldError;
+use crate::kernel::ids::{GrantId, PermissionId, RoleId, UserId};
+use crate::kernel::page::Page;
+use crate::kernel::text::RoleName;
+use crate::store::{Revision, Store, StoreError, codec};
+use crate::user::User;
+
+/// The most changes of one preview.
+const MAX_CHANGES: usize = 1000;
+/// The most permissions that are counted one by one in an answer.
+const MAX_COUNTED: usize = 1000;
+
+pub(super) fn routes(routes: &mut Routes) {
+    let read = Who::Holding(ProductPermission::RolesRead);
+    routes
+        .post("/api/v1/roles/{role_id}/preview", read, preview_role)
+        .about("Says who would gain and lose what if the role were what the body says; writes nothing")
+        .answers::<PreviewView>(200);
+    routes
+        .post("/api/v1/access/preview", read, preview)
+        .about("Says who would gain and lose what by several changes at once; writes nothing")
+        .answers::<PreviewView>(200);
+    routes
+        .get("/api/v1/access/preview", read, next_page)
+        .about("The next page of a preview, as of the same revision")
+        .answers::<Page<DifferenceView>>(200);
+}
+
+/// Changes to look at together: first those of roles and permissions, then those of what subjects hold, each in order.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PreviewInput {
+    /// Up to 1 000.
+    changes: Vec<ChangeInput>,
+}
+
+/// One change.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum ChangeInput {
+    /// A new role.
+    DefineRole(RoleInput),
+    /// A role becomes what this says, all of it.
+    ChangeRole(RoleChangeInput),
+    /// A role is removed.
+    RemoveRole(RoleInQuestion),
+    /// A new permission.
+    DefinePermission(NewPermission),
+    /// A permission is removed.
+    RemovePermission(PermissionInQuestion),
+    /// A subject is given a role.
+    Assign(AssignInput),
+    /// A role is taken back.
+    Unassign(UnassignInput),
+    /// A subject is given a rule.
+    Grant(GrantChangeInput),
+    /// A rule is taken back.
+    Revoke(RevokeInput),
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RoleChangeInput {
+    #[schema(value_type = String)]
+    role_id: RoleId,
+    role: RoleInput,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RoleInQuestion {
+    #[schema(value_type = String)]
+    role_id: RoleId,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewPermission {
+    #[schema(value_type = String)]
+    name: PermissionName,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PermissionInQuestion {
+    #[schema(value_type = String)]
+    permission_id: PermissionId,
+}
+
+/// A role to give: by `role_id`, or by `role_name`, which may be of a role that an earlier change defines.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct AssignInput {
+    #[schema(value_type = String)]
+    user_id: SubjectId,
+    #[schema(value_type = Option<String>)]
+    role_id: Option<RoleId>,
+    #[schema(value_type = Option<String>)]
+    role_name: Option<RoleName>,
+    #[schema(value_type = Option<String>)]
+    scope: Option<Scope>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    not_before: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+}
+
+/// A role to take back, by `role_id` or `role_name`; without a scope, in all.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct UnassignInput {
+    #[schema(value_type = String)]
+    user_id: SubjectId,
+    #[schema(value_type = Option<String>)]
+    role_id: Option<RoleId>,
+    #[schema(value_type = Option<String>)]
+    role_name: Option<RoleName>,
+    #[schema(value_type = Option<String>)]
+    scope: Option<Scope>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct GrantChangeInput {
+    #[schema(value_type = String)]
+    user_id: SubjectId,
+    #[schema(value_type = String)]
+    permission: Pattern,
+    /// Absent: allow.
+    effect: Option<Effect>,
+    #[schema(value_type = Option<String>)]
+    scope: Option<Scope>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    not_before: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RevokeInput {
+    #[schema(value_type = String)]
+    user_id: SubjectId,
+    #[schema(value_type = String)]
+    grant_id: GrantId,
+}
+
+impl ChangeInput {
+    fn change(self, now: Timestamp) -> Result<Change, Problem> {
+        Ok(match self {
+            Self::DefineRole(role) => {
+                Change::Book(BookChange::DefineRole(DefineRole { id: RoleId::generate(now), draft: role.draft()? }))
+            }
+            Self::ChangeRole(RoleChangeInput { role_id: id, role }) => {
+                Change::Book(BookChange::ChangeRole(ChangeRole { id, if_match: None, draft: role.draft()? }))
+            }
+            Self::RemoveRole(RoleInQuestion { role_id: id }) => {
+                Change::Book(BookChange::RemoveRole(RemoveRole { id, if_match: None }))
+            }
+            Self::DefinePermission(NewPermission { name }) => {
+                let id = PermissionId::generate(now);
+                Change::Book(BookChange::DefinePermission(DefinePermission { id, name, description: None }))
+            }
+            Self::RemovePermission(PermissionInQuestion { permission_id: id }) => {
+                Change::Book(BookChange::RemovePermission(RemovePermission { id, if_match: None }))
+            }
+            Self::Assign(input) => {
+                let bounds = bounds(input.scope, input.not_before, input.expires_at);
+                Change::Holding(
+                    input.user_id.0,
+                    HoldingChange::Assign(role_ref(input.role_id, input.role_name)?, bounds),
+                )
+            }
+            Self::Unassign(input) => {
+                let role = role_ref(input.role_id, input.role_name)?;
+                Change::Holding(input.user_id.0, HoldingChange::Unassign(role, input.scope))
+            }
+            Self::Grant(input) => {
+                let rule = Rule { effect: input.effect.unwrap_or(Effect::Allow), pattern: input.permission };
+                let bounds = bounds(input.scope, input.not_before, input.expires_at);
+                Change::Holding(input.user_id.0, HoldingChange::Grant(GrantId::generate(now), rule, bounds))
+            }
+            Self::Revoke(input) => Change::Holding(input.user_id.0, HoldingChange::Revoke(input.grant_id)),
+        })
+    }
+}
+
+fn role_ref(id: Option<RoleId>, name: Option<RoleName>) -> Result<RoleRef, Problem> {
+    match (id, name) {
+        (Some(id), None) => Ok(RoleRef::Id(id)),
+        (None, Some(name)) => Ok(RoleRef::Name(name)),
+        _ => Err(Problem::invalid(vec![FieldError::new("role_id", "give either role_id or role_name")])),
+    }
+}
+
+/// How many subjects gain and lose one permission, somewhere.
+#[derive(Serialize, ToSchema)]
+struct PermissionTally {
+    permission: String,
+    subjects_gaining: usize,
+    subjects_losing: usize,
+}
+
+/// What the changes would do.
+#[derive(Serialize, ToSchema)]
+struct PreviewView {
+    /// Everybody was asked as they are at this revision.
+    revision: u64,
+    /// So many gain something, somewhere.
+    subjects_gaining: usize,
+    /// So many lose something, somewhere.
+    subjects_losing: usize,
+    /// By permission; at most 1 000 of them, by name.
+    permissions: Vec<PermissionTally>,
+    /// One line for each subject, permission and place.
+    items: Vec<DifferenceView>,
+    /// Where the next page starts (`GET /api/v1/access/preview?cursor=…`); null at the end.
+    next_cursor: Option<String>,
+}
+
+/// A permission that a subject gains or loses in one place.
+#[derive(Serialize, ToSchema)]
+struct DifferenceView {
+    user_id: String,
+    username: Option<String>,
+    permission: String,
+    /// There, and below down to the next scope that the subject holds something in: each such scope in which something
+    /// changes has a line of its own. Null: everywhere.
+    scope: Option<String>,
+    change: Direction,
+}
+
+/// Which way.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Direction {
+    /// The subject may do it afterwards.
+    Gained,
+    /// It may not any more.
+    Lost,
+}
+
+/// How long the pages are.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct PreviewQuery {
+    /// At most so many lines, 1 to 1000.
+    limit: Option<usize>,
+}
+
+async fn preview_role(
+    call: Call,
+    Path(id): Path<RoleId>,
+    Query(query): Query<PreviewQuery>,
+    Json(role): Json<RoleInput>,
+) -> Outcome {
+    let limit = paging(query.limit, None)?.limit;
+    let command = ChangeRole { id, if_match: call.if_match()?.map(|revision| revision.0), draft: role.draft()? };
+    let kept = call.state.reviewer.preview(vec![Change::Book(BookChange::ChangeRole(command))], call.facts()).await?;
+    first_page(&call, &kept, limit).await
+}
+
+async fn preview(call: Call, Query(query): Query<PreviewQuery>, Json(input): Json<PreviewInput>) -> Outcome {
+    let limit = paging(query.limit, None)?.limit;
+    if input.changes.is_empty() || input.changes.len() > MAX_CHANGES {
+        let wrong = FieldError::new("changes", format!("expected 1 to {MAX_CHANGES} changes"));
+        return Err(Problem::invalid(vec![wrong]));
+    }
+    let changes = input.changes.into_iter().map(|change| change.change(call.now)).collect::<Result<_, _>>()?;
+    let kept = call.state.reviewer.preview(changes, call.facts()).await.map_err(ReviewError::of_several)?;
+    first_page(&call, &kept, limit).await
+}
+
+async fn first_page(call: &Call, kept: &Arc<Kept>, limit: usize) -> Outcome {
+    let outlook = outlook(kept)?;
+    let (items, next) = page(call, kept, Place::default(), limit).await?;
+    let next_cursor = match (next, call.caller.user()) {
+        (Some(next), Some(reader)) => Some(call.state.reviewer.keep(kept, next, reader.id(), call.now)?),
+        _ => None,
+    };
+    let (all, each) = outlook.tallies();
+    let permissions = each.into_iter().take(MAX_COUNTED).map(|(name, tally)| PermissionTally {
+        permission: name.to_string(),
+        subjects_gaining: tally.gaining,
+        subjects_losing: tally.losing,
+    });
+    let Revision(revision) = outlook.revision;
+    Ok(Answer::ok(&PreviewView {
+        revision,
+        subjects_gaining: all.gaining,
+        subjects_losing: all.losing,
+        permissions: permissions.collect(),
+        items,
+        next_cursor,
+    }))
+}
+
+/// Which part of a preview.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct NextQuery {
+    /// At most so many lines, 1 to 1000.
+    limit: Option<usize>,
+    /// The `next_cursor` of an earlier answer.
+    cursor: String,
+}
+
+async fn next_page(call: Call, Query(query): Query<NextQuery>) -> Outcome {
+    let limit = paging(query.limit, None)?.limit;
+    let reader = call.caller.user().ok_or(ReviewError::Gone)?.id();
+    let resumed = call.state.reviewer.resume(&query.cursor, reader, call.now)?;
+    let (items, next) = page(&call, &resumed.answer, resumed.place, limit).await?;
+    Ok(Answer::ok(&Page { items, next_cursor: next.map(|next| resumed.cursor(next)) }))
+}
+
+fn outlook(kept: &Kept) -> Result<&Outlook, ReviewError> {
+    match kept {
+        Kept::Outlook(outlook) => Ok(outlook),
+        Kept::Subjects(_) => Err(ReviewError::Gone),
+    }
+}
+
+/// The lines from this place on, with the names that their subjects bear now.
+async fn page(
+    call: &Call,
+    kept: &Arc<Kept>,
+    from: Place,
+    limit: usize,
+) -> Result<(Vec<DifferenceView>, Option<Place>), Problem> {
+    outlook(kept)?;
+    let kept = Arc::clone(kept);
+    let read = move |store: &dyn Store| {
+        let Kept::Outlook(outlook) = &*kept else { return Ok((Vec::new(), None)) };
+        let (differences, next) = outlook.page(from, limit);
+        let mut items = Vec::with_capacity(differences.len());
+        let mut last: Option<(UserId, Option<String>)> = None;
+        for (user, nature, difference) in differences {
+            if last.as_ref().is_none_or(|(known, _)| *known != user) {
+                last = Some((user, username(store, user)?));
+            }
+            items.push(DifferenceView {
+                user_id: subject_text(user, nature),
+                username: last.as_ref().and_then(|(_, name)| name.clone()),
+                permission: outlook.names.get(&difference.permission).map(ToString::to_string).unwrap_or_default(),
+                scope: shown_scope(&difference.place),
+                change: if difference.is_gained { Direction::Gained } else { Direction::Lost },
+            });
+        }
+        Ok((items, next))
+    };
+    Ok(call.state.reviewer.read(move |store| read(&**store)).await?)
+}
+
+fn username(store: &dyn Store, user: UserId) -> Result<Option<String>, StoreError> {
+    let Some(head) = store.read(&User::head(user))? else { return Ok(None) };
+    Ok(Some(codec::decode::<Account>(&head.value)?.username.to_string()))
+}

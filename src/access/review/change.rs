@@ -1,0 +1,141 @@
+//! Changes that are only looked at: the product's own commands, decided and applied to copies.
+//!
+//! What a preview refuses the real change refuses too, since it is the same decision.
+
+use crate::access::book_commands::{ChangeRole, DefinePermission, DefineRole, RemovePermission, RemoveRole};
+use crate::access::commands::{AssignRole, GrantRule, RevokeGrant, UnassignRole};
+use crate::access::error::AccessError;
+use crate::access::model::{Bounds, Rule};
+use crate::access::pattern::{Pattern, Scope};
+use crate::access::role_book::RoleBook;
+use crate::actor::aggregate::Aggregate;
+use crate::actor::command::{Command, Facts};
+use crate::kernel::ids::{GrantId, RoleId, UserId};
+use crate::kernel::text::RoleName;
+use crate::user::User;
+
+/// A role by id, or by name: one that a change before brings has no id that anybody knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RoleRef {
+    /// By id.
+    Id(RoleId),
+    /// By name.
+    Name(RoleName),
+}
+
+impl RoleRef {
+    /// The role's id in this book.
+    pub fn find(&self, book: &RoleBook) -> Option<RoleId> {
+        match self {
+            Self::Id(id) => book.role(*id).map(|role| role.id),
+            Self::Name(name) => book.role_named(name).map(|role| role.id),
+        }
+    }
+}
+
+/// A change to the role book.
+#[derive(Debug, Clone)]
+pub enum BookChange {
+    /// A new role.
+    DefineRole(DefineRole),
+    /// Another form of a role.
+    ChangeRole(ChangeRole),
+    /// A role less.
+    RemoveRole(RemoveRole),
+    /// A new permission.
+    DefinePermission(DefinePermission),
+    /// A permission less.
+    RemovePermission(RemovePermission),
+}
+
+impl BookChange {
+    /// Changes the book as the real change would.
+    ///
+    /// # Errors
+    /// What the real change would refuse.
+    pub fn apply(self, book: &mut RoleBook, facts: &Facts) -> Result<(), AccessError> {
+        match self {
+            Self::DefineRole(command) => apply(command, book, facts),
+            Self::ChangeRole(command) => apply(command, book, facts),
+            Self::RemoveRole(command) => apply(command, book, facts),
+            Self::DefinePermission(command) => apply(command, book, facts),
+            Self::RemovePermission(command) => apply(command, book, facts),
+        }
+    }
+}
+
+/// A change to what one subject was given.
+#[derive(Debug, Clone)]
+pub enum HoldingChange {
+    /// A role more, or for another time.
+    Assign(RoleRef, Bounds),
+    /// A role less, in one scope or in all.
+    Unassign(RoleRef, Option<Scope>),
+    /// A rule more.
+    Grant(GrantId, Rule, Bounds),
+    /// A rule less.
+    Revoke(GrantId),
+}
+
+impl HoldingChange {
+    /// Refuses what names things that this book does not have.
+    ///
+    /// # Errors
+    /// Naming the field.
+    pub fn refuse_unknown(&self, book: &RoleBook) -> Result<(), AccessError> {
+        match self {
+            Self::Assign(role, _) | Self::Unassign(role, _) => {
+                role.find(book).map(|_| ()).ok_or_else(|| AccessError::field("role_id", "there is no such role"))
+            }
+            Self::Grant(_, rule, _) => match &rule.pattern {
+                Pattern::Exact(name) if book.permission_named(name.as_str()).is_none() => {
+                    Err(AccessError::field("permission", format!("permission {name} is not defined")))
+                }
+                _ => Ok(()),
+            },
+            Self::Revoke(_) => Ok(()),
+        }
+    }
+
+    /// Changes the subject as the real change would.
+    ///
+    /// # Errors
+    /// What the real change would refuse.
+    pub fn apply(&self, user: &mut User, book: &RoleBook, facts: &Facts) -> Result<(), AccessError> {
+        let found = |role: &RoleRef| role.find(book).ok_or(AccessError::Missing("role"));
+        match self {
+            Self::Assign(role, bounds) => {
+                let command = AssignRole { role_id: found(role)?, bounds: bounds.clone(), reason: None };
+                apply(command, user, facts)
+            }
+            Self::Unassign(role, scope) => {
+                apply(UnassignRole { role_id: found(role)?, scope: scope.clone() }, user, facts)
+            }
+            Self::Grant(id, rule, bounds) => {
+                let command = GrantRule { id: *id, rule: rule.clone(), bounds: bounds.clone(), reason: None };
+                apply(command, user, facts)
+            }
+            Self::Revoke(id) => apply(RevokeGrant { id: *id }, user, facts),
+        }
+    }
+}
+
+/// One change of several.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// To the role book.
+    Book(BookChange),
+    /// To what this subject holds.
+    Holding(UserId, HoldingChange),
+}
+
+/// Decides on a copy, and applies what was decided.
+fn apply<C>(command: C, target: &mut C::Target, facts: &Facts) -> Result<(), AccessError>
+where
+    C: Command<Refusal = AccessError>,
+{
+    for event in command.decide(target, facts)?.events {
+        target.apply(&event);
+    }
+    Ok(())
+}

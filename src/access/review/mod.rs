@@ -1,0 +1,11 @@
+//! Reviews: questions about everybody. Who may do something, who holds a role, what a change would do.
+//!
+//! They are answered from the store, not from memory: nobody becomes resident by being asked about, and an answer over
+//! many subjects is one of a single revision (`survey`).
+
+pub mod change;
+pub mod preview;
+pub mod reviewer;
+pub mod search;
+pub mod shelf;
+pub mod survey;

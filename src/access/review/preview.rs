@@ -1,0 +1,355 @@
+//! What changes would do: who gains and who loses which permissions, and where.
+//!
+//! A right is compared at every place at which it can differ: everywhere, and in each scope that the subject holds
+//! something in; between those places nothing differs. Only who holds a role that comes to something else, or was granted
+//! a pattern that means something else, or is named by a change, is looked at.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use roaring::RoaringBitmap;
+
+use crate::access::error::AccessError;
+use crate::access::escalation::reach;
+use crate::access::holders::List;
+use crate::access::pattern::{Pattern, PermissionName, Scope};
+use crate::access::review::change::{Change, HoldingChange};
+use crate::access::review::shelf::{Place, Weigh};
+use crate::access::review::survey::{Question, Survey};
+use crate::access::role_book::{Closure, RoleBook};
+use crate::accounts::model::Nature;
+use crate::actor::aggregate::Aggregate as _;
+use crate::actor::command::Facts;
+use crate::kernel::fault::FieldError;
+use crate::kernel::ids::{RoleId, UserId};
+use crate::store::Revision;
+use crate::user::User;
+
+/// One right that a subject gains or loses.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Difference {
+    /// The number of the permission.
+    pub permission: u32,
+    /// Where; and below, down to the next scope in which the subject holds something.
+    pub place: Scope,
+    /// Gained, or lost.
+    pub is_gained: bool,
+}
+
+/// What changes for one subject.
+#[derive(Debug, Clone)]
+pub struct Gain {
+    /// Person or application.
+    pub nature: Nature,
+    /// Sorted by permission, then by place. Shared by all who hold the same.
+    pub differences: Arc<[Difference]>,
+}
+
+/// Why one of the changes cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Refused {
+    /// Its place among the changes.
+    pub change: usize,
+    /// What the real change would be refused with.
+    pub why: AccessError,
+}
+
+impl Refused {
+    /// The same, with the change's place before the names of the fields.
+    pub fn of_several(self) -> Self {
+        let Self { change, why } = self;
+        let why = match why {
+            AccessError::Fields(fields) => {
+                let placed =
+                    |wrong: FieldError| FieldError::new(format!("changes[{change}].{}", wrong.field), wrong.message);
+                AccessError::Fields(fields.into_iter().map(placed).collect())
+            }
+            why => why,
+        };
+        Self { change, why }
+    }
+}
+
+/// What changes would do, over everybody.
+#[derive(Debug)]
+pub struct Outlook {
+    /// As everything is at this revision.
+    pub revision: Revision,
+    /// Those who gain or lose something, by id.
+    pub gains: Vec<(UserId, Gain)>,
+    /// The names of the permissions, by number.
+    pub names: HashMap<u32, PermissionName, RandomState>,
+}
+
+/// How many subjects gain and lose something.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// So many gain something.
+    pub gaining: usize,
+    /// So many lose something.
+    pub losing: usize,
+}
+
+impl Tally {
+    fn note(&mut self, differences: &[Difference]) {
+        self.gaining += usize::from(differences.iter().any(|one| one.is_gained));
+        self.losing += usize::from(differences.iter().any(|one| !one.is_gained));
+    }
+}
+
+impl Outlook {
+    /// What was found by asking everybody.
+    pub fn of(preview: &Preview, survey: Survey<Gain>) -> Self {
+        Self { revision: survey.revision, gains: survey.found, names: preview.names() }
+    }
+
+    /// Over all permissions, and by the name of each that somebody gains or loses.
+    pub fn tallies(&self) -> (Tally, BTreeMap<&PermissionName, Tally>) {
+        let (mut all, mut each) = (Tally::default(), BTreeMap::<_, Tally>::new());
+        for (_, gain) in &self.gains {
+            all.note(&gain.differences);
+            for group in gain.differences.chunk_by(|one, next| one.permission == next.permission) {
+                if let Some(name) = group.first().and_then(|one| self.names.get(&one.permission)) {
+                    each.entry(name).or_default().note(group);
+                }
+            }
+        }
+        (all, each)
+    }
+
+    /// The differences from this place on, at most so many, and where the next ones begin.
+    pub fn page(&self, from: Place, limit: usize) -> (Vec<(UserId, Nature, &Difference)>, Option<Place>) {
+        let mut found = Vec::new();
+        for (item, (user, gain)) in self.gains.iter().enumerate().skip(from.item) {
+            let first = if item == from.item { from.part } else { 0 };
+            for (part, difference) in gain.differences.iter().enumerate().skip(first) {
+                if found.len() == limit {
+                    return (found, Some(Place { item, part }));
+                }
+                found.push((*user, gain.nature, difference));
+            }
+        }
+        (found, None)
+    }
+}
+
+impl Weigh for Outlook {
+    fn bytes(&self) -> usize {
+        let of_one = size_of::<(UserId, Gain)>();
+        // Shared differences are counted once for each who has them: rather too much than too little.
+        let differences: usize = self.gains.iter().map(|(_, gain)| gain.differences.len()).sum();
+        self.gains.len() * of_one + differences * size_of::<Difference>() + self.names.len() * 64
+    }
+}
+
+/// The roles somebody holds at one moment, and where.
+type Signature = Vec<(RoleId, Scope)>;
+
+/// The most kinds of holders whose differences are remembered.
+const MOST_REMEMBERED: usize = 50_000;
+
+/// The question what some changes would do.
+pub struct Preview {
+    before: Arc<RoleBook>,
+    after: Arc<RoleBook>,
+    facts: Facts,
+    /// The permissions that anything differs about.
+    touched: RoaringBitmap,
+    /// Permissions that are removed and defined again: the new number of each old one.
+    renumbered: BTreeMap<u32, u32>,
+    roles: Vec<RoleId>,
+    patterns: BTreeSet<Pattern>,
+    own: BTreeMap<UserId, Vec<(usize, HoldingChange)>>,
+    seen: BTreeSet<UserId>,
+    refusal: Option<Refused>,
+    remembered: HashMap<Signature, Arc<[Difference]>, RandomState>,
+}
+
+impl Preview {
+    /// Applies the changes to a copy of this book, in their order; then asks what differs.
+    ///
+    /// # Errors
+    /// What a real change would refuse.
+    pub fn new(book: &Arc<RoleBook>, changes: Vec<Change>, facts: Facts) -> Result<Self, Refused> {
+        let mut after = RoleBook::clone(book);
+        let mut own: BTreeMap<UserId, Vec<(usize, HoldingChange)>> = BTreeMap::new();
+        for (number, change) in changes.into_iter().enumerate() {
+            let refused = |why| Refused { change: number, why };
+            match change {
+                Change::Book(change) => change.apply(&mut after, &facts).map_err(refused)?,
+                Change::Holding(user, change) => own.entry(user).or_default().push((number, change)),
+            }
+        }
+        for (number, change) in own.values().flatten() {
+            change.refuse_unknown(&after).map_err(|why| Refused { change: *number, why })?;
+        }
+        // What is joined with one of the books is never taken for joined with the other.
+        after.stamp(Revision(u64::MAX));
+        let mut preview = Self {
+            before: Arc::clone(book),
+            after: Arc::new(after),
+            facts,
+            touched: RoaringBitmap::new(),
+            renumbered: BTreeMap::new(),
+            roles: Vec::new(),
+            patterns: BTreeSet::new(),
+            own,
+            seen: BTreeSet::new(),
+            refusal: None,
+            remembered: HashMap::default(),
+        };
+        preview.compare_books();
+        Ok(preview)
+    }
+
+    /// Why a change to a subject cannot be: because of what it holds, or because it is not there.
+    pub fn refusal(&mut self) -> Option<Refused> {
+        let missing = self.own.iter().find(|(user, _)| !self.seen.contains(user));
+        let missing = missing.and_then(|(_, changes)| changes.first()).map(|(number, _)| *number);
+        let gone = missing.map(|change| Refused { change, why: AccessError::Missing("subject") });
+        self.refusal.take().or(gone)
+    }
+
+    /// The names of the permissions that anything differs about, by number.
+    fn names(&self) -> HashMap<u32, PermissionName, RandomState> {
+        let all = self.before.permissions().chain(self.after.permissions());
+        let touched = all.filter(|permission| self.touched.contains(permission.number));
+        touched.map(|permission| (permission.number, permission.name.clone())).collect()
+    }
+
+    /// Finds the roles that come to something else, and the patterns that mean something else.
+    fn compare_books(&mut self) {
+        let (before, after) = (Arc::clone(&self.before), Arc::clone(&self.after));
+        let nothing = Closure::default();
+        for role in before.roles() {
+            let old = before.closure(role.id).map_or(&nothing, Arc::as_ref);
+            let new = after.closure(role.id).map_or(&nothing, Arc::as_ref);
+            if !std::ptr::eq(old, new) && old != new {
+                self.roles.push(role.id);
+                self.touched |= (&old.allow ^ &new.allow) | (&old.deny ^ &new.deny);
+            }
+        }
+        for (book, other) in [(&before, &after), (&after, &before)] {
+            for permission in book.permissions() {
+                let counterpart = other.number_of(permission.name.as_str());
+                if counterpart != Some(permission.number) {
+                    self.touched.insert(permission.number);
+                    self.patterns.extend(patterns_about(&permission.name));
+                }
+            }
+        }
+        let renumbered = before.permissions().filter(|one| self.touched.contains(one.number));
+        let renumbered = renumbered.filter_map(|one| Some((one.number, after.number_of(one.name.as_str())?)));
+        self.renumbered = renumbered.filter(|(old, new)| old != new).collect();
+    }
+
+    /// Notes the permissions that what a change gives or takes is about.
+    fn touch(&mut self, user: &User) {
+        for book in [&self.before, &self.after] {
+            let all = reach(book, &user.holdings);
+            self.touched |= all.allow | all.deny;
+        }
+    }
+
+    fn differences(&self, before: &User, after: &User) -> Arc<[Difference]> {
+        let places: BTreeSet<&Scope> = [before, after].into_iter().flat_map(places).collect();
+        let everywhere = Scope::everywhere();
+        let allowed = reach(&self.before, &before.holdings).allow | reach(&self.after, &after.holdings).allow;
+        // A permission that is removed and defined again is one permission, under its new number.
+        let old_number = |new| self.renumbered.iter().find(|(_, other)| **other == new).map_or(new, |(old, _)| *old);
+        let numbers: BTreeSet<u32> = (allowed & &self.touched)
+            .into_iter()
+            .map(|number| self.renumbered.get(&number).copied().unwrap_or(number))
+            .collect();
+        let mut differences = Vec::new();
+        for number in numbers {
+            for place in std::iter::once(&everywhere).chain(places.iter().copied()) {
+                let was = may(before, &self.before, old_number(number), place, &self.facts);
+                let is = may(after, &self.after, number, place, &self.facts);
+                if was != is {
+                    differences.push(Difference { permission: number, place: place.clone(), is_gained: is });
+                }
+            }
+        }
+        differences.into()
+    }
+}
+
+impl Question for Preview {
+    type Finding = Gain;
+
+    fn lists(&self) -> Vec<List> {
+        let roles = self.roles.iter().map(|role| List::Role(*role));
+        roles.chain(self.patterns.iter().cloned().map(List::Pattern)).collect()
+    }
+
+    fn others(&self) -> BTreeSet<UserId> {
+        self.own.keys().copied().collect()
+    }
+
+    fn judge(&mut self, subject: &User) -> Option<Gain> {
+        let differences = if let Some(changes) = self.own.get(&subject.id()).cloned() {
+            self.seen.insert(subject.id());
+            let mut after = subject.clone();
+            for (number, change) in &changes {
+                if let Err(why) = change.apply(&mut after, &self.after, &self.facts) {
+                    self.refusal.get_or_insert(Refused { change: *number, why });
+                    return None;
+                }
+            }
+            self.touch(subject);
+            self.touch(&after);
+            self.differences(subject, &after)
+        } else {
+            self.differences_by_roles(subject)
+        };
+        (!differences.is_empty()).then(|| Gain { nature: subject.nature(), differences })
+    }
+}
+
+impl Preview {
+    /// Whoever holds the same roles in the same places gains and loses the same.
+    fn differences_by_roles(&mut self, subject: &User) -> Arc<[Difference]> {
+        let mut same = subject.clone();
+        // A copy of its own: what it comes to with one book is kept beside it, and with the other beside the other.
+        Arc::make_mut(&mut same.holdings);
+        if !subject.is_active() || !subject.holdings.grants.is_empty() {
+            return self.differences(subject, &same);
+        }
+        let now = self.facts.now;
+        let held = subject.holdings.assignments.iter().filter(|held| held.bounds.hold_at(now));
+        let signature: Signature = held.map(|held| (held.role_id, held.bounds.scope.clone())).collect();
+        if let Some(known) = self.remembered.get(&signature) {
+            return Arc::clone(known);
+        }
+        let differences = self.differences(subject, &same);
+        if self.remembered.len() < MOST_REMEMBERED {
+            self.remembered.insert(signature, Arc::clone(&differences));
+        }
+        differences
+    }
+}
+
+/// The scopes that a subject holds something in.
+fn places(user: &User) -> impl Iterator<Item = &Scope> {
+    let assigned = user.holdings.assignments.iter().map(|held| &held.bounds.scope);
+    let granted = user.holdings.grants.iter().map(|held| &held.bounds.scope);
+    assigned.chain(granted).filter(|scope| !scope.is_everywhere())
+}
+
+fn may(user: &User, book: &RoleBook, number: u32, place: &Scope, facts: &Facts) -> bool {
+    user.is_active() && user.holdings.decide(book, number, place, facts.now).allows()
+}
+
+/// The patterns of grants that speak of this permission.
+pub(super) fn patterns_about(name: &PermissionName) -> impl Iterator<Item = Pattern> {
+    let all = [
+        Pattern::Exact(name.clone()),
+        Pattern::Resource(name.resource().into()),
+        Pattern::Action(name.action().into()),
+        Pattern::All,
+    ];
+    all.into_iter().filter(|pattern| pattern.matches(name))
+}

@@ -1,0 +1,224 @@
+//! Answers questions about everybody on threads of its own, and keeps what has more than one page.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::access::pattern::Scope;
+use crate::access::published::PublishedBook;
+use crate::access::review::change::Change;
+use crate::access::review::preview::{Outlook, Preview, Refused};
+use crate::access::review::search::{Subjects, WhoMay};
+use crate::access::review::shelf::{self, NotKept, Place, Shelf, Weigh};
+use crate::access::review::survey::{SurveyError, survey};
+use crate::access::settings::Settings;
+use crate::accounts::model::Nature;
+use crate::actor::command::Facts;
+use crate::kernel::clock::Timestamp;
+use crate::kernel::fault::{Fault, FieldError, Kind};
+use crate::kernel::ids::UserId;
+use crate::pool::{Pool, PoolError};
+use crate::store::{SharedStore, StoreError};
+
+/// Why a review has no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReviewError {
+    /// A change cannot be, for the reason that the real one could not.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// Not everybody could be asked.
+    #[error(transparent)]
+    Survey(#[from] SurveyError),
+    /// Too many such questions wait.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// The answer has more pages than are kept.
+    #[error("the answer is too long to be kept: ask for less, or raise access.kept_answers_bytes")]
+    TooLong,
+    /// The answer is not kept any more, or never was.
+    #[error("this answer is not kept any more; ask again")]
+    Gone,
+    /// The operating system gives no random bytes.
+    #[error("the operating system gives no random bytes")]
+    NoRandomness,
+}
+
+impl Fault for ReviewError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Refused(refused) => refused.why.kind(),
+            Self::Survey(error) => error.kind(),
+            Self::Pool(error) => error.kind(),
+            Self::TooLong => Kind::Conflict,
+            Self::Gone => Kind::Invalid,
+            Self::NoRandomness => Kind::Unavailable,
+        }
+    }
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Refused(refused) => refused.why.code(),
+            Self::Survey(error) => error.code(),
+            Self::Pool(error) => error.code(),
+            Self::TooLong => "answer-too-long",
+            Self::Gone => "answer-gone",
+            Self::NoRandomness => "no-randomness",
+        }
+    }
+    fn fields(&self) -> Vec<FieldError> {
+        match self {
+            Self::Refused(refused) => refused.why.fields(),
+            Self::Gone => vec![FieldError::new("cursor", "leads to an answer that is not kept any more")],
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl ReviewError {
+    /// The same, where the caller named several changes: a field says of which change it is.
+    pub fn of_several(self) -> Self {
+        match self {
+            Self::Refused(refused) => Self::Refused(refused.of_several()),
+            other => other,
+        }
+    }
+}
+
+impl From<StoreError> for ReviewError {
+    fn from(error: StoreError) -> Self {
+        Self::Survey(error.into())
+    }
+}
+
+impl From<NotKept> for ReviewError {
+    fn from(why: NotKept) -> Self {
+        match why {
+            NotKept::TooLarge => Self::TooLong,
+            NotKept::NoTicket => Self::NoRandomness,
+        }
+    }
+}
+
+/// An answer with pages.
+pub enum Kept {
+    /// What changes would do.
+    Outlook(Outlook),
+    /// Who may.
+    Subjects(Subjects),
+}
+
+impl Weigh for Kept {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Outlook(outlook) => outlook.bytes(),
+            Self::Subjects(subjects) => subjects.bytes(),
+        }
+    }
+}
+
+/// Answers reviews.
+pub struct Reviewer {
+    store: SharedStore,
+    book: Arc<PublishedBook>,
+    pool: Pool,
+    shelf: Shelf<Kept>,
+}
+
+impl Reviewer {
+    /// Over this store and this book.
+    ///
+    /// # Errors
+    /// When the operating system gives no threads.
+    pub fn new(store: SharedStore, book: Arc<PublishedBook>, settings: &Settings) -> io::Result<Self> {
+        let pool = Pool::new("sesame-review", settings.review_threads, settings.review_queue)?;
+        let shelf = Shelf::new(settings.kept_answers_bytes, settings.kept_answers_seconds);
+        Ok(Self { store, book, pool, shelf })
+    }
+
+    /// Runs what reads much from the store.
+    ///
+    /// # Errors
+    /// When too much waits, or the store fails.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&SharedStore) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, ReviewError> {
+        let store = Arc::clone(&self.store);
+        Ok(self.pool.run(move || work(&store)).await??)
+    }
+
+    /// What these changes would do to everybody; nothing is written.
+    ///
+    /// # Errors
+    /// What the real changes would be refused with; and when not everybody can be asked.
+    pub async fn preview(&self, changes: Vec<Change>, facts: Facts) -> Result<Arc<Kept>, ReviewError> {
+        let (store, book) = (Arc::clone(&self.store), Arc::clone(&self.book));
+        let work = move || {
+            let pose = |book: &_| Preview::new(book, changes.clone(), facts.clone()).map_err(ReviewError::from);
+            let (mut preview, found) = survey(&*store, &book, pose)?;
+            match preview.refusal() {
+                Some(refused) => Err(refused.into()),
+                None => Ok(Arc::new(Kept::Outlook(Outlook::of(&preview, found)))),
+            }
+        };
+        self.pool.run(work).await?
+    }
+
+    /// Everybody who holds this permission in this place at this moment.
+    ///
+    /// # Errors
+    /// When not everybody can be asked.
+    pub async fn who_may(
+        &self,
+        permission: String,
+        place: Scope,
+        nature: Option<Nature>,
+        now: Timestamp,
+    ) -> Result<Arc<Kept>, ReviewError> {
+        let (store, book) = (Arc::clone(&self.store), Arc::clone(&self.book));
+        let work = move || {
+            let pose = |book: &_| Ok::<_, ReviewError>(WhoMay::new(book, &permission, place.clone(), nature, now));
+            let (_, found) = survey(&*store, &book, pose)?;
+            Ok(Arc::new(Kept::Subjects(Subjects { revision: found.revision, found: found.found })))
+        };
+        self.pool.run(work).await?
+    }
+
+    /// Keeps an answer that has another page from this place on; the cursor that leads there.
+    ///
+    /// # Errors
+    /// When it is too long to be kept.
+    pub fn keep(&self, answer: &Arc<Kept>, next: Place, reader: UserId, now: Timestamp) -> Result<String, ReviewError> {
+        let ticket = self.shelf.keep(Arc::clone(answer), reader, now)?;
+        Ok(shelf::cursor(ticket, next))
+    }
+
+    /// The kept answer, and the place in it, that a cursor leads its reader to.
+    ///
+    /// # Errors
+    /// When there is none, or not any more.
+    pub fn resume(&self, cursor: &str, reader: UserId, now: Timestamp) -> Result<Resumed, ReviewError> {
+        let (ticket, place) = shelf::parse_cursor(cursor).ok_or(ReviewError::Gone)?;
+        let answer = self.shelf.find(ticket, reader, now).ok_or(ReviewError::Gone)?;
+        Ok(Resumed { ticket, answer, place })
+    }
+
+    /// Forgets kept answers that are too old.
+    pub fn tidy(&self, now: Timestamp) {
+        self.shelf.tidy(now);
+    }
+}
+
+/// A kept answer that is read on.
+pub struct Resumed {
+    ticket: shelf::Ticket,
+    /// The answer.
+    pub answer: Arc<Kept>,
+    /// Where it is read on.
+    pub place: Place,
+}
+
+impl Resumed {
+    /// The cursor that leads to another place of the same answer.
+    pub fn cursor(&self, next: Place) -> String {
+        shelf::cursor(self.ticket, next)
+    }
+}

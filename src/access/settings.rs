@@ -1,0 +1,17 @@
+//! The settings of access control.
+
+use crate::kernel::setting::settings;
+
+settings! {
+    /// Permissions: reviews and searches over many subjects.
+    pub struct Settings {
+        /// Threads that answer questions about everybody: searches, previews, exports.
+        review_threads: usize = 1, in 1..=64;
+        /// How many such questions may wait; one more is refused with 503.
+        review_queue: usize = 16, in 1..=10_000;
+        /// The most memory for answers that are kept because they have more pages.
+        kept_answers_bytes: usize = 128 << 20, in 1 << 20..=1 << 36;
+        /// How long such an answer is kept.
+        kept_answers_seconds: u32 = 300, in 1..=86_400;
+    }
+}

@@ -1,0 +1,485 @@
+//! What previews say, against what the real changes then do: for every subject, permission and place.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use proptest::collection::{btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use sesame::access::book_aggregate::{BookEvent, THE_BOOK};
+use sesame::access::book_commands::{ChangeRole, DefinePermission, RemovePermission, RemoveRole, RoleDraft};
+use sesame::access::checks::evaluate;
+use sesame::access::error::AccessError;
+use sesame::access::model::{Assignment, Bounds, Grant};
+use sesame::access::part::AccessEvent;
+use sesame::access::pattern::{PermissionName, Scope};
+use sesame::access::published::PublishedBook;
+use sesame::access::review::change::{BookChange, Change, HoldingChange, RoleRef};
+use sesame::access::review::preview::{Outlook, Preview, Refused};
+use sesame::access::review::search::WhoMay;
+use sesame::access::review::shelf::Place;
+use sesame::access::review::survey::{SurveyError, survey};
+use sesame::access::role_book::RoleBook;
+use sesame::accounts::model::Status;
+use sesame::accounts::part::AccountEvent;
+use sesame::actor::aggregate::Aggregate as _;
+use sesame::actor::command::Facts;
+use sesame::kernel::cause::Cause;
+use sesame::kernel::clock::Timestamp;
+use sesame::kernel::ids::{GrantId, PermissionId, UserId};
+use sesame::kernel::text::RoleName;
+use sesame::sessions::terms::RoleTerms;
+use sesame::store::memory::Memory;
+use sesame::user::{User, UserEvent};
+
+use crate::aggregates::written;
+use crate::harness::{Admin, Server};
+use crate::oracle::{RoleModel, account, given, permission, role, role_id, roles, stored_rule};
+
+const NAMES: [&str; 7] =
+    ["doc:read", "doc:write", "note:read", "note:write", "doc.old:read", "sesame.users:read", "x:y"];
+const PATTERNS: [&str; 9] =
+    ["doc:read", "note:write", "sesame.users:read", "doc:*", "note:*", "sesame.users:*", "*:read", "*:write", "*"];
+const SCOPES: [&str; 6] = ["", "org", "org/acme", "org/acme/p", "organ", "x"];
+/// When everything is asked.
+const NOW: i64 = 3;
+
+fn scope(text: &str) -> Scope {
+    if text.is_empty() { Scope::everywhere() } else { Scope::parse(text).unwrap() }
+}
+
+fn bounds() -> impl Strategy<Value = Bounds> {
+    let time = || option::weighted(0.25, 0..7_i64).prop_map(|millis| millis.map(Timestamp::from_millis));
+    (select(&SCOPES[..]), time(), time()).prop_map(|(place, not_before, expires_at)| Bounds {
+        scope: scope(place),
+        not_before,
+        expires_at,
+    })
+}
+
+fn rule() -> impl Strategy<Value = (bool, &'static str)> {
+    (prop::bool::weighted(0.25), select(&PATTERNS[..]))
+}
+
+/// What one subject holds: roles by number, rules.
+type Held = (Vec<(usize, Bounds)>, Vec<((bool, &'static str), Bounds)>, bool);
+
+#[derive(Debug, Clone)]
+struct World {
+    defined: BTreeSet<&'static str>,
+    roles: Vec<RoleModel>,
+    subjects: Vec<Held>,
+}
+
+fn world() -> impl Strategy<Value = World> {
+    let held = (vec((0..6_usize, bounds()), 0..5), vec((rule(), bounds()), 0..2), prop::bool::weighted(0.1));
+    let defined = btree_set(select(&NAMES[..]), 3..=NAMES.len());
+    (defined, roles(6), vec(held, 1..8)).prop_map(|(defined, roles, subjects)| World { defined, roles, subjects })
+}
+
+/// A change by numbers, made to fit the world of that moment.
+#[derive(Debug, Clone)]
+enum Draft {
+    Role(Index, Vec<(bool, &'static str)>, Vec<Index>, bool),
+    RemoveRole(Index),
+    Define(&'static str),
+    Undefine(Index),
+    Assign(Index, usize, Bounds),
+    Unassign(Index, usize, Option<&'static str>),
+    Grant(Index, (bool, &'static str), Bounds),
+    Revoke(Index, usize),
+}
+
+fn draft() -> impl Strategy<Value = Draft> {
+    let index = any::<Index>;
+    prop_oneof![
+        4 => (index(), vec(rule(), 0..4), vec(index(), 0..3), prop::bool::weighted(0.85))
+            .prop_map(|(at, rules, parents, is_active)| Draft::Role(at, rules, parents, is_active)),
+        1 => index().prop_map(Draft::RemoveRole),
+        2 => select(&NAMES[..]).prop_map(Draft::Define),
+        1 => index().prop_map(Draft::Undefine),
+        2 => (index(), 0..7_usize, bounds()).prop_map(|(at, role, bounds)| Draft::Assign(at, role, bounds)),
+        1 => (index(), 0..6_usize, option::of(select(&SCOPES[..]))).prop_map(|(at, role, scope)| Draft::Unassign(at, role, scope)),
+        2 => (index(), rule(), bounds()).prop_map(|(at, rule, bounds)| Draft::Grant(at, rule, bounds)),
+        1 => (index(), 0..2_usize).prop_map(|(at, grant)| Draft::Revoke(at, grant)),
+    ]
+}
+
+fn user_id(number: usize) -> UserId {
+    UserId::from_uuid(Uuid::from_u128(50 + number as u128))
+}
+
+fn grant_id(number: usize) -> GrantId {
+    GrantId::from_uuid(Uuid::from_u128(900 + number as u128))
+}
+
+fn facts() -> Facts {
+    Facts { now: Timestamp::from_millis(NOW), cause: Cause::system("test") }
+}
+
+impl World {
+    /// Writes all of it; the book, and the subjects.
+    fn written(&self, store: &Memory) -> (Arc<RoleBook>, Vec<User>) {
+        let defined = self.defined.iter().enumerate().map(|(number, name)| permission(number as u32, name));
+        let mut events = vec![BookEvent::Opened];
+        events.extend(defined.map(BookEvent::PermissionDefined));
+        events.extend(
+            self.roles.iter().enumerate().map(|(number, model)| BookEvent::RoleDefined(role(number, model, 1))),
+        );
+        let (book, _) = written(store, &RoleBook::vacant(THE_BOOK), &events);
+        let subject = |(number, (roles, rules, is_suspended)): (usize, &Held)| {
+            let status = if *is_suspended { Status::Suspended } else { Status::Active };
+            let account = account(&format!("user{number}"), status);
+            let mut events = vec![UserEvent::Account(AccountEvent::Created { account, credential: None })];
+            // A role is given once in one scope.
+            let mut given_in = BTreeSet::new();
+            for (held, bounds) in roles.iter().filter(|(held, bounds)| given_in.insert((*held, bounds.scope.clone()))) {
+                let assignment = Assignment { role_id: role_id(*held), bounds: bounds.clone(), given: given() };
+                events.push(UserEvent::Access(AccessEvent::RoleAssigned(assignment)));
+            }
+            for (at, (rule, bounds)) in rules.iter().enumerate() {
+                let id = grant_id(number * 10 + at);
+                let grant = Grant { id, rule: stored_rule(*rule), bounds: bounds.clone(), given: given() };
+                events.push(UserEvent::Access(AccessEvent::RuleGranted(grant)));
+            }
+            written(store, &User::vacant(user_id(number)), &events).0
+        };
+        let users = self.subjects.iter().enumerate().map(subject).collect();
+        (Arc::new(book), users)
+    }
+
+    fn change(&self, number: usize, draft: &Draft) -> Change {
+        let subject = |index: &Index| user_id(index.index(self.subjects.len()));
+        match draft {
+            Draft::Role(at, rules, parents, is_active) => {
+                let own = at.index(self.roles.len());
+                let parent = |parent: &Index| role_id(parent.index(self.roles.len()));
+                let draft = RoleDraft {
+                    name: RoleName::parse(&format!("role {own}")).unwrap(),
+                    description: None,
+                    parent_role_ids: parents.iter().map(parent).collect(),
+                    rules: rules.iter().map(|rule| stored_rule(*rule)).collect(),
+                    is_active: *is_active,
+                    session_terms: RoleTerms::default(),
+                };
+                Change::Book(BookChange::ChangeRole(ChangeRole { id: role_id(own), if_match: None, draft }))
+            }
+            Draft::RemoveRole(at) => {
+                let id = role_id(at.index(self.roles.len()));
+                Change::Book(BookChange::RemoveRole(RemoveRole { id, if_match: None }))
+            }
+            Draft::Define(name) => {
+                let id = PermissionId::from_uuid(Uuid::from_u128(7000 + number as u128));
+                let name = PermissionName::parse(name).unwrap();
+                Change::Book(BookChange::DefinePermission(DefinePermission { id, name, description: None }))
+            }
+            Draft::Undefine(at) => {
+                let id = permission(at.index(self.defined.len()) as u32, "a:b").id;
+                Change::Book(BookChange::RemovePermission(RemovePermission { id, if_match: None }))
+            }
+            Draft::Assign(at, role, bounds) => {
+                Change::Holding(subject(at), HoldingChange::Assign(RoleRef::Id(role_id(*role)), bounds.clone()))
+            }
+            Draft::Unassign(at, role, place) => {
+                let place = place.map(scope);
+                Change::Holding(subject(at), HoldingChange::Unassign(RoleRef::Id(role_id(*role)), place))
+            }
+            Draft::Grant(at, rule, bounds) => {
+                let id = grant_id(5000 + number);
+                Change::Holding(subject(at), HoldingChange::Grant(id, stored_rule(*rule), bounds.clone()))
+            }
+            Draft::Revoke(at, grant) => {
+                let user = at.index(self.subjects.len());
+                Change::Holding(user_id(user), HoldingChange::Revoke(grant_id(user * 10 + grant)))
+            }
+        }
+    }
+}
+
+/// Carries the changes out, one after the other; or what the first of them is refused with.
+fn carried_out(book: &RoleBook, users: &[User], changes: &[Change]) -> Result<(RoleBook, Vec<User>), AccessError> {
+    let (mut book, mut users) = (book.clone(), users.to_vec());
+    for change in changes {
+        if let Change::Book(change) = change {
+            change.clone().apply(&mut book, &facts())?;
+        }
+    }
+    // What is joined with the old book is not taken for joined with the new one.
+    book.stamp(sesame::store::Revision(1 << 40));
+    for change in changes {
+        if let Change::Holding(id, change) = change {
+            change.refuse_unknown(&book)?;
+            let user = users.iter_mut().find(|user| user.id() == *id).unwrap();
+            change.apply(user, &book, &facts())?;
+        }
+    }
+    Ok((book, users))
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error(transparent)]
+    Survey(#[from] SurveyError),
+}
+
+fn previewed(store: &Memory, book: &Arc<RoleBook>, changes: &[Change]) -> Result<Outlook, Failed> {
+    let published = PublishedBook::default();
+    published.publish(Arc::clone(book));
+    let pose = |book: &Arc<RoleBook>| Preview::new(book, changes.to_vec(), facts()).map_err(Failed::from);
+    let (mut preview, found) = survey(store, &published, pose)?;
+    preview.refusal().map_or_else(|| Ok(Outlook::of(&preview, found)), |refused| Err(refused.into()))
+}
+
+/// A right by subject, permission and place.
+type Rights = BTreeSet<(UserId, String, String)>;
+
+/// What everybody may do, everywhere, asked one by one.
+fn rights(book: &RoleBook, users: &[User]) -> Rights {
+    let mut rights = Rights::new();
+    for user in users {
+        for name in NAMES {
+            for place in SCOPES {
+                if evaluate(user, book, name, &scope(place), Timestamp::from_millis(NOW)).allows() {
+                    rights.insert((user.id(), name.to_owned(), place.to_owned()));
+                }
+            }
+        }
+    }
+    rights
+}
+
+/// The scopes that a subject holds something in, before or after.
+fn places_of(id: UserId, both: [&[User]; 2]) -> BTreeSet<Scope> {
+    let users = both.into_iter().flatten().filter(|user| user.id() == id);
+    let all = users.flat_map(|user| {
+        let assigned = user.holdings.assignments.iter().map(|held| held.bounds.scope.clone());
+        assigned.chain(user.holdings.grants.iter().map(|held| held.bounds.scope.clone())).collect::<Vec<_>>()
+    });
+    all.chain([Scope::everywhere()]).collect()
+}
+
+#[test]
+fn a_preview_says_exactly_what_the_real_changes_then_do() {
+    let (mut runner, counted) = (runner(1500), AtomicUsize::new(0));
+    let outcome = runner.run(&(world(), vec(draft(), 1..5)), |(world, drafts)| {
+        let store = Memory::new();
+        let (book, users) = world.written(&store);
+        let mut changes: Vec<Change> = Vec::new();
+        for (number, draft) in drafts.iter().enumerate() {
+            changes.push(world.change(number, draft));
+            if let Err(why) = carried_out(&book, &users, &changes) {
+                let refusal = previewed(&store, &book, &changes);
+                prop_assert!(
+                    matches!(&refusal, Err(Failed::Refused(refused)) if refused.why == why),
+                    "{:?} {:?}",
+                    refusal,
+                    why
+                );
+                changes.pop();
+            }
+        }
+        let (new_book, new_users) = carried_out(&book, &users, &changes).unwrap();
+        let outlook = previewed(&store, &book, &changes).unwrap();
+        let (before, after) = (rights(&book, &users), rights(&new_book, &new_users));
+        let said = said(&outlook);
+        for user in &users {
+            let places = places_of(user.id(), [&users, &new_users]);
+            for name in NAMES {
+                for asked in SCOPES {
+                    let right = (user.id(), name.to_owned(), asked.to_owned());
+                    let around = places.iter().filter(|place| place.contains(&scope(asked)));
+                    let nearest = around.max_by_key(|place| place.as_str().len()).unwrap().to_string();
+                    let line = |is_gained| (user.id(), name.to_owned(), nearest.clone(), is_gained);
+                    let (was, is) = (before.contains(&right), after.contains(&right));
+                    prop_assert_eq!(said.contains(&line(true)), !was && is, "gained {:?}", right);
+                    prop_assert_eq!(said.contains(&line(false)), was && !is, "lost {:?}", right);
+                }
+            }
+        }
+        counted.fetch_add(said.len(), Ordering::Relaxed);
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+    let counted = counted.into_inner();
+    println!("{counted} rights gained or lost; 0 differences");
+    assert!(counted > 1000, "only {counted} rights changed: the worlds are too poor");
+}
+
+/// The lines of a preview, read in pages of two.
+fn said(outlook: &Outlook) -> BTreeSet<(UserId, String, String, bool)> {
+    let (mut lines, mut place) = (Vec::new(), Some(Place::default()));
+    while let Some(from) = place {
+        let (page, next) = outlook.page(from, 2);
+        assert!(page.len() <= 2 && (next.is_none() || page.len() == 2));
+        lines.extend(page.into_iter().map(|(user, _, difference)| {
+            let name = outlook.names[&difference.permission].to_string();
+            (user, name, difference.place.to_string(), difference.is_gained)
+        }));
+        place = next;
+    }
+    let set: BTreeSet<_> = lines.iter().cloned().collect();
+    assert_eq!(set.len(), lines.len(), "a line comes twice");
+    set
+}
+
+fn runner(cases: u32) -> TestRunner {
+    TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() })
+}
+
+#[test]
+fn a_search_finds_whoever_a_check_of_everybody_allows() {
+    let mut runner = runner(300);
+    let outcome = runner.run(&world(), |world| {
+        let store = Memory::new();
+        let (book, users) = world.written(&store);
+        let published = PublishedBook::default();
+        published.publish(Arc::clone(&book));
+        let now = Timestamp::from_millis(NOW);
+        for name in NAMES {
+            for place in SCOPES {
+                let pose =
+                    |book: &Arc<RoleBook>| Ok::<_, SurveyError>(WhoMay::new(book, name, scope(place), None, now));
+                let (_, found) = survey(&store, &published, pose).unwrap();
+                let found: Vec<UserId> = found.found.into_iter().map(|(user, _)| user).collect();
+                let allowed = |user: &&User| evaluate(user, &book, name, &scope(place), now).allows();
+                let expected: Vec<UserId> = users.iter().filter(allowed).map(User::id).collect();
+                prop_assert_eq!(found, expected, "{} in {:?}", name, place);
+            }
+        }
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// The lines of a preview over HTTP, as `user permission scope change`.
+fn lines(page: &Value) -> Vec<String> {
+    let text = |value: &Value| value.as_str().unwrap_or("everywhere").to_owned();
+    let line = |item: &Value| ["username", "permission", "scope", "change"].map(|field| text(&item[field])).join(" ");
+    page["items"].as_array().unwrap().iter().map(line).collect()
+}
+
+/// Three people with the role `reader`, one of them only in `org`.
+fn stage(admin: &Admin) -> (String, Vec<String>) {
+    admin.define(&["doc:read", "doc:write", "note:read"]);
+    let reader = admin.role("reader", &["doc:read"]);
+    let people: Vec<String> = ["ann", "bob", "cid"].map(|name| admin.create_user(&json!({ "username": name }))).into();
+    admin.assign(&people[0], &reader);
+    admin.assign(&people[1], &reader);
+    let scoped = json!({ "role_id": reader, "scope": "org" });
+    admin.post(&format!("/api/v1/users/{}/roles", people[2]), &scoped).expect(201);
+    (reader, people)
+}
+
+#[test]
+fn a_role_is_previewed_and_nothing_is_written() {
+    let server = Server::start();
+    let admin = server.admin();
+    let (reader, people) = stage(&admin);
+    let denial = json!({ "permission": "note:read", "effect": "deny" });
+    admin.created(&format!("/api/v1/users/{}/permissions", people[1]), &denial);
+    let before = admin.get(&format!("/api/v1/roles/{reader}")).expect(200);
+    let body = json!({ "name": "reader", "permissions": ["doc:write", "note:read"] });
+    let path = format!("/api/v1/roles/{reader}/preview");
+    let answer = admin.post(&path, &body).expect(200);
+    let expected = [
+        "ann doc:read everywhere lost",
+        "ann doc:write everywhere gained",
+        "ann note:read everywhere gained",
+        "bob doc:read everywhere lost",
+        "bob doc:write everywhere gained",
+        "cid doc:read org lost",
+        "cid doc:write org gained",
+        "cid note:read org gained",
+    ];
+    assert_eq!(lines(&answer), expected);
+    assert_eq!((&answer["subjects_gaining"], &answer["subjects_losing"]), (&json!(3), &json!(3)));
+    let tally = json!({ "permission": "note:read", "subjects_gaining": 2, "subjects_losing": 0 });
+    assert!(answer["permissions"].as_array().unwrap().contains(&tally), "{answer}");
+    assert_eq!(answer["next_cursor"], Value::Null);
+    assert_eq!(admin.get(&format!("/api/v1/roles/{reader}")).expect(200), before);
+    assert!(admin.app("shop", &["checker"]).allows(&people[0], "doc:read"));
+    let circle = json!({ "name": "reader", "parent_role_id": reader });
+    admin.post(&path, &circle).is_problem(409, "role-cycle");
+    let unknown = json!({ "name": "reader", "permissions": ["doc:burn"] });
+    admin.post(&path, &unknown).is_problem(400, "invalid-fields").names_field("permissions[0]");
+    admin.post(&format!("/api/v1/roles/{}/preview", admin.role_id("checker")), &body).is_problem(409, "built-in");
+}
+
+#[test]
+fn the_pages_of_a_preview_are_of_one_revision() {
+    let server = Server::start();
+    let admin = server.admin();
+    let (reader, people) = stage(&admin);
+    let body = json!({ "name": "reader", "permissions": ["*"] });
+    let path = format!("/api/v1/roles/{reader}/preview?limit=2");
+    let first = admin.post(&path, &body).expect(200);
+    assert_eq!(lines(&first), ["ann doc:write everywhere gained", "ann note:read everywhere gained"]);
+    // Whoever comes or goes meanwhile changes nothing of the answer.
+    admin.unassign(&people[1], &reader);
+    admin.put(&format!("/api/v1/roles/{reader}"), &body).expect(200);
+    let next =
+        |cursor: &Value| admin.get(&format!("/api/v1/access/preview?limit=2&cursor={}", cursor.as_str().unwrap()));
+    let second = next(&first["next_cursor"]).expect(200);
+    assert_eq!(lines(&second), ["bob doc:write everywhere gained", "bob note:read everywhere gained"]);
+    let third = next(&second["next_cursor"]).expect(200);
+    assert_eq!(lines(&third), ["cid doc:write org gained", "cid note:read org gained"]);
+    assert_eq!(third["next_cursor"], Value::Null);
+    assert_eq!(next(&first["next_cursor"]).expect(200), second, "a page can be read again");
+    let other = server.admin();
+    let stolen = format!("/api/v1/access/preview?cursor={}", first["next_cursor"].as_str().unwrap());
+    assert_eq!(other.get(&stolen).status, 200, "the same person in another session");
+    let clerk = admin.person("clerk");
+    admin.assign(&clerk.id, &admin.role("clerk", &["sesame.roles:read"]));
+    clerk.get(&stolen).is_problem(400, "answer-gone").names_field("cursor");
+    server.clock.advance_seconds(301);
+    next(&first["next_cursor"]).is_problem(400, "answer-gone").names_field("cursor");
+    admin.get("/api/v1/access/preview?cursor=x").is_problem(400, "answer-gone");
+}
+
+#[test]
+fn several_changes_are_previewed_together() {
+    let server = Server::start();
+    let admin = server.admin();
+    let (reader, people) = stage(&admin);
+    let changes = json!({ "changes": [
+        { "assign": { "user_id": people[0], "role_name": "writer" } },
+        { "define_permission": { "name": "doc:share" } },
+        { "define_role": { "name": "writer", "permissions": ["doc:write", "doc:share"] } },
+        { "unassign": { "user_id": people[1], "role_id": reader } },
+        { "grant": { "user_id": people[2], "permission": "doc:read", "effect": "deny", "scope": "org/acme" } },
+    ]});
+    let answer = admin.post("/api/v1/access/preview", &changes).expect(200);
+    let expected = [
+        "ann doc:write everywhere gained",
+        "ann doc:share everywhere gained",
+        "bob doc:read everywhere lost",
+        "cid doc:read org/acme lost",
+    ];
+    assert_eq!(lines(&answer), expected);
+    let refused = |changes: Value| admin.post("/api/v1/access/preview", &json!({ "changes": changes }));
+    refused(json!([])).is_problem(400, "invalid-input").names_field("changes");
+    let twice = json!([
+        { "remove_role": { "role_id": reader } },
+        { "remove_role": { "role_id": reader } },
+    ]);
+    refused(twice).is_problem(404, "not-found");
+    let nobody = json!([{ "assign": { "user_id": "user_01h455vb4pex5vsknk084sn02q", "role_id": reader } }]);
+    refused(nobody).is_problem(404, "not-found");
+    let unknown = json!([
+        { "unassign": { "user_id": people[0], "role_id": reader } },
+        { "define_role": { "name": "x", "permissions": ["doc:burn"] } },
+    ]);
+    refused(unknown).is_problem(400, "invalid-fields").names_field("changes[1].permissions[0]");
+    refused(json!([{ "unassign": { "user_id": people[2], "role_name": "reader", "scope": "x" } }]))
+        .is_problem(404, "not-found");
+    refused(json!([{ "assign": { "user_id": people[2] } }])).is_problem(400, "invalid-input").names_field("role_id");
+    refused(json!([{ "burn": {} }])).is_problem(400, "invalid-input");
+}
