@@ -25,6 +25,7 @@ use crate::accounts::seal::Sealer;
 use crate::accounts::throttle::{Patience, Throttle};
 use crate::accounts::totp::Totps;
 use crate::actor::directory::{Directory, Surroundings};
+use crate::actor::settings::Settings as ActorSettings;
 use crate::config::Config;
 use crate::http::server::{Bound, Server};
 use crate::http::settings::Settings as HttpSettings;
@@ -101,25 +102,17 @@ impl Instance {
     ) -> anyhow::Result<Self> {
         let actors = &config.actors;
         let arbiters: Vec<Arbiter> = (0..or_cores(actors.arbiters)).map(|_| Arbiter::new()).collect();
-        let loader = Arc::new(Pool::new("sesame-loader", actors.loader_threads, actors.loader_queue)?);
-        let surroundings = || Surroundings {
-            store: Arc::clone(&store),
-            clock: clock.clone(),
-            loader: Arc::clone(&loader),
-            arbiters: arbiters.iter().map(Arbiter::handle).collect(),
-            metrics: Arc::clone(&metrics),
-            mailbox_capacity: actors.mailbox_capacity,
-            deadline: Duration::from_millis(actors.deadline_millis),
-        };
+        let around = surroundings(actors, &store, &clock, &metrics, &arbiters)?;
+        let loader = Arc::clone(&around.loader);
         let (names, book) = (Arc::new(Names::default()), Arc::new(PublishedBook::default()));
-        let users = Directory::new(surroundings(), housekeeping::user_watcher(&names, &metrics));
-        let books = Directory::new(surroundings(), housekeeping::book_watcher(&book, &metrics));
+        let users = Directory::new(around.clone(), housekeeping::user_watcher(&names, &metrics));
+        let books = Directory::new(around.clone(), housekeeping::book_watcher(&book, &metrics));
         let finder = Finder { users: users.clone(), names, store: Arc::clone(&store), loader: Arc::clone(&loader) };
         let passwords = passwords(&config, &metrics)?;
         let identities = Identities { users: users.clone(), access_tokens: access_tokens(&config, clock.now())? };
         let authenticator = authenticator(&config, &finder, &passwords, &metrics)?;
         let atlas = atlas(&config)?;
-        let letters = Directory::new(surroundings(), housekeeping::letter_watcher());
+        let letters = Directory::new(around.clone(), housekeeping::letter_watcher());
         let postman = postman(&config, &finder, letters.clone(), clock.clone(), &metrics)?;
         let refusals = refusals(&config, &identities, &finder);
         let state = Arc::new(State {
@@ -195,6 +188,24 @@ impl Instance {
             "ready: API http://{address} · its description http://{address}/docs · metrics http://{metrics}/metrics"
         );
     }
+}
+
+fn surroundings(
+    actors: &ActorSettings,
+    store: &SharedStore,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+    arbiters: &[Arbiter],
+) -> anyhow::Result<Surroundings> {
+    Ok(Surroundings {
+        store: Arc::clone(store),
+        clock: clock.clone(),
+        loader: Arc::new(Pool::new("sesame-loader", actors.loader_threads, actors.loader_queue)?),
+        arbiters: arbiters.iter().map(Arbiter::handle).collect(),
+        metrics: Arc::clone(metrics),
+        mailbox_capacity: actors.mailbox_capacity,
+        deadline: Duration::from_millis(actors.deadline_millis),
+    })
 }
 
 fn bind(state: &Arc<State>, settings: &HttpSettings) -> anyhow::Result<Bound> {

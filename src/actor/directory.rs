@@ -56,6 +56,7 @@ impl Fault for LoadError {
 }
 
 /// What a directory works with.
+#[derive(Clone)]
 pub struct Surroundings {
     /// Where entities are kept.
     pub store: SharedStore,
