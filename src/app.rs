@@ -14,6 +14,7 @@ use actix_rt::{Arbiter, System};
 use anyhow::Context as _;
 
 use crate::access::checks::Checks;
+use crate::access::guardian::Guardian;
 use crate::access::published::PublishedBook;
 use crate::access::review::reviewer::Reviewer;
 use crate::accounts::authenticator::Authenticator;
@@ -120,6 +121,7 @@ impl Instance {
             settings: config.http.clone(),
             account_settings: config.accounts.clone(),
             checks: Checks::new(finder.clone(), identities.clone(), books.clone(), Arc::clone(&book), &metrics),
+            guardian: Guardian::new(Arc::clone(&store), Arc::clone(&loader)),
             reviewer: Reviewer::new(Arc::clone(&store), Arc::clone(&book), &config.access)?,
             refresher: refresher(&config, &identities, &refusals)?,
             refusals,

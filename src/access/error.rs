@@ -35,6 +35,12 @@ pub enum AccessError {
     /// Whoever gives may give no right over Sesame that they do not hold themselves; the permission's name.
     #[error("nobody can give {0}, or lift a denial of it, without holding it")]
     Escalation(String),
+    /// Whoever takes may take no right over Sesame that they do not hold themselves; the permission's name.
+    #[error("nobody can take {0} from anybody without holding it")]
+    NotYoursToTake(&'static str),
+    /// Nobody would administer the instance any more.
+    #[error("this would leave nobody who holds the role administrator everywhere, for ever and undenied")]
+    LastAdministrator,
 }
 
 impl AccessError {
@@ -50,13 +56,14 @@ impl Fault for AccessError {
             Self::Missing(_) => Kind::Missing,
             Self::Fields(_) => Kind::Invalid,
             Self::Stale(_) => Kind::Stale,
-            Self::Escalation(_) => Kind::Forbidden,
+            Self::Escalation(_) | Self::NotYoursToTake(_) => Kind::Forbidden,
             Self::NameTaken(_)
             | Self::Cycle(_)
             | Self::HasChildren(_)
             | Self::PermissionInUse(_)
             | Self::BuiltIn(_)
-            | Self::TooMany(_) => Kind::Conflict,
+            | Self::TooMany(_)
+            | Self::LastAdministrator => Kind::Conflict,
         }
     }
     fn code(&self) -> &'static str {
@@ -71,6 +78,8 @@ impl Fault for AccessError {
             Self::BuiltIn(_) => "built-in",
             Self::TooMany(_) => "too-many",
             Self::Escalation(_) => "escalation",
+            Self::NotYoursToTake(_) => "not-yours-to-take",
+            Self::LastAdministrator => "last-administrator",
         }
     }
     fn fields(&self) -> Vec<FieldError> {

@@ -69,7 +69,8 @@ impl Donor<'_> {
         }
     }
 
-    fn holds(&self, permission: ProductPermission) -> bool {
+    /// Whether the donor holds this permission, everywhere.
+    pub fn holds(&self, permission: ProductPermission) -> bool {
         let Some(number) = self.book.product_number(permission) else { return false };
         self.user.is_some_and(|user| user.holdings.decide(self.book, number, &Scope::everywhere(), self.now).allows())
     }

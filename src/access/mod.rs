@@ -7,6 +7,7 @@ pub mod commands;
 pub mod effective;
 pub mod error;
 pub mod escalation;
+pub mod guardian;
 pub mod holders;
 pub mod http;
 pub mod model;

@@ -203,6 +203,7 @@ async fn show(call: Call, Path(AppId(id)): Path<AppId>) -> Outcome {
 async fn delete(call: Call, Path(AppId(id)): Path<AppId>) -> Outcome {
     let if_match = call.if_match()?.map(|revision| revision.0);
     let command = DeleteUser { if_match, nature: Nature::App };
+    let _permit = call.guard(id, &command).await?;
     let done = call.state.users.send(id, command, call.facts()).await?;
     Ok(Answer::no_content().with_revision(done.revision))
 }

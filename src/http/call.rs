@@ -15,11 +15,17 @@ use super::peer;
 use super::problem::Problem;
 use super::request_id::RequestId;
 use super::state::State;
-use crate::actor::command::Facts;
+use crate::access::escalation::Donor;
+use crate::access::guardian::Permit;
+use crate::access::review::change;
+use crate::actor::aggregate::Aggregate as _;
+use crate::actor::command::{Command, Facts};
 use crate::kernel::cause::Cause;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
+use crate::kernel::ids::UserId;
 use crate::store::Revision;
+use crate::user::User;
 
 /// A request that passed its route's door. What a permission check does not need is found out when asked for.
 pub struct Call {
@@ -71,6 +77,24 @@ impl Call {
             request_id: self.request_id.as_str().to_owned(),
         };
         Facts { now: self.now, cause }
+    }
+
+    /// Lets a command to a subject through, if it takes no right over the product that the caller does not hold, and
+    /// leaves an administrator. The permit is held until the command is carried out.
+    ///
+    /// # Errors
+    /// 403 naming the right, or 409 about the last administrator.
+    pub async fn guard<C: Command<Target = User>>(&self, id: UserId, command: &C) -> Result<Permit, Problem> {
+        let Some(before) = self.state.users.load(id).await? else { return Ok(Permit::default()) };
+        let mut after = User::clone(&before);
+        if change::apply(command.clone(), &mut after, &self.facts()).is_err() {
+            // It will be refused for another reason.
+            return Ok(Permit::default());
+        }
+        let book = Arc::clone(&self.state.book.load());
+        let donor = Donor { book: &book, user: self.caller.user(), now: self.now };
+        let after = Some(&after).filter(|after| !after.is_vacant());
+        Ok(self.state.guardian.admit(&donor, &before, after).await?)
     }
 
     /// Looks at the credentials where anyone may call.

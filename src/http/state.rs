@@ -10,6 +10,7 @@ use super::credential::Credential;
 use super::problem::Problem;
 use super::settings::Settings;
 use crate::access::checks::Checks;
+use crate::access::guardian::Guardian;
 use crate::access::published::PublishedBook;
 use crate::access::review::reviewer::Reviewer;
 use crate::access::role_book::RoleBook;
@@ -86,6 +87,8 @@ pub struct State {
     pub sign_in: SignIn,
     /// Answers checks.
     pub checks: Checks,
+    /// Keeps administrators from ending each other.
+    pub guardian: Guardian,
     /// Answers questions about everybody.
     pub reviewer: Reviewer,
     /// Set while the instance stops: it is alive and not ready.

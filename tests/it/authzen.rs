@@ -244,6 +244,8 @@ fn the_metadata_say_where_to_ask() {
         "policy_decision_point": "https://pdp.example",
         "access_evaluation_endpoint": "https://pdp.example/access/v1/evaluation",
         "access_evaluations_endpoint": "https://pdp.example/access/v1/evaluations",
+        "search_subject_endpoint": "https://pdp.example/access/v1/search/subject",
+        "search_action_endpoint": "https://pdp.example/access/v1/search/action",
     });
     assert_eq!(metadata, expected);
 }

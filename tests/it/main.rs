@@ -21,6 +21,8 @@ mod forward_auth;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod guards;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod hostile;
@@ -56,6 +58,8 @@ mod revocation;
 mod role_holders;
 #[cfg(test)]
 mod routes;
+#[cfg(test)]
+mod searches;
 #[cfg(test)]
 mod second_factor;
 #[cfg(test)]

@@ -82,7 +82,7 @@ impl Things {
             "PUT /api/v1/users/profile" => json!({ "bio": "Reads." }),
             "POST /api/v1/permissions/check" => asked,
             "POST /api/v1/permissions/check/batch" => json!({ "checks": [asked] }),
-            "POST /access/v1/evaluation" | "POST /access/v1/evaluations" => evaluation,
+            _ if route.starts_with("POST /access/v1/") => evaluation,
             "POST /api/v1/users" => json!({ "username": format!("new{number}") }),
             "PATCH /api/v1/users/{user_id}" => json!({ "username": format!("other{number}") }),
             "POST /api/v1/users/{user_id}/roles" => json!({ "role_id": self.spare_role }),

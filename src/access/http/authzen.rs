@@ -39,10 +39,10 @@ pub(super) fn routes(routes: &mut Routes) {
 }
 
 /// A subject or a resource.
-#[derive(Deserialize, ToSchema, Clone)]
-struct Entity {
+#[derive(Deserialize, ToSchema, Clone, Debug)]
+pub(super) struct Entity {
     #[serde(rename = "type")]
-    kind: String,
+    pub(super) kind: String,
     id: String,
     #[serde(default, rename = "properties")]
     #[schema(value_type = Option<Object>)]
@@ -50,9 +50,9 @@ struct Entity {
 }
 
 /// What the subject wants to do.
-#[derive(Deserialize, ToSchema, Clone)]
-struct Action {
-    name: String,
+#[derive(Deserialize, ToSchema, Clone, Debug)]
+pub(super) struct Action {
+    pub(super) name: String,
     #[serde(default, rename = "properties")]
     #[schema(value_type = Option<Object>)]
     _properties: Option<Map<String, Value>>,
@@ -153,6 +153,15 @@ struct Metadata {
     policy_decision_point: String,
     access_evaluation_endpoint: String,
     access_evaluations_endpoint: String,
+    search_subject_endpoint: String,
+    search_action_endpoint: String,
+}
+
+impl Action {
+    /// An action with nothing but its name.
+    pub(super) fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), _properties: None }
+    }
 }
 
 impl Decision {
@@ -211,6 +220,8 @@ async fn metadata(call: Call) -> Outcome {
         policy_decision_point: base.clone(),
         access_evaluation_endpoint: format!("{base}/access/v1/evaluation"),
         access_evaluations_endpoint: format!("{base}/access/v1/evaluations"),
+        search_subject_endpoint: format!("{base}/access/v1/search/subject"),
+        search_action_endpoint: format!("{base}/access/v1/search/action"),
     }))
 }
 
@@ -222,7 +233,7 @@ fn resolve(item: &Item, defaults: &Item) -> Result<Ask, &'static str> {
     Ok(ask(subject, action, resource))
 }
 
-fn ask(subject: &Entity, action: &Action, resource: &Entity) -> Ask {
+pub(super) fn ask(subject: &Entity, action: &Action, resource: &Entity) -> Ask {
     let permission = format!("{}:{}", resource.kind, action.name);
     Ask { subject: subject_of(subject), permission, scope: Scope::everywhere() }
 }

@@ -189,6 +189,7 @@ async fn assign(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): J
         bounds: bounds(input.scope, input.not_before, input.expires_at),
         reason: input.reason,
     };
+    let _permit = call.guard(id, &command).await?;
     let done = call.state.users.send(id, command, call.facts()).await?;
     let view = AssignmentView::of(&done.reply, &call.state.book.load());
     let location = format!("/api/v1/users/{}/roles/{}", done.after.id_text(), view.role_id);
@@ -218,6 +219,7 @@ async fn unassign(call: Call, Path(path): Path<AssignmentPath>, Query(query): Qu
         book.closure(path.role_id).map_or(Ok(()), |closure| donor(&call, &book).may_take(closure))?;
     }
     let command = UnassignRole { role_id: path.role_id, scope: query.scope };
+    let _permit = call.guard(path.user_id.0, &command).await?;
     let done = call.state.users.send(path.user_id.0, command, call.facts()).await?;
     Ok(Answer::no_content().with_revision(done.revision))
 }
@@ -246,6 +248,7 @@ async fn grant(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): Js
         bounds: bounds(input.scope, input.not_before, input.expires_at),
         reason: input.reason,
     };
+    let _permit = call.guard(id, &command).await?;
     let done = call.state.users.send(id, command, call.facts()).await?;
     let view = GrantView::of(&done.reply);
     let location = format!("/api/v1/users/{}/permissions/{}", done.after.id_text(), view.id);
@@ -265,7 +268,9 @@ async fn revoke(call: Call, Path(path): Path<GrantPath>) -> Outcome {
         let book = call.state.book.load();
         donor(&call, &book).may_take(&book.bits_of([&grant.rule]))?;
     }
-    let done = call.state.users.send(path.user_id.0, RevokeGrant { id: path.grant_id }, call.facts()).await?;
+    let command = RevokeGrant { id: path.grant_id };
+    let _permit = call.guard(path.user_id.0, &command).await?;
+    let done = call.state.users.send(path.user_id.0, command, call.facts()).await?;
     Ok(Answer::no_content().with_revision(done.revision))
 }
 

@@ -8,6 +8,7 @@ mod permissions;
 mod previews;
 mod role_holders;
 mod roles;
+mod searches;
 
 use crate::http::Routes;
 
@@ -20,4 +21,5 @@ pub fn routes(routes: &mut Routes) {
     holdings::routes(routes);
     role_holders::routes(routes);
     previews::routes(routes);
+    searches::routes(routes);
 }

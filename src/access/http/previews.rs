@@ -341,7 +341,7 @@ async fn next_page(call: Call, Query(query): Query<NextQuery>) -> Outcome {
 fn outlook(kept: &Kept) -> Result<&Outlook, ReviewError> {
     match kept {
         Kept::Outlook(outlook) => Ok(outlook),
-        Kept::Subjects(_) => Err(ReviewError::Gone),
+        Kept::Findings(_) => Err(ReviewError::Gone),
     }
 }
 

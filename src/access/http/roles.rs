@@ -1,5 +1,7 @@
 //! Roles over HTTP.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -7,10 +9,13 @@ use crate::access::book_aggregate::THE_BOOK;
 use crate::access::book_commands::{ChangeRole, DefineRole, MAX_RULES, RemoveRole, RoleDraft};
 use crate::access::error::AccessError;
 use crate::access::escalation;
+use crate::access::guardian::Permit;
 use crate::access::http::given::{RuleInput, RuleView, donor};
 use crate::access::model::Role;
 use crate::access::product::ProductPermission;
-use crate::access::role_book::Closure;
+use crate::access::review::change;
+use crate::access::role_book::{Closure, RoleBook};
+use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
 use crate::http::paging::paging;
 use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
@@ -196,7 +201,9 @@ async fn change(call: Call, Path(id): Path<RoleId>, Json(input): Json<RoleInput>
     let if_match = call.if_match()?.map(|revision| revision.0);
     let draft = input.draft()?;
     refuse_escalation(&call, Some(id), &draft)?;
-    let done = call.state.books.send(THE_BOOK, ChangeRole { id, if_match, draft }, call.facts()).await?;
+    let command = ChangeRole { id, if_match, draft };
+    let _permit = guarded(&call, &command).await?;
+    let done = call.state.books.send(THE_BOOK, command, call.facts()).await?;
     Ok(answer(&done.reply, Answer::ok).with_revision(done.revision))
 }
 
@@ -228,6 +235,18 @@ fn refuse_escalation(call: &Call, old: Option<RoleId>, draft: &RoleDraft) -> Res
         donor.may_take(&lifted)?;
     }
     Ok(())
+}
+
+/// Lets a change through that denies nobody what the caller does not hold, and leaves an administrator.
+async fn guarded(call: &Call, command: &ChangeRole) -> Result<Permit, Problem> {
+    let book = Arc::clone(&call.state.book.load());
+    let mut after = RoleBook::clone(&book);
+    if change::apply(command.clone(), &mut after, &call.facts()).is_err() {
+        // It will be refused for another reason.
+        return Ok(Permit::default());
+    }
+    after.stamp(Revision(u64::MAX));
+    Ok(call.state.guardian.admit_book(&donor(call, &book), &Arc::new(after)).await?)
 }
 
 fn answer(role: &Role, shape: impl FnOnce(&RoleView) -> Answer) -> Answer {

@@ -130,10 +130,10 @@ pub enum Change {
 }
 
 /// Decides on a copy, and applies what was decided.
-fn apply<C>(command: C, target: &mut C::Target, facts: &Facts) -> Result<(), AccessError>
-where
-    C: Command<Refusal = AccessError>,
-{
+///
+/// # Errors
+/// What the real command would refuse.
+pub fn apply<C: Command>(command: C, target: &mut C::Target, facts: &Facts) -> Result<(), C::Refusal> {
     for event in command.decide(target, facts)?.events {
         target.apply(&event);
     }

@@ -7,7 +7,7 @@ use crate::access::pattern::Scope;
 use crate::access::published::PublishedBook;
 use crate::access::review::change::Change;
 use crate::access::review::preview::{Outlook, Preview, Refused};
-use crate::access::review::search::{Subjects, WhoMay};
+use crate::access::review::search::{Findings, WhoMay};
 use crate::access::review::shelf::{self, NotKept, Place, Shelf, Weigh};
 use crate::access::review::survey::{SurveyError, survey};
 use crate::access::settings::Settings;
@@ -101,15 +101,15 @@ impl From<NotKept> for ReviewError {
 pub enum Kept {
     /// What changes would do.
     Outlook(Outlook),
-    /// Who may.
-    Subjects(Subjects),
+    /// What a search found.
+    Findings(Findings),
 }
 
 impl Weigh for Kept {
     fn bytes(&self) -> usize {
         match self {
             Self::Outlook(outlook) => outlook.bytes(),
-            Self::Subjects(subjects) => subjects.bytes(),
+            Self::Findings(findings) => findings.bytes(),
         }
     }
 }
@@ -162,12 +162,13 @@ impl Reviewer {
         self.pool.run(work).await?
     }
 
-    /// Everybody who holds this permission in this place at this moment.
+    /// Everybody who holds this permission in this place at this moment; `question` is what was asked.
     ///
     /// # Errors
     /// When not everybody can be asked.
     pub async fn who_may(
         &self,
+        question: String,
         permission: String,
         place: Scope,
         nature: Option<Nature>,
@@ -177,7 +178,8 @@ impl Reviewer {
         let work = move || {
             let pose = |book: &_| Ok::<_, ReviewError>(WhoMay::new(book, &permission, place.clone(), nature, now));
             let (_, found) = survey(&*store, &book, pose)?;
-            Ok(Arc::new(Kept::Subjects(Subjects { revision: found.revision, found: found.found })))
+            let (revision, found) = (found.revision, found.found.into_iter().map(|(_, found)| found).collect());
+            Ok(Arc::new(Kept::Findings(Findings { question, revision, found })))
         };
         self.pool.run(work).await?
     }

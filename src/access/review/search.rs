@@ -1,4 +1,4 @@
-//! Who may: every subject that a permission is allowed to, in one place.
+//! What searches find: every subject that a permission is allowed to in one place, and other things by name.
 
 use std::sync::Arc;
 
@@ -8,26 +8,58 @@ use crate::access::review::preview::patterns_about;
 use crate::access::review::shelf::Weigh;
 use crate::access::review::survey::Question;
 use crate::access::role_book::RoleBook;
-use crate::accounts::model::Nature;
+use crate::accounts::model::{Nature, subject_text};
+use crate::actor::aggregate::Aggregate as _;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::UserId;
 use crate::kernel::text::ExternalId;
 use crate::store::Revision;
 use crate::user::User;
 
-/// A subject as answers name it.
+/// One thing that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Named {
-    /// Person or application.
-    pub nature: Nature,
-    /// The application's own id of it, if it has one.
-    pub external_id: Option<Box<str>>,
+pub enum Found {
+    /// A subject: person or application, and the application's own id of it, if it has one.
+    Subject(UserId, Nature, Option<Box<str>>),
+    /// Anything else, by its name.
+    Text(Box<str>),
 }
 
-impl Named {
-    fn of(subject: &User) -> Self {
+impl Found {
+    fn subject(subject: &User) -> Self {
         let external_id = subject.account().and_then(|account| account.external_id.as_ref());
-        Self { nature: subject.nature(), external_id: external_id.map(ExternalId::as_str).map(Into::into) }
+        let external_id = external_id.map(ExternalId::as_str).map(Into::into);
+        Self::Subject(subject.id(), subject.nature(), external_id)
+    }
+
+    /// As AuthZEN names it: a subject by the application's own id, where it has one.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Subject(_, _, Some(external_id)) => external_id.to_string(),
+            Self::Subject(id, nature, None) => subject_text(*id, *nature),
+            Self::Text(text) => text.to_string(),
+        }
+    }
+}
+
+/// The answer to a search.
+#[derive(Debug)]
+pub struct Findings {
+    /// What was asked, in a form of its own for each question.
+    pub question: String,
+    /// As everything is at this revision.
+    pub revision: Revision,
+    /// All of it, in an order that does not change.
+    pub found: Vec<Found>,
+}
+
+impl Weigh for Findings {
+    fn bytes(&self) -> usize {
+        let text = |found: &Found| match found {
+            Found::Subject(_, _, None) => 0,
+            Found::Subject(_, _, Some(text)) | Found::Text(text) => text.len() + 16,
+        };
+        self.question.len() + self.found.len() * size_of::<Found>() + self.found.iter().map(text).sum::<usize>()
     }
 }
 
@@ -51,7 +83,7 @@ impl WhoMay {
 }
 
 impl Question for WhoMay {
-    type Finding = Named;
+    type Finding = Found;
 
     fn lists(&self) -> Vec<List> {
         let Some((name, number)) = &self.permission else { return Vec::new() };
@@ -60,26 +92,10 @@ impl Question for WhoMay {
         roles.chain(patterns_about(name).map(List::Pattern)).collect()
     }
 
-    fn judge(&mut self, subject: &User) -> Option<Named> {
+    fn judge(&mut self, subject: &User) -> Option<Found> {
         let (_, number) = self.permission.as_ref()?;
         let is_meant = self.nature.is_none_or(|nature| nature == subject.nature());
         let may = || subject.holdings.decide(&self.book, *number, &self.place, self.now).allows();
-        (is_meant && subject.is_active() && may()).then(|| Named::of(subject))
-    }
-}
-
-/// Everybody who was found.
-#[derive(Debug)]
-pub struct Subjects {
-    /// As everything is at this revision.
-    pub revision: Revision,
-    /// By id.
-    pub found: Vec<(UserId, Named)>,
-}
-
-impl Weigh for Subjects {
-    fn bytes(&self) -> usize {
-        let texts = self.found.iter().filter_map(|(_, named)| named.external_id.as_ref());
-        self.found.len() * size_of::<(UserId, Named)>() + texts.map(|text| text.len() + 16).sum::<usize>()
+        (is_meant && subject.is_active() && may()).then(|| Found::subject(subject))
     }
 }

@@ -271,6 +271,7 @@ where
 {
     let user = call.state.users.load(id).await?;
     user.filter(|user| user.nature() == Nature::Person).ok_or(AccountError::Missing)?;
+    let _permit = call.guard(id, &command).await?;
     Ok(call.state.users.send(id, command, call.facts()).await?)
 }
 

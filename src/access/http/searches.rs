@@ -1,0 +1,287 @@
+//! Searches of AuthZEN 1.0: which subjects may do something, and what a subject may do to a resource; and the product's own
+//! list of who may.
+//!
+//! An answer is whole, of one moment, with its exact total, however many pages it has.
+
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::access::error::AccessError;
+use crate::access::http::authzen::{Action, Entity, ask};
+use crate::access::pattern::Scope;
+use crate::access::product::ProductPermission;
+use crate::access::review::reviewer::{Kept, ReviewError};
+use crate::access::review::search::{Findings, Found};
+use crate::access::review::shelf::Place;
+use crate::accounts::model::{Nature, subject_text};
+use crate::actor::aggregate::Aggregate as _;
+use crate::http::handler::Outcome;
+use crate::http::paging::paging;
+use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
+use crate::kernel::fault::FieldError;
+use crate::kernel::ids::PermissionId;
+use crate::kernel::page::{DEFAULT_LIMIT, MAX_LIMIT};
+
+pub(super) fn routes(routes: &mut Routes) {
+    let (check, read) = (Who::Holding(ProductPermission::ChecksRun), Who::Holding(ProductPermission::RolesRead));
+    routes
+        .post("/access/v1/search/subject", check, subjects)
+        .content_type_error(StatusCode::BAD_REQUEST)
+        .about("AuthZEN subject search: who may do this")
+        .answers::<SearchAnswer<FoundEntity>>(200);
+    routes
+        .post("/access/v1/search/action", check, actions)
+        .content_type_error(StatusCode::BAD_REQUEST)
+        .about("AuthZEN action search: what the subject may do to the resource")
+        .answers::<SearchAnswer<FoundAction>>(200);
+    routes
+        .get("/api/v1/permissions/{permission_id}/users", read, who_may)
+        .about("Lists everybody who holds a permission in a place, at this moment")
+        .answers::<WhoMayView>(200);
+}
+
+/// Which page, as AuthZEN asks for it.
+#[derive(Deserialize, ToSchema, Default)]
+struct PageInput {
+    /// The `next_token` of an earlier answer to the same question; empty or absent: the first page.
+    #[serde(default)]
+    token: String,
+    /// At most so many; more than 1 000 are never given at once.
+    limit: Option<usize>,
+}
+
+/// What is searched for: only its type counts.
+#[derive(Deserialize, ToSchema, Debug)]
+struct Sought {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+/// Which subjects may do this?
+#[derive(Deserialize, ToSchema)]
+struct SubjectSearch {
+    subject: Sought,
+    action: Action,
+    resource: Entity,
+    #[serde(default)]
+    page: PageInput,
+}
+
+/// What may the subject do to the resource?
+#[derive(Deserialize, ToSchema)]
+struct ActionSearch {
+    subject: Entity,
+    resource: Entity,
+    #[serde(default)]
+    page: PageInput,
+}
+
+/// Where an answer stands in its whole.
+#[derive(Serialize, ToSchema)]
+struct PageView {
+    /// Where the next page begins; empty at the end.
+    next_token: String,
+    /// So many on this page.
+    count: usize,
+    /// So many on all pages.
+    total: usize,
+}
+
+/// An answer of AuthZEN: the page first.
+#[derive(Serialize, ToSchema)]
+struct SearchAnswer<T> {
+    page: PageView,
+    results: Vec<T>,
+}
+
+/// A subject that was found.
+#[derive(Serialize, ToSchema)]
+struct FoundEntity {
+    #[serde(rename = "type")]
+    kind: String,
+    id: String,
+}
+
+/// An action that was found.
+#[derive(Serialize, ToSchema)]
+struct FoundAction {
+    name: String,
+}
+
+async fn subjects(call: Call, Json(input): Json<SubjectSearch>) -> Outcome {
+    let SubjectSearch { subject, action, resource, page } = input;
+    let question = format!("subject {:?} {action:?} {resource:?}", subject.kind);
+    let nature = match subject.kind.as_str() {
+        "user" => Some(Nature::Person),
+        "app" => Some(Nature::App),
+        _ => None,
+    };
+    let search = async || {
+        let Some(nature) = nature else {
+            let revision = call.state.store.revision();
+            return Ok(Arc::new(Kept::Findings(Findings { question: question.clone(), revision, found: Vec::new() })));
+        };
+        let permission = format!("{}:{}", resource.kind, action.name);
+        let (question, place) = (question.clone(), Scope::everywhere());
+        Ok(call.state.reviewer.who_may(question, permission, place, Some(nature), call.now).await?)
+    };
+    let turned = turn(&call, &page, &question, search).await?;
+    let entity = |found: &Found| FoundEntity { kind: subject.kind.clone(), id: found.text() };
+    Ok(Answer::ok(&turned.answer(entity)))
+}
+
+async fn actions(call: Call, Json(input): Json<ActionSearch>) -> Outcome {
+    let ActionSearch { subject, resource, page } = input;
+    let question = format!("action {subject:?} {resource:?}");
+    let search = async || {
+        let book = Arc::clone(&call.state.book.load());
+        let mut names: Vec<String> = book
+            .permissions()
+            .filter(|permission| permission.name.resource() == resource.kind)
+            .map(|permission| permission.name.action().to_owned())
+            .collect();
+        names.sort_unstable();
+        let asks: Vec<_> = names.iter().map(|name| ask(&subject, &Action::named(name), &resource)).collect();
+        let (reasons, revision) = call.state.checks.check_all(&asks, None, call.now).await?;
+        let allowed = names.into_iter().zip(reasons).filter(|(_, reason)| reason.allows());
+        let found = allowed.map(|(name, _)| Found::Text(name.into())).collect();
+        Ok(Arc::new(Kept::Findings(Findings { question: question.clone(), revision, found })))
+    };
+    let turned = turn(&call, &page, &question, search).await?;
+    Ok(Answer::ok(&turned.answer(|found| FoundAction { name: found.text() })))
+}
+
+/// One page of an answer that is kept while it has more.
+struct Turned {
+    kept: Arc<Kept>,
+    from: usize,
+    to: usize,
+    next: String,
+}
+
+impl Turned {
+    fn found(&self) -> &[Found] {
+        match &*self.kept {
+            Kept::Findings(findings) => findings.found.get(self.from..self.to).unwrap_or_default(),
+            Kept::Outlook(_) => &[],
+        }
+    }
+
+    fn total(&self) -> usize {
+        match &*self.kept {
+            Kept::Findings(findings) => findings.found.len(),
+            Kept::Outlook(_) => 0,
+        }
+    }
+
+    fn answer<T>(self, shape: impl Fn(&Found) -> T) -> SearchAnswer<T> {
+        let results: Vec<T> = self.found().iter().map(shape).collect();
+        let (count, total) = (results.len(), self.total());
+        SearchAnswer { page: PageView { next_token: self.next, count, total }, results }
+    }
+}
+
+/// The page that is asked for: of a kept answer to the same question, or of a new one.
+async fn turn(
+    call: &Call,
+    page: &PageInput,
+    question: &str,
+    search: impl AsyncFnOnce() -> Result<Arc<Kept>, Problem>,
+) -> Result<Turned, Problem> {
+    let limit = page.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
+    if limit == 0 {
+        return Err(Problem::invalid(vec![FieldError::new("page.limit", "expected at least 1")]));
+    }
+    let reviewer = &call.state.reviewer;
+    let reader = call.caller.user().ok_or(ReviewError::Gone)?.id();
+    let end = |kept: &Kept, from: usize| match kept {
+        Kept::Findings(findings) => (from + limit).min(findings.found.len()),
+        Kept::Outlook(_) => from,
+    };
+    if page.token.is_empty() {
+        let kept = search().await?;
+        let to = end(&kept, 0);
+        let next = match &*kept {
+            Kept::Findings(findings) if to < findings.found.len() => {
+                reviewer.keep(&kept, Place { item: to, part: 0 }, reader, call.now)?
+            }
+            _ => String::new(),
+        };
+        return Ok(Turned { kept, from: 0, to, next });
+    }
+    let resumed = reviewer.resume(&page.token, reader, call.now)?;
+    let kept = Arc::clone(&resumed.answer);
+    let Kept::Findings(findings) = &*kept else { return Err(ReviewError::Gone.into()) };
+    if findings.question != question {
+        let wrong = FieldError::new("page.token", "belongs to another question; ask the same again with it");
+        return Err(Problem::invalid(vec![wrong]));
+    }
+    let (from, to) = (resumed.place.item, end(&kept, resumed.place.item));
+    let is_last = to >= findings.found.len();
+    let next = if is_last { String::new() } else { resumed.cursor(Place { item: to, part: 0 }) };
+    Ok(Turned { kept: Arc::clone(&kept), from, to, next })
+}
+
+/// Where, and which page.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct WhoMayQuery {
+    /// At most so many, 1 to 1000.
+    limit: Option<usize>,
+    /// The `next_cursor` of an earlier answer to the same question.
+    cursor: Option<String>,
+    /// Where, such as `org/acme`; absent: everywhere.
+    #[param(value_type = Option<String>)]
+    scope: Option<Scope>,
+}
+
+/// Somebody who may.
+#[derive(Serialize, ToSchema)]
+struct HolderView {
+    /// `user_…` or `app_…`.
+    user_id: String,
+    external_id: Option<String>,
+}
+
+/// Everybody who may.
+#[derive(Serialize, ToSchema)]
+struct WhoMayView {
+    /// As everything is at this revision.
+    revision: u64,
+    /// So many on all pages.
+    total: usize,
+    items: Vec<HolderView>,
+    /// Where the next page starts; null at the end.
+    next_cursor: Option<String>,
+}
+
+async fn who_may(call: Call, Path(id): Path<PermissionId>, Query(query): Query<WhoMayQuery>) -> Outcome {
+    let limit = paging(query.limit, None)?.limit;
+    let name = {
+        let book = call.state.book.load();
+        book.permission(id).ok_or(AccessError::Missing("permission"))?.name.to_string()
+    };
+    let scope = query.scope.unwrap_or_default();
+    let question = format!("who may {name} in {scope}");
+    let search = async || Ok(call.state.reviewer.who_may(question.clone(), name, scope, None, call.now).await?);
+    let page = PageInput { token: query.cursor.unwrap_or_default(), limit: Some(limit) };
+    let turned = turn(&call, &page, &question, search).await?;
+    let view = |found: &Found| match found {
+        Found::Subject(id, nature, external_id) => {
+            HolderView { user_id: subject_text(*id, *nature), external_id: external_id.as_deref().map(str::to_owned) }
+        }
+        Found::Text(text) => HolderView { user_id: text.to_string(), external_id: None },
+    };
+    let items = turned.found().iter().map(view).collect();
+    let Kept::Findings(findings) = &*turned.kept else { return Err(ReviewError::Gone.into()) };
+    Ok(Answer::ok(&WhoMayView {
+        revision: findings.revision.0,
+        total: turned.total(),
+        items,
+        next_cursor: Some(turned.next.clone()).filter(|next| !next.is_empty()),
+    }))
+}

@@ -1,0 +1,128 @@
+//! An instance keeps an administrator, and nobody takes from another what they do not hold themselves.
+
+use serde_json::json;
+
+use crate::harness::{Admin, Server, SignedIn};
+
+/// A person who may assign, define roles and manage users, and nothing else.
+fn clerk(admin: &Admin) -> SignedIn {
+    let clerk = admin.person("clerk");
+    let rights = ["sesame.assignments:write", "sesame.roles:write", "sesame.roles:read", "sesame.users:write"];
+    admin.assign(&clerk.id, &admin.role("clerk", &rights));
+    clerk
+}
+
+/// The id of the instance's own administrator, whom the tests cannot sign in.
+fn own_administrator(admin: &Admin) -> String {
+    admin.get("/api/v1/users?username=admin").expect(200)["items"][0]["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_last_administrator_stays() {
+    let server = Server::start();
+    let admin = server.admin();
+    let role = admin.role_id("administrator");
+    let other = own_administrator(&admin);
+    // There are two: one of them may go.
+    admin.post(&format!("/api/v1/users/{other}/suspend"), &json!({})).expect(200);
+    let own = format!("/api/v1/users/{}", admin.id);
+    let refused = |reply: crate::harness::Reply| {
+        reply.is_problem(409, "last-administrator");
+    };
+    refused(admin.delete(&format!("{own}/roles/{role}")));
+    refused(admin.post(&format!("{own}/roles"), &json!({ "role_id": role, "expires_at": "2030-01-01T00:00:00Z" })));
+    refused(admin.post(&format!("{own}/permissions"), &json!({ "permission": "sesame.users:*", "effect": "deny" })));
+    let denial = json!([{ "effect": "deny", "pattern": "sesame.roles:write" }]);
+    let denying = admin.created("/api/v1/roles", &json!({ "name": "denying", "permissions": denial }));
+    refused(admin.post(&format!("{own}/roles"), &json!({ "role_id": denying })));
+    // Nor by way of a role that is held already.
+    let held = admin.role("held", &[]);
+    admin.assign(&admin.id, &held);
+    refused(admin.put(&format!("/api/v1/roles/{held}"), &json!({ "name": "held", "permissions": denial })));
+    refused(admin.put(&format!("/api/v1/roles/{held}"), &json!({ "name": "held", "parent_role_id": denying })));
+    // What takes nothing of it goes on, and so does everything once there is another.
+    admin.post(&format!("{own}/permissions"), &json!({ "permission": "*", "effect": "deny" })).expect(201);
+    let heir = admin.create_user(&json!({ "username": "heir" }));
+    let timed = json!({ "role_id": role, "expires_at": "2030-01-01T00:00:00Z" });
+    admin.post(&format!("/api/v1/users/{heir}/roles"), &timed).expect(201);
+    refused(admin.delete(&format!("{own}/roles/{role}")));
+    admin.assign(&heir, &role);
+    admin.delete(&format!("{own}/roles/{role}")).expect(204);
+}
+
+#[test]
+fn two_administrators_cannot_end_each_other_at_once() {
+    let server = Server::start();
+    for _ in 0..20 {
+        let admin = server.admin();
+        let role = admin.role_id("administrator");
+        let other = own_administrator(&admin);
+        let ends = |id: &str| format!("/api/v1/users/{id}/roles/{role}");
+        let (own, others) = (ends(&admin.id), ends(&other));
+        let statuses = std::thread::scope(|scope| {
+            [&own, &others].map(|path| scope.spawn(|| admin.delete(path).status)).map(|thread| thread.join().unwrap())
+        });
+        // Whoever came second was refused, or was no administrator any more.
+        assert_eq!(statuses.iter().filter(|status| **status == 204).count(), 1, "{statuses:?}");
+        let state = server.state();
+        let book = std::sync::Arc::clone(&state.book.load());
+        let remaining = [&admin.id, &other].into_iter().filter(|id| {
+            let id = sesame::kernel::ids::UserId::parse(id).unwrap();
+            let user = state.users.find(id, state.clock.now()).unwrap();
+            user.holdings.assignments.iter().any(|held| book.role(held.role_id).is_some_and(|role| role.is_built_in))
+        });
+        assert_eq!(remaining.count(), 1);
+        restore(&server, &admin.id, &other);
+    }
+}
+
+/// Makes both administrators again, as the instance itself would.
+fn restore(server: &Server, one: &str, other: &str) {
+    use sesame::access::commands::AssignRole;
+    let state = std::sync::Arc::clone(server.state());
+    let name = sesame::kernel::text::RoleName::parse("administrator").unwrap();
+    let role_id = state.book.load().role_named(&name).unwrap().id;
+    let facts =
+        sesame::actor::command::Facts { now: state.clock.now(), cause: sesame::kernel::cause::Cause::system("test") };
+    for id in [one, other] {
+        let id = sesame::kernel::ids::UserId::parse(id).unwrap();
+        let command = AssignRole { role_id, bounds: sesame::access::model::Bounds::default(), reason: None };
+        let (state, facts) = (std::sync::Arc::clone(&state), facts.clone());
+        actix_rt::System::new().block_on(async move { state.users.send(id, command, facts).await.unwrap() });
+    }
+}
+
+#[test]
+fn nobody_takes_from_another_what_they_do_not_hold() {
+    let server = Server::start();
+    let admin = server.admin();
+    let clerk = clerk(&admin);
+    let role = admin.role_id("administrator");
+    let boss = own_administrator(&admin);
+    let refused = |reply: crate::harness::Reply| {
+        reply.is_problem(403, "not-yours-to-take");
+    };
+    refused(clerk.post(&format!("/api/v1/users/{boss}/suspend"), &json!({})));
+    refused(clerk.delete(&format!("/api/v1/users/{boss}")));
+    refused(clerk.delete(&format!("/api/v1/users/{boss}/roles/{role}")));
+    let denial = |pattern: &str| json!({ "permission": pattern, "effect": "deny" });
+    let grants = format!("/api/v1/users/{boss}/permissions");
+    refused(clerk.post(&grants, &denial("sesame.audit:read")));
+    let denying = json!({ "name": "denying", "permissions": [{ "effect": "deny", "pattern": "sesame.audit:read" }] });
+    let denying = admin.created("/api/v1/roles", &denying);
+    clerk.post(&format!("/api/v1/users/{boss}/roles"), &json!({ "role_id": denying })).is_problem(403, "escalation");
+    let own = admin.role("own", &[]);
+    let body = json!({ "name": "own", "permissions": [{ "effect": "deny", "pattern": "sesame.audit:read" }] });
+    refused(clerk.put(&format!("/api/v1/roles/{own}"), &body));
+    // What they hold themselves they may deny; and of what is not Sesame's, everything.
+    clerk.post(&grants, &denial("sesame.users:write")).expect(201);
+    clerk.post(&grants, &denial("*")).expect(201);
+    let plain = admin.create_user(&json!({ "username": "plain" }));
+    clerk.post(&format!("/api/v1/users/{plain}/suspend"), &json!({})).expect(200);
+    clerk.delete(&format!("/api/v1/users/{plain}")).expect(204);
+    let app = admin.app("powerful", &["administrator"]);
+    let warden = admin.person("warden");
+    admin.assign(&warden.id, &admin.role("warden", &["sesame.apps:write"]));
+    refused(warden.delete(&format!("/api/v1/apps/{}", app.id)));
+    admin.delete(&format!("/api/v1/apps/{}", app.id)).expect(204);
+}
