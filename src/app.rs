@@ -17,14 +17,19 @@ use crate::access::checks::Checks;
 use crate::access::guardian::Guardian;
 use crate::access::published::PublishedBook;
 use crate::access::review::reviewer::Reviewer;
-use crate::accounts::authenticator::Authenticator;
+use crate::accounts::authenticator::{Authenticator, Proofs};
 use crate::accounts::correspondence::Correspondence;
 use crate::accounts::letters::Letters;
 use crate::accounts::names::{Finder, Names};
 use crate::accounts::passwords::{Cost, Passwords};
+#[cfg(feature = "passkeys")]
+use crate::accounts::relying_party::Ceremonies;
+use crate::accounts::relying_party::RelyingParty;
 use crate::accounts::seal::Sealer;
 use crate::accounts::throttle::{Patience, Throttle};
 use crate::accounts::totp::Totps;
+#[cfg(feature = "passkeys")]
+use crate::accounts::webauthn::WebAuthn;
 use crate::actor::directory::{Directory, Surroundings};
 use crate::actor::settings::Settings as ActorSettings;
 use crate::config::Config;
@@ -109,11 +114,11 @@ impl Instance {
         let users = Directory::new(around.clone(), housekeeping::user_watcher(&names, &metrics));
         let books = Directory::new(around.clone(), housekeeping::book_watcher(&book, &metrics));
         let finder = Finder { users: users.clone(), names, store: Arc::clone(&store), loader: Arc::clone(&loader) };
-        let passwords = passwords(&config, &metrics)?;
         let identities = Identities { users: users.clone(), access_tokens: access_tokens(&config, clock.now())? };
-        let authenticator = authenticator(&config, &finder, &passwords, &metrics)?;
+        let (passwords, authenticator) = authenticator(&config, &finder, &metrics)?;
         let atlas = atlas(&config)?;
         let letters = Directory::new(around.clone(), housekeeping::letter_watcher());
+        let writer = letter_writer(&config)?;
         let postman = postman(&config, &finder, letters.clone(), clock.clone(), &metrics)?;
         let refusals = refusals(&config, &identities, &finder);
         let state = Arc::new(State {
@@ -123,14 +128,14 @@ impl Instance {
             checks: Checks::new(finder.clone(), identities.clone(), books.clone(), Arc::clone(&book), &metrics),
             guardian: Guardian::new(Arc::clone(&store), Arc::clone(&loader)),
             reviewer: Reviewer::new(Arc::clone(&store), Arc::clone(&book), &config.access)?,
-            refresher: refresher(&config, &identities, &refusals)?,
+            refresher: refresher(&config, &identities, &refusals, &writer)?,
             refusals,
-            watch: Watch::new(users.clone(), config.sessions.policy(), atlas.clone()),
+            watch: Watch::new(users.clone(), config.sessions.policy(), atlas.clone(), Arc::clone(&writer)),
             key_keeper: Arc::new(key_keeper(&config, &identities)),
             session_settings: config.sessions.clone(),
-            sign_in: sign_in(&config, &authenticator, &identities, &book, atlas),
+            sign_in: sign_in(&config, &authenticator, &identities, &book, (atlas, &writer)),
             authenticator,
-            correspondence: correspondence(&config, &finder, &postman)?,
+            correspondence: correspondence(&config, &finder, &postman, writer),
             profiles: profiles(&config, &finder),
             postman,
             letters,
@@ -146,8 +151,7 @@ impl Instance {
             is_stopping: AtomicBool::new(false),
         });
         bootstrap::prepare(&state).await?;
-        let bound = bind(&state, &config.http)?;
-        Ok(Self { state, bound, config, arbiters })
+        Ok(Self { bound: bind(&state, &config.http)?, state, config, arbiters })
     }
 
     /// Serves until `told_to_stop` is done, then stops everything in order.
@@ -227,16 +231,40 @@ fn open_store(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<SharedS
     Ok(Arc::new(store.with_context(|| format!("the store in {} cannot be opened", folder.display()))?))
 }
 
-fn passwords(config: &Config, metrics: &Metrics) -> anyhow::Result<Passwords> {
+fn hash_pool(config: &Config, metrics: &Metrics) -> anyhow::Result<Arc<Pool>> {
     let settings = &config.accounts;
-    let pool = Pool::new("sesame-hasher", settings.hash_threads, settings.hash_queue)?
-        .counted(metrics.hash_pool_queue.clone(), metrics.hash_pool_refusals_total.clone());
+    let pool = Pool::new("sesame-hasher", settings.hash_threads, settings.hash_queue)?;
+    Ok(Arc::new(pool.counted(metrics.hash_pool_queue.clone(), metrics.hash_pool_refusals_total.clone())))
+}
+
+fn passwords(config: &Config, pool: &Arc<Pool>, metrics: &Metrics) -> anyhow::Result<Passwords> {
+    let settings = &config.accounts;
     let cost = Cost {
         memory_kib: settings.argon2_memory_kib,
         iterations: settings.argon2_iterations,
         parallelism: settings.argon2_parallelism,
     };
-    Ok(Passwords::new(Arc::new(pool), cost, metrics.password_hashes_total.clone())?)
+    Ok(Passwords::new(Arc::clone(pool), cost, metrics.password_hashes_total.clone())?)
+}
+
+/// Passkeys belong to a domain: where the site has none, or the program was built without them, nobody has any.
+#[cfg(feature = "passkeys")]
+fn passkeys(config: &Config, pool: Arc<Pool>) -> anyhow::Result<RelyingParty> {
+    let (settings, site) = (&config.accounts, &config.http.public_url);
+    let origins = Some(settings.passkey_origins.clone()).filter(|origins| !origins.is_empty());
+    let origins = origins.unwrap_or_else(|| vec![site.clone()]);
+    let protocol = WebAuthn::new(&settings.passkey_domain, &origins, &settings.issuer_name);
+    let protocol = protocol.map_err(anyhow::Error::msg).context("accounts.passkey_origins and passkey_domain")?;
+    if protocol.is_none() {
+        tracing::info!("no passkeys: {site} has no domain that they could belong to");
+    }
+    Ok(RelyingParty::new(protocol.map(|protocol| Arc::new(protocol) as Arc<dyn Ceremonies>), pool))
+}
+
+#[cfg(not(feature = "passkeys"))]
+fn passkeys(_: &Config, pool: Arc<Pool>) -> anyhow::Result<RelyingParty> {
+    tracing::info!("no passkeys: this program was built without them");
+    Ok(RelyingParty::new(None, pool))
 }
 
 fn access_tokens(config: &Config, now: Timestamp) -> anyhow::Result<Arc<AccessTokens>> {
@@ -284,9 +312,10 @@ fn atlas(config: &Config) -> anyhow::Result<Option<Arc<Atlas>>> {
 fn authenticator(
     config: &Config,
     finder: &Finder,
-    passwords: &Passwords,
     metrics: &Metrics,
-) -> anyhow::Result<Arc<Authenticator>> {
+) -> anyhow::Result<(Passwords, Arc<Authenticator>)> {
+    let hashers = hash_pool(config, metrics)?;
+    let passwords = passwords(config, &hashers, metrics)?;
     let settings = &config.accounts;
     let throttle = Throttle::new(throttle_of(config, settings.max_login_attempts));
     let longest = settings.password_max_length;
@@ -294,7 +323,9 @@ fn authenticator(
     let sealer = Sealer::load_or_create(&folder)
         .with_context(|| format!("the sealing key in {} cannot be used", folder.display()))?;
     let totps = Totps::new(sealer, settings.issuer_name.clone());
-    Ok(Arc::new(Authenticator::new(finder.clone(), passwords.clone(), throttle, totps, longest, metrics)))
+    let passkeys = passkeys(config, hashers)?;
+    let proofs = Proofs { passwords: passwords.clone(), totps, passkeys };
+    Ok((passwords, Arc::new(Authenticator::new(finder.clone(), proofs, throttle, longest, metrics))))
 }
 
 /// How much may fail, or be asked for, before the next ones wait.
@@ -319,13 +350,17 @@ fn postman(
     Ok(Arc::new(Postman::new(route, &config.mail, metrics)?))
 }
 
-fn correspondence(config: &Config, finder: &Finder, postman: &Arc<Postman>) -> anyhow::Result<Correspondence> {
+fn letter_writer(config: &Config) -> anyhow::Result<Arc<Letters>> {
     let folder = Some(config.mail.templates_directory.as_str()).filter(|folder| !folder.is_empty());
     let templates = Templates::load(folder.map(Path::new))?;
     let site = config.http.public_url.clone();
     let links = Some(config.mail.links_url.clone()).filter(|links| !links.is_empty()).unwrap_or_else(|| site.clone());
+    Ok(Arc::new(Letters::new(templates, site, links)))
+}
+
+fn correspondence(config: &Config, finder: &Finder, postman: &Arc<Postman>, letters: Arc<Letters>) -> Correspondence {
     let requests = Throttle::new(throttle_of(config, config.accounts.max_mail_requests));
-    Ok(Correspondence::new(Letters::new(templates, site, links), finder.clone(), Arc::clone(postman), requests))
+    Correspondence::new(letters, finder.clone(), Arc::clone(postman), requests)
 }
 
 fn profiles(config: &Config, finder: &Finder) -> Profiles {
@@ -338,7 +373,7 @@ fn sign_in(
     authenticator: &Arc<Authenticator>,
     identities: &Identities,
     book: &Arc<PublishedBook>,
-    atlas: Option<Arc<Atlas>>,
+    (atlas, letters): (Option<Arc<Atlas>>, &Arc<Letters>),
 ) -> SignIn {
     let sessions = &config.sessions;
     let access_tokens = Arc::clone(&identities.access_tokens);
@@ -349,6 +384,7 @@ fn sign_in(
         terms: sessions.terms(),
         policy: sessions.policy(),
         atlas,
+        letters: Arc::clone(letters),
     };
     SignIn::new(Arc::clone(authenticator), starter)
 }
@@ -362,9 +398,15 @@ fn refusals(config: &Config, identities: &Identities, finder: &Finder) -> Arc<Re
     })
 }
 
-fn refresher(config: &Config, identities: &Identities, refusals: &Arc<Refusals>) -> anyhow::Result<Refresher> {
+fn refresher(
+    config: &Config,
+    identities: &Identities,
+    refusals: &Arc<Refusals>,
+    letters: &Arc<Letters>,
+) -> anyhow::Result<Refresher> {
     let (users, access_tokens) = (identities.users.clone(), Arc::clone(&identities.access_tokens));
-    Ok(Refresher::new(users, access_tokens, Arc::clone(refusals), config.sessions.refresh_grace_seconds)?)
+    let (grace_seconds, letters) = (config.sessions.refresh_grace_seconds, Arc::clone(letters));
+    Ok(Refresher::new(users, access_tokens, Arc::clone(refusals), grace_seconds, letters)?)
 }
 
 /// The API's description, as JSON.

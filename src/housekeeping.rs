@@ -13,6 +13,7 @@ use crate::access::role_book::RoleBook;
 use crate::accounts::names::Names;
 use crate::actor::command::Facts;
 use crate::actor::directory::Watcher;
+use crate::apps::commands::CatchUpKeys;
 use crate::config::Config;
 use crate::http::State;
 use crate::kernel::cause::Cause;
@@ -122,4 +123,9 @@ pub async fn write_last_uses(state: &Arc<State>, behind_millis: i64) {
         }
     };
     stream::iter(due).for_each_concurrent(WRITES_AT_ONCE, write).await;
+    for id in state.users.residents(CatchUpKeys::is_due) {
+        if let Err(error) = state.users.send(id, CatchUpKeys, facts.clone()).await {
+            tracing::warn!(%id, %error, "the last use of a key could not be written");
+        }
+    }
 }

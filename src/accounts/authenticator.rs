@@ -8,11 +8,13 @@ use std::sync::Arc;
 use prometheus::IntCounter;
 
 use crate::accounts::challenges::{Challenges, Waiting};
-use crate::accounts::evidence::Evidence;
+use crate::accounts::evidence::{Evidence, First};
 use crate::accounts::factors::{Code, Second, hash_of};
 use crate::accounts::model::Name;
 use crate::accounts::names::Finder;
+use crate::accounts::passkey::Shown;
 use crate::accounts::passwords::{PasswordError, Passwords, Verdict};
+use crate::accounts::relying_party::{CeremonyError, RelyingParty, Subject};
 use crate::accounts::throttle::{Budget, Throttle};
 use crate::accounts::totp::{TotpError, Totps};
 use crate::actor::aggregate::Aggregate as _;
@@ -78,6 +80,9 @@ pub enum AuthenticationError {
     /// A code could not be verified.
     #[error(transparent)]
     Totp(#[from] TotpError),
+    /// A passkey was not accepted.
+    #[error(transparent)]
+    Passkey(#[from] CeremonyError),
     /// No challenge.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
@@ -90,6 +95,7 @@ impl AuthenticationError {
             Self::Load(error) => error,
             Self::Password(error) => error,
             Self::Totp(error) => error,
+            Self::Passkey(error) => error,
             Self::NoRandomness(error) => error,
         }
     }
@@ -113,6 +119,16 @@ impl Fault for AuthenticationError {
     }
 }
 
+/// What proofs are verified with, each kind by its own.
+pub struct Proofs {
+    /// Hashes passwords.
+    pub passwords: Passwords,
+    /// Makes secrets of authenticator apps, and checks their codes.
+    pub totps: Totps,
+    /// Registers and verifies passkeys.
+    pub passkeys: RelyingParty,
+}
+
 /// Verifies who people are, and counts who fails.
 pub struct Authenticator {
     finder: Finder,
@@ -120,6 +136,8 @@ pub struct Authenticator {
     throttle: Throttle,
     /// Makes secrets of authenticator apps, and checks their codes.
     pub totps: Totps,
+    /// Registers and verifies passkeys.
+    pub passkeys: RelyingParty,
     challenges: Challenges,
     longest_password: usize,
     successes: IntCounter,
@@ -129,22 +147,18 @@ pub struct Authenticator {
 
 impl Authenticator {
     /// With these parts.
-    pub fn new(
-        finder: Finder,
-        passwords: Passwords,
-        throttle: Throttle,
-        totps: Totps,
-        longest_password: usize,
-        metrics: &Metrics,
-    ) -> Self {
+    pub fn new(finder: Finder, proofs: Proofs, throttle: Throttle, longest_password: usize, metrics: &Metrics) -> Self {
         let count = |outcome| metrics.logins_total.with_label_values(&[outcome]);
         let (successes, failures, limited) = (count("success"), count("failure"), count("limited"));
+        let Proofs { passwords, totps, passkeys } = proofs;
+        let challenges = Challenges::default();
         Self {
             finder,
             passwords,
             throttle,
             totps,
-            challenges: Challenges::default(),
+            passkeys,
+            challenges,
             longest_password,
             successes,
             failures,
@@ -206,12 +220,12 @@ impl Authenticator {
             None => None,
         };
         let proven = self.prove_password(user, password).await?;
-        if code.is_none() && needs_code(&proven.user) {
+        if code.is_none() && proven.user.accounts.has_second_factor() {
             let (user, evidence) = (proven.user.id(), proven.evidence);
             let challenge = self.challenges.make(user, guess.identifier, evidence, guess.now)?;
             return Err(SessionError::SecondFactorRequired(Some(challenge)).into());
         }
-        self.with_code(proven, code, guess.now)
+        self.with_code(proven, code, guess.now).await
     }
 
     /// Verifies again the password and second factor of somebody who is signed in.
@@ -226,7 +240,7 @@ impl Authenticator {
         now: Timestamp,
     ) -> Result<Proven, AuthenticationError> {
         let proven = self.prove_password(Some(Arc::clone(user)), password).await?;
-        self.with_code(proven, code, now)
+        self.with_code(proven, code, now).await
     }
 
     /// Verifies the password alone of somebody who proved a short while ago who they are.
@@ -235,6 +249,36 @@ impl Authenticator {
     /// See [`AuthenticationError`].
     pub async fn prove_user(&self, user: &Arc<User>, password: SecretString) -> Result<Proven, AuthenticationError> {
         self.prove_password(Some(Arc::clone(user)), password).await
+    }
+
+    /// The person of this name, if they are in memory.
+    pub fn find(&self, guess: Guess<'_>) -> Option<Arc<User>> {
+        self.finder.find_resident(&Name::written(guess.identifier)?, guess.now)
+    }
+
+    /// The person whose passkey it says it is, if there is such a person.
+    ///
+    /// # Errors
+    /// When they cannot be looked up, or it has not the form of a credential.
+    pub async fn owner_of(&self, shown: &Shown) -> Result<Option<Arc<User>>, AuthenticationError> {
+        let Some(owner) = self.passkeys.ceremonies()?.owner_of(shown)? else { return Ok(None) };
+        Ok(self.finder.users.load(owner).await?.filter(|user| user.is_active()))
+    }
+
+    /// Verifies the passkey of this person, without a password.
+    ///
+    /// # Errors
+    /// See [`AuthenticationError`].
+    pub async fn prove_by_passkey(
+        &self,
+        user: Option<Arc<User>>,
+        shown: Shown,
+        now: Timestamp,
+    ) -> Result<Proven, AuthenticationError> {
+        let subject = user.as_deref().and_then(subject_of);
+        let signature = self.passkeys.verify(shown, subject, now).await?;
+        let user = user.ok_or(CeremonyError::Wrong)?;
+        Ok(Proven { user, evidence: Evidence { first: First::Passkey(signature), second: None } })
     }
 
     /// The sign-in that waits for a second factor under this token.
@@ -256,7 +300,7 @@ impl Authenticator {
         now: Timestamp,
     ) -> Result<Proven, AuthenticationError> {
         let user = self.finder.users.load(waiting.user).await?.ok_or(SessionError::WrongCredentials)?;
-        self.with_code(Proven { user, evidence: waiting.evidence }, code, now)
+        self.with_code(Proven { user, evidence: waiting.evidence }, code, now).await
     }
 
     /// The sign-in that waited went on: nobody goes on with it again.
@@ -283,23 +327,34 @@ impl Authenticator {
             Verdict::Right => None,
             Verdict::Outdated(renewed) => Some(renewed),
         };
-        Ok(Proven { user, evidence: Evidence { verified, renewed, second: None } })
+        Ok(Proven { user, evidence: Evidence::of_password(verified, renewed) })
     }
 
     /// Adds the second factor, where the account has one.
-    fn with_code(&self, mut proven: Proven, code: Option<Code>, now: Timestamp) -> Result<Proven, AuthenticationError> {
-        let factors = proven.user.accounts.factors();
-        let Some((factors, totp)) = factors.and_then(|factors| Some((factors, factors.totp.as_ref()?))) else {
+    async fn with_code(
+        &self,
+        mut proven: Proven,
+        code: Option<Code>,
+        now: Timestamp,
+    ) -> Result<Proven, AuthenticationError> {
+        let (user, part) = (&proven.user, &proven.user.accounts);
+        if !part.has_second_factor() {
             return Ok(proven);
-        };
+        }
         let second = match code.ok_or(SessionError::SecondFactorRequired(None))? {
             Code::Totp(code) => {
-                let step = self.totps.step_of(proven.user.id(), &totp.sealed, &code, now)?;
+                let totp = part.factors().and_then(|factors| factors.totp.as_ref()).ok_or(SessionError::WrongCode)?;
+                let step = self.totps.step_of(user.id(), &totp.sealed, &code, now)?;
                 step.map(|step| Second::Totp { sealed: totp.sealed.clone(), step })
             }
             Code::Recovery(code) => {
                 let shown = hash_of(&code);
-                factors.recovery.iter().find(|hash| hash.is_same(&shown)).copied().map(Second::Recovery)
+                let mut codes = part.factors().into_iter().flat_map(|factors| &factors.recovery);
+                codes.find(|hash| hash.is_same(&shown)).copied().map(Second::Recovery)
+            }
+            Code::Passkey(shown) => {
+                let signature = self.passkeys.verify(shown, subject_of(user), now).await?;
+                Some(Second::Passkey(signature))
             }
         };
         proven.evidence.second = Some(second.ok_or(SessionError::WrongCode)?);
@@ -307,6 +362,8 @@ impl Authenticator {
     }
 }
 
-fn needs_code(user: &User) -> bool {
-    user.accounts.factors().is_some_and(|factors| factors.totp.is_some())
+/// A person, as passkeys know them.
+pub fn subject_of(user: &User) -> Option<Subject> {
+    let username = user.account()?.username.to_string();
+    Some(Subject { id: user.id(), username, passkeys: user.accounts.passkeys.clone() })
 }

@@ -26,7 +26,7 @@ const MOST_LATER: usize = 64;
 /// Writes and posts mails.
 pub struct Correspondence {
     /// Writes them.
-    pub letters: Letters,
+    pub letters: Arc<Letters>,
     finder: Finder,
     postman: Arc<Postman>,
     requests: Throttle,
@@ -35,7 +35,7 @@ pub struct Correspondence {
 
 impl Correspondence {
     /// With these parts; `requests` bounds how much mail one address may ask for.
-    pub fn new(letters: Letters, finder: Finder, postman: Arc<Postman>, requests: Throttle) -> Self {
+    pub fn new(letters: Arc<Letters>, finder: Finder, postman: Arc<Postman>, requests: Throttle) -> Self {
         Self { letters, finder, postman, requests, later: Arc::new(Semaphore::new(MOST_LATER)) }
     }
 

@@ -29,6 +29,18 @@ pub enum AccountError {
     /// There is no second factor.
     #[error("there is no second factor")]
     NoFactor,
+    /// There are as many passkeys as are allowed.
+    #[error("there are as many passkeys as are allowed; remove one first")]
+    TooManyPasskeys,
+    /// Another account, or this one, has the passkey already.
+    #[error("this passkey is registered already")]
+    PasskeyTaken,
+    /// The passkey was asked for too long ago, or is registered already.
+    #[error("this ceremony does not wait any more; begin anew")]
+    CeremonyOver,
+    /// There is no such passkey.
+    #[error("there is no such passkey")]
+    NoPasskey,
     /// No app is being set up, or for too long.
     #[error("no authenticator app is being set up; begin anew")]
     NothingOffered,
@@ -41,6 +53,9 @@ pub enum AccountError {
     /// The account has no address that mail could go to.
     #[error("the account has no e-mail address for this")]
     NoAddress,
+    /// A mail that belongs to the change could not be written.
+    #[error("a mail could not be written: {0}")]
+    Letter(String),
     /// No such account, or none of this nature.
     #[error("there is no such account")]
     Missing,
@@ -52,11 +67,13 @@ impl Fault for AccountError {
             Self::NameTaken(_) | Self::OwnAccount | Self::NoAddress | Self::FactorExists | Self::NothingOffered => {
                 Kind::Conflict
             }
-            Self::ProofNotValid | Self::WrongCode => Kind::Invalid,
+            Self::TooManyPasskeys | Self::PasskeyTaken => Kind::Conflict,
+            Self::ProofNotValid | Self::WrongCode | Self::CeremonyOver => Kind::Invalid,
             Self::WrongPassword => Kind::Unauthenticated,
             Self::RegistrationClosed | Self::InvitationRequired => Kind::Forbidden,
             Self::Stale(_) => Kind::Stale,
-            Self::Missing | Self::NoFactor => Kind::Missing,
+            Self::Letter(_) => Kind::Bug,
+            Self::Missing | Self::NoFactor | Self::NoPasskey => Kind::Missing,
         }
     }
     fn code(&self) -> &'static str {
@@ -69,11 +86,15 @@ impl Fault for AccountError {
             Self::WrongCode => "wrong-code",
             Self::FactorExists => "second-factor-exists",
             Self::NoFactor => "no-second-factor",
+            Self::TooManyPasskeys => "too-many-passkeys",
+            Self::PasskeyTaken => "passkey-exists",
+            Self::CeremonyOver => "challenge-over",
             Self::NothingOffered => "nothing-offered",
             Self::RegistrationClosed => "registration-closed",
             Self::InvitationRequired => "invitation-required",
             Self::NoAddress => "no-address",
-            Self::Missing => "not-found",
+            Self::Letter(_) => "letter-failed",
+            Self::Missing | Self::NoPasskey => "not-found",
         }
     }
     fn fields(&self) -> Vec<FieldError> {

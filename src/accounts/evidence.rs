@@ -1,12 +1,14 @@
 //! What somebody showed to prove who they are: verified beside the account's actor, accepted in it.
 //!
 //! Hashing is slow, so a password is verified before the mailbox; the account may change meanwhile. Whatever was
-//! verified says against what, and the actor accepts it only if that still stands. That a code is used once is decided
-//! here, where one thing happens after the other.
+//! verified says against what, and the actor accepts it only if that still stands. That a code is used once, and that a
+//! passkey's counter grows, is decided here, where one thing happens after the other.
 
 use crate::accounts::factors::{Factors, Second};
 use crate::accounts::model::Credential;
-use crate::accounts::part::{AccountEvent, FactorChange};
+use crate::accounts::part::{AccountEvent, FactorChange, PasskeyChange};
+use crate::accounts::passkey::Signature;
+use crate::kernel::clock::Timestamp;
 use crate::sessions::error::SessionError;
 use crate::sessions::model::AuthenticationMethod;
 use crate::user::{User, UserEvent};
@@ -14,52 +16,90 @@ use crate::user::{User, UserEvent};
 /// Proof of who somebody is, as it was verified a moment ago.
 #[derive(Debug, Clone)]
 pub struct Evidence {
-    /// The hash that the password was verified against: if it is another one by now, the proof is worth nothing.
-    pub verified: Credential,
-    /// The hash to keep from now on, if that one is not as it would be made today.
-    pub renewed: Option<Credential>,
+    /// What would do alone, where nothing else is asked for.
+    pub first: First,
     /// The second factor.
     pub second: Option<Second>,
 }
 
+/// What somebody shows first.
+#[derive(Debug, Clone)]
+pub enum First {
+    /// A password.
+    Password {
+        /// The hash that it was verified against: if it is another one by now, the proof is worth nothing.
+        verified: Credential,
+        /// The hash to keep from now on, if that one is not as it would be made today.
+        renewed: Option<Credential>,
+    },
+    /// A passkey. Its authenticator verified the person, so that it is two factors: something had, and something
+    /// known or a part of them.
+    Passkey(Signature),
+}
+
 impl Evidence {
-    /// Whether the password still holds.
+    /// A password, and nothing else.
+    pub const fn of_password(verified: Credential, renewed: Option<Credential>) -> Self {
+        Self { first: First::Password { verified, renewed }, second: None }
+    }
+
+    /// Whether it was a password that still holds.
     pub fn holds(&self, user: &User) -> bool {
-        user.is_active() && user.accounts.credential.as_ref() == Some(&self.verified)
+        let First::Password { verified, .. } = &self.first else { return false };
+        user.is_active() && user.accounts.credential.as_ref() == Some(verified)
     }
 
     /// How the person proved who they are.
     pub fn methods(&self) -> Vec<AuthenticationMethod> {
+        let first = match &self.first {
+            First::Password { .. } => AuthenticationMethod::Password,
+            First::Passkey(_) => AuthenticationMethod::Passkey,
+        };
         let second = self.second.as_ref().map(|second| match second {
             Second::Totp { .. } => AuthenticationMethod::Totp,
             Second::Recovery(_) => AuthenticationMethod::RecoveryCode,
+            Second::Passkey(_) => AuthenticationMethod::Passkey,
         });
-        [Some(AuthenticationMethod::Password), second].into_iter().flatten().collect()
+        [Some(first), second].into_iter().flatten().collect()
     }
 
     /// What follows for the account from accepting the proof.
     ///
     /// # Errors
     /// When it does not hold any more, or a code was used before.
-    pub fn accept(self, user: &User) -> Result<Vec<UserEvent>, SessionError> {
-        if !self.holds(user) {
-            return Err(SessionError::WrongCredentials);
-        }
-        let factors = user.accounts.factors().filter(|factors| factors.totp.is_some());
-        let factor = match (factors, self.second) {
-            (None, _) => None,
-            (Some(_), None) => return Err(SessionError::SecondFactorRequired(None)),
-            (Some(factors), Some(second)) => Some(after_use(factors, &second).ok_or(SessionError::WrongCode)?),
+    pub fn accept(self, user: &User, now: Timestamp) -> Result<Vec<UserEvent>, SessionError> {
+        let events = match self.first {
+            First::Passkey(signature) if user.is_active() => vec![after_signature(user, &signature, now)?],
+            First::Passkey(_) => return Err(SessionError::WrongCredentials),
+            First::Password { .. } if !self.holds(user) => return Err(SessionError::WrongCredentials),
+            First::Password { renewed, .. } => {
+                let second = match (user.accounts.has_second_factor(), self.second) {
+                    (false, _) => None,
+                    (true, None) => return Err(SessionError::SecondFactorRequired(None)),
+                    (true, Some(Second::Passkey(signature))) => Some(after_signature(user, &signature, now)?),
+                    (true, Some(code)) => {
+                        let left = user.accounts.factors().and_then(|factors| after_code(factors, &code));
+                        Some(left.ok_or(SessionError::WrongCode)?)
+                    }
+                };
+                [renewed.map(AccountEvent::PasswordRehashed), second].into_iter().flatten().collect()
+            }
         };
-        let renewed = self.renewed.map(AccountEvent::PasswordRehashed);
-        Ok([renewed, factor].into_iter().flatten().map(UserEvent::Account).collect())
+        Ok(events.into_iter().map(UserEvent::Account).collect())
     }
 }
 
-/// The factors after this one was used; none if it cannot be used (again).
-fn after_use(factors: &Factors, second: &Second) -> Option<AccountEvent> {
+/// The passkey after this signature; refused if it was taken away, or if another signature was quicker.
+fn after_signature(user: &User, signature: &Signature, now: Timestamp) -> Result<AccountEvent, SessionError> {
+    let passkey = user.accounts.find_passkey(signature.id).ok_or(SessionError::WrongPasskey)?;
+    let next = passkey.used(signature, now).map_err(|_| SessionError::WrongPasskey)?;
+    Ok(AccountEvent::PasskeyChanged(next, PasskeyChange::Used))
+}
+
+/// The factors after this code was used; none if it cannot be used (again).
+fn after_code(factors: &Factors, code: &Second) -> Option<AccountEvent> {
     let mut left = factors.clone();
-    let change = match second {
+    let change = match code {
         Second::Totp { sealed, step } => {
             let totp = left.totp.as_mut().filter(|totp| totp.sealed == *sealed && *step > totp.last_step)?;
             totp.last_step = *step;
@@ -70,6 +110,7 @@ fn after_use(factors: &Factors, second: &Second) -> Option<AccountEvent> {
             left.recovery.remove(at);
             FactorChange::RecoveryCodeUsed
         }
+        Second::Passkey(_) => return None,
     };
     Some(AccountEvent::FactorsChanged(Some(Box::new(left)), change))
 }

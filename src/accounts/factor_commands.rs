@@ -70,11 +70,39 @@ impl Command for ConfirmTotp {
     }
 }
 
-/// Asks for no second factor any more. The other sessions end.
+/// Asks for no code of an app any more. The other sessions end; with the last second factor go the recovery codes.
+#[derive(Debug, Clone)]
+pub struct RemoveTotp {
+    /// The session that asks.
+    pub session: SessionId,
+    /// Tells the person.
+    pub notice: Option<Mail>,
+}
+
+impl Command for RemoveTotp {
+    type Target = User;
+    type Reply = ();
+    type Refusal = AccountError;
+    const NAME: &'static str = "remove_totp";
+    const REVOKES: bool = true;
+
+    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AccountError> {
+        let factors = user.accounts.factors().filter(|factors| factors.totp.is_some() || factors.offer.is_some());
+        let factors = factors.ok_or(AccountError::NoFactor)?;
+        let left = Factors { totp: None, offer: None, ..factors.clone() };
+        let left = (!user.accounts.passkeys.is_empty()).then(|| Box::new(left));
+        let mut events = vec![UserEvent::Account(AccountEvent::FactorsChanged(left, FactorChange::Removed))];
+        let ended = user.sessions.ending(EndReason::FactorChanged, facts, |session| session.id != self.session);
+        events.extend(ended.map(UserEvent::Session));
+        events.extend(self.notice.map(UserEvent::Mail));
+        Ok(Decision { events, reply: () })
+    }
+}
+
+/// Asks for no second factor any more, whatever it was: an administrator helps somebody who lost theirs. Every session
+/// ends.
 #[derive(Debug, Clone)]
 pub struct RemoveFactors {
-    /// The session that asks, if it is the person's own.
-    pub session: Option<SessionId>,
     /// Tells the person.
     pub notice: Option<Mail>,
 }
@@ -87,12 +115,15 @@ impl Command for RemoveFactors {
     const REVOKES: bool = true;
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AccountError> {
-        if user.accounts.factors().is_none() {
-            // An administrator wants none to be there.
-            return self.session.map_or(Ok(Decision::nothing(())), |_| Err(AccountError::NoFactor));
+        let passkeys: Vec<_> = user.accounts.passkeys.iter().map(|passkey| passkey.id).collect();
+        if user.accounts.factors().is_none() && passkeys.is_empty() {
+            return Ok(Decision::nothing(()));
         }
         let mut events = vec![UserEvent::Account(AccountEvent::FactorsChanged(None, FactorChange::Removed))];
-        let ended = user.sessions.ending(EndReason::FactorChanged, facts, |session| Some(session.id) != self.session);
+        if !passkeys.is_empty() {
+            events.push(UserEvent::Account(AccountEvent::PasskeysRemoved(passkeys)));
+        }
+        let ended = user.sessions.ending(EndReason::FactorChanged, facts, |_| true);
         events.extend(ended.map(UserEvent::Session));
         events.extend(self.notice.map(UserEvent::Mail));
         Ok(Decision { events, reply: () })
@@ -115,8 +146,10 @@ impl Command for RenewRecoveryCodes {
     const NAME: &'static str = "renew_recovery_codes";
 
     fn decide(self, user: &User, _: &Facts) -> Result<Decision<User, ()>, AccountError> {
-        let factors = user.accounts.factors().filter(|factors| factors.totp.is_some()).ok_or(AccountError::NoFactor)?;
-        let factors = Factors { recovery: self.recovery, ..factors.clone() };
+        if !user.accounts.has_second_factor() {
+            return Err(AccountError::NoFactor);
+        }
+        let factors = Factors { recovery: self.recovery, ..user.accounts.factors().cloned().unwrap_or_default() };
         let mut events = vec![changed(factors, FactorChange::CodesRenewed)];
         events.extend(self.notice.map(UserEvent::Mail));
         Ok(Decision { events, reply: () })

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::accounts::passkey::{Shown, Signature};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::secret::{ExposeSecret, NoRandomness, SecretHash, SecretString, random_bytes};
 use crate::store::codec::Stored;
@@ -60,6 +61,8 @@ pub enum Code {
     Totp(SecretString),
     /// A recovery code.
     Recovery(SecretString),
+    /// The signature of a passkey.
+    Passkey(Shown),
 }
 
 /// A second factor that was shown and found good a moment ago.
@@ -74,6 +77,8 @@ pub enum Second {
     },
     /// The recovery code with this hash.
     Recovery(SecretHash),
+    /// The signature of a passkey.
+    Passkey(Signature),
 }
 
 /// New recovery codes, and what is kept of them. 120 random bits each: a plain hash will do (OWASP ASVS 5.0, 6.5.2).

@@ -1,6 +1,7 @@
 //! Writes mails about accounts: with a token to prove something by, or to tell what happened.
 
 use crate::accounts::proof::{Proof, ProofPurpose};
+use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::Facts;
 use crate::kernel::fault::{Fault, Kind};
 use crate::kernel::ids::{MailId, ProofId, UserId};
@@ -8,7 +9,9 @@ use crate::kernel::secret::NoRandomness;
 use crate::kernel::text::{Email, Username};
 use crate::mail::model::{Delivery, Mail, Occasion};
 use crate::mail::templates::{TemplateError, Templates, Words};
+use crate::sessions::risk::{Response, SecurityEvent};
 use crate::sessions::token::{Purpose, Token};
+use crate::user::User;
 
 /// Whom a mail is about, and where it goes.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +22,20 @@ pub struct Addressee<'a> {
     pub username: &'a Username,
     /// The address.
     pub to: &'a Email,
+}
+
+/// What only some mails tell.
+struct Told<'a> {
+    link: &'a str,
+    token: &'a str,
+    lifetime: &'a str,
+    reasons: &'a str,
+    outcome: &'a str,
+    program: &'a str,
+}
+
+impl Told<'_> {
+    const NOTHING: Self = Self { link: "", token: "", lifetime: "", reasons: "", outcome: "", program: "" };
 }
 
 /// A mail could not be written.
@@ -85,7 +102,8 @@ impl Letters {
             ProofPurpose::Invitation => "accept-invitation",
         };
         let link = format!("{}/{page}#token={token}", self.links.trim_end_matches('/'));
-        let mut mail = self.write(occasion, addressee, (&link, &token, lifetime), facts)?;
+        let mut mail =
+            self.write(occasion, addressee, Told { link: &link, token: &token, lifetime, ..Told::NOTHING }, facts)?;
         mail.expires_at = Some(expires_at);
         Ok((proof, mail))
     }
@@ -95,23 +113,40 @@ impl Letters {
     /// # Errors
     /// See [`LetterError`].
     pub fn notice(&self, occasion: Occasion, addressee: Addressee<'_>, facts: &Facts) -> Result<Mail, LetterError> {
-        self.write(occasion, addressee, ("", "", ""), facts)
+        self.write(occasion, addressee, Told::NOTHING, facts)
+    }
+
+    /// A mail that tells a person of what was unusual, if that is to be told and they have an address.
+    ///
+    /// # Errors
+    /// See [`LetterError`].
+    pub fn alert(&self, user: &User, event: &SecurityEvent, facts: &Facts) -> Result<Option<Mail>, LetterError> {
+        let account = user.account().and_then(|account| Some((account, account.email.as_ref()?)));
+        let Some((account, to)) = account.filter(|_| event.response >= Response::Notify) else { return Ok(None) };
+        let addressee = Addressee { user: user.id(), username: &account.username, to };
+        let program = event.user_agent.as_deref().unwrap_or("an unknown program");
+        let told =
+            Told { reasons: &event.risk.in_words(), outcome: event.response.in_words(), program, ..Told::NOTHING };
+        self.write(Occasion::SecurityAlert, addressee, told, facts).map(Some)
     }
 
     fn write(
         &self,
         occasion: Occasion,
         addressee: Addressee<'_>,
-        (link, token, lifetime): (&str, &str, &str),
+        told: Told<'_>,
         facts: &Facts,
     ) -> Result<Mail, LetterError> {
         let ip_address = facts.cause.ip_address.map_or_else(|| "an unknown address".into(), |it| it.to_string());
         let words = Words {
             username: addressee.username.as_str(),
             site: &self.site,
-            link,
-            token,
-            lifetime,
+            link: told.link,
+            token: told.token,
+            lifetime: told.lifetime,
+            reasons: told.reasons,
+            outcome: told.outcome,
+            program: told.program,
             moment: &facts.now.to_string(),
             ip_address: &ip_address,
         };

@@ -15,12 +15,17 @@ pub mod listing;
 pub mod model;
 pub mod names;
 pub mod part;
+pub mod passkey;
+pub mod passkey_commands;
 pub mod password_rule;
 pub mod passwords;
 pub mod proof;
 pub mod proof_commands;
 pub mod registration;
+pub mod relying_party;
 pub mod seal;
 pub mod settings;
 pub mod throttle;
 pub mod totp;
+#[cfg(feature = "passkeys")]
+pub mod webauthn;

@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 
 use crate::accounts::factors::Factors;
 use crate::accounts::model::{Account, AppListing, Credential, Name, Nature};
+use crate::accounts::passkey::Passkey;
 use crate::accounts::proof::{Proof, ProofPurpose, Shown};
 use crate::actor::aggregate::Note;
 use crate::kernel::clock::Timestamp;
-use crate::kernel::ids::{ProofId, UserId};
+use crate::kernel::ids::{PasskeyId, ProofId, UserId};
 use crate::kernel::text::Email;
 use crate::store::key::Kind;
 use crate::store::{Commit, Key, StoreError, codec};
@@ -24,6 +25,8 @@ pub struct AccountPart {
     pub credential: Option<Credential>,
     /// What the person has beside the password; none for most.
     pub secrets: Option<Arc<Factors>>,
+    /// The passkeys, oldest first.
+    pub passkeys: Vec<Passkey>,
     /// What may be proven with mailed tokens; at most one of each purpose.
     pub proofs: Vec<Proof>,
 }
@@ -54,6 +57,10 @@ pub enum AccountEvent {
     ProofMade(Proof),
     /// What the person has beside the password is another, and how so.
     FactorsChanged(Option<Box<Factors>>, FactorChange),
+    /// A passkey is new or another, and how so.
+    PasskeyChanged(Passkey, PasskeyChange),
+    /// These passkeys are worth nothing from now on.
+    PasskeysRemoved(Vec<PasskeyId>),
     /// These tokens are worth nothing from now on.
     ProofsSpent(Vec<ProofId>),
     /// It is gone, with everything that was the user's.
@@ -77,6 +84,17 @@ pub enum FactorChange {
     RecoveryCodeUsed,
 }
 
+/// How a passkey is another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PasskeyChange {
+    /// It was registered.
+    Added,
+    /// Its owner calls it otherwise.
+    Renamed,
+    /// It was used.
+    Used,
+}
+
 impl UserPart for AccountPart {
     type Event = AccountEvent;
 
@@ -95,6 +113,13 @@ impl UserPart for AccountPart {
                 self.proofs.push(made.clone());
             }
             AccountEvent::FactorsChanged(factors, _) => self.secrets = factors.clone().map(Arc::from),
+            AccountEvent::PasskeyChanged(changed, _) => {
+                match self.passkeys.iter_mut().find(|passkey| passkey.id == changed.id) {
+                    Some(passkey) => passkey.clone_from(changed),
+                    None => self.passkeys.push(changed.clone()),
+                }
+            }
+            AccountEvent::PasskeysRemoved(gone) => self.passkeys.retain(|passkey| !gone.contains(&passkey.id)),
             AccountEvent::ProofsSpent(spent) => self.proofs.retain(|proof| !spent.contains(&proof.id)),
             AccountEvent::PasswordSet(credential) | AccountEvent::PasswordRehashed(credential) => {
                 self.credential = Some(credential.clone());
@@ -122,6 +147,16 @@ impl UserPart for AccountPart {
             }
             AccountEvent::FactorsChanged(Some(factors), _) => commit.put(factors_key(id), codec::encode(&**factors)?),
             AccountEvent::FactorsChanged(None, _) => commit.remove(factors_key(id)),
+            AccountEvent::PasskeyChanged(passkey, change) => {
+                if *change == PasskeyChange::Added {
+                    commit.claim(passkey.claim(), id.bytes());
+                }
+                commit.put(passkey_key(id, passkey.id), codec::encode(passkey)?);
+            }
+            AccountEvent::PasskeysRemoved(gone) => {
+                let gone = before.passkeys.iter().filter(|passkey| gone.contains(&passkey.id));
+                gone.for_each(|passkey| remove_passkey(id, passkey, commit));
+            }
             AccountEvent::ProofsSpent(spent) => spent.iter().for_each(|proof| commit.remove(proof_key(id, *proof))),
             AccountEvent::Suspended(_) | AccountEvent::Activated(_) => {}
             AccountEvent::PasswordSet(credential) | AccountEvent::PasswordRehashed(credential) => {
@@ -130,6 +165,7 @@ impl UserPart for AccountPart {
             AccountEvent::Deleted => {
                 self.record_names(id, before, commit);
                 before.proofs.iter().for_each(|proof| commit.remove(proof_key(id, proof.id)));
+                before.passkeys.iter().for_each(|passkey| remove_passkey(id, passkey, commit));
                 if before.secrets.is_some() {
                     commit.remove(factors_key(id));
                 }
@@ -155,8 +191,21 @@ impl UserPart for AccountPart {
             AccountEvent::EmailVerified(_) => "accounts.email_verified",
             AccountEvent::Deleted => "accounts.deleted",
             AccountEvent::FactorsChanged(_, change) => return factor_note(subject, *change),
-            // The mail is told, and what the token was used for.
-            AccountEvent::ProofMade(_) | AccountEvent::ProofsSpent(_) => return None,
+            AccountEvent::PasskeyChanged(passkey, PasskeyChange::Added) => {
+                return Some(passkey_note("accounts.passkey_added", subject, &[], &[passkey]));
+            }
+            AccountEvent::PasskeyChanged(passkey, PasskeyChange::Renamed) => {
+                let old: Vec<_> = before.find_passkey(passkey.id).into_iter().collect();
+                return Some(passkey_note("accounts.passkey_renamed", subject, &old, &[passkey]));
+            }
+            AccountEvent::PasskeysRemoved(gone) => {
+                let old: Vec<_> = gone.iter().filter_map(|id| before.find_passkey(*id)).collect();
+                return Some(passkey_note("accounts.passkey_removed", subject, &old, &[]));
+            }
+            // The mail is told, and what the token or the passkey was used for.
+            AccountEvent::ProofMade(_)
+            | AccountEvent::ProofsSpent(_)
+            | AccountEvent::PasskeyChanged(_, PasskeyChange::Used) => return None,
         };
         let told = |part: &Self| part.account.as_ref().map(told);
         Some(Note { action, target: subject, before: told(before), after: told(self) })
@@ -172,6 +221,16 @@ impl AccountPart {
     /// What the person has beside the password.
     pub fn factors(&self) -> Option<&Factors> {
         self.secrets.as_deref()
+    }
+
+    /// The passkey with this id.
+    pub fn find_passkey(&self, id: PasskeyId) -> Option<&Passkey> {
+        self.passkeys.iter().find(|passkey| passkey.id == id)
+    }
+
+    /// Whether a password alone does not do.
+    pub fn has_second_factor(&self) -> bool {
+        !self.passkeys.is_empty() || self.factors().is_some_and(|factors| factors.totp.is_some())
     }
 
     /// The address that waits to be verified.
@@ -209,6 +268,22 @@ fn factor_note(subject: String, change: FactorChange) -> Option<Note> {
         FactorChange::Offered | FactorChange::CodeUsed => return None,
     };
     Some(Note { action, target: subject, before: None, after: None })
+}
+
+/// What the audit log says of passkeys. That one was used is told by the session that it began.
+fn passkey_note(action: &'static str, subject: String, before: &[&Passkey], after: &[&Passkey]) -> Note {
+    let one = |passkey: &&Passkey| json!({ "passkey_id": passkey.id, "name": passkey.name });
+    let told = |all: &[&Passkey]| (!all.is_empty()).then(|| all.iter().map(one).collect());
+    Note { action, target: subject, before: told(before), after: told(after) }
+}
+
+fn remove_passkey(id: UserId, passkey: &Passkey, commit: &mut Commit) {
+    commit.remove(passkey.claim());
+    commit.remove(passkey_key(id, passkey.id));
+}
+
+fn passkey_key(id: UserId, passkey: PasskeyId) -> Key {
+    Key::of(Kind::Passkey, &[id.bytes(), passkey.bytes()])
 }
 
 fn factors_key(id: UserId) -> Key {

@@ -33,6 +33,11 @@ settings! {
         login_window_seconds: u32 = 900, in 1..=86_400;
         /// The name under which authenticator apps show their codes; without colons.
         issuer_name: String = "Sesame".to_owned(), rule has_no_colon;
+        /// Where people use passkeys: origins of pages such as `https://app.example.org`; empty: that of `http.public_url`.
+        passkey_origins: Vec<String> = Vec::new();
+        /// The domain that passkeys belong to (WebAuthn's relying party id): the host of these origins, or a domain above
+        /// it; empty: the host of the first. Passkeys made for one domain are lost with it. Must be a name, not an address.
+        passkey_domain: String = String::new();
         /// Who may make an account for themselves: `open` (everybody), `invitation` or `closed`.
         registration: Registration = Registration::Closed;
         /// How many mails (and registrations, over all names ten times as many) one network may ask for before it waits.

@@ -5,7 +5,9 @@ use crate::actor::command::{Command, Decision, Facts};
 use crate::apps::error::AppError;
 use crate::apps::model::{ApiKey, MAX_KEYS};
 use crate::apps::part::KeyEvent;
+use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::KeyId;
+use crate::kernel::secret::SecretHash;
 use crate::user::{User, UserEvent};
 
 /// Gives a service account one more key.
@@ -29,6 +31,68 @@ impl Command for IssueKey {
             return Err(AppError::TooManyKeys);
         }
         Ok(Decision::one(UserEvent::Key(KeyEvent::Issued(self.key)), ()))
+    }
+}
+
+/// Gives a service account a key in place of another one, which is accepted for a while longer, so that whoever uses it
+/// has time to change over.
+#[derive(Debug, Clone)]
+pub struct RotateKey {
+    /// The key that is replaced.
+    pub id: KeyId,
+    /// The id and the hash of the secret of the new one, which is described as the old one is.
+    pub fresh: (KeyId, SecretHash),
+    /// Until when the new one is accepted.
+    pub expires_at: Option<Timestamp>,
+    /// How many seconds the old one is accepted at most from now on.
+    pub overlap_seconds: u32,
+}
+
+impl Command for RotateKey {
+    type Target = User;
+    type Reply = ApiKey;
+    type Refusal = AppError;
+    const NAME: &'static str = "rotate_key";
+
+    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ApiKey>, AppError> {
+        let old = user.keys.find(self.id).filter(|key| key.is_active(facts.now)).ok_or(AppError::Missing)?;
+        if user.keys.keys.len() >= MAX_KEYS {
+            return Err(AppError::TooManyKeys);
+        }
+        let (id, secret) = self.fresh;
+        let new = ApiKey::made(id, secret, old.description.clone(), self.expires_at, facts.now);
+        let end = facts.now.plus_seconds(i64::from(self.overlap_seconds));
+        let end = old.expires_at.map_or(end, |own| own.min(end));
+        let mut limited = old.draft();
+        limited.expires_at = Some(end);
+        let events = vec![UserEvent::Key(KeyEvent::Issued(new.clone())), UserEvent::Key(KeyEvent::Limited(limited))];
+        Ok(Decision { events, reply: new })
+    }
+}
+
+/// Lets the records catch up: writes when keys were last used.
+#[derive(Debug, Clone, Copy)]
+pub struct CatchUpKeys;
+
+impl CatchUpKeys {
+    /// Whether there is anything to do for this application.
+    pub fn is_due(user: &User) -> bool {
+        user.keys.keys.iter().any(ApiKey::is_behind)
+    }
+}
+
+impl Command for CatchUpKeys {
+    type Target = User;
+    type Reply = ();
+    type Refusal = AppError;
+    const NAME: &'static str = "catch_up_keys";
+
+    fn decide(self, user: &User, _: &Facts) -> Result<Decision<User, ()>, AppError> {
+        let drafts: Vec<_> = user.keys.keys.iter().filter(|key| key.is_behind()).map(ApiKey::draft).collect();
+        if drafts.is_empty() {
+            return Ok(Decision::nothing(()));
+        }
+        Ok(Decision::one(UserEvent::Key(KeyEvent::Used(drafts)), ()))
     }
 }
 

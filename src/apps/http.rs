@@ -8,11 +8,11 @@ use utoipa::{IntoParams, ToSchema};
 use crate::access::escalation::{self, Donor};
 use crate::access::model::{Assignment, Bounds, Given};
 use crate::access::product::ProductPermission;
-use crate::accounts::commands::{CreateUser, DeleteUser};
+use crate::accounts::commands::{ActivateUser, CreateUser, DeleteUser, SuspendUser};
 use crate::accounts::listing;
 use crate::accounts::model::{Account, Nature, Properties, Status, subject_text};
-use crate::actor::command::Facts;
-use crate::apps::commands::{IssueKey, RevokeKey};
+use crate::actor::command::{Command, Facts};
+use crate::apps::commands::{IssueKey, RevokeKey, RotateKey};
 use crate::apps::error::AppError;
 use crate::apps::model::ApiKey;
 use crate::http::handler::Outcome;
@@ -25,6 +25,7 @@ use crate::kernel::page::Page;
 use crate::kernel::text::{Note, RoleName, Username};
 use crate::sessions::token::{Purpose, Token};
 use crate::store::Revision;
+use crate::user::User;
 
 /// Registers the routes.
 pub fn routes(routes: &mut Routes) {
@@ -40,6 +41,18 @@ pub fn routes(routes: &mut Routes) {
         .post("/api/v1/apps/{app_id}/keys", write, issue_key)
         .about("Makes another key; it is shown once")
         .answers::<NewKeyView>(201);
+    routes
+        .post("/api/v1/apps/{app_id}/keys/{key_id}/rotate", write, rotate_key)
+        .about("Makes a key in place of another one, which is accepted a while longer; the new one is shown once")
+        .answers::<NewKeyView>(201);
+    routes
+        .post("/api/v1/apps/{app_id}/suspend", write, suspend)
+        .about("Stops a service account from acting: no key of it is accepted")
+        .answers::<AppView>(200);
+    routes
+        .post("/api/v1/apps/{app_id}/activate", write, activate)
+        .about("Lets a suspended service account act again")
+        .answers::<AppView>(200);
     routes
         .delete("/api/v1/apps/{app_id}/keys/{key_id}", write, revoke_key)
         .about("Makes a key worthless")
@@ -84,6 +97,25 @@ struct NewKey {
     expires_at: Option<Timestamp>,
 }
 
+/// How to replace a key.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Rotation {
+    /// For how many seconds the old key is accepted at most, 0 to 2592000 (30 days); a day if absent.
+    #[serde(default = "a_day")]
+    overlap_seconds: u32,
+    /// Until when the new key is accepted; absent: for ever.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+}
+
+/// The longest that two keys are accepted side by side.
+const MAX_OVERLAP_SECONDS: u32 = 30 * 86_400;
+
+const fn a_day() -> u32 {
+    86_400
+}
+
 /// A key, without its secret.
 #[derive(Serialize, ToSchema)]
 struct KeyView {
@@ -95,6 +127,9 @@ struct KeyView {
     created_at: Timestamp,
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
+    /// When it was last used, to the minute; null: never.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_used_at: Option<Timestamp>,
 }
 
 /// A new key.
@@ -147,6 +182,7 @@ impl KeyView {
             description: key.description.clone(),
             created_at: key.created_at,
             expires_at: key.expires_at,
+            last_used_at: key.last_used(),
         }
     }
 }
@@ -208,14 +244,16 @@ async fn delete(call: Call, Path(AppId(id)): Path<AppId>) -> Outcome {
     Ok(Answer::no_content().with_revision(done.revision))
 }
 
-async fn issue_key(call: Call, Path(AppId(id)): Path<AppId>, Json(new): Json<NewKey>) -> Outcome {
+/// Whoever holds a key can do what the app can: nobody makes one to more than they may themselves.
+async fn refuse_escalation(call: &Call, id: UserId) -> Result<(), Problem> {
     let app = call.state.users.load(id).await?.ok_or(AppError::Missing)?;
-    // Whoever holds the key can do what the app can: nobody makes one to more than they may themselves.
-    {
-        let book = call.state.book.load();
-        let donor = Donor { book: &book, user: call.caller.user(), now: call.now };
-        donor.may_give(&escalation::reach(&book, &app.holdings))?;
-    }
+    let book = call.state.book.load();
+    let donor = Donor { book: &book, user: call.caller.user(), now: call.now };
+    Ok(donor.may_give(&escalation::reach(&book, &app.holdings))?)
+}
+
+async fn issue_key(call: Call, Path(AppId(id)): Path<AppId>, Json(new): Json<NewKey>) -> Outcome {
+    refuse_escalation(&call, id).await?;
     let (key, text) = new_key(id, new.description, new.expires_at, call.now)?;
     let about = KeyView::of(&key);
     let done = call.state.users.send(id, IssueKey { key }, call.facts()).await?;
@@ -228,6 +266,50 @@ async fn issue_key(call: Call, Path(AppId(id)): Path<AppId>, Json(new): Json<New
 struct KeyPath {
     app_id: AppId,
     key_id: KeyId,
+}
+
+async fn rotate_key(call: Call, Path(path): Path<KeyPath>, Json(input): Json<Rotation>) -> Outcome {
+    if input.overlap_seconds > MAX_OVERLAP_SECONDS {
+        let what = format!("expected 0 to {MAX_OVERLAP_SECONDS}");
+        return Err(Problem::invalid(vec![FieldError::new("overlap_seconds", what)]));
+    }
+    let app = path.app_id.0;
+    refuse_escalation(&call, app).await?;
+    let (fresh, text) = new_key(app, None, input.expires_at, call.now)?;
+    let command = RotateKey {
+        id: path.key_id,
+        fresh: (fresh.id, fresh.secret),
+        expires_at: input.expires_at,
+        overlap_seconds: input.overlap_seconds,
+    };
+    let done = call.state.users.send(app, command, call.facts()).await?;
+    let about = KeyView::of(&done.reply);
+    let location = format!("/api/v1/apps/{}/keys/{}", subject_text(app, Nature::App), about.id);
+    Ok(Answer::created(&location, &NewKeyView { about, key: text }).with_revision(done.revision))
+}
+
+async fn suspend(call: Call, Path(AppId(id)): Path<AppId>) -> Outcome {
+    let if_match = call.if_match()?.map(|revision| revision.0);
+    change(&call, id, SuspendUser { if_match }).await
+}
+
+async fn activate(call: Call, Path(AppId(id)): Path<AppId>) -> Outcome {
+    refuse_escalation(&call, id).await?;
+    let if_match = call.if_match()?.map(|revision| revision.0);
+    change(&call, id, ActivateUser { if_match }).await
+}
+
+async fn change<C>(call: &Call, id: UserId, command: C) -> Outcome
+where
+    C: Command<Target = User, Reply = ()>,
+{
+    let app = call.state.users.load(id).await?;
+    app.filter(|user| user.nature() == Nature::App).ok_or(AppError::Missing)?;
+    let done = call.state.users.send(id, command, call.facts()).await?;
+    let account = done.after.account().ok_or(AppError::Missing)?.clone();
+    let version = Revision(account.version);
+    let view = AppView::of(id, account, Some(&done.after.keys.keys));
+    Ok(Answer::ok(&view).with_etag(version).with_revision(done.revision))
 }
 
 async fn revoke_key(call: Call, Path(path): Path<KeyPath>) -> Outcome {
@@ -246,7 +328,7 @@ fn new_key(
     }
     let id = KeyId::generate(now);
     let (text, secret) = Token::issue(Purpose::ApiKey, app, id.bytes())?;
-    Ok((ApiKey { id, secret, description, created_at: now, expires_at }, text))
+    Ok((ApiKey::made(id, secret, description, expires_at, now), text))
 }
 
 /// The assignments that these role names mean, if the caller may give them.

@@ -21,6 +21,10 @@ pub struct KeyPart {
 pub enum KeyEvent {
     /// A key was made.
     Issued(ApiKey),
+    /// A key is accepted only so long.
+    Limited(ApiKey),
+    /// Keys were used; their records catch up.
+    Used(Vec<ApiKey>),
     /// A key is not accepted any more.
     Revoked(KeyId),
 }
@@ -29,6 +33,12 @@ impl KeyPart {
     /// The key with this id, accepted or expired.
     pub fn find(&self, id: KeyId) -> Option<&ApiKey> {
         self.keys.iter().find(|key| key.id == id)
+    }
+
+    fn replace(&mut self, changed: &ApiKey) {
+        if let Some(key) = self.keys.iter_mut().find(|key| key.id == changed.id) {
+            key.clone_from(changed);
+        }
     }
 
     /// Adds the removal of every key to the commit.
@@ -45,13 +55,20 @@ impl UserPart for KeyPart {
     fn apply(&mut self, event: &KeyEvent) {
         match event {
             KeyEvent::Issued(key) => self.keys.push(key.clone()),
+            KeyEvent::Limited(key) => self.replace(key),
+            KeyEvent::Used(keys) => keys.iter().for_each(|key| self.replace(key)),
             KeyEvent::Revoked(id) => self.keys.retain(|key| key.id != *id),
         }
     }
 
     fn record(&self, id: UserId, _: &Self, event: &KeyEvent, commit: &mut Commit) -> Result<(), StoreError> {
         match event {
-            KeyEvent::Issued(key) => commit.put(record_key(id, key.id), codec::encode(key)?),
+            KeyEvent::Issued(key) | KeyEvent::Limited(key) => commit.put(record_key(id, key.id), codec::encode(key)?),
+            KeyEvent::Used(keys) => {
+                for key in keys {
+                    commit.put(record_key(id, key.id), codec::encode(key)?);
+                }
+            }
             KeyEvent::Revoked(key) => commit.remove(record_key(id, *key)),
         }
         Ok(())
@@ -60,6 +77,8 @@ impl UserPart for KeyPart {
     fn note(&self, subject: String, before: &Self, event: &KeyEvent) -> Option<Note> {
         let (action, before, after) = match event {
             KeyEvent::Issued(key) => ("apps.key_issued", None, Some(told(key))),
+            KeyEvent::Limited(key) => ("apps.key_limited", before.find(key.id).map(told), Some(told(key))),
+            KeyEvent::Used(_) => return None,
             KeyEvent::Revoked(id) => ("apps.key_revoked", before.find(*id).map(told), None),
         };
         Some(Note { action, target: subject, before, after })

@@ -49,6 +49,8 @@ ids! {
     Mail MailId "mail";
     /// What somebody proves with a mailed token.
     Proof ProofId "prf";
+    /// A passkey.
+    Passkey PasskeyId "pkey";
     /// An API key.
     ApiKey KeyId "key";
     /// A direct grant.

@@ -51,6 +51,8 @@ occasions! {
     EmailChanged = "email-changed";
     /// A second factor came or went.
     FactorsChanged = "factors-changed";
+    /// A sign-in or a session was unusual.
+    SecurityAlert = "security-alert";
 }
 
 /// How far the delivery has come. A mail that was delivered is not kept.

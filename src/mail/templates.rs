@@ -25,6 +25,12 @@ pub struct Words<'a> {
     pub moment: &'a str,
     /// The address that it was asked from, if known.
     pub ip_address: &'a str,
+    /// What was unusual, in words; empty for other mails.
+    pub reasons: &'a str,
+    /// What was done about it, in words; empty for other mails.
+    pub outcome: &'a str,
+    /// With what program, as it calls itself; empty for other mails.
+    pub program: &'a str,
 }
 
 /// A mail's texts.
@@ -118,6 +124,9 @@ mod tests {
         lifetime: "15 minutes",
         moment: "2026-01-31T12:00:00.000Z",
         ip_address: "192.0.2.1",
+        reasons: "a new device",
+        outcome: "You need to do nothing",
+        program: "<i>Firefox</i>",
     };
 
     #[test]

@@ -12,11 +12,14 @@ pub enum SessionError {
     #[error("the name or the password is wrong")]
     WrongCredentials,
     /// The password is right, a second factor is asked for; the token by which the sign-in goes on.
-    #[error("a code of the authenticator app, or a recovery code, is needed")]
+    #[error("a code of the authenticator app, a recovery code or a passkey is needed")]
     SecondFactorRequired(Option<String>),
     /// The code of the app, or the recovery code, is wrong, too old or used.
     #[error("the code is wrong, too old or used")]
     WrongCode,
+    /// The passkey is not one of the account, or not any more.
+    #[error("the passkey is not one of this account")]
+    WrongPasskey,
     /// The sign-in does not wait any more.
     #[error("this sign-in does not wait any more; begin anew")]
     ChallengeOver,
@@ -38,6 +41,9 @@ pub enum SessionError {
     /// The sign-in looked too unlike the owner of the account.
     #[error("this sign-in was refused for safety")]
     TooRisky,
+    /// The mail that tells of it could not be written.
+    #[error("a mail could not be written: {0}")]
+    Letter(String),
     /// No refresh token of a living session.
     #[error("the refresh token is not, or no longer, valid")]
     BadRefreshToken,
@@ -49,11 +55,16 @@ pub enum SessionError {
 impl Fault for SessionError {
     fn kind(&self) -> Kind {
         match self {
-            Self::SecondFactorRequired(_) | Self::WrongCode | Self::ChallengeOver => Kind::Unauthenticated,
-            Self::WrongCredentials | Self::TooRisky | Self::BadRefreshToken | Self::RefreshReused => {
-                Kind::Unauthenticated
-            }
+            Self::SecondFactorRequired(_)
+            | Self::WrongCode
+            | Self::WrongPasskey
+            | Self::ChallengeOver
+            | Self::WrongCredentials
+            | Self::TooRisky
+            | Self::BadRefreshToken
+            | Self::RefreshReused => Kind::Unauthenticated,
             Self::TooManyFailures(_) => Kind::Limited,
+            Self::Letter(_) => Kind::Bug,
             Self::TooManySessions => Kind::Conflict,
             Self::Missing | Self::MissingUser | Self::MissingDevice => Kind::Missing,
         }
@@ -63,9 +74,11 @@ impl Fault for SessionError {
             Self::WrongCredentials => "wrong-credentials",
             Self::SecondFactorRequired(_) => MFA_REQUIRED,
             Self::WrongCode => "wrong-code",
+            Self::WrongPasskey => "wrong-passkey",
             Self::ChallengeOver => "challenge-over",
             Self::TooManyFailures(_) => "too-many-failures",
             Self::TooManySessions => "too-many-sessions",
+            Self::Letter(_) => "letter-failed",
             Self::TooRisky => "sign-in-refused",
             Self::BadRefreshToken => "invalid-refresh-token",
             Self::RefreshReused => "session-refresh-reused",

@@ -90,7 +90,10 @@ impl Identities {
         let Some(user) = self.owner(token.owner(), now).await? else { return Ok(None) };
         let key = user.keys.find(KeyId::from_bytes(token.part()));
         let accepted = key.filter(|key| user.is_active() && key.is_active(now) && key.secret.matches(token.secret()));
-        let times = accepted.map(|key| (key.created_at, key.expires_at));
+        let times = accepted.map(|key| {
+            key.touch(now);
+            (key.created_at, key.expires_at)
+        });
         Ok(times.map(|(issued_at, expires_at)| SignedInApp { user, issued_at, expires_at }))
     }
 

@@ -25,6 +25,8 @@ pub enum AuthenticationMethod {
     Totp,
     /// A recovery code.
     RecoveryCode,
+    /// A passkey, whose authenticator verified the person.
+    Passkey,
 }
 
 impl AuthenticationMethod {
@@ -35,6 +37,7 @@ impl AuthenticationMethod {
             Self::Totp => "otp",
             // Not registered.
             Self::RecoveryCode => "recovery",
+            Self::Passkey => "pop",
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 
+use crate::accounts::letters::Letters;
 use crate::actor::command::{Facts, WriteError};
 use crate::actor::directory::{Directory, LoadError};
 use crate::kernel::fault::{Fault, Kind};
@@ -92,6 +93,7 @@ pub struct Refresher {
     refusals: Arc<Refusals>,
     key: hmac::Key,
     grace_seconds: u32,
+    letters: Arc<Letters>,
 }
 
 impl Refresher {
@@ -104,9 +106,10 @@ impl Refresher {
         access_tokens: Arc<AccessTokens>,
         refusals: Arc<Refusals>,
         grace_seconds: u32,
+        letters: Arc<Letters>,
     ) -> Result<Self, NoRandomness> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &random_bytes::<32>()?);
-        Ok(Self { users, access_tokens, refusals, key, grace_seconds })
+        Ok(Self { users, access_tokens, refusals, key, grace_seconds, letters })
     }
 
     /// Takes a refresh token in exchange for the next one.
@@ -136,7 +139,8 @@ impl Refresher {
             grace_seconds: self.grace_seconds,
         };
         let user_agent = user_agent.map(|text| agent::shortened(text).into());
-        let done = self.users.send(owner, RefreshSession { session: id, turn, user_agent }, facts).await;
+        let letters = Arc::clone(&self.letters);
+        let done = self.users.send(owner, RefreshSession { session: id, turn, user_agent, letters }, facts).await;
         let done = done.map_err(|error| match error {
             WriteError::Missing => bad(),
             other => other.into(),

@@ -53,17 +53,20 @@ pub enum Oddity {
     RefreshReused,
     /// Many wrong passwords came before the right one.
     FailuresBefore,
+    /// A passkey's counter did not grow: there is a copy of the key.
+    PasskeyCloned,
 }
 
 impl Oddity {
     /// Every one, in the order of their bits.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::NewDevice,
         Self::NewNetwork,
         Self::OtherProgram,
         Self::ImpossibleTravel,
         Self::RefreshReused,
         Self::FailuresBefore,
+        Self::PasskeyCloned,
     ];
 
     /// Its name.
@@ -75,6 +78,20 @@ impl Oddity {
             Self::ImpossibleTravel => "impossible_travel",
             Self::RefreshReused => "refresh_reused",
             Self::FailuresBefore => "failures_before",
+            Self::PasskeyCloned => "passkey_cloned",
+        }
+    }
+
+    /// What it is, for its owner to read.
+    const fn in_words(self) -> &'static str {
+        match self {
+            Self::NewDevice => "a device that was not seen before",
+            Self::NewNetwork => "a network that was not seen before",
+            Self::OtherProgram => "another program than the one that signed in",
+            Self::ImpossibleTravel => "a place too far from the one before",
+            Self::RefreshReused => "a token that was used before, so that somebody may have a copy",
+            Self::FailuresBefore => "many wrong passwords before the right one",
+            Self::PasskeyCloned => "a passkey of which there seems to be a copy",
         }
     }
 
@@ -119,10 +136,17 @@ impl Risk {
         Oddity::ALL.into_iter().filter(|oddity| self.has(*oddity)).map(Oddity::text).collect()
     }
 
+    /// What it is, for its owner to read.
+    pub fn in_words(self) -> String {
+        let words: Vec<_> = Oddity::ALL.into_iter().filter(|oddity| self.has(*oddity)).map(Oddity::in_words).collect();
+        words.join("; ")
+    }
+
     /// How bad it looks, all together.
     pub const fn level(self) -> Level {
         let (network, program) = (self.has(Oddity::NewNetwork), self.has(Oddity::OtherProgram));
-        if self.has(Oddity::ImpossibleTravel) || self.has(Oddity::RefreshReused) || (network && program) {
+        let is_copied = self.has(Oddity::RefreshReused) || self.has(Oddity::PasskeyCloned);
+        if is_copied || self.has(Oddity::ImpossibleTravel) || (network && program) {
             Level::High
         } else if program || self.has(Oddity::NewDevice) || self.has(Oddity::FailuresBefore) {
             Level::Medium
@@ -157,6 +181,17 @@ impl Response {
             Self::Notify => "notify",
             Self::StepUp => "step_up",
             Self::Revoke => "revoke",
+        }
+    }
+}
+
+impl Response {
+    /// What it means, for the owner to read.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Log | Self::Notify => "Nothing else was done about it.",
+            Self::StepUp => "The session can do nothing until it proves again who it is.",
+            Self::Revoke => "It was refused; a session that it belonged to has ended.",
         }
     }
 }

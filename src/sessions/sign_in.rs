@@ -4,6 +4,10 @@ use std::sync::Arc;
 
 use crate::accounts::authenticator::{AuthenticationError, Authenticator, Guess};
 use crate::accounts::factors::Code;
+use crate::accounts::passkey::Shown;
+use crate::accounts::passkey_commands::SuspectPasskey;
+use crate::accounts::relying_party::CeremonyError;
+use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::{Facts, WriteError};
 use crate::kernel::fault::{Fault, FieldError, Kind};
 use crate::kernel::secret::{NoRandomness, SecretString};
@@ -11,6 +15,7 @@ use crate::sessions::access_token::SigningError;
 use crate::sessions::error::SessionError;
 use crate::sessions::identity::SignedIn;
 use crate::sessions::starter::{Arrival, Renewed, Starter, Welcome};
+use crate::user::User;
 
 /// Somebody trying to sign in.
 pub struct Attempt {
@@ -99,10 +104,54 @@ impl SignIn {
         let Attempt { identifier, password, code, arrival, facts } = attempt;
         let guess = guess_of(&identifier, &arrival, &facts);
         let work = async {
-            let proven = self.authenticator.prove(guess, password, code).await?;
+            let proven = self.authenticator.prove(guess, password, code).await;
+            let user = self.authenticator.find(guess);
+            let proven = self.told(proven, user.as_deref(), Some(&arrival), &facts).await?;
             self.starter.start(proven, arrival, facts).await
         };
         self.authenticator.guarded(guess, work).await
+    }
+
+    /// Begins a session for whoever's passkey it is, without a password.
+    ///
+    /// # Errors
+    /// See [`SignInError`].
+    pub async fn sign_in_by_passkey(
+        &self,
+        shown: Shown,
+        arrival: Arrival,
+        facts: Facts,
+    ) -> Result<Welcome, SignInError> {
+        let user = self.authenticator.owner_of(&shown).await?;
+        let identifier = user.as_deref().and_then(User::username).unwrap_or_default().to_owned();
+        let guess = guess_of(&identifier, &arrival, &facts);
+        let work = async {
+            let proven = self.authenticator.prove_by_passkey(user.clone(), shown, facts.now).await;
+            let proven = self.told(proven, user.as_deref(), Some(&arrival), &facts).await?;
+            self.starter.start(proven, arrival, facts.clone()).await
+        };
+        self.authenticator.guarded(guess, work).await
+    }
+
+    /// Tells the owner of a passkey when there is a copy of it.
+    async fn told<T>(
+        &self,
+        outcome: Result<T, AuthenticationError>,
+        user: Option<&User>,
+        arrival: Option<&Arrival>,
+        facts: &Facts,
+    ) -> Result<T, AuthenticationError> {
+        if let (Err(AuthenticationError::Passkey(CeremonyError::Cloned)), Some(user)) = (&outcome, user) {
+            let command = SuspectPasskey {
+                device: arrival.and_then(Arrival::shown_device).map(|(id, _)| id),
+                user_agent: arrival.and_then(|arrival| arrival.client.user_agent.as_deref()).map(Box::from),
+                letters: Arc::clone(&self.starter.letters),
+            };
+            if let Err(error) = self.starter.users.send(user.id(), command, facts.clone()).await {
+                tracing::error!(%error, "that a passkey was copied could not be written down");
+            }
+        }
+        outcome
     }
 
     /// Goes on with a sign-in that waited for a second factor.
@@ -120,7 +169,9 @@ impl SignIn {
         let identifier = Arc::clone(&waiting.identifier);
         let guess = guess_of(&identifier, &arrival, &facts);
         let work = async {
-            let proven = self.authenticator.go_on(waiting, code, facts.now).await?;
+            let proven = self.authenticator.go_on(waiting, code, facts.now).await;
+            let user = self.authenticator.find(guess);
+            let proven = self.told(proven, user.as_deref(), Some(&arrival), &facts).await?;
             self.starter.start(proven, arrival, facts).await
         };
         let welcome = self.authenticator.guarded(guess, work).await?;
@@ -132,20 +183,30 @@ impl SignIn {
     ///
     /// # Errors
     /// See [`SignInError`].
-    pub async fn prove_again(
-        &self,
-        signed_in: &SignedIn,
-        password: SecretString,
-        code: Option<Code>,
-        facts: Facts,
-    ) -> Result<Renewed, SignInError> {
-        let guess = Guess::of(signed_in, &facts);
+    pub async fn prove_again(&self, signed_in: &SignedIn, shown: Again, facts: Facts) -> Result<Renewed, SignInError> {
+        let (guess, user) = (Guess::of(signed_in, &facts), &signed_in.user);
         let work = async {
-            let proven = self.authenticator.prove_again(&signed_in.user, password, code, facts.now).await?;
+            let proven = match shown {
+                Again::Password(password, code) => {
+                    self.authenticator.prove_again(user, password, code, facts.now).await
+                }
+                Again::Passkey(shown) => {
+                    self.authenticator.prove_by_passkey(Some(Arc::clone(user)), shown, facts.now).await
+                }
+            };
+            let proven = self.told(proven, Some(user), None, &facts).await?;
             self.starter.renew(proven, signed_in.session.id, facts.clone()).await
         };
         self.authenticator.guarded(guess, work).await
     }
+}
+
+/// What somebody who is signed in shows to prove again who they are.
+pub enum Again {
+    /// The password, and the second factor of whoever has one.
+    Password(SecretString, Option<Code>),
+    /// A passkey, which is both.
+    Passkey(Shown),
 }
 
 fn guess_of<'a>(identifier: &'a str, arrival: &Arrival, facts: &Facts) -> Guess<'a> {

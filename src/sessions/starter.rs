@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::access::published::PublishedBook;
 use crate::accounts::authenticator::Proven;
+use crate::accounts::letters::Letters;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::Facts;
 use crate::actor::directory::Directory;
@@ -83,6 +84,8 @@ pub struct Starter {
     pub policy: Policy,
     /// Where addresses are.
     pub atlas: Option<Arc<Atlas>>,
+    /// Writes the mails that tell of what is unusual.
+    pub letters: Arc<Letters>,
 }
 
 /// The owner that tokens of devices name: nobody.
@@ -130,6 +133,7 @@ impl Starter {
             replaces,
             risk: Risk::default().with_if(self.is_impossible(&proven.user, &facts), Oddity::ImpossibleTravel),
             policy: self.policy,
+            letters: Arc::clone(&self.letters),
         };
         let done = self.users.send(owner, start, facts).await?;
         let Begun::Session(session, device) = done.reply else { return Err(SessionError::TooRisky.into()) };

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::accounts::letters::Letters;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::{Facts, WriteError};
 use crate::actor::directory::Directory;
@@ -22,12 +23,13 @@ pub struct Watch {
     users: Directory<User>,
     policy: Policy,
     atlas: Option<Arc<Atlas>>,
+    letters: Arc<Letters>,
 }
 
 impl Watch {
     /// With these parts.
-    pub const fn new(users: Directory<User>, policy: Policy, atlas: Option<Arc<Atlas>>) -> Self {
-        Self { users, policy, atlas }
+    pub const fn new(users: Directory<User>, policy: Policy, atlas: Option<Arc<Atlas>>, letters: Arc<Letters>) -> Self {
+        Self { users, policy, atlas, letters }
     }
 
     /// Whether a request looks like the session's own. No store, no mailbox.
@@ -67,6 +69,7 @@ impl Watch {
             ip_address: address,
             user_agent: user_agent.map(Arc::from),
             policy: self.policy,
+            letters: Arc::clone(&self.letters),
         };
         match self.users.send(signed_in.user.id(), command, facts).await {
             Ok(done) => Ok(done.reply),

@@ -107,6 +107,8 @@ kinds! {
     Proof = 0x19, "proofs", small;
     /// What a user has beside the password: `user id`.
     Factors = 0x1A, "factors", small;
+    /// A passkey: `user id, passkey id`.
+    Passkey = 0x1B, "passkeys", large;
     /// A unique name and its owner: `name class, folded name`.
     Claim = 0x20, "claims", small;
     /// The role book's head: `book id`.

@@ -293,13 +293,10 @@ fn event(user: &User, happening: &Happening, step: u128) -> Option<UserEvent> {
             let facts = Facts { now: Timestamp::default(), cause: Cause::system("test") };
             UserEvent::Session(user.sessions.ending(EndReason::SignedOut, &facts, |session| session.id == id)?)
         }
-        Happening::IssueKey => UserEvent::Key(KeyEvent::Issued(ApiKey {
-            id: KeyId::from_uuid(uuid),
-            secret,
-            description: None,
-            created_at: Timestamp::default(),
-            expires_at: None,
-        })),
+        Happening::IssueKey => {
+            let key = ApiKey::made(KeyId::from_uuid(uuid), secret, None, None, Timestamp::default());
+            UserEvent::Key(KeyEvent::Issued(key))
+        }
         Happening::RevokeKey(index) => UserEvent::Key(KeyEvent::Revoked(at(&user.keys.keys, *index)?.id)),
         Happening::Assign(role, scope, end) => UserEvent::Access(AccessEvent::RoleAssigned(Assignment {
             role_id: role_id(*role),

@@ -1,8 +1,8 @@
 //! Service accounts and their keys.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{App, Server};
+use crate::harness::{Admin, App, Server};
 
 fn works(app: &App, key: &str) -> bool {
     let reply = app.bearing(key).post("/api/v1/permissions/check", &json!({ "subject": app.id, "permission": "a:b" }));
@@ -103,4 +103,75 @@ fn people_and_apps_are_not_mistaken_for_each_other() {
     assert_eq!(refused.status, 404, "{refused:?}");
     ann.get("/api/v1/whoami").expect(200);
     admin.post("/api/v1/apps", &json!({ "name": "x", "roles": ["nothing"] })).is_problem(400, "invalid-input");
+}
+
+#[test]
+fn a_key_tells_when_it_was_last_used_also_after_a_restart() {
+    let server = Server::durable();
+    let admin = server.admin();
+    let app = admin.app("shop", &["checker"]);
+    let path = format!("/api/v1/apps/{}", app.id);
+    let used = |admin: &Admin| admin.get(&path).expect(200)["keys"][0]["last_used_at"].clone();
+    assert_eq!(used(&admin), json!(null));
+    assert!(works(&app, &app.key));
+    assert_eq!(used(&admin), "2025-11-23T12:00:00.000Z");
+    server.clock.advance_seconds(59);
+    assert!(works(&app, &app.key));
+    assert_eq!(used(&admin), "2025-11-23T12:00:00.000Z", "to the minute");
+    server.clock.advance_seconds(1);
+    assert!(works(&app, &app.key));
+    let server = server.restarted();
+    assert_eq!(used(&server.admin()), "2025-11-23T12:01:00.000Z");
+}
+
+#[test]
+fn a_key_is_rotated_and_the_old_one_is_accepted_a_while_longer() {
+    let server = Server::durable();
+    let admin = server.admin();
+    let app = admin.app("shop", &["checker"]);
+    let keys = format!("/api/v1/apps/{}/keys", app.id);
+    let first = admin.get(&format!("/api/v1/apps/{}", app.id)).expect(200)["keys"][0]["id"].clone();
+    let rotate = |id: &str, body: &Value| admin.post(&format!("{keys}/{id}/rotate"), body);
+    let second = rotate(first.as_str().unwrap(), &json!({ "overlap_seconds": 60 }));
+    second.expect(201);
+    let (second_id, second) = (second.text("id"), second.text("key"));
+    assert!(works(&app, &app.key) && works(&app, &second));
+    server.clock.advance_seconds(59);
+    assert!(works(&app, &app.key));
+    server.clock.advance_seconds(1);
+    assert!(!works(&app, &app.key) && works(&app, &second));
+    rotate(first.as_str().unwrap(), &json!({})).is_problem(404, "not-found");
+    // What ends sooner by itself is not kept longer.
+    let end = json!({ "expires_at": "2025-11-23T12:02:00Z", "description": "short" });
+    let short = admin.post(&keys, &end);
+    let (short_id, short) = (short.text("id"), short.text("key"));
+    let next = rotate(&short_id, &json!({}));
+    assert_eq!(next.expect(201)["description"], "short");
+    server.clock.advance_seconds(60);
+    assert!(!works(&app, &short) && works(&app, &next.text("key")));
+    let at_once = rotate(&second_id, &json!({ "overlap_seconds": 0 })).text("key");
+    assert!(!works(&app, &second) && works(&app, &at_once));
+    for (field, body) in [
+        ("overlap_seconds", json!({ "overlap_seconds": 2_592_001 })),
+        ("expires_at", json!({ "expires_at": "2025-11-23T12:00:00Z" })),
+    ] {
+        rotate(&next.text("id"), &body).is_problem(400, "invalid-input").names_field(field);
+    }
+    let server = server.restarted();
+    let app = app.at(server.address);
+    assert!(works(&app, &at_once) && !works(&app, &second) && !works(&app, &app.key));
+}
+
+#[test]
+fn a_suspended_app_is_out_at_once_and_comes_back_with_its_keys() {
+    let server = Server::start();
+    let admin = server.admin();
+    let app = admin.app("shop", &["checker"]);
+    let path = format!("/api/v1/apps/{}", app.id);
+    assert_eq!(admin.post(&format!("{path}/suspend"), &json!({})).expect(200)["status"], "suspended");
+    assert!(!works(&app, &app.key));
+    assert_eq!(admin.post(&format!("{path}/activate"), &json!({})).expect(200)["status"], "active");
+    assert!(works(&app, &app.key));
+    let person = admin.person("ann").id.replace("user_", "app_");
+    admin.post(&format!("/api/v1/apps/{person}/suspend"), &json!({})).is_problem(404, "not-found");
 }

@@ -39,6 +39,9 @@ mod oracle;
 #[cfg(test)]
 mod own_sessions;
 #[cfg(test)]
+#[cfg(feature = "passkeys")]
+mod passkeys;
+#[cfg(test)]
 mod passwords;
 #[cfg(test)]
 mod places;

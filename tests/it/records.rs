@@ -15,6 +15,7 @@ use sesame::access::pattern::{Effect, Pattern, PermissionName, Scope};
 use sesame::access::role_book::RoleBook;
 use sesame::accounts::factors::{Factors, TotpFactor, TotpOffer};
 use sesame::accounts::model::{Account, AppListing, Credential, Nature, Properties, Status};
+use sesame::accounts::passkey::Passkey;
 use sesame::accounts::proof::{Proof, ProofPurpose};
 use sesame::actor::aggregate::Aggregate as _;
 use sesame::apps::model::ApiKey;
@@ -22,8 +23,8 @@ use sesame::audit::model::Entry;
 use sesame::kernel::cause::Actor;
 use sesame::kernel::clock::Timestamp;
 use sesame::kernel::ids::{
-    AuditId, ChangeId, DeviceId, GrantId, KeyId, MailId, PermissionId, ProofId, RoleId, SecurityEventId, SessionId,
-    UserId,
+    AuditId, ChangeId, DeviceId, GrantId, KeyId, MailId, PasskeyId, PermissionId, ProofId, RoleId, SecurityEventId,
+    SessionId, UserId,
 };
 use sesame::kernel::secret::{SecretHash, ShortHash};
 use sesame::kernel::sheet::{Difference, Sheet};
@@ -146,17 +147,26 @@ fn records_of_accounts() {
             recovery: vec![SecretHash::of(b"code")],
         },
     );
-    check("app_listing", &AppListing);
     check(
-        "api_key",
-        &ApiKey {
-            id: KeyId::from_uuid(id(1)),
-            secret: SecretHash::of(b"secret"),
-            description: Some(note("front")),
+        "passkey",
+        &Passkey {
+            id: PasskeyId::from_uuid(id(23)),
+            credential_id: Box::new([1, 2, 3]),
+            name: "My phone".into(),
             created_at: at(0),
-            expires_at: Some(at(60)),
+            last_used_at: Some(at(60)),
+            counter: 7,
+            is_synced: true,
+            state: r#"{"cred":{}}"#.into(),
         },
     );
+    check("app_listing", &AppListing);
+    let key =
+        ApiKey::made(KeyId::from_uuid(id(1)), SecretHash::of(b"secret"), Some(note("front")), Some(at(60)), at(0));
+    key.touch(at(30));
+    check("api_key", &key.draft());
+    let old: ApiKey = codec::decode(&stored("tests/it/golden/records/api_key.1.hex")).unwrap();
+    assert_eq!((old.id, old.created_at, old.last_used()), (key.id, at(0), None));
     let new = NewSession {
         id: SessionId::from_uuid(id(2)),
         secret: SecretHash::of(b"secret"),

@@ -53,6 +53,7 @@ impl Things {
             .replace("{grant_id}", &self.grant)
             .replace("{session_id}", &self.person.session_id)
             .replace("{device_id}", &self.person.device_id)
+            .replace("{passkey_id}", "pkey_01jd3c8m5ve0f9v6y3p4w2x1kq")
             .replace("{path:.*}", "docs")
             .replace("{file}", "index.css")
     }
@@ -76,6 +77,8 @@ impl Things {
             "POST /api/v1/auth/register" => json!({ "username": "x", "email": "x@example.org", "password": PASSWORD }),
             "POST /api/v1/auth/reauthenticate" => json!({ "password": PASSWORD }),
             "POST /api/v1/auth/mfa/totp/confirm" => json!({ "code": "123456" }),
+            "POST /api/v1/auth/passkeys" => json!({ "ceremony": "x", "name": "phone", "credential": {} }),
+            "PATCH /api/v1/auth/passkeys/{passkey_id}" => json!({ "name": "phone" }),
             "POST /api/v1/invitations" | "POST /api/v1/auth/email/change" => {
                 json!({ "email": format!("new{number}@example.org") })
             }
@@ -93,7 +96,9 @@ impl Things {
             "POST /api/v1/permissions" => json!({ "name": format!("new-{number}:use") }),
             "PUT /api/v1/permissions/{permission_id}" => json!({ "name": format!("thing-{number}:use") }),
             "POST /api/v1/apps" => json!({ "name": format!("new{number}") }),
-            "POST /api/v1/apps/{app_id}/keys" => json!({}),
+            "POST /api/v1/auth/passkeys/challenge"
+            | "POST /api/v1/apps/{app_id}/keys"
+            | "POST /api/v1/apps/{app_id}/keys/{key_id}/rotate" => json!({}),
             _ => return None,
         })
     }
@@ -101,7 +106,8 @@ impl Things {
 
 #[test]
 fn every_route_refuses_whoever_may_not_call_it() {
-    let server = Server::start();
+    // A site with a domain has passkeys.
+    let server = Server::with(|config| config.http.public_url = "https://login.example.org".into());
     let nobody = server.anonymous();
     let mut routes = app::routes();
     operations::routes(&mut routes);

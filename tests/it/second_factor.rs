@@ -58,7 +58,12 @@ fn with_an_app_a_code_is_asked_for_and_no_code_works_twice() {
     let shown = ann.get("/api/v1/auth/mfa").expect(200);
     assert_eq!(
         shown,
-        json!({ "totp": true, "totp_confirmed_at": "2025-11-23T12:00:00.000Z", "recovery_codes_left": 10 })
+        json!({
+            "totp": true,
+            "totp_confirmed_at": "2025-11-23T12:00:00.000Z",
+            "passkeys": 0,
+            "recovery_codes_left": 10,
+        })
     );
     let waiting = challenge(&server);
     go_on(&server, &waiting, json!({ "totp": app.code(&server, 0) })).is_problem(401, "wrong-code");
@@ -136,7 +141,7 @@ fn adding_and_removing_an_app_ends_the_other_sessions_and_is_told_by_mail() {
     confirm(&app.code(&server, 0)).expect(200);
     other.get("/api/v1/auth/mfa").is_problem(401, "session-credentials-changed");
     own.post("/api/v1/auth/mfa/totp", &json!({})).is_problem(409, "second-factor-exists");
-    assert_eq!(admin.mails("ann@example.org").len(), 1);
+    assert_eq!(admin.mails_about("ann@example.org", "factors-changed"), 1);
     server.clock.advance_seconds(60);
     let other = log_in(&server, json!({ "totp": app.code(&server, 0) })).expect(200);
     own.delete("/api/v1/auth/mfa/totp").expect(204);

@@ -2,7 +2,7 @@
 //! answers and thieves.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use sesame::access::role_book::RoleBook;
 use sesame::accounts::evidence::Evidence;
+use sesame::accounts::letters::Letters;
 use sesame::accounts::model::{Credential, Status};
 use sesame::accounts::part::AccountEvent;
 use sesame::actor::aggregate::Aggregate as _;
@@ -20,6 +21,7 @@ use sesame::kernel::cause::Cause;
 use sesame::kernel::clock::Timestamp;
 use sesame::kernel::ids::{DeviceId, SessionId, UserId};
 use sesame::kernel::secret::SecretHash;
+use sesame::mail::templates::Templates;
 use sesame::sessions::agent::ClientText;
 use sesame::sessions::commands::{CatchUpSessions, DeviceClaim, EndSessions, StartSession, Which};
 use sesame::sessions::ending::EndReason;
@@ -205,6 +207,11 @@ impl Real {
     }
 }
 
+static LETTERS: LazyLock<Arc<Letters>> = LazyLock::new(|| {
+    let site = || "https://id.example.org".to_owned();
+    Arc::new(Letters::new(Templates::load(None).unwrap(), site(), site()))
+});
+
 fn time(seconds: i64) -> Timestamp {
     Timestamp::from_millis(1_000_000_000_000).plus_seconds(seconds)
 }
@@ -238,13 +245,14 @@ fn start(number: u128, terms: Terms, is_remembered: bool) -> StartSession {
             refresh: None,
             is_remembered,
         },
-        evidence: Evidence { verified: credential(), renewed: None, second: None },
+        evidence: Evidence::of_password(credential(), None),
         terms,
         book: Arc::new(RoleBook::default()),
         claim,
         replaces: None,
         risk: Risk::default(),
         policy: Policy { low: Response::Log, medium: Response::Log, high: Response::Log },
+        letters: Arc::clone(&LETTERS),
     }
 }
 

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::recovery::person;
 use crate::access::product::ProductPermission;
 use crate::accounts::error::AccountError;
-use crate::accounts::factor_commands::{ConfirmTotp, OfferTotp, RemoveFactors, RenewRecoveryCodes};
+use crate::accounts::factor_commands::{ConfirmTotp, OfferTotp, RemoveFactors, RemoveTotp, RenewRecoveryCodes};
 use crate::accounts::factors::new_recovery_codes;
 use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
@@ -51,6 +51,8 @@ struct FactorsView {
     totp: bool,
     #[schema(value_type = Option<String>, format = DateTime)]
     totp_confirmed_at: Option<Timestamp>,
+    /// How many passkeys there are.
+    passkeys: usize,
     /// How many recovery codes were not used.
     recovery_codes_left: usize,
 }
@@ -81,11 +83,13 @@ struct CodesView {
 }
 
 async fn show(call: Call) -> Outcome {
-    let factors = person(&call)?.user.accounts.factors();
+    let part = &person(&call)?.user.accounts;
+    let factors = part.factors();
     let totp = factors.and_then(|factors| factors.totp.as_ref());
     Ok(Answer::ok(&FactorsView {
         totp: totp.is_some(),
         totp_confirmed_at: totp.map(|totp| totp.confirmed_at),
+        passkeys: part.passkeys.len(),
         recovery_codes_left: factors.map_or(0, |factors| factors.recovery.len()),
     }))
 }
@@ -118,7 +122,7 @@ async fn remove(call: Call) -> Outcome {
     let signed_in = person(&call)?;
     let (user, facts) = (&signed_in.user, call.facts());
     let notice = call.state.correspondence.notice(Occasion::FactorsChanged, user, &facts)?;
-    let command = RemoveFactors { session: Some(signed_in.session.id), notice: notice.clone() };
+    let command = RemoveTotp { session: signed_in.session.id, notice: notice.clone() };
     let done = call.state.users.send(user.id(), command, facts).await?;
     call.state.correspondence.posted(notice.as_ref());
     Ok(Answer::no_content().with_revision(done.revision))
@@ -138,7 +142,7 @@ async fn remove_of(call: Call, Path(id): Path<UserId>) -> Outcome {
     call.refuse_stale()?;
     let (user, facts) = (call.state.users.load(id).await?.ok_or(AccountError::Missing)?, call.facts());
     let notice = call.state.correspondence.notice(Occasion::FactorsChanged, &user, &facts)?;
-    let done = call.state.users.send(id, RemoveFactors { session: None, notice: notice.clone() }, facts).await?;
+    let done = call.state.users.send(id, RemoveFactors { notice: notice.clone() }, facts).await?;
     call.state.correspondence.posted(notice.as_ref());
     Ok(Answer::no_content().with_revision(done.revision))
 }

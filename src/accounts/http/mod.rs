@@ -1,6 +1,7 @@
 //! Accounts over HTTP: their administration, and what people do about their own.
 
 mod factors;
+mod passkeys;
 mod recovery;
 mod registration;
 mod users;
@@ -10,6 +11,7 @@ use crate::http::Routes;
 /// Registers the routes.
 pub fn routes(routes: &mut Routes) {
     factors::routes(routes);
+    passkeys::routes(routes);
     recovery::routes(routes);
     registration::routes(routes);
     users::routes(routes);

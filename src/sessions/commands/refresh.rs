@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::accounts::evidence::Evidence;
+use crate::accounts::letters::Letters;
 use crate::actor::command::{Command, Decision, Facts};
 use crate::kernel::ids::{SecurityEventId, SessionId};
 use crate::kernel::secret::SecretHash;
@@ -23,6 +24,8 @@ pub struct RefreshSession {
     pub turn: Turn,
     /// What the client calls itself, for the security event.
     pub user_agent: Option<Box<str>>,
+    /// Writes the mail that tells of it.
+    pub letters: Arc<Letters>,
 }
 
 /// What a refresh token came to.
@@ -69,8 +72,11 @@ impl Command for RefreshSession {
                     ip_address: facts.cause.ip_address,
                     user_agent: self.user_agent,
                 };
+                let alert = self.letters.alert(user, &noted, facts);
+                let alert = alert.map_err(|error| SessionError::Letter(error.to_string()))?.map(UserEvent::Mail);
                 let ended = user.sessions.ending(EndReason::RefreshReused, facts, |one| one.id == self.session);
-                let events = ended.into_iter().chain([SessionEvent::Noted(noted)]).map(UserEvent::Session).collect();
+                let events = ended.into_iter().chain([SessionEvent::Noted(noted)]).map(UserEvent::Session);
+                let events = events.chain(alert).collect();
                 Ok(Decision { events, reply: Refreshed::Reused })
             }
         }
@@ -100,7 +106,7 @@ impl Command for RenewSession {
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Arc<Session>>, SessionError> {
         let session = user.sessions.find(self.session).filter(|session| session.is_active(facts.now));
         let session = session.ok_or(SessionError::Missing)?;
-        let mut events = self.evidence.accept(user)?;
+        let mut events = self.evidence.accept(user, facts.now)?;
         let mut renewed = session.draft(facts.now);
         for method in self.methods {
             if !renewed.methods.contains(&method) {

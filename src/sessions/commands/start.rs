@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::access::role_book::RoleBook;
 use crate::accounts::evidence::Evidence;
+use crate::accounts::letters::Letters;
 use crate::actor::command::{Command, Decision, Facts};
 use crate::kernel::ids::{DeviceId, RoleId, SecurityEventId, SessionId};
 use crate::kernel::secret::SecretHash;
@@ -50,6 +51,8 @@ pub struct StartSession {
     pub risk: Risk,
     /// What to do about what is unusual.
     pub policy: Policy,
+    /// Writes the mail that tells of it.
+    pub letters: Arc<Letters>,
 }
 
 /// What a sign-in came to.
@@ -68,20 +71,20 @@ impl Command for StartSession {
     const NAME: &'static str = "start_session";
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Begun>, SessionError> {
-        let accepted = self.evidence.clone().accept(user)?;
+        let accepted = self.evidence.clone().accept(user, facts.now)?;
         let part = &*user.sessions;
         let terms = strictest(self.terms, user, &self.book, facts);
         let places = self.places(part, &terms, facts)?;
         let (device, device_event, found) = self.device(part, facts);
         let risk = self.risk.and(found);
         let response = self.policy.response(risk);
-        let mut noted = response.map(|response| self.noted(risk, response, &device, facts));
+        let noted = response.map(|response| self.noted(risk, response, &device, facts));
+        let alert = noted.as_ref().map(|noted| self.letters.alert(user, noted, facts));
+        let alert = alert.transpose().map_err(|error| SessionError::Letter(error.to_string()))?.flatten();
+        let alert = alert.map(UserEvent::Mail);
         if response == Some(Response::Revoke) {
-            let events = noted.map(|mut event| {
-                event.session = None;
-                UserEvent::Session(SessionEvent::Noted(event))
-            });
-            return Ok(Decision { events: events.into_iter().collect(), reply: Begun::Refused });
+            let noted = noted.map(SessionEvent::Noted).map(UserEvent::Session);
+            return Ok(Decision { events: noted.into_iter().chain(alert).collect(), reply: Begun::Refused });
         }
         let session = self.session(&device, &terms, risk, response, facts);
         if device.created_at < facts.now && device_event.is_none() {
@@ -104,8 +107,8 @@ impl Command for StartSession {
             events.extend(crowded_out(part, &places.gone));
         }
         events.extend(device_event);
-        events.extend(noted.take().map(SessionEvent::Noted));
-        let events = accepted.into_iter().chain(events.into_iter().map(UserEvent::Session)).collect();
+        events.extend(noted.map(SessionEvent::Noted));
+        let events = accepted.into_iter().chain(events.into_iter().map(UserEvent::Session)).chain(alert).collect();
         Ok(Decision { events, reply: Begun::Session(session, device) })
     }
 }
@@ -203,7 +206,7 @@ impl StartSession {
             occasion: Occasion::SignIn,
             risk,
             response,
-            session: Some(self.new.id),
+            session: (response != Response::Revoke).then_some(self.new.id),
             device: Some(device.id),
             ip_address: facts.cause.ip_address,
             user_agent: device.client.user_agent.as_deref().map(Box::from),

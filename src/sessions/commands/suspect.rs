@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::accounts::letters::Letters;
 use crate::actor::command::{Command, Decision, Facts};
 use crate::kernel::ids::{SecurityEventId, SessionId};
 use crate::sessions::ending::EndReason;
@@ -24,6 +25,8 @@ pub struct SuspectSession {
     pub user_agent: Option<Arc<str>>,
     /// What to do about it.
     pub policy: Policy,
+    /// Writes the mail that tells of it.
+    pub letters: Arc<Letters>,
 }
 
 impl Command for SuspectSession {
@@ -53,7 +56,7 @@ impl Command for SuspectSession {
             let event = SessionEvent::Changed(Arc::new(updated), SessionChange::Updated);
             return Ok(Decision::one(UserEvent::Session(event), None));
         };
-        let mut events = vec![SessionEvent::Noted(SecurityEvent {
+        let noted = SecurityEvent {
             id: SecurityEventId::generate(facts.now),
             at: facts.now,
             occasion: Occasion::Request,
@@ -63,7 +66,9 @@ impl Command for SuspectSession {
             device: session.device,
             ip_address: self.ip_address,
             user_agent: self.user_agent.as_deref().map(Box::from),
-        })];
+        };
+        let alert = self.letters.alert(user, &noted, facts).map_err(|error| SessionError::Letter(error.to_string()))?;
+        let mut events = vec![SessionEvent::Noted(noted)];
         if response == Response::Revoke {
             events.extend(user.sessions.ending(EndReason::Risk, facts, |one| one.id == self.session));
         } else {
@@ -80,6 +85,7 @@ impl Command for SuspectSession {
                 events.push(SessionEvent::DeviceMoved(Arc::new(moved)));
             }
         }
-        Ok(Decision { events: events.into_iter().map(UserEvent::Session).collect(), reply: Some(response) })
+        let events = events.into_iter().map(UserEvent::Session).chain(alert.map(UserEvent::Mail)).collect();
+        Ok(Decision { events, reply: Some(response) })
     }
 }

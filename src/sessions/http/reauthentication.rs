@@ -4,12 +4,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::cookies;
-use super::sign_in::code;
+use super::sign_in::{PasskeyInput, code};
 use super::view::SessionView;
 use crate::http::handler::Outcome;
-use crate::http::{Answer, Call, Caller, Json, Routes, Who};
+use crate::http::{Answer, Call, Caller, Json, Problem, Routes, Who};
+use crate::kernel::fault::FieldError;
 use crate::kernel::secret::Password;
 use crate::sessions::error::SessionError;
+use crate::sessions::sign_in::Again;
 
 /// Registers the routes.
 pub(super) fn routes(routes: &mut Routes) {
@@ -23,14 +25,17 @@ pub(super) fn routes(routes: &mut Routes) {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Reauthentication {
-    #[schema(value_type = String)]
-    password: Password,
+    /// Not with a passkey.
+    #[schema(value_type = Option<String>)]
+    password: Option<Password>,
     /// A code of the authenticator app, if the account has one.
     #[schema(value_type = Option<String>)]
     totp: Option<Password>,
     /// A recovery code in place of the app's.
     #[schema(value_type = Option<String>)]
     recovery_code: Option<Password>,
+    /// A passkey in place of the password. Its challenge is had at `/api/v1/auth/reauthenticate/challenge`.
+    passkey: Option<PasskeyInput>,
 }
 
 /// The session, with another token.
@@ -49,8 +54,17 @@ struct Renewed {
 
 async fn reauthenticate(call: Call, Json(input): Json<Reauthentication>) -> Outcome {
     let Caller::Person(signed_in) = &call.caller else { return Err(SessionError::Missing.into()) };
-    let code = code(input.totp, input.recovery_code);
-    let renewed = call.state.sign_in.prove_again(signed_in, input.password.0, code, call.facts()).await?;
+    let passkey = input.passkey.map(PasskeyInput::shown);
+    let shown = match (input.password, passkey) {
+        (Some(Password(password)), passkey) => {
+            Again::Password(password, code(input.totp, input.recovery_code, passkey))
+        }
+        (None, Some(passkey)) => Again::Passkey(passkey),
+        (None, None) => {
+            return Err(Problem::invalid(vec![FieldError::new("password", "is needed, or a passkey")]));
+        }
+    };
+    let renewed = call.state.sign_in.prove_again(signed_in, shown, call.facts()).await?;
     let session = &renewed.session;
     let in_cookie = session.lives_in_cookie();
     let answer = Answer::ok(&Renewed {

@@ -1,12 +1,14 @@
 //! Signing in, going on, and signing out.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::cookies;
 use super::owned::device_name;
 use super::view::SessionView;
 use crate::accounts::factors::Code;
+use crate::accounts::passkey::Shown;
 use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Caller, Json, Problem, Routes, Who};
@@ -50,6 +52,9 @@ struct Login {
     /// A recovery code in place of the app's.
     #[schema(value_type = Option<String>)]
     recovery_code: Option<Password>,
+    /// A passkey in place of the name and password, or of the code. Its challenge is had at
+    /// `/api/v1/auth/passkeys/challenge`.
+    passkey: Option<PasskeyInput>,
     /// Where the session's token is to travel: in the body (the default) or in a cookie.
     #[serde(default)]
     transport: Transport,
@@ -59,6 +64,23 @@ struct Login {
     /// With which device.
     #[serde(default)]
     device: DeviceInput,
+}
+
+/// What a browser answered when it was asked for a passkey.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PasskeyInput {
+    /// The `ceremony` that the challenge came with.
+    ceremony: String,
+    /// `AuthenticationResponseJSON` (WebAuthn level 3): what `toJSON()` of a credential gives.
+    #[schema(value_type = Object)]
+    credential: Value,
+}
+
+impl PasskeyInput {
+    pub(super) fn shown(self) -> Shown {
+        Shown { ceremony: self.ceremony, credential: self.credential }
+    }
 }
 
 /// The device that somebody signs in with.
@@ -105,7 +127,12 @@ struct Welcome {
 async fn login(call: Call, Json(input): Json<Login>) -> Outcome {
     let in_cookie = input.transport == Transport::Cookie;
     let arrival = arrival(&call, input.device, input.remember, in_cookie).await?;
-    let (code, facts) = (code(input.totp, input.recovery_code), call.facts());
+    let (passkey, facts) = (input.passkey.map(PasskeyInput::shown), call.facts());
+    if let (None, None, None, Some(passkey)) = (&input.challenge, &input.identifier, &input.password, &passkey) {
+        let signed_in = call.state.sign_in.sign_in_by_passkey(passkey.clone(), arrival, facts).await?;
+        return welcome(&call, signed_in, in_cookie);
+    }
+    let code = code(input.totp, input.recovery_code, passkey);
     let wrong = |field: &str, what: &str| Problem::invalid(vec![FieldError::new(field, what)]);
     let signed_in = match (input.challenge, input.identifier, input.password) {
         (Some(challenge), None, None) => call.state.sign_in.go_on(&challenge, code, arrival, facts).await?,
@@ -122,9 +149,10 @@ async fn login(call: Call, Json(input): Json<Login>) -> Outcome {
     welcome(&call, signed_in, in_cookie)
 }
 
-/// The second factor that is shown; the app's code goes before the recovery code.
-pub(super) fn code(totp: Option<Password>, recovery_code: Option<Password>) -> Option<Code> {
-    totp.map(|Password(code)| Code::Totp(code)).or(recovery_code.map(|Password(code)| Code::Recovery(code)))
+/// The second factor that is shown; the app's code goes before the recovery code, and that before the passkey.
+pub(super) fn code(totp: Option<Password>, recovery_code: Option<Password>, passkey: Option<Shown>) -> Option<Code> {
+    let (totp, recovery_code) = (totp.map(|Password(code)| code), recovery_code.map(|Password(code)| code));
+    totp.map(Code::Totp).or(recovery_code.map(Code::Recovery)).or(passkey.map(Code::Passkey))
 }
 
 /// How whoever calls comes to sign in.

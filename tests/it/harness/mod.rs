@@ -3,6 +3,8 @@
 //! Every test starts its own server on a free port, with its own folder and a clock that it holds by hand. Nothing is
 //! shared, nothing is waited for by sleeping.
 
+#[cfg(feature = "passkeys")]
+mod authenticator;
 mod client;
 mod outbox;
 mod process;
@@ -10,6 +12,8 @@ mod reply;
 mod server;
 mod smtp;
 
+#[cfg(feature = "passkeys")]
+pub(crate) use authenticator::Passkey;
 pub(crate) use client::{Admin, Anonymous, App, Client, SignedIn};
 pub(crate) use outbox::token_in;
 pub(crate) use process::Process;

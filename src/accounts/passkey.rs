@@ -1,0 +1,157 @@
+//! A passkey: a key pair on a person's device or in their keychain, of which the public half is kept here (WebAuthn).
+//!
+//! What the relying party needs to verify it (`accounts/relying_party`) is kept as that writes it down: nobody else
+//! reads it. Name, counter and times are the account's own.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::kernel::clock::Timestamp;
+use crate::kernel::fault::Malformed;
+use crate::kernel::ids::PasskeyId;
+use crate::kernel::secret::SecretHash;
+use crate::store::Key;
+use crate::store::codec::Stored;
+use crate::store::key::Kind;
+
+/// The most passkeys of one person.
+pub const MAX_PASSKEYS: usize = 20;
+/// The most characters of a passkey's name.
+const MAX_NAME_CHARACTERS: usize = 64;
+/// The class byte of the claims of credential ids, beside those of `accounts/model`: stored, never change it.
+const CLAIM_CLASS: u8 = 5;
+
+/// A passkey of a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passkey {
+    /// Its id.
+    pub id: PasskeyId,
+    /// The id that its authenticator gave it.
+    pub credential_id: Box<[u8]>,
+    /// As its owner calls it.
+    pub name: Box<str>,
+    /// When it was registered.
+    pub created_at: Timestamp,
+    /// When it was last used.
+    pub last_used_at: Option<Timestamp>,
+    /// How often its authenticator says that it was used; 0 for ever where it does not count.
+    pub counter: u32,
+    /// Whether its authenticator says that copies of it are kept elsewhere.
+    pub is_synced: bool,
+    /// The public key, and what else is needed to verify it.
+    pub state: Box<str>,
+}
+
+impl Stored for Passkey {
+    const VERSION: u8 = 1;
+}
+
+/// A signature of a passkey that was found good a moment ago.
+#[derive(Debug, Clone)]
+pub struct Signature {
+    /// Of which passkey.
+    pub id: PasskeyId,
+    /// What the authenticator's counter says.
+    pub counter: u32,
+    /// Whether copies are kept elsewhere.
+    pub is_synced: bool,
+    /// What is needed to verify it from now on.
+    pub state: Box<str>,
+}
+
+/// What a browser answered.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// The ceremony it answers.
+    pub ceremony: String,
+    /// `RegistrationResponseJSON` or `AuthenticationResponseJSON`.
+    pub credential: Value,
+}
+
+/// Something about a counter that cannot be: there is a copy of the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cloned;
+
+impl Passkey {
+    /// The passkey after this signature.
+    ///
+    /// # Errors
+    /// When its counter did not grow, and it counts (WebAuthn section 7.2, step 22).
+    pub fn used(&self, signature: &Signature, now: Timestamp) -> Result<Self, Cloned> {
+        if signature.counter <= self.counter && (signature.counter, self.counter) != (0, 0) {
+            return Err(Cloned);
+        }
+        Ok(Self {
+            counter: signature.counter,
+            is_synced: signature.is_synced,
+            state: signature.state.clone(),
+            last_used_at: Some(now),
+            ..self.clone()
+        })
+    }
+
+    /// The record by which a credential id belongs to one account alone (WebAuthn section 7.1, step 27).
+    pub fn claim(&self) -> Key {
+        Key::of(Kind::Claim, &[&[CLAIM_CLASS], SecretHash::of(&self.credential_id).bytes()])
+    }
+}
+
+/// Whether a claim is one of a passkey.
+pub fn is_claim(claim: &Key) -> bool {
+    claim.kind() == Some(Kind::Claim) && claim.bytes().get(1) == Some(&CLAIM_CLASS)
+}
+
+/// A passkey's name as its owner gives it.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn name(text: &str) -> Result<Box<str>, Malformed> {
+    let text = text.trim();
+    let is_good =
+        !text.is_empty() && text.chars().count() <= MAX_NAME_CHARACTERS && !text.chars().any(char::is_control);
+    let bad = || Malformed(format!("expected 1 to {MAX_NAME_CHARACTERS} printable characters"));
+    is_good.then(|| text.into()).ok_or_else(bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(kept: u32, shown: u32, is_good: bool) {
+        let passkey = Passkey {
+            id: PasskeyId::generate(Timestamp::default()),
+            credential_id: Box::new([1, 2, 3]),
+            name: "phone".into(),
+            created_at: Timestamp::default(),
+            last_used_at: None,
+            counter: kept,
+            is_synced: false,
+            state: "{}".into(),
+        };
+        let signature = Signature { id: passkey.id, counter: shown, is_synced: true, state: "{1}".into() };
+        let used = passkey.used(&signature, Timestamp::from_millis(7));
+        assert_eq!(used.is_ok(), is_good, "{kept} then {shown}");
+        if let Ok(used) = used {
+            assert_eq!((used.counter, &*used.state, used.is_synced), (shown, "{1}", true));
+            assert_eq!(used.last_used_at, Some(Timestamp::from_millis(7)));
+        }
+    }
+
+    #[test]
+    fn a_counter_that_does_not_grow_tells_of_a_copy() {
+        check(0, 0, true);
+        check(0, 1, true);
+        check(7, 8, true);
+        check(7, 7, false);
+        check(7, 6, false);
+        check(7, 0, false);
+    }
+
+    #[test]
+    fn names_are_short_and_printable() {
+        assert_eq!(name(" My phone ").as_deref(), Ok("My phone"));
+        for wrong in ["", "  ", "a\nb", &"x".repeat(65)] {
+            assert!(name(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}
