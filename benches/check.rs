@@ -22,7 +22,8 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 use hdrhistogram::Histogram;
 
-use sesame::access::checks::{Ask, Subject, evaluate};
+use sesame::access::checks::{Ask, Subject};
+use sesame::access::passed::Passed;
 use sesame::access::pattern::Scope;
 use sesame::app::Instance;
 use sesame::config::Config;
@@ -123,13 +124,17 @@ impl Bench {
             let user = self.users.get(question.user as usize).context("a question about nobody")?;
             let permission = format!("{}:read", question.resource);
             let subject = Subject::Id(sesame::actor::aggregate::Aggregate::id(&**user));
-            asks.push((user, Ask { subject, permission, scope: Scope::everywhere() }, question.is_allowed));
+            asks.push((
+                user,
+                Ask { subject, permission, scope: Scope::everywhere(), passed: Passed::default() },
+                question.is_allowed,
+            ));
         }
         let book = self.instance.state.book.load();
         let mut evaluated = Histogram::<u64>::new(3)?;
         for (user, ask, is_allowed) in &asks {
             let stopwatch = Stopwatch::start();
-            let reason = black_box(evaluate(user, &book, &ask.permission, &ask.scope, self.now));
+            let reason = black_box(ask.about(user, None, self.now).decide(&book));
             evaluated.record(nanos(stopwatch).saturating_sub(floor))?;
             ensure!(reason.allows() == *is_allowed, "a wrong answer: {reason:?} to {ask:?}");
         }

@@ -18,6 +18,7 @@ use anyhow::{Context as _, ensure};
 use hdrhistogram::Histogram;
 
 use sesame::access::checks::{Ask, Subject};
+use sesame::access::passed::Passed;
 use sesame::access::pattern::Scope;
 use sesame::app::Instance;
 use sesame::config::Config;
@@ -132,7 +133,12 @@ fn residents() -> anyhow::Result<Vec<Line>> {
         let before = resident_bytes("self")?;
         for id in &ids {
             let subject = Subject::Id(*id);
-            let ask = Ask { subject, permission: "data0-0:read".to_owned(), scope: Scope::everywhere() };
+            let ask = Ask {
+                subject,
+                permission: "data0-0:read".to_owned(),
+                scope: Scope::everywhere(),
+                passed: Passed::default(),
+            };
             let stopwatch = Stopwatch::start();
             instance.state.checks.check(&ask, None, now).await?;
             times.record(u64::try_from(stopwatch.elapsed().as_nanos())?)?;

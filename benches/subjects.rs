@@ -38,6 +38,7 @@ pub(crate) fn book(roles: &[Vec<String>], now: Timestamp) -> anyhow::Result<(Com
             number: u32::try_from(number)?,
             name: name(resource)?,
             description: None,
+            conditions: Vec::new(),
             created_at: now,
             updated_at: now,
             version: 1,
@@ -45,7 +46,8 @@ pub(crate) fn book(roles: &[Vec<String>], now: Timestamp) -> anyhow::Result<(Com
     }
     let mut made = Vec::new();
     for (number, resources) in roles.iter().enumerate() {
-        let allow = |resource| Ok(Rule { effect: Effect::Allow, pattern: Pattern::Exact(name(resource)?) });
+        let allow =
+            |resource| Ok(Rule { effect: Effect::Allow, pattern: Pattern::Exact(name(resource)?), condition: None });
         made.push(Role {
             id: RoleId::generate(now),
             name: RoleName::parse(&format!("role{number}"))?,
@@ -103,7 +105,7 @@ pub(crate) fn person(number: u32, roles: &[RoleId], now: Timestamp, commit: &mut
         },
         now,
     );
-    let given = Given { by: Actor::System, at: now, reason: None };
+    let given = Given { by: Actor::System, at: now, reason: None, approved_by: None };
     let mut events = vec![UserEvent::Account(AccountEvent::Created { account, credential: None })];
     events.extend(roles.iter().map(|role_id| {
         let assignment = Assignment { role_id: *role_id, bounds: Bounds::default(), given: given.clone() };

@@ -133,6 +133,7 @@ impl Instance {
             watch: Watch::new(users.clone(), config.sessions.policy(), atlas.clone(), Arc::clone(&writer)),
             key_keeper: Arc::new(key_keeper(&config, &identities)),
             session_settings: config.sessions.clone(),
+            access_settings: config.access.clone(),
             sign_in: sign_in(&config, &authenticator, &identities, &book, (atlas, &writer)),
             authenticator,
             correspondence: correspondence(&config, &finder, &postman, writer),

@@ -77,6 +77,8 @@ metrics! {
     checks_total: IntCounterVec ["decision" = DECISIONS, "source" = SOURCES];
     /// Time of one evaluation (view and role book in hand), in seconds; one in sixteen is measured.
     evaluation_seconds: Histogram (EVALUATION_SECONDS);
+    /// Conditions that could not be evaluated: an allow did not match, or a deny denied.
+    condition_errors_total: IntCounter;
     /// Durable commits.
     commits_total: IntCounter;
     /// Commits that were refused because a record had changed or a name was taken.

@@ -152,7 +152,7 @@ fn role_key(id: RoleId) -> Key {
 }
 
 fn told_permission(permission: &Permission) -> Value {
-    json!({ "name": permission.name, "description": permission.description })
+    json!({ "name": permission.name, "description": permission.description, "conditions": permission.conditions })
 }
 
 fn told_role(role: &Role) -> Value {

@@ -1,6 +1,7 @@
 //! The writes to the role book.
 
 use crate::access::book_aggregate::BookEvent;
+use crate::access::condition::Condition;
 use crate::access::error::AccessError;
 use crate::access::model::{Permission, Role, Rule};
 use crate::access::pattern::{Effect, Pattern, PermissionName};
@@ -14,6 +15,10 @@ use crate::sessions::terms::RoleTerms;
 
 /// The most rules of one role: with 128 bytes each, its audit entry, before and after, fits a record.
 pub const MAX_RULES: usize = 5_000;
+/// The most conditions of one permission.
+pub const MAX_CONDITIONS: usize = 16;
+/// The most conditions of one role's rules together, in bytes: so that its record and its audit entry stay within bounds.
+pub const MAX_CONDITION_BYTES: usize = 512 * 1024;
 /// The most parents of one role.
 pub const MAX_PARENTS: usize = 100;
 
@@ -26,6 +31,8 @@ pub struct DefinePermission {
     pub name: PermissionName,
     /// For people.
     pub description: Option<Note>,
+    /// Under which conditions it can be had.
+    pub conditions: Vec<Condition>,
 }
 
 impl Command for DefinePermission {
@@ -41,7 +48,9 @@ impl Command for DefinePermission {
         if book.permission_named(self.name.as_str()).is_some() {
             return Err(AccessError::NameTaken("permission"));
         }
-        let permission = permission(self.id, book.next_number, self.name, self.description, facts);
+        refuse_many(&self.conditions)?;
+        let plain = permission(self.id, book.next_number, self.name, self.description, facts);
+        let permission = Permission { conditions: self.conditions, ..plain };
         Ok(Decision::one(BookEvent::PermissionDefined(permission.clone()), permission))
     }
 }
@@ -57,6 +66,8 @@ pub struct ChangePermission {
     pub name: PermissionName,
     /// For people.
     pub description: Option<Note>,
+    /// Under which conditions it can be had.
+    pub conditions: Vec<Condition>,
 }
 
 impl Command for ChangePermission {
@@ -70,11 +81,13 @@ impl Command for ChangePermission {
         if old.name != self.name {
             return Err(AccessError::field("name", "cannot change: roles and grants speak of it; define another"));
         }
-        if old.description == self.description {
+        refuse_many(&self.conditions)?;
+        if old.description == self.description && old.conditions == self.conditions {
             return Ok(Decision::nothing(old.clone()));
         }
         let new = Permission {
             description: self.description,
+            conditions: self.conditions,
             updated_at: facts.now,
             version: old.version + 1,
             ..old.clone()
@@ -276,7 +289,7 @@ fn synced(shipped: &BuiltInRole, id: RoleId, book: &RoleBook, facts: &Facts) -> 
         .permissions
         .iter()
         .map(|permission| PermissionName::parse(permission.name()))
-        .map(|name| name.map(|name| Rule { effect: Effect::Allow, pattern: Pattern::Exact(name) }))
+        .map(|name| name.map(|name| Rule { effect: Effect::Allow, pattern: Pattern::Exact(name), condition: None }))
         .collect::<Result<_, _>>()
         .map_err(|error| AccessError::field("rules", error.0))?;
     let old = book.role_named(&name).filter(|old| old.is_built_in);
@@ -305,7 +318,15 @@ fn permission(
     description: Option<Note>,
     facts: &Facts,
 ) -> Permission {
-    Permission { id, number, name, description, created_at: facts.now, updated_at: facts.now, version: 1 }
+    let conditions = Vec::new();
+    Permission { id, number, name, description, conditions, created_at: facts.now, updated_at: facts.now, version: 1 }
+}
+
+fn refuse_many(conditions: &[Condition]) -> Result<(), AccessError> {
+    if conditions.len() > MAX_CONDITIONS {
+        return Err(AccessError::field("conditions", format!("at most {MAX_CONDITIONS}")));
+    }
+    Ok(())
 }
 
 /// The permission, if it is not the product's own and is the version that the caller saw.
@@ -340,6 +361,11 @@ fn sound(mut draft: RoleDraft, id: RoleId, book: &RoleBook) -> Result<RoleDraft,
     let mut wrong = Vec::new();
     if draft.rules.len() > MAX_RULES {
         wrong.push(FieldError::new("permissions", format!("at most {MAX_RULES} rules")));
+    }
+    let sources =
+        draft.rules.iter().filter_map(|rule| rule.condition.as_ref()).map(|condition| condition.source().len());
+    if sources.sum::<usize>() > MAX_CONDITION_BYTES {
+        wrong.push(FieldError::new("permissions", format!("at most {MAX_CONDITION_BYTES} bytes of conditions")));
     }
     if draft.parent_role_ids.len() > MAX_PARENTS {
         wrong.push(FieldError::new("parent_role_ids", format!("at most {MAX_PARENTS} parents")));

@@ -9,33 +9,22 @@ use prometheus::{Histogram, IntCounter};
 
 use crate::access::book_aggregate::THE_BOOK;
 use crate::access::effective::Reason;
+use crate::access::passed::Passed;
 use crate::access::pattern::Scope;
 use crate::access::published::PublishedBook;
 use crate::access::role_book::RoleBook;
-use crate::accounts::model::Name;
+pub use crate::access::subject::Subject;
+use crate::access::variables::Asked;
 use crate::accounts::names::Finder;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::directory::{Directory, LoadError};
 use crate::kernel::clock::{Stopwatch, Timestamp};
 use crate::kernel::fault::{Fault, Kind};
-use crate::kernel::ids::UserId;
 use crate::metrics::Metrics;
 use crate::sessions::identity::Identities;
+use crate::sessions::model::Session;
 use crate::store::{Revision, SharedStore};
 use crate::user::User;
-
-/// Whom a check is about.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Subject {
-    /// By id.
-    Id(UserId),
-    /// By a unique name.
-    Named(Name),
-    /// Whoever is signed in with this token.
-    Session(Box<str>),
-    /// Nobody there can be (a name that no subject can bear).
-    Nobody,
-}
 
 /// One question.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +35,16 @@ pub struct Ask {
     pub permission: String,
     /// Where.
     pub scope: Scope,
+    /// What conditions may look at.
+    pub passed: Passed,
+}
+
+impl Ask {
+    /// The question, once it is known about whom.
+    pub fn about<'a>(&'a self, user: &'a User, session: Option<&'a Session>, now: Timestamp) -> Asked<'a> {
+        let passed = &self.passed;
+        Asked { session, passed, ..Asked::plain(user, &self.permission, &self.scope, now) }
+    }
 }
 
 /// One answer.
@@ -104,6 +103,7 @@ const TIMED_ONE_IN: u32 = 16;
 #[derive(Clone)]
 struct Seen {
     view: Result<Arc<User>, Reason>,
+    session: Option<Arc<Session>>,
     was_resident: bool,
 }
 
@@ -132,6 +132,7 @@ struct Counters {
     deny_warm: IntCounter,
     deny_cold: IntCounter,
     seconds: Histogram,
+    condition_errors: IntCounter,
     turn: AtomicU32,
 }
 
@@ -162,6 +163,7 @@ impl Checks {
             deny_warm: count("deny", "warm"),
             deny_cold: count("deny", "cold"),
             seconds: metrics.evaluation_seconds.clone(),
+            condition_errors: metrics.condition_errors_total.clone(),
             turn: AtomicU32::new(0),
         };
         Self {
@@ -270,29 +272,42 @@ impl Checks {
         let resident = match subject {
             Subject::Id(id) => self.users.find(*id, now),
             Subject::Named(name) => self.finder.find_resident(name, now),
+            Subject::Called(names) => self.finder.look(names, now).flatten(),
             Subject::Session(_) | Subject::Nobody => None,
         };
         if let Some(user) = resident {
-            return Ok(Seen { view: Ok(user), was_resident: true });
+            return Ok(Seen { view: Ok(user), session: None, was_resident: true });
         }
         let unknown = |user: Option<Arc<User>>| user.ok_or(Reason::UnknownSubject);
         let view = match subject {
             Subject::Id(id) => unknown(self.users.load(*id).await?),
             Subject::Named(name) => unknown(self.finder.load(name, now).await?),
+            Subject::Called(names) => unknown(self.finder.load_first(names, now).await?),
             Subject::Session(token) => {
-                let view = self.identities.session_of(token, now).await?.map(|signed_in| signed_in.user);
-                return Ok(Seen { view, was_resident: true });
+                let (view, session) = match self.identities.session_of(token, now).await? {
+                    Ok(signed_in) => (Ok(signed_in.user), Some(signed_in.session)),
+                    Err(reason) => (Err(reason), None),
+                };
+                return Ok(Seen { view, session, was_resident: true });
             }
             Subject::Nobody => Err(Reason::UnknownSubject),
         };
-        Ok(Seen { was_resident: view.is_err(), view })
+        Ok(Seen { was_resident: view.is_err(), view, session: None })
     }
 
     fn evaluate(&self, seen: &Seen, book: &RoleBook, ask: &Ask, now: Timestamp) -> Reason {
         let is_timed = self.counters.turn.fetch_add(1, Ordering::Relaxed).is_multiple_of(TIMED_ONE_IN);
         let stopwatch = is_timed.then(Stopwatch::start);
         let reason = match &seen.view {
-            Ok(user) => evaluate(user, book, &ask.permission, &ask.scope, now),
+            Ok(user) => {
+                let asked = ask.about(user, seen.session.as_deref(), now);
+                let reason = asked.decide(book);
+                let errors = asked.errors.get();
+                if errors > 0 {
+                    self.counters.condition_errors.inc_by(errors.into());
+                }
+                reason
+            }
             Err(reason) => *reason,
         };
         if let Some(stopwatch) = stopwatch {
@@ -307,16 +322,5 @@ impl Checks {
         }
         .inc();
         reason
-    }
-}
-
-/// Whether this subject has this permission in this place at this moment: the one evaluator of the product.
-pub fn evaluate(user: &User, book: &RoleBook, permission: &str, scope: &Scope, now: Timestamp) -> Reason {
-    if !user.is_active() {
-        return Reason::SubjectSuspended;
-    }
-    match book.number_of(permission) {
-        Some(number) => user.holdings.decide(book, number, scope, now),
-        None => Reason::UnknownPermission,
     }
 }

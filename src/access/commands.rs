@@ -5,6 +5,7 @@ use crate::access::model::{Assignment, Bounds, Given, Grant, Rule};
 use crate::access::part::AccessEvent;
 use crate::access::pattern::Scope;
 use crate::actor::command::{Command, Decision, Facts};
+use crate::kernel::cause::Actor;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::{GrantId, RoleId};
 use crate::kernel::text::Note;
@@ -22,6 +23,8 @@ pub struct AssignRole {
     pub bounds: Bounds,
     /// Why, for people.
     pub reason: Option<Note>,
+    /// Who agreed.
+    pub approved_by: Option<Actor>,
 }
 
 impl Command for AssignRole {
@@ -36,13 +39,18 @@ impl Command for AssignRole {
         if let Some(held) = held
             && held.bounds == self.bounds
             && held.given.reason == self.reason
+            && held.given.approved_by == self.approved_by
         {
             return Ok(Decision::nothing(held.clone()));
         }
         if held.is_none() && user.holdings.assignments.len() >= MAX_HELD {
             return Err(AccessError::TooMany(MAX_HELD));
         }
-        let assignment = Assignment { role_id: self.role_id, bounds: self.bounds, given: given(facts, self.reason) };
+        let assignment = Assignment {
+            role_id: self.role_id,
+            bounds: self.bounds,
+            given: given(facts, self.reason, self.approved_by),
+        };
         Ok(Decision::one(UserEvent::Access(AccessEvent::RoleAssigned(assignment.clone())), assignment))
     }
 }
@@ -91,6 +99,8 @@ pub struct GrantRule {
     pub bounds: Bounds,
     /// Why, for people.
     pub reason: Option<Note>,
+    /// Who agreed.
+    pub approved_by: Option<Actor>,
 }
 
 impl Command for GrantRule {
@@ -108,7 +118,12 @@ impl Command for GrantRule {
         if user.holdings.grants.len() >= MAX_HELD {
             return Err(AccessError::TooMany(MAX_HELD));
         }
-        let grant = Grant { id: self.id, rule: self.rule, bounds: self.bounds, given: given(facts, self.reason) };
+        let grant = Grant {
+            id: self.id,
+            rule: self.rule,
+            bounds: self.bounds,
+            given: given(facts, self.reason, self.approved_by),
+        };
         Ok(Decision::one(UserEvent::Access(AccessEvent::RuleGranted(grant.clone())), grant))
     }
 }
@@ -133,8 +148,8 @@ impl Command for RevokeGrant {
     }
 }
 
-fn given(facts: &Facts, reason: Option<Note>) -> Given {
-    Given { by: facts.cause.actor.clone(), at: facts.now, reason }
+fn given(facts: &Facts, reason: Option<Note>, approved_by: Option<Actor>) -> Given {
+    Given { by: facts.cause.actor.clone(), at: facts.now, reason, approved_by }
 }
 
 fn refuse_empty_time(bounds: &Bounds) -> Result<(), AccessError> {

@@ -2,6 +2,9 @@
 //!
 //! Deny wins over allow, whatever the order, the depth or the place; nothing matching is a denial. Time is exact: what
 //! has bounds in time is looked at when asked, never joined. Everything else is joined once per view and role book.
+//!
+//! What speaks on a condition stands apart, and is looked at only when nothing unconditional denies. It fails closed: an
+//! allow whose condition errs does not match, a deny whose condition errs denies.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,8 +13,10 @@ use arc_swap::ArcSwapOption;
 use roaring::RoaringBitmap;
 use serde::Serialize;
 
+use crate::access::condition::datum::Variables;
+use crate::access::condition::{Condition, Truth};
 use crate::access::model::{Assignment, Bounds, Grant};
-use crate::access::pattern::Scope;
+use crate::access::pattern::{Effect, Scope};
 use crate::access::role_book::{Closure, RoleBook};
 use crate::kernel::clock::Timestamp;
 use crate::store::Revision;
@@ -30,6 +35,12 @@ pub enum Reason {
     DeniedDirectly,
     /// Nothing the subject holds here and now speaks of it.
     NoMatchingGrant,
+    /// What would allow it has a condition that is not met.
+    ConditionNotMet,
+    /// What would allow it has a condition that could not be evaluated.
+    ConditionError,
+    /// What may deny it has a condition that could not be evaluated.
+    DeniedByConditionError,
     /// There is no such subject.
     UnknownSubject,
     /// No such permission is defined.
@@ -69,19 +80,47 @@ impl Holdings {
         Self { assignments, grants, joined: ArcSwapOption::empty() }
     }
 
-    /// Decides about the permission with this number, in this place, at this moment.
-    pub fn decide(&self, book: &RoleBook, permission: u32, scope: &Scope, now: Timestamp) -> Reason {
+    /// Decides about the permission with this number, in this place, at this moment. The permission's own conditions are
+    /// not looked at.
+    pub fn decide(
+        &self,
+        book: &RoleBook,
+        permission: u32,
+        scope: &Scope,
+        now: Timestamp,
+        setting: &dyn Setting,
+    ) -> Reason {
         let joined = self.joined.load();
         match &*joined {
-            Some(effective) if effective.book == book.version() => effective.decide(permission, scope, now),
+            Some(effective) if effective.book == book.version() => {
+                effective.decide(book, permission, scope, now, setting)
+            }
             _ => {
                 let effective = Arc::new(Effective::join(self, book));
-                let reason = effective.decide(permission, scope, now);
+                let reason = effective.decide(book, permission, scope, now, setting);
                 self.joined.store(Some(effective));
                 reason
             }
         }
     }
+}
+
+/// What conditions look at, for the one decision that meets some.
+pub trait Setting {
+    /// Builds the variables and shows them.
+    fn look(&self, book: &RoleBook, see: &mut dyn FnMut(&dyn Variables));
+
+    /// A condition could not be evaluated.
+    fn note_error(&self);
+}
+
+/// The truth of a condition, an error noted.
+pub fn truth(condition: &Condition, variables: &dyn Variables, setting: &dyn Setting) -> Truth {
+    let truth = condition.truth(variables);
+    if truth == Truth::Errs {
+        setting.note_error();
+    }
+    truth
 }
 
 /// A subject's holdings joined with one role book.
@@ -94,6 +133,8 @@ struct Effective {
     places: Box<[(Scope, Held)]>,
     /// What holds only for a time.
     timed: Box<[Timed]>,
+    /// What speaks on a condition, wherever and whenever.
+    conditional: Box<[Timed]>,
 }
 
 /// What speaks of a permission; the greatest that is found decides.
@@ -232,7 +273,11 @@ impl Effective {
             (&grant.bounds, Source { closure, is_direct: true })
         });
         let (mut everywhere, mut places, mut timed) = (Vec::new(), BTreeMap::<_, Vec<_>>::new(), Vec::new());
+        let mut conditional = Vec::new();
         for (bounds, source) in roles.chain(grants) {
+            if !source.closure.conditional.is_empty() {
+                conditional.push(Timed { bounds: bounds.clone(), source: source.clone() });
+            }
             if !bounds.are_timeless() {
                 timed.push(Timed { bounds: bounds.clone(), source });
             } else if bounds.scope.is_everywhere() {
@@ -246,10 +291,11 @@ impl Effective {
             everywhere: Held::of(everywhere),
             places: places.into_iter().map(|(scope, sources)| (scope, Held::of(sources))).collect(),
             timed: timed.into(),
+            conditional: conditional.into(),
         }
     }
 
-    fn decide(&self, permission: u32, scope: &Scope, now: Timestamp) -> Reason {
+    fn decide(&self, book: &RoleBook, permission: u32, scope: &Scope, now: Timestamp, setting: &dyn Setting) -> Reason {
         let mut voice = self.everywhere.voice(permission);
         if !self.places.is_empty() {
             for place in scope.lineage() {
@@ -262,6 +308,82 @@ impl Effective {
                 voice = voice.max(timed.source.voice(permission));
             }
         }
+        if !self.conditional.is_empty() {
+            let here = |held: &&Timed| held.bounds.hold_at(now) && held.bounds.scope.contains(scope);
+            let speaking = Speaking::of(permission, self.conditional.iter().filter(here));
+            return speaking.decide(voice, book, setting);
+        }
         voice.map_or(Reason::NoMatchingGrant, Voice::reason)
     }
+}
+
+/// What speaks of a permission on a condition, here and now.
+#[derive(Default)]
+struct Speaking<'a> {
+    /// With the reason if the condition holds; what was given directly first, as it counts before roles.
+    denies: Vec<(&'a Condition, Reason)>,
+    /// The same; roles first.
+    allows: Vec<(&'a Condition, Reason)>,
+}
+
+impl<'a> Speaking<'a> {
+    fn of(permission: u32, held: impl Iterator<Item = &'a Timed>) -> Self {
+        let mut speaking = Self::default();
+        for Timed { source, .. } in held {
+            for rule in source.closure.conditional.iter().filter(|rule| rule.numbers.contains(permission)) {
+                let (allowed, denied) = source.voices();
+                match rule.effect {
+                    Effect::Allow => speaking.allows.push((&rule.condition, allowed.reason())),
+                    Effect::Deny => speaking.denies.push((&rule.condition, denied.reason())),
+                }
+            }
+        }
+        speaking.denies.sort_by_key(|(_, reason)| *reason != Reason::DeniedDirectly);
+        speaking.allows.sort_by_key(|(_, reason)| *reason != Reason::GrantedByRole);
+        speaking
+    }
+
+    /// `voice` is what speaks without a condition. Nothing is evaluated that cannot decide.
+    fn decide(&self, voice: Option<Voice>, book: &RoleBook, setting: &dyn Setting) -> Reason {
+        let unconditional = voice.map(Voice::reason);
+        let is_settled = match unconditional {
+            Some(reason) => !reason.allows() || self.denies.is_empty(),
+            None => self.denies.is_empty() && self.allows.is_empty(),
+        };
+        let mut decided = unconditional.unwrap_or(Reason::NoMatchingGrant);
+        if !is_settled {
+            setting.look(book, &mut |variables| {
+                let truth = |condition: &Condition| truth(condition, variables, setting);
+                decided =
+                    denial(&self.denies, truth).or(unconditional).unwrap_or_else(|| allowance(&self.allows, truth));
+            });
+        }
+        decided
+    }
+}
+
+/// A deny that holds, else one that errs.
+fn denial(denies: &[(&Condition, Reason)], truth: impl Fn(&Condition) -> Truth) -> Option<Reason> {
+    let mut erred = None;
+    for (condition, reason) in denies {
+        match truth(condition) {
+            Truth::Holds => return Some(*reason),
+            Truth::Fails => {}
+            Truth::Errs => erred = Some(Reason::DeniedByConditionError),
+        }
+    }
+    erred
+}
+
+/// An allow that holds, else why none does.
+fn allowance(allows: &[(&Condition, Reason)], truth: impl Fn(&Condition) -> Truth) -> Reason {
+    let mut missed = if allows.is_empty() { Reason::NoMatchingGrant } else { Reason::ConditionNotMet };
+    for (condition, reason) in allows {
+        match truth(condition) {
+            Truth::Holds => return *reason,
+            Truth::Fails => {}
+            Truth::Errs => missed = Reason::ConditionError,
+        }
+    }
+    missed
 }

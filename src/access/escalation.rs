@@ -11,8 +11,10 @@ use crate::access::model::Rule;
 use crate::access::pattern::{Effect, Pattern, RESERVED_PREFIX, Scope};
 use crate::access::product::ProductPermission;
 use crate::access::role_book::{Closure, RoleBook};
+use crate::access::variables::Asked;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::RoleId;
+use crate::sessions::model::Session;
 use crate::user::User;
 
 /// Somebody who gives or takes, at one moment.
@@ -21,6 +23,8 @@ pub struct Donor<'a> {
     pub book: &'a RoleBook,
     /// Who.
     pub user: Option<&'a Arc<User>>,
+    /// In which session.
+    pub session: Option<&'a Session>,
     /// When.
     pub now: Timestamp,
 }
@@ -31,7 +35,7 @@ impl Donor<'_> {
     /// # Errors
     /// [`AccessError::Escalation`] with the permission's name.
     pub fn may_give(&self, given: &Closure) -> Result<(), AccessError> {
-        self.holds_all(&given.allow)
+        self.holds_all(&given.whole(Effect::Allow))
     }
 
     /// Refuses to take away what denies one of the product's permissions that the donor does not hold.
@@ -39,7 +43,7 @@ impl Donor<'_> {
     /// # Errors
     /// [`AccessError::Escalation`] with the permission's name.
     pub fn may_take(&self, taken: &Closure) -> Result<(), AccessError> {
-        self.holds_all(&taken.deny)
+        self.holds_all(&taken.whole(Effect::Deny))
     }
 
     /// Refuses rules with a wildcard over the product's own resources to all but those who hold everything: such a rule
@@ -72,7 +76,11 @@ impl Donor<'_> {
     /// Whether the donor holds this permission, everywhere.
     pub fn holds(&self, permission: ProductPermission) -> bool {
         let Some(number) = self.book.product_number(permission) else { return false };
-        self.user.is_some_and(|user| user.holdings.decide(self.book, number, &Scope::everywhere(), self.now).allows())
+        let everywhere = Scope::everywhere();
+        self.user.is_some_and(|user| {
+            let asked = Asked { session: self.session, ..Asked::plain(user, permission.name(), &everywhere, self.now) };
+            user.holdings.decide(self.book, number, &everywhere, self.now, &asked).allows()
+        })
     }
 }
 

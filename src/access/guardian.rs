@@ -14,10 +14,11 @@ use crate::access::error::AccessError;
 use crate::access::escalation::Donor;
 use crate::access::holders::{Entries, List};
 use crate::access::model::Assignment;
-use crate::access::pattern::Scope;
+use crate::access::pattern::{Effect, Scope};
 use crate::access::product::{ADMINISTRATOR, ProductPermission};
 use crate::access::review::survey;
 use crate::access::role_book::{Closure, RoleBook};
+use crate::access::variables::Asked;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::directory::LoadError;
 use crate::kernel::clock::Timestamp;
@@ -172,8 +173,7 @@ fn is_administrator(user: &User, book: &RoleBook, now: Timestamp) -> bool {
 
 /// Whether a subject may act and holds this permission, everywhere.
 fn holds(user: &User, book: &RoleBook, permission: ProductPermission, now: Timestamp) -> bool {
-    let Some(number) = book.product_number(permission) else { return false };
-    user.is_active() && user.holdings.decide(book, number, &Scope::everywhere(), now).allows()
+    Asked::plain(user, permission.name(), &Scope::everywhere(), now).decide(book).allows()
 }
 
 /// The product's permissions that some role denies by the one book and not by the other.
@@ -182,7 +182,8 @@ fn denied_anew(before: &RoleBook, after: &RoleBook) -> Vec<ProductPermission> {
     let is_new = |permission: &ProductPermission| {
         let Some(number) = after.product_number(*permission) else { return false };
         after.roles().any(|role| {
-            let denies = |book: &RoleBook| book.closure(role.id).map_or(&nothing, Arc::as_ref).deny.contains(number);
+            let closure = |book: &RoleBook| book.closure(role.id).map_or(&nothing, Arc::as_ref).whole(Effect::Deny);
+            let denies = |book: &RoleBook| closure(book).contains(number);
             denies(after) && !denies(before)
         })
     };

@@ -1,7 +1,10 @@
-//! The nouns of access control as they are stored: permission, role, rule, assignment, grant.
+//! The nouns of access control as they are stored: permission, role, rule, assignment, grant. Older forms are in
+//! `older`.
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::condition::Condition;
+use crate::access::older::{AssignmentV1, GrantV1, PermissionV1, RoleV1, RoleV2};
 use crate::access::pattern::{Effect, Pattern, PermissionName, Scope};
 use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
@@ -22,6 +25,8 @@ pub struct Permission {
     pub name: PermissionName,
     /// For people.
     pub description: Option<Note>,
+    /// Whoever is given it has it only while all of these hold.
+    pub conditions: Vec<Condition>,
     /// When it was defined.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -37,6 +42,8 @@ pub struct Rule {
     pub effect: Effect,
     /// Which permissions.
     pub pattern: Pattern,
+    /// When it speaks; none: always.
+    pub condition: Option<Condition>,
 }
 
 /// A named set of rules that inherits those of its parents.
@@ -64,39 +71,6 @@ pub struct Role {
     pub updated_at: Timestamp,
     /// Counts its changes, from 1; the `ETag`.
     pub version: u64,
-}
-
-/// The first form of a role's record.
-#[derive(Deserialize)]
-struct RoleV1 {
-    id: RoleId,
-    name: RoleName,
-    description: Option<Note>,
-    parent_role_ids: Vec<RoleId>,
-    rules: Vec<Rule>,
-    is_active: bool,
-    is_built_in: bool,
-    created_at: Timestamp,
-    updated_at: Timestamp,
-    version: u64,
-}
-
-impl From<RoleV1> for Role {
-    fn from(old: RoleV1) -> Self {
-        Self {
-            id: old.id,
-            name: old.name,
-            description: old.description,
-            parent_role_ids: old.parent_role_ids,
-            rules: old.rules,
-            is_active: old.is_active,
-            is_built_in: old.is_built_in,
-            session_terms: RoleTerms::default(),
-            created_at: old.created_at,
-            updated_at: old.updated_at,
-            version: old.version,
-        }
-    }
 }
 
 /// When and where something given holds: from `not_before` (inclusive) until `expires_at` (exclusive), in `scope` and
@@ -132,6 +106,8 @@ pub struct Given {
     pub at: Timestamp,
     /// Why, for people.
     pub reason: Option<Note>,
+    /// Who agreed, as whoever gave it says.
+    pub approved_by: Option<Actor>,
 }
 
 /// A role given to a subject. One per role and scope: giving it again replaces its times.
@@ -159,18 +135,34 @@ pub struct Grant {
 }
 
 impl Stored for Permission {
-    const VERSION: u8 = 1;
-}
-impl Stored for Role {
     const VERSION: u8 = 2;
 
     fn upgrade(version: u8, body: &[u8]) -> Option<Result<Self, StoreError>> {
-        (version == 1).then(|| codec::decode_body::<RoleV1>(body).map(Self::from))
+        (version == 1).then(|| codec::decode_body::<PermissionV1>(body).map(Self::from))
+    }
+}
+impl Stored for Role {
+    const VERSION: u8 = 3;
+
+    fn upgrade(version: u8, body: &[u8]) -> Option<Result<Self, StoreError>> {
+        match version {
+            1 => Some(codec::decode_body::<RoleV1>(body).map(Self::from)),
+            2 => Some(codec::decode_body::<RoleV2>(body).map(Self::from)),
+            _ => None,
+        }
     }
 }
 impl Stored for Assignment {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
+
+    fn upgrade(version: u8, body: &[u8]) -> Option<Result<Self, StoreError>> {
+        (version == 1).then(|| codec::decode_body::<AssignmentV1>(body).map(Self::from))
+    }
 }
 impl Stored for Grant {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
+
+    fn upgrade(version: u8, body: &[u8]) -> Option<Result<Self, StoreError>> {
+        (version == 1).then(|| codec::decode_body::<GrantV1>(body).map(Self::from))
+    }
 }

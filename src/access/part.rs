@@ -133,6 +133,7 @@ fn told_assignment(assignment: &Assignment) -> Value {
         "not_before": assignment.bounds.not_before,
         "expires_at": assignment.bounds.expires_at,
         "reason": assignment.given.reason,
+        "approved_by": assignment.given.approved_by,
     })
 }
 
@@ -141,9 +142,11 @@ fn told_grant(grant: &Grant) -> Value {
         "grant_id": grant.id,
         "effect": grant.rule.effect,
         "pattern": grant.rule.pattern,
+        "condition": grant.rule.condition,
         "scope": grant.bounds.scope,
         "not_before": grant.bounds.not_before,
         "expires_at": grant.bounds.expires_at,
         "reason": grant.given.reason,
+        "approved_by": grant.given.approved_by,
     })
 }

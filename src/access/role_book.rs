@@ -6,12 +6,13 @@
 //!
 //! INVARIANT: every role in `roles` has a closure; the parent graph has no cycle; numbers are never used twice.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use roaring::RoaringBitmap;
 
+use crate::access::condition::Condition;
 use crate::access::model::{Permission, Role, Rule};
 use crate::access::pattern::{Effect, Pattern, PermissionName};
 use crate::access::product::ProductPermission;
@@ -24,16 +25,62 @@ type Map<K, V> = HashMap<K, V, RandomState>;
 /// What a set of rules comes to: bit n speaks of the permission numbered n.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Closure {
-    /// The permissions given.
+    /// The permissions given, whatever is asked about.
     pub allow: RoaringBitmap,
-    /// The permissions taken.
+    /// The permissions taken, whatever is asked about.
     pub deny: RoaringBitmap,
+    /// What is given or taken on a condition; each once, however often it is inherited.
+    pub conditional: Vec<Arc<Conditional>>,
+}
+
+/// A rule that speaks on a condition.
+#[derive(Debug, PartialEq)]
+pub struct Conditional {
+    /// Gives or takes.
+    pub effect: Effect,
+    /// Which permissions.
+    pub numbers: RoaringBitmap,
+    /// When.
+    pub condition: Condition,
 }
 
 impl Closure {
     pub(super) fn absorb(&mut self, other: &Self) {
         self.allow |= &other.allow;
         self.deny |= &other.deny;
+        if self.conditional.is_empty() {
+            self.conditional.clone_from(&other.conditional);
+        } else if !other.conditional.is_empty() {
+            let known: HashSet<_, RandomState> = self.conditional.iter().map(Arc::as_ptr).collect();
+            let new = other.conditional.iter().filter(|one| !known.contains(&Arc::as_ptr(one)));
+            let new: Vec<_> = new.cloned().collect();
+            self.conditional.extend(new);
+        }
+    }
+
+    /// Whether it may give this permission, whatever the conditions come to.
+    pub fn may_allow(&self, number: u32) -> bool {
+        let mut conditional = self.conditional.iter().filter(|one| one.effect == Effect::Allow);
+        self.allow.contains(number) || conditional.any(|one| one.numbers.contains(number))
+    }
+
+    /// The permissions of which it says something else than the other.
+    pub fn differing(&self, other: &Self) -> RoaringBitmap {
+        let mut differing = (&self.allow ^ &other.allow) | (&self.deny ^ &other.deny);
+        if self.conditional != other.conditional {
+            self.conditional.iter().chain(&other.conditional).for_each(|one| differing |= &one.numbers);
+        }
+        differing
+    }
+
+    /// The permissions that this may give, or take, whatever the conditions come to.
+    pub fn whole(&self, effect: Effect) -> RoaringBitmap {
+        let mut whole = match effect {
+            Effect::Allow => self.allow.clone(),
+            Effect::Deny => self.deny.clone(),
+        };
+        self.conditional.iter().filter(|one| one.effect == effect).for_each(|one| whole |= &one.numbers);
+        whole
     }
 
     /// The union of several; shares when there is just one.
@@ -93,12 +140,16 @@ impl Wild {
 #[derive(Debug, Clone)]
 struct Named {
     number: u32,
+    /// Stands here so that a check need not look into the permission.
+    is_conditional: bool,
     permission: Arc<Permission>,
 }
 
 impl Named {
     fn of(permission: &Arc<Permission>) -> (PermissionName, Self) {
-        (permission.name.clone(), Self { number: permission.number, permission: Arc::clone(permission) })
+        let is_conditional = !permission.conditions.is_empty();
+        let named = Self { number: permission.number, is_conditional, permission: Arc::clone(permission) };
+        (permission.name.clone(), named)
     }
 }
 
@@ -159,6 +210,17 @@ impl RoleBook {
         self.names.get(name).map(|named| named.number)
     }
 
+    /// The number of the permission with this name, and the conditions under which it can be had.
+    pub fn find(&self, name: &str) -> Option<(u32, &[Condition])> {
+        let named = self.names.get(name)?;
+        Some((named.number, if named.is_conditional { &named.permission.conditions } else { &[] }))
+    }
+
+    /// Whether any permission can be had on conditions only.
+    pub fn has_conditional_permissions(&self) -> bool {
+        self.permissions.values().any(|permission| !permission.conditions.is_empty())
+    }
+
     /// Every permission, by id.
     pub fn permissions(&self) -> impl Iterator<Item = &Arc<Permission>> {
         self.permissions.values()
@@ -193,20 +255,32 @@ impl RoleBook {
     pub fn bits_of<'a>(&self, rules: impl IntoIterator<Item = &'a Rule>) -> Closure {
         let mut closure = Closure::default();
         for rule in rules {
-            let bits = match rule.effect {
-                Effect::Allow => &mut closure.allow,
-                Effect::Deny => &mut closure.deny,
+            let bits = match (&rule.condition, rule.effect) {
+                (Some(condition), effect) => {
+                    let mut numbers = RoaringBitmap::new();
+                    self.mark(&rule.pattern, &mut numbers);
+                    let conditional = Conditional { effect, numbers, condition: condition.clone() };
+                    closure.conditional.push(Arc::new(conditional));
+                    continue;
+                }
+                (None, Effect::Allow) => &mut closure.allow,
+                (None, Effect::Deny) => &mut closure.deny,
             };
-            match &rule.pattern {
-                Pattern::Exact(name) => bits.extend(self.number_of(name.as_str())),
-                pattern => {
-                    if let Some(meant) = self.wild.bits(pattern) {
-                        *bits |= meant;
-                    }
+            self.mark(&rule.pattern, bits);
+        }
+        closure
+    }
+
+    /// Sets the bits of what a pattern means today.
+    fn mark(&self, pattern: &Pattern, bits: &mut RoaringBitmap) {
+        match pattern {
+            Pattern::Exact(name) => bits.extend(self.number_of(name.as_str())),
+            pattern => {
+                if let Some(meant) = self.wild.bits(pattern) {
+                    *bits |= meant;
                 }
             }
         }
-        closure
     }
 
     /// The path from `from` up to `to` along parents, both ends included, if there is one.

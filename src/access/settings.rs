@@ -1,10 +1,14 @@
 //! The settings of access control.
 
+use crate::access::subject::SubjectRule;
 use crate::kernel::setting::settings;
 
 settings! {
-    /// Permissions: reviews and searches over many subjects.
+    /// Permissions: whom AuthZEN means, reviews and searches over many subjects.
     pub struct Settings {
+        /// Whom a subject of AuthZEN means: its type, and what its id may be, in this order: `id`, `external_id`,
+        /// `username`, `email` of a person, `app` (an application's name). Other types are nobody.
+        authzen_subjects: Vec<SubjectRule> = SubjectRule::usual();
         /// Threads that answer questions about everybody: searches, previews, exports.
         review_threads: usize = 1, in 1..=64;
         /// How many such questions may wait; one more is refused with 503.

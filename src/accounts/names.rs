@@ -1,9 +1,12 @@
 //! Finding a subject by a unique name: from memory while the subject is resident, else from its claim in the store.
 //!
 //! The index in memory is a hint of 64 hash bits; what it says is believed only when the subject found bears the name.
+//! Names that nobody bears are remembered too, so that asking by the second of several names need not read the store:
+//! exactly, since whoever takes a name is resident while they do.
 
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
@@ -17,10 +20,17 @@ use crate::pool::Pool;
 use crate::store::{SharedStore, StoreError};
 use crate::user::User;
 
+/// The most names that are remembered as nobody's.
+const MAX_ABSENT: usize = 100_000;
+
 /// The names of resident subjects.
 #[derive(Debug, Default)]
 pub struct Names {
     residents: DashMap<u64, UserId, RandomState>,
+    /// By class and folded text.
+    absent: DashMap<(u8, String), (), RandomState>,
+    /// Counts the changes of names.
+    changes: AtomicU64,
     hasher: RandomState,
 }
 
@@ -39,10 +49,30 @@ impl Names {
                 self.residents.remove_if(&hash, |_, owner| *owner == user.id());
             }
         }
+        if let Some(new) = &new {
+            self.changes.fetch_add(1, Ordering::SeqCst);
+            new.names().for_each(|name| drop(self.absent.remove(&name.folded())));
+        }
         if let (Some(new), Some(user)) = (&new, after) {
             for hash in self.hashes(new) {
                 self.residents.insert(hash, user.id());
             }
+        }
+    }
+
+    fn is_absent(&self, name: &Name) -> bool {
+        self.absent.contains_key(&name.folded())
+    }
+
+    /// Remembers that nobody bears a name, unless names have changed since `changes` was read.
+    fn note_absent(&self, name: &Name, changes: u64) {
+        if self.absent.len() >= MAX_ABSENT {
+            self.absent.clear();
+        }
+        // Under the lock of the name's shard: a change that comes later finds the entry and removes it.
+        let entry = self.absent.entry(name.folded());
+        if self.changes.load(Ordering::SeqCst) == changes {
+            entry.insert(());
         }
     }
 
@@ -77,6 +107,37 @@ impl Finder {
     pub fn find_resident(&self, name: &Name, now: Timestamp) -> Option<Arc<User>> {
         let owner = self.names.hint(name)?;
         self.users.find(owner, now).filter(|user| bears(user, name))
+    }
+
+    /// The subject of the first of these names that somebody bears, as far as memory knows; `None` when it does not.
+    pub fn look(&self, names: &[Name], now: Timestamp) -> Option<Option<Arc<User>>> {
+        for name in names {
+            if let Some(user) = self.find_resident(name, now) {
+                return Some(Some(user));
+            }
+            if !self.names.is_absent(name) {
+                return None;
+            }
+        }
+        Some(None)
+    }
+
+    /// The subject of the first of these names that somebody bears.
+    ///
+    /// # Errors
+    /// When the store fails or too many loads are waiting.
+    pub async fn load_first(&self, names: &[Name], now: Timestamp) -> Result<Option<Arc<User>>, LoadError> {
+        for name in names {
+            if self.names.is_absent(name) {
+                continue;
+            }
+            let changes = self.names.changes.load(Ordering::SeqCst);
+            match self.load(name, now).await? {
+                Some(user) => return Ok(Some(user)),
+                None => self.names.note_absent(name, changes),
+            }
+        }
+        Ok(None)
     }
 
     /// The subject of this name; `None` if nobody bears it.

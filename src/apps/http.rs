@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::access::escalation::{self, Donor};
+use crate::access::escalation;
 use crate::access::model::{Assignment, Bounds, Given};
 use crate::access::product::ProductPermission;
 use crate::accounts::commands::{ActivateUser, CreateUser, DeleteUser, SuspendUser};
@@ -248,8 +248,7 @@ async fn delete(call: Call, Path(AppId(id)): Path<AppId>) -> Outcome {
 async fn refuse_escalation(call: &Call, id: UserId) -> Result<(), Problem> {
     let app = call.state.users.load(id).await?.ok_or(AppError::Missing)?;
     let book = call.state.book.load();
-    let donor = Donor { book: &book, user: call.caller.user(), now: call.now };
-    Ok(donor.may_give(&escalation::reach(&book, &app.holdings))?)
+    Ok(call.donor(&book).may_give(&escalation::reach(&book, &app.holdings))?)
 }
 
 async fn issue_key(call: Call, Path(AppId(id)): Path<AppId>, Json(new): Json<NewKey>) -> Outcome {
@@ -346,11 +345,11 @@ fn assignments(call: &Call, roles: &[RoleName], facts: &Facts) -> Result<Vec<Ass
     if !wrong.is_empty() {
         return Err(Problem::invalid(wrong));
     }
-    let donor = Donor { book: &book, user: call.caller.user(), now: call.now };
+    let donor = call.donor(&book);
     for closure in ids.iter().filter_map(|id| book.closure(*id)) {
         donor.may_give(closure)?;
     }
-    let given = Given { by: facts.cause.actor.clone(), at: facts.now, reason: None };
+    let given = Given { by: facts.cause.actor.clone(), at: facts.now, reason: None, approved_by: None };
     let assignment = |role_id| Assignment { role_id, bounds: Bounds::default(), given: given.clone() };
     Ok(ids.into_iter().map(assignment).collect())
 }

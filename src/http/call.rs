@@ -18,6 +18,7 @@ use super::state::State;
 use crate::access::escalation::Donor;
 use crate::access::guardian::Permit;
 use crate::access::review::change;
+use crate::access::role_book::RoleBook;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::{Command, Facts};
 use crate::kernel::cause::Cause;
@@ -92,9 +93,14 @@ impl Call {
             return Ok(Permit::default());
         }
         let book = Arc::clone(&self.state.book.load());
-        let donor = Donor { book: &book, user: self.caller.user(), now: self.now };
+        let donor = self.donor(&book);
         let after = Some(&after).filter(|after| !after.is_vacant());
         Ok(self.state.guardian.admit(&donor, &before, after).await?)
+    }
+
+    /// The caller, as somebody who gives or takes.
+    pub fn donor<'a>(&'a self, book: &'a RoleBook) -> Donor<'a> {
+        Donor { book, user: self.caller.user(), session: self.caller.session(), now: self.now }
     }
 
     /// Looks at the credentials where anyone may call.

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::state::State;
-use crate::access::effective::Reason;
 use crate::access::pattern::Scope;
 use crate::access::product::ProductPermission;
+use crate::access::variables::Asked;
 use crate::actor::aggregate::Aggregate as _;
 use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
 use crate::sessions::identity::SignedIn;
+use crate::sessions::model::Session;
 use crate::user::User;
 
 /// Whoever sent the request.
@@ -37,10 +38,18 @@ impl Caller {
     pub fn may(&self, state: &State, permission: ProductPermission, now: Timestamp) -> bool {
         let Some(user) = self.user() else { return false };
         let book = state.book.load();
-        let reason = book
-            .product_number(permission)
-            .map_or(Reason::UnknownPermission, |number| user.holdings.decide(&book, number, &Scope::everywhere(), now));
-        reason.allows()
+        let Some(number) = book.product_number(permission) else { return false };
+        let everywhere = Scope::everywhere();
+        let asked = Asked { session: self.session(), ..Asked::plain(user, permission.name(), &everywhere, now) };
+        user.holdings.decide(&book, number, &everywhere, now, &asked).allows()
+    }
+
+    /// The session, if a person calls.
+    pub fn session(&self) -> Option<&Session> {
+        match self {
+            Self::Person(signed_in) => Some(&signed_in.session),
+            Self::Nobody | Self::App(_) => None,
+        }
     }
 
     /// The caller, as the audit log names it.

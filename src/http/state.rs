@@ -14,6 +14,7 @@ use crate::access::guardian::Guardian;
 use crate::access::published::PublishedBook;
 use crate::access::review::reviewer::Reviewer;
 use crate::access::role_book::RoleBook;
+use crate::access::settings::Settings as AccessSettings;
 use crate::accounts::authenticator::Authenticator;
 use crate::accounts::correspondence::Correspondence;
 use crate::accounts::names::Finder;
@@ -83,6 +84,8 @@ pub struct State {
     pub key_keeper: Arc<KeyKeeper>,
     /// The rules for sessions.
     pub session_settings: SessionSettings,
+    /// The settings of access control.
+    pub access_settings: AccessSettings,
     /// Signs people in.
     pub sign_in: SignIn,
     /// Answers checks.

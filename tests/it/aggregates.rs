@@ -183,7 +183,8 @@ pub(crate) fn read<A: Aggregate>(store: &Memory, id: A::Id) -> A {
 
 pub(crate) fn next_number(book: &RoleBook) -> u32 {
     let name = PermissionName::parse("never:defined").unwrap();
-    let command = DefinePermission { id: PermissionId::from_uuid(Uuid::from_u128(1 << 100)), name, description: None };
+    let id = PermissionId::from_uuid(Uuid::from_u128(1 << 100));
+    let command = DefinePermission { id, name, description: None, conditions: Vec::new() };
     let facts = Facts { now: Timestamp::default(), cause: Cause::system("test") };
     command.decide(book, &facts).unwrap().reply.number
 }

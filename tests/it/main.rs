@@ -15,6 +15,8 @@ mod authzen;
 #[cfg(test)]
 mod brute_force;
 #[cfg(test)]
+mod conditions;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod forward_auth;

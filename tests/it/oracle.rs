@@ -12,12 +12,12 @@ use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestRunner};
 use uuid::Uuid;
 
-use sesame::access::checks::evaluate;
 use sesame::access::effective::Reason;
 use sesame::access::model::{Assignment, Bounds, Given, Grant, Permission, Role, Rule};
 use sesame::access::part::AccessEvent;
 use sesame::access::pattern::{Effect, Pattern, PermissionName, Scope};
 use sesame::access::role_book::RoleBook;
+use sesame::access::variables::Asked;
 use sesame::accounts::model::{Account, Nature, Properties, Status};
 use sesame::accounts::part::AccountEvent;
 use sesame::actor::aggregate::Aggregate as _;
@@ -241,7 +241,7 @@ pub(crate) fn account(username: &str, status: Status) -> Account {
 }
 
 pub(crate) fn given() -> Given {
-    Given { by: Actor::System, at: Timestamp::default(), reason: None }
+    Given { by: Actor::System, at: Timestamp::default(), reason: None, approved_by: None }
 }
 
 pub(crate) fn role_id(number: usize) -> RoleId {
@@ -254,6 +254,7 @@ pub(crate) fn permission(number: u32, name: &str) -> Permission {
         number,
         name: PermissionName::parse(name).unwrap(),
         description: None,
+        conditions: Vec::new(),
         created_at: Timestamp::default(),
         updated_at: Timestamp::default(),
         version: 1,
@@ -261,7 +262,8 @@ pub(crate) fn permission(number: u32, name: &str) -> Permission {
 }
 
 pub(crate) fn stored_rule((denies, pattern): (bool, &str)) -> Rule {
-    Rule { effect: if denies { Effect::Deny } else { Effect::Allow }, pattern: Pattern::parse(pattern).unwrap() }
+    let effect = if denies { Effect::Deny } else { Effect::Allow };
+    Rule { effect, pattern: Pattern::parse(pattern).unwrap(), condition: None }
 }
 
 pub(crate) fn role(number: usize, model: &RoleModel, version: u64) -> Role {
@@ -288,6 +290,9 @@ fn finding(reason: Reason) -> Finding {
         Reason::UnknownPermission => Finding::Undefined,
         Reason::SubjectSuspended => Finding::Suspended,
         Reason::UnknownSubject | Reason::SessionNotActive => panic!("{reason:?} about a subject that is there"),
+        Reason::ConditionNotMet | Reason::ConditionError | Reason::DeniedByConditionError => {
+            panic!("{reason:?} without conditions")
+        }
     }
 }
 
@@ -302,7 +307,8 @@ fn random_models_are_decided_as_the_rules_say() {
                 for now in TIMES {
                     let expected = model.decide(name, scope, now);
                     let place = if scope.is_empty() { Scope::everywhere() } else { Scope::parse(scope).unwrap() };
-                    let reason = evaluate(&user, &book, name, &place, Timestamp::from_millis(now));
+                    let question = Asked::plain(&user, name, &place, Timestamp::from_millis(now));
+                    let reason = question.decide(&book);
                     prop_assert_eq!(finding(reason), expected, "{} in {:?} at {}", name, scope, now);
                     prop_assert_eq!(reason.allows(), expected == Finding::Allowed);
                     asked.fetch_add(1, Ordering::Relaxed);

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicUsize;
 use uuid::Uuid;
 
 use sesame::access::book_aggregate::THE_BOOK;
+use sesame::access::condition::Condition;
 use sesame::access::holders::{GrantHolder, RoleHolder};
 use sesame::access::model::{Assignment, Bounds, Given, Grant, Permission, Role, Rule};
 use sesame::access::pattern::{Effect, Pattern, PermissionName, Scope};
@@ -97,7 +98,7 @@ fn check<T: Stored + Debug>(kind: &str, value: &T) {
 }
 
 fn given(by: Actor) -> Given {
-    Given { by, at: at(7), reason: Some(note("on call")) }
+    Given { by, at: at(7), reason: Some(note("on call")), approved_by: Some(Actor::Person(UserId::from_uuid(id(30)))) }
 }
 
 fn bounds() -> Bounds {
@@ -206,6 +207,19 @@ fn a_role_of_the_first_form_is_read() {
 }
 
 #[test]
+fn records_of_access_before_conditions_and_approvers_are_read() {
+    let old: Role = codec::decode(&stored("tests/it/golden/records/role.2.hex")).unwrap();
+    assert_eq!((old.name.as_str(), old.rules.len(), old.session_terms.max_sessions), ("Redaktör", 4, Some(3)));
+    assert!(old.rules.iter().all(|rule| rule.condition.is_none()));
+    let old: Permission = codec::decode(&stored("tests/it/golden/records/permission.1.hex")).unwrap();
+    assert_eq!((old.name.as_str(), old.number, old.conditions), ("documents:read", 12, Vec::new()));
+    let old: Assignment = codec::decode(&stored("tests/it/golden/records/assignment.1.hex")).unwrap();
+    assert_eq!((old.role_id, old.bounds, old.given.approved_by), (RoleId::from_uuid(id(4)), bounds(), None));
+    let old: Grant = codec::decode(&stored("tests/it/golden/records/grant.1.hex")).unwrap();
+    assert_eq!((old.id, old.rule.condition, old.given.approved_by), (GrantId::from_uuid(id(8)), None, None));
+}
+
+#[test]
 fn records_of_devices_and_of_what_is_over() {
     let client = ClientText::of(Some("Mozilla/5.0"), Some("\"Linux\""), Some("?0"));
     let (device, address) = (DeviceId::from_uuid(id(11)), Some("192.0.2.1".parse().unwrap()));
@@ -259,6 +273,10 @@ fn mail() -> Mail {
     }
 }
 
+fn condition() -> Condition {
+    Condition::parse("resource.properties.owner == subject.id").unwrap()
+}
+
 #[test]
 fn records_of_profiles() {
     let mut fields = Sheet::default();
@@ -288,12 +306,13 @@ fn records_of_access() {
             number: 12,
             name: PermissionName::parse("documents:read").unwrap(),
             description: Some(note("Reads documents")),
+            conditions: vec![condition()],
             created_at: at(0),
             updated_at: at(60),
             version: 2,
         },
     );
-    let rule = |effect, pattern: &str| Rule { effect, pattern: Pattern::parse(pattern).unwrap() };
+    let rule = |effect, pattern: &str| Rule { effect, pattern: Pattern::parse(pattern).unwrap(), condition: None };
     check(
         "role",
         &Role {
@@ -305,7 +324,7 @@ fn records_of_access() {
                 rule(Effect::Allow, "documents:read"),
                 rule(Effect::Deny, "documents:*"),
                 rule(Effect::Allow, "*:read"),
-                rule(Effect::Deny, "*"),
+                Rule { condition: Some(condition()), ..rule(Effect::Deny, "*") },
             ],
             is_active: true,
             is_built_in: false,
@@ -327,7 +346,7 @@ fn records_of_access() {
         "grant",
         &Grant {
             id: GrantId::from_uuid(id(8)),
-            rule: rule(Effect::Deny, "documents:read"),
+            rule: Rule { condition: Some(condition()), ..rule(Effect::Deny, "documents:read") },
             bounds: Bounds::default(),
             given: given(Actor::App(UserId::from_uuid(id(9)))),
         },
@@ -357,6 +376,7 @@ fn the_record_of_the_role_book() {
         number: 41,
         name: PermissionName::parse("documents:read").unwrap(),
         description: None,
+        conditions: Vec::new(),
         created_at: at(0),
         updated_at: at(0),
         version: 1,

@@ -31,6 +31,7 @@ const ROWS: &[(&str, u8)] = &[
     ("access::escalation", 3),
     ("access::review::reviewer", 4),
     ("access::review", 3),
+    ("access::variables", 3),
     ("accounts::evidence", 3),
     ("accounts::factor_commands", 3),
     ("accounts::letters", 3),

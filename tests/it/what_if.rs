@@ -14,7 +14,6 @@ use uuid::Uuid;
 
 use sesame::access::book_aggregate::{BookEvent, THE_BOOK};
 use sesame::access::book_commands::{ChangeRole, DefinePermission, RemovePermission, RemoveRole, RoleDraft};
-use sesame::access::checks::evaluate;
 use sesame::access::error::AccessError;
 use sesame::access::model::{Assignment, Bounds, Grant};
 use sesame::access::part::AccessEvent;
@@ -26,6 +25,7 @@ use sesame::access::review::search::WhoMay;
 use sesame::access::review::shelf::Place;
 use sesame::access::review::survey::{SurveyError, survey};
 use sesame::access::role_book::RoleBook;
+use sesame::access::variables::Asked;
 use sesame::accounts::model::Status;
 use sesame::accounts::part::AccountEvent;
 use sesame::actor::aggregate::Aggregate as _;
@@ -177,7 +177,12 @@ impl World {
             Draft::Define(name) => {
                 let id = PermissionId::from_uuid(Uuid::from_u128(7000 + number as u128));
                 let name = PermissionName::parse(name).unwrap();
-                Change::Book(BookChange::DefinePermission(DefinePermission { id, name, description: None }))
+                Change::Book(BookChange::DefinePermission(DefinePermission {
+                    id,
+                    name,
+                    description: None,
+                    conditions: Vec::new(),
+                }))
             }
             Draft::Undefine(at) => {
                 let id = permission(at.index(self.defined.len()) as u32, "a:b").id;
@@ -247,7 +252,8 @@ fn rights(book: &RoleBook, users: &[User]) -> Rights {
     for user in users {
         for name in NAMES {
             for place in SCOPES {
-                if evaluate(user, book, name, &scope(place), Timestamp::from_millis(NOW)).allows() {
+                let (place_asked, now) = (scope(place), Timestamp::from_millis(NOW));
+                if Asked::plain(user, name, &place_asked, now).decide(book).allows() {
                     rights.insert((user.id(), name.to_owned(), place.to_owned()));
                 }
             }
@@ -349,7 +355,8 @@ fn a_search_finds_whoever_a_check_of_everybody_allows() {
                     |book: &Arc<RoleBook>| Ok::<_, SurveyError>(WhoMay::new(book, name, scope(place), None, now));
                 let (_, found) = survey(&store, &published, pose).unwrap();
                 let found: Vec<UserId> = found.found.into_iter().map(|(user, _)| user).collect();
-                let allowed = |user: &&User| evaluate(user, &book, name, &scope(place), now).allows();
+                let asked = scope(place);
+                let allowed = |user: &&User| Asked::plain(user, name, &asked, now).decide(&book).allows();
                 let expected: Vec<UserId> = users.iter().filter(allowed).map(User::id).collect();
                 prop_assert_eq!(found, expected, "{} in {:?}", name, place);
             }

@@ -1,23 +1,23 @@
 //! The `OpenID` AuthZEN Authorization API 1.0: access evaluation, access evaluations, and the metadata document.
 //!
-//! A subject's `id` is an id of this product (`user_…`, `app_…`) or the application's own (`external_id`); the
-//! permission asked about is `resource.type`, a colon, `action.name`. Members this product does not use are accepted.
+//! Whom a subject's `type` and `id` mean is a setting (`access.authzen_subjects`); the permission asked about is
+//! `resource.type`, a colon, `action.name`. Properties and context are what conditions look at; other members are accepted.
 
 use actix_web::http::StatusCode;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::access::checks::{Ask, Subject};
+use crate::access::checks::Ask;
+use crate::access::effective::Reason;
 use crate::access::http::checks::MAX_BATCH;
+use crate::access::passed::{Passed, Told};
 use crate::access::pattern::Scope;
 use crate::access::product::ProductPermission;
-use crate::accounts::model::Name;
+use crate::access::subject;
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Json, Problem, Routes, Who};
 use crate::kernel::fault::FieldError;
-use crate::kernel::ids::UserId;
-use crate::kernel::text::ExternalId;
 
 pub(super) fn routes(routes: &mut Routes) {
     let who = Who::Holding(ProductPermission::ChecksRun);
@@ -42,20 +42,20 @@ pub(super) fn routes(routes: &mut Routes) {
 #[derive(Deserialize, ToSchema, Clone, Debug)]
 pub(super) struct Entity {
     #[serde(rename = "type")]
-    pub(super) kind: String,
-    id: String,
-    #[serde(default, rename = "properties")]
+    pub(super) kind: Box<str>,
+    pub(super) id: Box<str>,
+    /// What conditions may look at; at most 16 KiB.
     #[schema(value_type = Option<Object>)]
-    _properties: Option<Map<String, Value>>,
+    pub(super) properties: Option<Told>,
 }
 
 /// What the subject wants to do.
 #[derive(Deserialize, ToSchema, Clone, Debug)]
 pub(super) struct Action {
-    pub(super) name: String,
-    #[serde(default, rename = "properties")]
+    pub(super) name: Box<str>,
+    /// What conditions may look at; at most 16 KiB.
     #[schema(value_type = Option<Object>)]
-    _properties: Option<Map<String, Value>>,
+    pub(super) properties: Option<Told>,
 }
 
 /// One evaluation.
@@ -64,20 +64,29 @@ struct Evaluation {
     subject: Entity,
     action: Action,
     resource: Entity,
-    #[serde(default, rename = "context")]
+    /// What conditions may look at; at most 16 KiB.
     #[schema(value_type = Option<Object>)]
-    _context: Option<Map<String, Value>>,
+    context: Option<Told>,
 }
 
-/// One evaluation of several; what it leaves out is taken from the request itself.
-#[derive(Deserialize, ToSchema)]
+/// One evaluation of several; what it leaves out is taken from the request itself, what it says replaces that whole.
+#[derive(Deserialize, ToSchema, Default)]
 struct Item {
     subject: Option<Entity>,
     action: Option<Action>,
     resource: Option<Entity>,
-    #[serde(default, rename = "context")]
     #[schema(value_type = Option<Object>)]
-    _context: Option<Map<String, Value>>,
+    context: Option<Told>,
+}
+
+/// One evaluation of several as it came: one that cannot be understood does not spoil the others.
+struct Tried(Result<Item, String>);
+
+impl<'de> Deserialize<'de> for Tried {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(Self(serde_json::from_str(json.get()).map_err(|error| error.to_string())))
+    }
 }
 
 /// Several evaluations, and what they have in common.
@@ -88,12 +97,12 @@ struct Evaluations {
     subject: Option<Entity>,
     action: Option<Action>,
     resource: Option<Entity>,
-    #[serde(default, rename = "context")]
     #[schema(value_type = Option<Object>)]
-    _context: Option<Map<String, Value>>,
+    context: Option<Told>,
     /// Up to 10 000; without any, the request is one evaluation.
     #[serde(default)]
-    evaluations: Vec<Item>,
+    #[schema(value_type = Vec<Item>)]
+    evaluations: Vec<Tried>,
     #[serde(default)]
     options: Options,
 }
@@ -160,7 +169,7 @@ struct Metadata {
 impl Action {
     /// An action with nothing but its name.
     pub(super) fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), _properties: None }
+        Self { name: name.into(), properties: None }
     }
 }
 
@@ -176,7 +185,7 @@ impl Decision {
 }
 
 async fn evaluation(call: Call, Json(input): Json<Evaluation>) -> Outcome {
-    let ask = ask(&input.subject, &input.action, &input.resource);
+    let ask = ask(&call, input);
     let verdict = call.state.checks.check(&ask, None, call.now).await?;
     Ok(Answer::ok(&Decision::plain(verdict.reason.allows())))
 }
@@ -186,22 +195,27 @@ async fn evaluations(call: Call, Json(input): Json<Evaluations>) -> Outcome {
         let wrong = FieldError::new("evaluations", format!("expected at most {MAX_BATCH}"));
         return Err(Problem::invalid(vec![wrong]));
     }
-    let defaults = Item { subject: input.subject, action: input.action, resource: input.resource, _context: None };
+    let (subject, action, resource, context) = (input.subject, input.action, input.resource, input.context);
+    let defaults = Item { subject, action, resource, context };
     if input.evaluations.is_empty() {
-        let ask = resolve(&defaults, &defaults)
+        let one = resolve(Item::default(), &defaults)
             .map_err(|field| Problem::invalid(vec![FieldError::new(field, "is missing")]))?;
-        let verdict = call.state.checks.check(&ask, None, call.now).await?;
+        let verdict = call.state.checks.check(&ask(&call, one), None, call.now).await?;
         return Ok(Answer::ok(&Decision::plain(verdict.reason.allows())));
     }
-    let resolved: Vec<Result<Ask, &str>> = input.evaluations.iter().map(|item| resolve(item, &defaults)).collect();
-    let asks: Vec<Ask> = resolved.iter().filter_map(|ask| ask.as_ref().ok()).cloned().collect();
+    let mut asks = Vec::with_capacity(input.evaluations.len());
+    let mut complaints = Vec::with_capacity(input.evaluations.len());
+    for Tried(item) in input.evaluations {
+        let evaluation = item.and_then(|item| resolve(item, &defaults).map_err(|field| format!("{field} is missing")));
+        complaints.push(evaluation.map(|evaluation| asks.push(ask(&call, evaluation))).err());
+    }
     let (reasons, _) = call.state.checks.check_all(&asks, None, call.now).await?;
     let mut reasons = reasons.into_iter();
-    let mut decisions = Vec::with_capacity(resolved.len());
-    for ask in resolved {
-        let decision = match ask {
-            Ok(_) => Decision::plain(reasons.next().is_some_and(crate::access::effective::Reason::allows)),
-            Err(field) => Decision::denied_because(format!("{field} is missing")),
+    let mut decisions = Vec::with_capacity(complaints.len());
+    for complaint in complaints {
+        let decision = match complaint {
+            None => Decision::plain(reasons.next().is_some_and(Reason::allows)),
+            Some(complaint) => Decision::denied_because(complaint),
         };
         let allowed = decision.decision;
         decisions.push(decision);
@@ -225,27 +239,35 @@ async fn metadata(call: Call) -> Outcome {
     }))
 }
 
-/// The question of one item; or the member that neither it nor the request has.
-fn resolve(item: &Item, defaults: &Item) -> Result<Ask, &'static str> {
-    let subject = item.subject.as_ref().or(defaults.subject.as_ref()).ok_or("subject")?;
-    let action = item.action.as_ref().or(defaults.action.as_ref()).ok_or("action")?;
-    let resource = item.resource.as_ref().or(defaults.resource.as_ref()).ok_or("resource")?;
-    Ok(ask(subject, action, resource))
+/// One item with what it leaves out; or the member that neither it nor the request has.
+fn resolve(item: Item, defaults: &Item) -> Result<Evaluation, &'static str> {
+    Ok(Evaluation {
+        subject: item.subject.or_else(|| defaults.subject.clone()).ok_or("subject")?,
+        action: item.action.or_else(|| defaults.action.clone()).ok_or("action")?,
+        resource: item.resource.or_else(|| defaults.resource.clone()).ok_or("resource")?,
+        context: item.context.or_else(|| defaults.context.clone()),
+    })
 }
 
-pub(super) fn ask(subject: &Entity, action: &Action, resource: &Entity) -> Ask {
-    let permission = format!("{}:{}", resource.kind, action.name);
-    Ask { subject: subject_of(subject), permission, scope: Scope::everywhere() }
+fn ask(call: &Call, evaluation: Evaluation) -> Ask {
+    let Evaluation { subject, action, resource, context } = evaluation;
+    asked(call, subject, action, resource, context)
 }
 
-fn subject_of(subject: &Entity) -> Subject {
-    if let Ok(id) = UserId::parse_with(&subject.kind, &subject.id)
-        && matches!(subject.kind.as_str(), "user" | "app")
-    {
-        return Subject::Id(id);
-    }
-    match ExternalId::parse(&subject.id) {
-        Ok(id) if subject.kind == "user" => Subject::Named(Name::ExternalId(id)),
-        _ => Subject::Nobody,
+/// The question that these members ask.
+pub(super) fn asked(call: &Call, subject: Entity, action: Action, resource: Entity, context: Option<Told>) -> Ask {
+    let rules = &call.state.access_settings.authzen_subjects;
+    Ask {
+        subject: subject::subject_of(rules, &subject.kind, &subject.id),
+        permission: format!("{}:{}", resource.kind, action.name),
+        scope: Scope::everywhere(),
+        passed: Passed {
+            subject_type: Some(subject.kind),
+            subject_properties: subject.properties,
+            action_properties: action.properties,
+            resource_id: Some(resource.id),
+            resource_properties: resource.properties,
+            context,
+        },
     }
 }

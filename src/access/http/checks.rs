@@ -4,11 +4,11 @@ use std::fmt;
 
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::access::checks::{Ask, Subject};
 use crate::access::effective::Reason;
+use crate::access::passed::{Passed, Told};
 use crate::access::pattern::{PermissionName, Scope};
 use crate::access::product::ProductPermission;
 use crate::accounts::model::{Name, SubjectId};
@@ -87,11 +87,10 @@ struct ResourceInput {
     /// The first half of the permission's name.
     #[serde(rename = "type")]
     kind: String,
-    #[serde(default, rename = "id")]
-    _id: Option<String>,
-    #[serde(default, rename = "properties")]
+    id: Option<Box<str>>,
+    /// Facts about it; at most 16 KiB.
     #[schema(value_type = Option<Object>)]
-    _properties: Option<Map<String, Value>>,
+    properties: Option<Told>,
 }
 
 /// One check. In a batch, what an item leaves out is taken from the batch itself.
@@ -109,9 +108,9 @@ struct CheckInput {
     /// Where, such as `org/acme/project/7`; absent: everywhere.
     #[schema(value_type = Option<String>)]
     scope: Option<Scope>,
-    #[serde(rename = "context")]
+    /// What else conditions may look at; at most 16 KiB.
     #[schema(value_type = Option<Object>)]
-    _context: Option<Map<String, Value>>,
+    context: Option<Told>,
     /// Refuse to answer from a state older than this revision.
     at_least_revision: Option<u64>,
 }
@@ -129,9 +128,9 @@ struct BatchInput {
     resource: Option<ResourceInput>,
     #[schema(value_type = Option<String>)]
     scope: Option<Scope>,
-    #[serde(rename = "context")]
+    /// What else conditions may look at; at most 16 KiB.
     #[schema(value_type = Option<Object>)]
-    _context: Option<Map<String, Value>>,
+    context: Option<Told>,
     at_least_revision: Option<u64>,
 }
 
@@ -177,7 +176,7 @@ async fn check_batch(call: Call, Json(batch): Json<BatchInput>) -> Outcome {
         action: batch.action,
         resource: batch.resource,
         scope: batch.scope,
-        _context: None,
+        context: batch.context,
         at_least_revision: None,
     };
     let newest = batch.checks.iter().filter_map(|check| check.at_least_revision).chain(batch.at_least_revision).max();
@@ -200,6 +199,7 @@ fn ask(input: CheckInput, defaults: Option<&CheckInput>, place: impl Fn() -> Str
         return Err(missing("subject", "is missing"));
     };
     let named_here = input.permission.is_some() || input.action.is_some() || input.resource.is_some();
+    let resource = input.resource.or_else(|| defaults?.resource.clone());
     let permission = match input.permission {
         Some(_) if input.action.is_some() => {
             return Err(missing("permission", "give either permission, or action and resource.type"));
@@ -209,8 +209,7 @@ fn ask(input: CheckInput, defaults: Option<&CheckInput>, place: impl Fn() -> Str
             Some(CheckInput { permission: Some(permission), .. }) if !named_here => permission.clone(),
             _ => {
                 let action = input.action.or_else(|| defaults?.action.clone());
-                let resource = input.resource.or_else(|| defaults?.resource.clone());
-                let (Some(action), Some(resource)) = (action, resource) else {
+                let (Some(action), Some(resource)) = (action, &resource) else {
                     return Err(missing("permission", "is missing; give permission, or action and resource.type"));
                 };
                 let name = PermissionName::of(&resource.kind, &action);
@@ -219,5 +218,8 @@ fn ask(input: CheckInput, defaults: Option<&CheckInput>, place: impl Fn() -> Str
         },
     };
     let scope = input.scope.or_else(|| defaults?.scope.clone()).unwrap_or_default();
-    Ok(Ask { subject, permission, scope })
+    let (resource_id, resource_properties) = resource.map_or((None, None), |one| (one.id, one.properties));
+    let context = input.context.or_else(|| defaults?.context.clone());
+    let passed = Passed { resource_id, resource_properties, context, ..Passed::default() };
+    Ok(Ask { subject, permission, scope, passed })
 }

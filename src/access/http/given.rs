@@ -7,21 +7,17 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use crate::access::escalation::Donor;
-use crate::access::model::{Bounds, Given, Rule};
+use crate::access::condition::Condition;
+use crate::access::model::{Bounds, Rule};
 use crate::access::pattern::{Effect, Pattern, Scope};
-use crate::access::role_book::RoleBook;
-use crate::http::Call;
+use crate::http::{Call, Problem};
 use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
+use crate::kernel::fault::FieldError;
 
-/// The caller, as somebody who gives or takes.
-pub(super) fn donor<'a>(call: &'a Call, book: &'a RoleBook) -> Donor<'a> {
-    Donor { book, user: call.caller.user(), now: call.now }
-}
-
-/// A rule as a caller writes it: a pattern, meaning allow, or `{effect, pattern}`.
-pub(super) struct RuleInput(pub(super) Rule);
+/// A rule as a caller writes it: a pattern, meaning allow, or `{effect, pattern, condition?}`. Its condition is not
+/// compiled yet.
+pub(super) struct RuleInput(RuleView);
 
 /// A rule.
 #[derive(Serialize, Deserialize, ToSchema)]
@@ -31,11 +27,15 @@ pub(super) struct RuleView {
     /// `documents:read`, `documents:*`, `*:read` or `*`.
     #[schema(value_type = String)]
     pub(super) pattern: Pattern,
+    /// When it speaks, in CEL; absent: always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) condition: Option<String>,
 }
 
 impl From<&Rule> for RuleView {
     fn from(rule: &Rule) -> Self {
-        Self { effect: rule.effect, pattern: rule.pattern.clone() }
+        let condition = rule.condition.as_ref().map(|condition| condition.source().to_owned());
+        Self { effect: rule.effect, pattern: rule.pattern.clone(), condition }
     }
 }
 
@@ -48,20 +48,60 @@ impl<'de> Deserialize<'de> for RuleInput {
 struct RuleVisitor;
 
 impl<'de> Visitor<'de> for RuleVisitor {
-    type Value = Rule;
+    type Value = RuleView;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a pattern such as documents:read, or {\"effect\": …, \"pattern\": …}")
     }
 
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Rule, E> {
-        Pattern::parse(text).map(|pattern| Rule { effect: Effect::Allow, pattern }).map_err(E::custom)
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<RuleView, E> {
+        let view = |pattern| RuleView { effect: Effect::Allow, pattern, condition: None };
+        Pattern::parse(text).map(view).map_err(E::custom)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Rule, A::Error> {
-        let view = RuleView::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(Rule { effect: view.effect, pattern: view.pattern })
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RuleView, A::Error> {
+        RuleView::deserialize(MapAccessDeserializer::new(map))
     }
+}
+
+/// The rules that a caller wrote, their conditions compiled; `field` holds them.
+pub(super) async fn rules(call: &Call, field: &str, written: Vec<RuleInput>) -> Result<Vec<Rule>, Problem> {
+    let mut rules = Vec::with_capacity(written.len());
+    let (mut texts, mut places) = (Vec::new(), Vec::new());
+    for (index, RuleInput(RuleView { effect, pattern, condition })) in written.into_iter().enumerate() {
+        if let Some(condition) = condition {
+            texts.push((format!("{field}[{index}].condition"), condition));
+            places.push(index);
+        }
+        rules.push(Rule { effect, pattern, condition: None });
+    }
+    for (index, condition) in places.into_iter().zip(conditions(call, texts).await?) {
+        if let Some(rule) = rules.get_mut(index) {
+            rule.condition = Some(condition);
+        }
+    }
+    Ok(rules)
+}
+
+/// Compiles conditions, each with the field that it stands in, where it keeps nobody waiting.
+///
+/// # Errors
+/// 400 that names each field with a condition that cannot be compiled, with line and column.
+pub(super) async fn conditions(call: &Call, texts: Vec<(String, String)>) -> Result<Vec<Condition>, Problem> {
+    if texts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let compile = move || {
+        let (mut made, mut wrong) = (Vec::with_capacity(texts.len()), Vec::new());
+        for (field, text) in texts {
+            match Condition::parse(&text) {
+                Ok(condition) => made.push(condition),
+                Err(error) => wrong.push(FieldError::new(field, error.0)),
+            }
+        }
+        if wrong.is_empty() { Ok(made) } else { Err(wrong) }
+    };
+    call.state.loader.run(compile).await?.map_err(Problem::invalid)
 }
 
 /// The bounds that optional fields mean.
@@ -74,9 +114,9 @@ pub(super) fn shown_scope(scope: &Scope) -> Option<String> {
     (!scope.is_everywhere()).then(|| scope.to_string())
 }
 
-/// Who gave something, as an id; none is the service itself.
-pub(super) fn giver(given: &Given) -> Option<String> {
-    match &given.by {
+/// Who gave or approved something, as an id; none is the service itself.
+pub(super) fn shown_actor(actor: &Actor) -> Option<String> {
+    match actor {
         Actor::Person(id) => Some(id.to_string()),
         Actor::App(id) => Some(id.text_with("app")),
         Actor::System | Actor::Anonymous => None,

@@ -8,15 +8,16 @@ use utoipa::{IntoParams, ToSchema};
 use crate::access::commands::{AssignRole, GrantRule, RevokeGrant, UnassignRole};
 use crate::access::error::AccessError;
 use crate::access::escalation;
-use crate::access::http::given::{RuleView, bounds, donor, giver, shown_scope};
+use crate::access::http::given::{RuleView, bounds, conditions, shown_actor, shown_scope};
 use crate::access::model::{Assignment, Grant, Rule};
 use crate::access::pattern::{Effect, Pattern, Scope};
 use crate::access::product::ProductPermission;
 use crate::access::role_book::RoleBook;
 use crate::accounts::error::AccountError;
-use crate::accounts::model::SubjectId;
+use crate::accounts::model::{Nature, SubjectId};
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
+use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{GrantId, RoleId};
 use crate::kernel::page::Page;
@@ -70,6 +71,9 @@ struct AssignmentInput {
     /// Why.
     #[schema(value_type = Option<String>)]
     reason: Option<Note>,
+    /// Who agreed: a user's id.
+    #[schema(value_type = Option<String>)]
+    approved_by: Option<SubjectId>,
 }
 
 /// A role that a subject was given.
@@ -90,6 +94,8 @@ struct AssignmentView {
     assigned_by: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     assigned_at: Timestamp,
+    /// Who agreed.
+    approved_by: Option<String>,
 }
 
 impl AssignmentView {
@@ -101,7 +107,8 @@ impl AssignmentView {
             not_before: assignment.bounds.not_before,
             expires_at: assignment.bounds.expires_at,
             reason: assignment.given.reason.clone(),
-            assigned_by: giver(&assignment.given),
+            assigned_by: shown_actor(&assignment.given.by),
+            approved_by: assignment.given.approved_by.as_ref().and_then(shown_actor),
             assigned_at: assignment.given.at,
         }
     }
@@ -116,6 +123,8 @@ struct GrantInput {
     permission: Pattern,
     /// Absent: allow.
     effect: Option<Effect>,
+    /// When it speaks, in CEL; absent: always.
+    condition: Option<String>,
     /// Where, such as `org/acme`: there and below. Absent: everywhere.
     #[schema(value_type = Option<String>)]
     scope: Option<Scope>,
@@ -128,6 +137,9 @@ struct GrantInput {
     /// Why.
     #[schema(value_type = Option<String>)]
     reason: Option<Note>,
+    /// Who agreed: a user's id.
+    #[schema(value_type = Option<String>)]
+    approved_by: Option<SubjectId>,
 }
 
 /// A rule that a subject was given.
@@ -149,6 +161,8 @@ struct GrantView {
     granted_by: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     granted_at: Timestamp,
+    /// Who agreed.
+    approved_by: Option<String>,
 }
 
 impl GrantView {
@@ -160,7 +174,8 @@ impl GrantView {
             not_before: grant.bounds.not_before,
             expires_at: grant.bounds.expires_at,
             reason: grant.given.reason.clone(),
-            granted_by: giver(&grant.given),
+            granted_by: shown_actor(&grant.given.by),
+            approved_by: grant.given.approved_by.as_ref().and_then(shown_actor),
             granted_at: grant.given.at,
         }
     }
@@ -180,14 +195,16 @@ async fn assign(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): J
         let unknown = || AccessError::field("role_id", "there is no such role");
         let role = book.role(input.role_id).ok_or_else(unknown)?;
         let reach = escalation::reach_of_role(&book, &role.rules, &role.parent_role_ids);
-        donor(&call, &book).may_give(&reach)?;
+        call.donor(&book).may_give(&reach)?;
         // Giving it again replaces its times, and may so end what it denies.
-        donor(&call, &book).may_take(&reach)?;
+        call.donor(&book).may_take(&reach)?;
     }
+    let approved_by = approver(&call, input.approved_by).await?;
     let command = AssignRole {
         role_id: input.role_id,
         bounds: bounds(input.scope, input.not_before, input.expires_at),
         reason: input.reason,
+        approved_by,
     };
     let _permit = call.guard(id, &command).await?;
     let done = call.state.users.send(id, command, call.facts()).await?;
@@ -216,7 +233,7 @@ struct UnassignQuery {
 async fn unassign(call: Call, Path(path): Path<AssignmentPath>, Query(query): Query<UnassignQuery>) -> Outcome {
     {
         let book = call.state.book.load();
-        book.closure(path.role_id).map_or(Ok(()), |closure| donor(&call, &book).may_take(closure))?;
+        book.closure(path.role_id).map_or(Ok(()), |closure| call.donor(&book).may_take(closure))?;
     }
     let command = UnassignRole { role_id: path.role_id, scope: query.scope };
     let _permit = call.guard(path.user_id.0, &command).await?;
@@ -231,7 +248,9 @@ async fn list_grants(call: Call, Path(id): Path<SubjectId>) -> Outcome {
 }
 
 async fn grant(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): Json<GrantInput>) -> Outcome {
-    let rule = Rule { effect: input.effect.unwrap_or(Effect::Allow), pattern: input.permission };
+    let written = input.condition.map(|text| ("condition".to_owned(), text));
+    let condition = conditions(&call, written.into_iter().collect()).await?.pop();
+    let rule = Rule { effect: input.effect.unwrap_or(Effect::Allow), pattern: input.permission, condition };
     {
         let book = call.state.book.load();
         if let Pattern::Exact(name) = &rule.pattern
@@ -239,14 +258,16 @@ async fn grant(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): Js
         {
             return Err(AccessError::field("permission", format!("permission {name} is not defined")).into());
         }
-        donor(&call, &book).may_say([&rule])?;
-        donor(&call, &book).may_give(&book.bits_of([&rule]))?;
+        call.donor(&book).may_say([&rule])?;
+        call.donor(&book).may_give(&book.bits_of([&rule]))?;
     }
+    let approved_by = approver(&call, input.approved_by).await?;
     let command = GrantRule {
         id: GrantId::generate(call.now),
         rule,
         bounds: bounds(input.scope, input.not_before, input.expires_at),
         reason: input.reason,
+        approved_by,
     };
     let _permit = call.guard(id, &command).await?;
     let done = call.state.users.send(id, command, call.facts()).await?;
@@ -266,7 +287,7 @@ async fn revoke(call: Call, Path(path): Path<GrantPath>) -> Outcome {
     let holder = call.state.users.load(path.user_id.0).await?;
     if let Some(grant) = holder.as_ref().and_then(|holder| holder.holdings.grant(path.grant_id)) {
         let book = call.state.book.load();
-        donor(&call, &book).may_take(&book.bits_of([&grant.rule]))?;
+        call.donor(&book).may_take(&book.bits_of([&grant.rule]))?;
     }
     let command = RevokeGrant { id: path.grant_id };
     let _permit = call.guard(path.user_id.0, &command).await?;
@@ -276,4 +297,15 @@ async fn revoke(call: Call, Path(path): Path<GrantPath>) -> Outcome {
 
 async fn subject(call: &Call, SubjectId(id): SubjectId) -> Result<Arc<User>, Problem> {
     Ok(call.state.users.load(id).await?.ok_or(AccountError::Missing)?)
+}
+
+/// Who agreed, if there is such a user.
+async fn approver(call: &Call, said: Option<SubjectId>) -> Result<Option<Actor>, Problem> {
+    let Some(id) = said else { return Ok(None) };
+    let user = call.state.users.load(id.0).await?;
+    let user = user.ok_or_else(|| AccessError::field("approved_by", "there is no such user"))?;
+    Ok(Some(match user.nature() {
+        Nature::Person => Actor::Person(id.0),
+        Nature::App => Actor::App(id.0),
+    }))
 }

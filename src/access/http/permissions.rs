@@ -4,15 +4,18 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::book_aggregate::THE_BOOK;
-use crate::access::book_commands::{ChangePermission, DefinePermission, RemovePermission};
+use crate::access::book_commands::{ChangePermission, DefinePermission, MAX_CONDITIONS, RemovePermission};
+use crate::access::condition::Condition;
 use crate::access::error::AccessError;
+use crate::access::http::given;
 use crate::access::model::Permission;
 use crate::access::pattern::PermissionName;
 use crate::access::product::ProductPermission;
 use crate::http::handler::Outcome;
 use crate::http::paging::paging;
-use crate::http::{Answer, Call, Json, Path, Query, Routes, Who};
+use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
+use crate::kernel::fault::FieldError;
 use crate::kernel::ids::PermissionId;
 use crate::kernel::page::Page;
 use crate::kernel::text::Note;
@@ -48,6 +51,22 @@ struct PermissionInput {
     name: PermissionName,
     #[schema(value_type = Option<String>)]
     description: Option<Note>,
+    /// Whoever is given it has it only while all of these hold, in CEL.
+    #[serde(default)]
+    conditions: Vec<String>,
+}
+
+impl PermissionInput {
+    /// Its conditions, compiled.
+    async fn conditions(&mut self, call: &Call) -> Result<Vec<Condition>, Problem> {
+        if self.conditions.len() > MAX_CONDITIONS {
+            let wrong = FieldError::new("conditions", format!("at most {MAX_CONDITIONS}"));
+            return Err(Problem::invalid(vec![wrong]));
+        }
+        let texts = std::mem::take(&mut self.conditions).into_iter().enumerate();
+        let texts = texts.map(|(index, text)| (format!("conditions[{index}]"), text)).collect();
+        given::conditions(call, texts).await
+    }
 }
 
 /// A permission.
@@ -61,6 +80,8 @@ struct PermissionView {
     action: String,
     #[schema(value_type = Option<String>)]
     description: Option<Note>,
+    /// Whoever is given it has it only while all of these hold, in CEL.
+    conditions: Vec<String>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -75,6 +96,7 @@ impl From<&Permission> for PermissionView {
             action: permission.name.action().to_owned(),
             name: permission.name.clone(),
             description: permission.description.clone(),
+            conditions: permission.conditions.iter().map(|condition| condition.source().to_owned()).collect(),
             created_at: permission.created_at,
             updated_at: permission.updated_at,
         }
@@ -104,9 +126,10 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
     Ok(Answer::ok(&page.map(|permission| PermissionView::from(&**permission))))
 }
 
-async fn define(call: Call, Json(input): Json<PermissionInput>) -> Outcome {
+async fn define(call: Call, Json(mut input): Json<PermissionInput>) -> Outcome {
+    let conditions = input.conditions(&call).await?;
     let id = PermissionId::generate(call.now);
-    let command = DefinePermission { id, name: input.name, description: input.description };
+    let command = DefinePermission { id, name: input.name, description: input.description, conditions };
     let done = call.state.books.send(THE_BOOK, command, call.facts()).await?;
     let location = format!("/api/v1/permissions/{id}");
     Ok(answer(&done.reply, |view| Answer::created(&location, view)).with_revision(done.revision))
@@ -118,9 +141,10 @@ async fn show(call: Call, Path(id): Path<PermissionId>) -> Outcome {
     Ok(answer(permission, Answer::ok).with_revision(book.version()))
 }
 
-async fn change(call: Call, Path(id): Path<PermissionId>, Json(input): Json<PermissionInput>) -> Outcome {
+async fn change(call: Call, Path(id): Path<PermissionId>, Json(mut input): Json<PermissionInput>) -> Outcome {
     let if_match = call.if_match()?.map(|revision| revision.0);
-    let command = ChangePermission { id, if_match, name: input.name, description: input.description };
+    let conditions = input.conditions(&call).await?;
+    let command = ChangePermission { id, if_match, name: input.name, description: input.description, conditions };
     let done = call.state.books.send(THE_BOOK, command, call.facts()).await?;
     Ok(answer(&done.reply, Answer::ok).with_revision(done.revision))
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::book_commands::{ChangeRole, DefinePermission, DefineRole, RemovePermission, RemoveRole};
-use crate::access::http::given::{bounds, shown_scope};
+use crate::access::http::given::{bounds, conditions, shown_scope};
 use crate::access::http::roles::RoleInput;
 use crate::access::model::Rule;
 use crate::access::pattern::{Effect, Pattern, PermissionName, Scope};
@@ -151,6 +151,8 @@ struct GrantChangeInput {
     permission: Pattern,
     /// Absent: allow.
     effect: Option<Effect>,
+    /// When it speaks, in CEL; absent: always.
+    condition: Option<String>,
     #[schema(value_type = Option<String>)]
     scope: Option<Scope>,
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -169,20 +171,27 @@ struct RevokeInput {
 }
 
 impl ChangeInput {
-    fn change(self, now: Timestamp) -> Result<Change, Problem> {
+    async fn change(self, call: &Call) -> Result<Change, Problem> {
+        let now = call.now;
         Ok(match self {
-            Self::DefineRole(role) => {
-                Change::Book(BookChange::DefineRole(DefineRole { id: RoleId::generate(now), draft: role.draft()? }))
-            }
+            Self::DefineRole(role) => Change::Book(BookChange::DefineRole(DefineRole {
+                id: RoleId::generate(now),
+                draft: role.draft(call).await?,
+            })),
             Self::ChangeRole(RoleChangeInput { role_id: id, role }) => {
-                Change::Book(BookChange::ChangeRole(ChangeRole { id, if_match: None, draft: role.draft()? }))
+                Change::Book(BookChange::ChangeRole(ChangeRole { id, if_match: None, draft: role.draft(call).await? }))
             }
             Self::RemoveRole(RoleInQuestion { role_id: id }) => {
                 Change::Book(BookChange::RemoveRole(RemoveRole { id, if_match: None }))
             }
             Self::DefinePermission(NewPermission { name }) => {
                 let id = PermissionId::generate(now);
-                Change::Book(BookChange::DefinePermission(DefinePermission { id, name, description: None }))
+                Change::Book(BookChange::DefinePermission(DefinePermission {
+                    id,
+                    name,
+                    description: None,
+                    conditions: Vec::new(),
+                }))
             }
             Self::RemovePermission(PermissionInQuestion { permission_id: id }) => {
                 Change::Book(BookChange::RemovePermission(RemovePermission { id, if_match: None }))
@@ -199,7 +208,9 @@ impl ChangeInput {
                 Change::Holding(input.user_id.0, HoldingChange::Unassign(role, input.scope))
             }
             Self::Grant(input) => {
-                let rule = Rule { effect: input.effect.unwrap_or(Effect::Allow), pattern: input.permission };
+                let written = input.condition.map(|text| ("condition".to_owned(), text));
+                let condition = conditions(call, written.into_iter().collect()).await?.pop();
+                let rule = Rule { effect: input.effect.unwrap_or(Effect::Allow), pattern: input.permission, condition };
                 let bounds = bounds(input.scope, input.not_before, input.expires_at);
                 Change::Holding(input.user_id.0, HoldingChange::Grant(GrantId::generate(now), rule, bounds))
             }
@@ -279,7 +290,8 @@ async fn preview_role(
     Json(role): Json<RoleInput>,
 ) -> Outcome {
     let limit = paging(query.limit, None)?.limit;
-    let command = ChangeRole { id, if_match: call.if_match()?.map(|revision| revision.0), draft: role.draft()? };
+    let draft = role.draft(&call).await?;
+    let command = ChangeRole { id, if_match: call.if_match()?.map(|revision| revision.0), draft };
     let kept = call.state.reviewer.preview(vec![Change::Book(BookChange::ChangeRole(command))], call.facts()).await?;
     first_page(&call, &kept, limit).await
 }
@@ -290,7 +302,10 @@ async fn preview(call: Call, Query(query): Query<PreviewQuery>, Json(input): Jso
         let wrong = FieldError::new("changes", format!("expected 1 to {MAX_CHANGES} changes"));
         return Err(Problem::invalid(vec![wrong]));
     }
-    let changes = input.changes.into_iter().map(|change| change.change(call.now)).collect::<Result<_, _>>()?;
+    let mut changes = Vec::with_capacity(input.changes.len());
+    for change in input.changes {
+        changes.push(change.change(&call).await?);
+    }
     let kept = call.state.reviewer.preview(changes, call.facts()).await.map_err(ReviewError::of_several)?;
     first_page(&call, &kept, limit).await
 }

@@ -7,7 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::access::error::AccessError;
 use crate::access::holders::{Entries, Found, List};
-use crate::access::http::given::{giver, shown_scope};
+use crate::access::http::given::{shown_actor, shown_scope};
 use crate::access::model::Assignment;
 use crate::access::product::ProductPermission;
 use crate::access::review::reviewer::ReviewError;
@@ -87,7 +87,7 @@ impl HolderView {
             expires_at: assignment.bounds.expires_at,
             is_in_force: subject.is_active() && assignment.bounds.hold_at(now),
             reason: assignment.given.reason.clone(),
-            assigned_by: giver(&assignment.given),
+            assigned_by: shown_actor(&assignment.given.by),
             assigned_at: assignment.given.at,
         }
     }

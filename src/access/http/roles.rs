@@ -10,7 +10,7 @@ use crate::access::book_commands::{ChangeRole, DefineRole, MAX_RULES, RemoveRole
 use crate::access::error::AccessError;
 use crate::access::escalation;
 use crate::access::guardian::Permit;
-use crate::access::http::given::{RuleInput, RuleView, donor};
+use crate::access::http::given::{self, RuleInput, RuleView};
 use crate::access::model::Role;
 use crate::access::product::ProductPermission;
 use crate::access::review::change;
@@ -57,7 +57,7 @@ pub(super) struct RoleInput {
     /// One more parent, for callers that know just one.
     #[schema(value_type = Option<String>)]
     parent_role_id: Option<RoleId>,
-    /// Each a pattern, meaning allow, or `{effect, pattern}`.
+    /// Each a pattern, meaning allow, or `{effect, pattern, condition?}`.
     #[serde(default)]
     #[schema(value_type = Vec<RuleView>)]
     permissions: Vec<RuleInput>,
@@ -104,8 +104,11 @@ impl SessionTerms {
 }
 
 impl RoleInput {
-    pub(super) fn draft(self) -> Result<RoleDraft, Problem> {
+    pub(super) async fn draft(self, call: &Call) -> Result<RoleDraft, Problem> {
         let session_terms = self.sessions.parsed()?;
+        if self.permissions.len() > MAX_RULES {
+            return Err(Problem::invalid(vec![FieldError::new("permissions", format!("at most {MAX_RULES} rules"))]));
+        }
         let mut parent_role_ids = self.parent_role_ids;
         parent_role_ids.extend(self.parent_role_id);
         Ok(RoleDraft {
@@ -113,7 +116,7 @@ impl RoleInput {
             name: self.name,
             description: self.description,
             parent_role_ids,
-            rules: self.permissions.into_iter().map(|RuleInput(rule)| rule).collect(),
+            rules: given::rules(call, "permissions", self.permissions).await?,
             is_active: self.is_active.unwrap_or(true),
         })
     }
@@ -183,7 +186,7 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
 }
 
 async fn define(call: Call, Json(input): Json<RoleInput>) -> Outcome {
-    let draft = input.draft()?;
+    let draft = input.draft(&call).await?;
     refuse_escalation(&call, None, &draft)?;
     let id = RoleId::generate(call.now);
     let done = call.state.books.send(THE_BOOK, DefineRole { id, draft }, call.facts()).await?;
@@ -199,7 +202,7 @@ async fn show(call: Call, Path(id): Path<RoleId>) -> Outcome {
 
 async fn change(call: Call, Path(id): Path<RoleId>, Json(input): Json<RoleInput>) -> Outcome {
     let if_match = call.if_match()?.map(|revision| revision.0);
-    let draft = input.draft()?;
+    let draft = input.draft(&call).await?;
     refuse_escalation(&call, Some(id), &draft)?;
     let command = ChangeRole { id, if_match, draft };
     let _permit = guarded(&call, &command).await?;
@@ -210,7 +213,7 @@ async fn change(call: Call, Path(id): Path<RoleId>, Json(input): Json<RoleInput>
 async fn remove(call: Call, Path(id): Path<RoleId>) -> Outcome {
     {
         let book = call.state.book.load();
-        book.closure(id).map_or(Ok(()), |closure| donor(&call, &book).may_take(closure))?;
+        book.closure(id).map_or(Ok(()), |closure| call.donor(&book).may_take(closure))?;
     }
     let if_match = call.if_match()?.map(|revision| revision.0);
     let done = call.state.books.send(THE_BOOK, RemoveRole { id, if_match }, call.facts()).await?;
@@ -219,11 +222,8 @@ async fn remove(call: Call, Path(id): Path<RoleId>) -> Outcome {
 
 /// Refuses a draft that gives, or no longer denies, what the caller does not hold. `old` is the role it replaces.
 fn refuse_escalation(call: &Call, old: Option<RoleId>, draft: &RoleDraft) -> Result<(), Problem> {
-    if draft.rules.len() > MAX_RULES {
-        return Err(Problem::invalid(vec![FieldError::new("permissions", format!("at most {MAX_RULES} rules"))]));
-    }
     let book = call.state.book.load();
-    let donor = donor(call, &book);
+    let donor = call.donor(&book);
     let reach = escalation::reach_of_role(&book, &draft.rules, &draft.parent_role_ids);
     donor.may_say(&draft.rules)?;
     donor.may_give(&reach)?;
@@ -231,6 +231,7 @@ fn refuse_escalation(call: &Call, old: Option<RoleId>, draft: &RoleDraft) -> Res
         let mut lifted = Closure::clone(old);
         if draft.is_active {
             lifted.deny -= &reach.deny;
+            lifted.conditional.retain(|rule| !reach.conditional.contains(rule));
         }
         donor.may_take(&lifted)?;
     }
@@ -246,7 +247,7 @@ async fn guarded(call: &Call, command: &ChangeRole) -> Result<Permit, Problem> {
         return Ok(Permit::default());
     }
     after.stamp(Revision(u64::MAX));
-    Ok(call.state.guardian.admit_book(&donor(call, &book), &Arc::new(after)).await?)
+    Ok(call.state.guardian.admit_book(&call.donor(&book), &Arc::new(after)).await?)
 }
 
 fn answer(role: &Role, shape: impl FnOnce(&RoleView) -> Answer) -> Answer {

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::error::AccessError;
-use crate::access::http::authzen::{Action, Entity, ask};
+use crate::access::http::authzen::{Action, Entity, asked};
+use crate::access::passed::Passed;
 use crate::access::pattern::Scope;
 use crate::access::product::ProductPermission;
 use crate::access::review::reviewer::{Kept, ReviewError};
@@ -125,8 +126,14 @@ async fn subjects(call: Call, Json(input): Json<SubjectSearch>) -> Outcome {
             return Ok(Arc::new(Kept::Findings(Findings { question: question.clone(), revision, found: Vec::new() })));
         };
         let permission = format!("{}:{}", resource.kind, action.name);
+        let passed = Passed {
+            action_properties: action.properties.clone(),
+            resource_id: Some(resource.id.clone()),
+            resource_properties: resource.properties.clone(),
+            ..Passed::default()
+        };
         let (question, place) = (question.clone(), Scope::everywhere());
-        Ok(call.state.reviewer.who_may(question, permission, place, Some(nature), call.now).await?)
+        Ok(call.state.reviewer.who_may(question, permission, place, Some(nature), passed, call.now).await?)
     };
     let turned = turn(&call, &page, &question, search).await?;
     let entity = |found: &Found| FoundEntity { kind: subject.kind.clone(), id: found.text() };
@@ -140,11 +147,14 @@ async fn actions(call: Call, Json(input): Json<ActionSearch>) -> Outcome {
         let book = Arc::clone(&call.state.book.load());
         let mut names: Vec<String> = book
             .permissions()
-            .filter(|permission| permission.name.resource() == resource.kind)
+            .filter(|permission| permission.name.resource() == &*resource.kind)
             .map(|permission| permission.name.action().to_owned())
             .collect();
         names.sort_unstable();
-        let asks: Vec<_> = names.iter().map(|name| ask(&subject, &Action::named(name), &resource)).collect();
+        let asks: Vec<_> = names
+            .iter()
+            .map(|name| asked(&call, subject.clone(), Action::named(name), resource.clone(), None))
+            .collect();
         let (reasons, revision) = call.state.checks.check_all(&asks, None, call.now).await?;
         let allowed = names.into_iter().zip(reasons).filter(|(_, reason)| reason.allows());
         let found = allowed.map(|(name, _)| Found::Text(name.into())).collect();
@@ -267,7 +277,9 @@ async fn who_may(call: Call, Path(id): Path<PermissionId>, Query(query): Query<W
     };
     let scope = query.scope.unwrap_or_default();
     let question = format!("who may {name} in {scope}");
-    let search = async || Ok(call.state.reviewer.who_may(question.clone(), name, scope, None, call.now).await?);
+    let search = async || {
+        Ok(call.state.reviewer.who_may(question.clone(), name, scope, None, Passed::default(), call.now).await?)
+    };
     let page = PageInput { token: query.cursor.unwrap_or_default(), limit: Some(limit) };
     let turned = turn(&call, &page, &question, search).await?;
     let view = |found: &Found| match found {

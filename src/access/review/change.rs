@@ -105,14 +105,16 @@ impl HoldingChange {
         let found = |role: &RoleRef| role.find(book).ok_or(AccessError::Missing("role"));
         match self {
             Self::Assign(role, bounds) => {
-                let command = AssignRole { role_id: found(role)?, bounds: bounds.clone(), reason: None };
+                let (role_id, bounds) = (found(role)?, bounds.clone());
+                let command = AssignRole { role_id, bounds, reason: None, approved_by: None };
                 apply(command, user, facts)
             }
             Self::Unassign(role, scope) => {
                 apply(UnassignRole { role_id: found(role)?, scope: scope.clone() }, user, facts)
             }
             Self::Grant(id, rule, bounds) => {
-                let command = GrantRule { id: *id, rule: rule.clone(), bounds: bounds.clone(), reason: None };
+                let (id, rule, bounds) = (*id, rule.clone(), bounds.clone());
+                let command = GrantRule { id, rule, bounds, reason: None, approved_by: None };
                 apply(command, user, facts)
             }
             Self::Revoke(id) => apply(RevokeGrant { id: *id }, user, facts),

@@ -13,11 +13,12 @@ use roaring::RoaringBitmap;
 use crate::access::error::AccessError;
 use crate::access::escalation::reach;
 use crate::access::holders::List;
-use crate::access::pattern::{Pattern, PermissionName, Scope};
+use crate::access::pattern::{Effect, Pattern, PermissionName, Scope};
 use crate::access::review::change::{Change, HoldingChange};
 use crate::access::review::shelf::{Place, Weigh};
 use crate::access::review::survey::{Question, Survey};
 use crate::access::role_book::{Closure, RoleBook};
+use crate::access::variables::Asked;
 use crate::accounts::model::Nature;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::Facts;
@@ -157,6 +158,8 @@ pub struct Preview {
     facts: Facts,
     /// The permissions that anything differs about.
     touched: RoaringBitmap,
+    /// The names of all permissions, by number.
+    all_names: HashMap<u32, PermissionName, RandomState>,
     /// Permissions that are removed and defined again: the new number of each old one.
     renumbered: BTreeMap<u32, u32>,
     roles: Vec<RoleId>,
@@ -192,6 +195,7 @@ impl Preview {
             after: Arc::new(after),
             facts,
             touched: RoaringBitmap::new(),
+            all_names: HashMap::default(),
             renumbered: BTreeMap::new(),
             roles: Vec::new(),
             patterns: BTreeSet::new(),
@@ -222,13 +226,15 @@ impl Preview {
     /// Finds the roles that come to something else, and the patterns that mean something else.
     fn compare_books(&mut self) {
         let (before, after) = (Arc::clone(&self.before), Arc::clone(&self.after));
+        let all = before.permissions().chain(after.permissions());
+        self.all_names = all.map(|permission| (permission.number, permission.name.clone())).collect();
         let nothing = Closure::default();
         for role in before.roles() {
             let old = before.closure(role.id).map_or(&nothing, Arc::as_ref);
             let new = after.closure(role.id).map_or(&nothing, Arc::as_ref);
             if !std::ptr::eq(old, new) && old != new {
                 self.roles.push(role.id);
-                self.touched |= (&old.allow ^ &new.allow) | (&old.deny ^ &new.deny);
+                self.touched |= old.differing(new);
             }
         }
         for (book, other) in [(&before, &after), (&after, &before)] {
@@ -249,25 +255,26 @@ impl Preview {
     fn touch(&mut self, user: &User) {
         for book in [&self.before, &self.after] {
             let all = reach(book, &user.holdings);
-            self.touched |= all.allow | all.deny;
+            self.touched |= all.whole(Effect::Allow) | all.whole(Effect::Deny);
         }
     }
 
     fn differences(&self, before: &User, after: &User) -> Arc<[Difference]> {
         let places: BTreeSet<&Scope> = [before, after].into_iter().flat_map(places).collect();
         let everywhere = Scope::everywhere();
-        let allowed = reach(&self.before, &before.holdings).allow | reach(&self.after, &after.holdings).allow;
+        let allowed = |book, user: &User| reach(book, &user.holdings).whole(Effect::Allow);
+        let allowed = allowed(&self.before, before) | allowed(&self.after, after);
         // A permission that is removed and defined again is one permission, under its new number.
-        let old_number = |new| self.renumbered.iter().find(|(_, other)| **other == new).map_or(new, |(old, _)| *old);
         let numbers: BTreeSet<u32> = (allowed & &self.touched)
             .into_iter()
             .map(|number| self.renumbered.get(&number).copied().unwrap_or(number))
             .collect();
         let mut differences = Vec::new();
         for number in numbers {
+            let Some(name) = self.all_names.get(&number) else { continue };
             for place in std::iter::once(&everywhere).chain(places.iter().copied()) {
-                let was = may(before, &self.before, old_number(number), place, &self.facts);
-                let is = may(after, &self.after, number, place, &self.facts);
+                let was = may(before, &self.before, name, place, &self.facts);
+                let is = may(after, &self.after, name, place, &self.facts);
                 if was != is {
                     differences.push(Difference { permission: number, place: place.clone(), is_gained: is });
                 }
@@ -310,12 +317,20 @@ impl Question for Preview {
 }
 
 impl Preview {
+    /// Whether what is given to it may depend on who it is.
+    fn is_conditional(&self, subject: &User) -> bool {
+        [&self.before, &self.after].into_iter().any(|book| {
+            let mut closures = subject.holdings.assignments.iter().filter_map(|held| book.closure(held.role_id));
+            book.has_conditional_permissions() || closures.any(|closure| !closure.conditional.is_empty())
+        })
+    }
+
     /// Whoever holds the same roles in the same places gains and loses the same.
     fn differences_by_roles(&mut self, subject: &User) -> Arc<[Difference]> {
         let mut same = subject.clone();
         // A copy of its own: what it comes to with one book is kept beside it, and with the other beside the other.
         Arc::make_mut(&mut same.holdings);
-        if !subject.is_active() || !subject.holdings.grants.is_empty() {
+        if !subject.is_active() || !subject.holdings.grants.is_empty() || self.is_conditional(subject) {
             return self.differences(subject, &same);
         }
         let now = self.facts.now;
@@ -339,8 +354,9 @@ fn places(user: &User) -> impl Iterator<Item = &Scope> {
     assigned.chain(granted).filter(|scope| !scope.is_everywhere())
 }
 
-fn may(user: &User, book: &RoleBook, number: u32, place: &Scope, facts: &Facts) -> bool {
-    user.is_active() && user.holdings.decide(book, number, place, facts.now).allows()
+/// Conditions are asked with nothing passed.
+fn may(user: &User, book: &RoleBook, name: &PermissionName, place: &Scope, facts: &Facts) -> bool {
+    Asked::plain(user, name.as_str(), place, facts.now).decide(book).allows()
 }
 
 /// The patterns of grants that speak of this permission.

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::access::passed::Passed;
 use crate::access::pattern::Scope;
 use crate::access::published::PublishedBook;
 use crate::access::review::change::Change;
@@ -172,11 +173,15 @@ impl Reviewer {
         permission: String,
         place: Scope,
         nature: Option<Nature>,
+        passed: Passed,
         now: Timestamp,
     ) -> Result<Arc<Kept>, ReviewError> {
         let (store, book) = (Arc::clone(&self.store), Arc::clone(&self.book));
         let work = move || {
-            let pose = |book: &_| Ok::<_, ReviewError>(WhoMay::new(book, &permission, place.clone(), nature, now));
+            let pose = |book: &_| {
+                let question = WhoMay::new(book, &permission, place.clone(), nature, now);
+                Ok::<_, ReviewError>(question.passing(passed.clone()))
+            };
             let (_, found) = survey(&*store, &book, pose)?;
             let (revision, found) = (found.revision, found.found.into_iter().map(|(_, found)| found).collect());
             Ok(Arc::new(Kept::Findings(Findings { question, revision, found })))

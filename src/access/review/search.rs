@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use crate::access::holders::List;
+use crate::access::passed::Passed;
 use crate::access::pattern::{PermissionName, Scope};
 use crate::access::review::preview::patterns_about;
 use crate::access::review::shelf::Weigh;
 use crate::access::review::survey::Question;
 use crate::access::role_book::RoleBook;
+use crate::access::variables::Asked;
 use crate::accounts::model::{Nature, subject_text};
 use crate::actor::aggregate::Aggregate as _;
 use crate::kernel::clock::Timestamp;
@@ -69,6 +71,7 @@ pub struct WhoMay {
     permission: Option<(PermissionName, u32)>,
     place: Scope,
     nature: Option<Nature>,
+    passed: Passed,
     now: Timestamp,
 }
 
@@ -78,7 +81,13 @@ impl WhoMay {
     pub fn new(book: &Arc<RoleBook>, permission: &str, place: Scope, nature: Option<Nature>, now: Timestamp) -> Self {
         let defined = book.permission_named(permission);
         let permission = defined.map(|permission| (permission.name.clone(), permission.number));
-        Self { book: Arc::clone(book), permission, place, nature, now }
+        Self { book: Arc::clone(book), permission, place, nature, passed: Passed::default(), now }
+    }
+
+    /// The same, with what conditions may look at.
+    #[must_use]
+    pub fn passing(self, passed: Passed) -> Self {
+        Self { passed, ..self }
     }
 }
 
@@ -87,15 +96,18 @@ impl Question for WhoMay {
 
     fn lists(&self) -> Vec<List> {
         let Some((name, number)) = &self.permission else { return Vec::new() };
-        let gives = |role| self.book.closure(role).is_some_and(|closure| closure.allow.contains(*number));
+        let gives = |role| self.book.closure(role).is_some_and(|closure| closure.may_allow(*number));
         let roles = self.book.roles().map(|role| role.id).filter(|role| gives(*role)).map(List::Role);
         roles.chain(patterns_about(name).map(List::Pattern)).collect()
     }
 
     fn judge(&mut self, subject: &User) -> Option<Found> {
-        let (_, number) = self.permission.as_ref()?;
+        let (name, _) = self.permission.as_ref()?;
         let is_meant = self.nature.is_none_or(|nature| nature == subject.nature());
-        let may = || subject.holdings.decide(&self.book, *number, &self.place, self.now).allows();
-        (is_meant && subject.is_active() && may()).then(|| Found::subject(subject))
+        let may = || {
+            let plain = Asked::plain(subject, name.as_str(), &self.place, self.now);
+            Asked { passed: &self.passed, ..plain }.decide(&self.book).allows()
+        };
+        (is_meant && may()).then(|| Found::subject(subject))
     }
 }

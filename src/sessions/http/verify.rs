@@ -7,8 +7,8 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
 
 use super::cookies;
-use crate::access::checks;
 use crate::access::pattern::Scope;
+use crate::access::variables::Asked;
 use crate::http::credential;
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Caller, Problem, Routes, Who};
@@ -65,29 +65,33 @@ async fn verify(call: Call) -> Outcome {
     let rules = &call.state.session_settings.forward_auth_rules;
     match forward::need(rules, forwarded.method, forwarded.host, forwarded.uri) {
         Need::SignIn => {}
-        Need::Permission(permission) => refuse_without(&call, user, permission.as_str(), &Scope::everywhere())?,
+        Need::Permission(permission) => refuse_without(&call, &caller, permission.as_str(), &Scope::everywhere())?,
         Need::Nothing => return Err(Problem::forbidden("no-rule", "no rule lets this request pass")),
     }
     if !forwarded.is_in_path {
-        refuse_by_query(&call, user)?;
+        refuse_by_query(&call, &caller)?;
     }
     described(&caller, user)
 }
 
 /// The checks that the query asks for: every `permission=`, in the place `scope=`.
-fn refuse_by_query(call: &Call, user: &User) -> Result<(), Problem> {
+fn refuse_by_query(call: &Call, caller: &Caller) -> Result<(), Problem> {
     let malformed = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "malformed-form", detail);
     let pairs: Vec<(String, String)> =
         serde_urlencoded::from_str(call.request().query_string()).map_err(|error| malformed(error.to_string()))?;
     let all = |name: &'static str| pairs.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str());
     let scope = all("scope").next().map(Scope::parse).transpose().map_err(|error| malformed(error.to_string()))?;
     let scope = scope.unwrap_or_default();
-    all("permission").try_for_each(|permission| refuse_without(call, user, permission, &scope))
+    all("permission").try_for_each(|permission| refuse_without(call, caller, permission, &scope))
 }
 
-fn refuse_without(call: &Call, user: &User, permission: &str, scope: &Scope) -> Result<(), Problem> {
+fn refuse_without(call: &Call, caller: &Caller, permission: &str, scope: &Scope) -> Result<(), Problem> {
     let book = call.state.book.load();
-    if checks::evaluate(user, &book, permission, scope, call.now).allows() {
+    let is_allowed = caller.user().is_some_and(|user| {
+        let asked = Asked { session: caller.session(), ..Asked::plain(user, permission, scope, call.now) };
+        asked.decide(&book).allows()
+    });
+    if is_allowed {
         return Ok(());
     }
     Err(Problem::forbidden("missing-permission", "this needs a permission that you do not have"))

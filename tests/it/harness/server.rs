@@ -164,7 +164,7 @@ async fn create_admin(state: &Arc<State>) {
         return;
     }
     let role_id = state.book.load().role_named(&RoleName::parse(ADMINISTRATOR).unwrap()).unwrap().id;
-    let given = Given { by: Actor::System, at: now, reason: None };
+    let given = Given { by: Actor::System, at: now, reason: None, approved_by: None };
     let command = CreateUser {
         nature: Nature::Person,
         username,

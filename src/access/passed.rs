@@ -1,0 +1,76 @@
+//! What a caller tells beside the question itself: for conditions alone.
+
+use std::sync::{Arc, OnceLock};
+
+use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+/// The largest object that a caller may pass with a check, in bytes of JSON.
+pub const MAX_TOLD_BYTES: usize = 16 * 1024;
+
+/// An object of JSON, parsed when a condition asks for it. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Told(Arc<Text>);
+
+#[derive(Debug)]
+struct Text {
+    json: Box<RawValue>,
+    object: OnceLock<Option<Map<String, Value>>>,
+}
+
+/// Everything told with one check.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Passed {
+    /// What the caller calls the subject's kind; none: `user` or `app`.
+    pub subject_type: Option<Box<str>>,
+    /// Facts about the subject; they win over stored ones.
+    pub subject_properties: Option<Told>,
+    /// Facts about what is done.
+    pub action_properties: Option<Told>,
+    /// Which resource.
+    pub resource_id: Option<Box<str>>,
+    /// Facts about the resource; they win over stored ones.
+    pub resource_properties: Option<Told>,
+    /// Everything else.
+    pub context: Option<Told>,
+}
+
+impl Passed {
+    /// Nothing.
+    pub const NOTHING: &'static Self = &Self {
+        subject_type: None,
+        subject_properties: None,
+        action_properties: None,
+        resource_id: None,
+        resource_properties: None,
+        context: None,
+    };
+}
+
+impl Told {
+    /// The members; none where the text has a number that cannot be represented.
+    pub fn object(&self) -> Option<&Map<String, Value>> {
+        self.0.object.get_or_init(|| serde_json::from_str(self.0.json.get()).ok()).as_ref()
+    }
+}
+
+impl PartialEq for Told {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.json.get() == other.0.json.get()
+    }
+}
+
+impl<'de> Deserialize<'de> for Told {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = Box::<RawValue>::deserialize(deserializer)?;
+        if !json.get().starts_with('{') {
+            return Err(D::Error::custom("expected an object"));
+        }
+        if json.get().len() > MAX_TOLD_BYTES {
+            let found = json.get().len();
+            return Err(D::Error::custom(format!("expected at most {MAX_TOLD_BYTES} bytes of JSON, found {found}")));
+        }
+        Ok(Self(Arc::new(Text { json, object: OnceLock::new() })))
+    }
+}

@@ -1,0 +1,122 @@
+//! Whom a check is about, and whom the subjects of AuthZEN mean: which of a user's names a subject of some type may be
+//! called by.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::accounts::model::{Name, Nature};
+use crate::kernel::fault::Malformed;
+use crate::kernel::ids::UserId;
+use crate::kernel::setting::text_setting;
+use crate::kernel::text::{Email, ExternalId, Username};
+
+/// Whom a check is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// By id.
+    Id(UserId),
+    /// By a unique name.
+    Named(Name),
+    /// By one of several names; the first that somebody bears counts.
+    Called(Box<[Name]>),
+    /// Whoever is signed in with this token.
+    Session(Box<str>),
+    /// Nobody there can be (a name that no subject can bear).
+    Nobody,
+}
+
+/// How subjects of one type are looked for: `employee external_id email`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubjectRule {
+    kind: String,
+    names: Vec<NameKind>,
+}
+
+/// One way to call a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NameKind {
+    Id,
+    ExternalId,
+    Username,
+    Email,
+    App,
+}
+
+impl NameKind {
+    const ALL: [(&str, Self); 5] = [
+        ("id", Self::Id),
+        ("external_id", Self::ExternalId),
+        ("username", Self::Username),
+        ("email", Self::Email),
+        ("app", Self::App),
+    ];
+
+    fn text(self) -> &'static str {
+        Self::ALL.into_iter().find(|(_, kind)| *kind == self).map_or("", |(text, _)| text)
+    }
+
+    fn name(self, text: &str) -> Option<Name> {
+        match self {
+            Self::Id => None,
+            Self::ExternalId => ExternalId::parse(text).ok().map(Name::ExternalId),
+            Self::Username => Username::parse(text).ok().map(Name::Username),
+            Self::Email => Email::parse(text).ok().map(Name::Email),
+            Self::App => Username::parse(text).ok().map(Name::App),
+        }
+    }
+}
+
+impl SubjectRule {
+    /// People by every name they have, and applications.
+    pub fn usual() -> Vec<Self> {
+        let rule = |kind: &str, names: &[NameKind]| Self { kind: kind.to_owned(), names: names.to_vec() };
+        let person = [NameKind::Id, NameKind::ExternalId, NameKind::Username, NameKind::Email];
+        vec![rule("user", &person), rule("app", &[NameKind::Id, NameKind::App])]
+    }
+}
+
+/// Whom a subject of this type and id means, by the first rule about the type.
+pub fn subject_of(rules: &[SubjectRule], kind: &str, id: &str) -> Subject {
+    let Some(rule) = rules.iter().find(|rule| rule.kind == kind) else { return Subject::Nobody };
+    if rule.names.contains(&NameKind::Id) {
+        let own = [Nature::Person, Nature::App].into_iter().find_map(|nature| {
+            let prefix = nature.id_prefix();
+            UserId::parse_with(prefix, id).ok()
+        });
+        if let Some(id) = own {
+            return Subject::Id(id);
+        }
+    }
+    let mut names: Vec<Name> = rule.names.iter().filter_map(|name| name.name(id)).collect();
+    match names.len() {
+        0 => Subject::Nobody,
+        1 => names.pop().map_or(Subject::Nobody, Subject::Named),
+        _ => Subject::Called(names.into()),
+    }
+}
+
+impl FromStr for SubjectRule {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let wrong = || {
+            Malformed::new(
+                "expected a type of subject and names it is known by: user id external_id username email app",
+            )
+        };
+        let mut words = text.split_whitespace();
+        let kind = words.next().ok_or_else(wrong)?.to_owned();
+        let name = |word| NameKind::ALL.iter().find(|(text, _)| *text == word).map(|(_, kind)| *kind).ok_or_else(wrong);
+        let names = words.map(name).collect::<Result<Vec<_>, _>>()?;
+        if names.is_empty() { Err(wrong()) } else { Ok(Self { kind, names }) }
+    }
+}
+
+impl fmt::Display for SubjectRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.kind)?;
+        self.names.iter().try_for_each(|name| write!(f, " {}", name.text()))
+    }
+}
+
+text_setting!(SubjectRule, "a type of subject and names it is known by: user id external_id username email");

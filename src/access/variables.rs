@@ -1,0 +1,220 @@
+//! A question about a user, its decision, and the variables of conditions: found in the user, its session, the role book
+//! and what the caller passed; built when a condition is met that can decide, and of each only what is asked for.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+
+use serde_json::{Map, Value, json};
+
+use crate::access::condition::datum::{Datum, Variable, Variables};
+use crate::access::condition::{Condition, Truth};
+use crate::access::effective::{Reason, Setting, truth};
+use crate::access::passed::{Passed, Told};
+use crate::access::pattern::Scope;
+use crate::access::role_book::RoleBook;
+use crate::kernel::clock::Timestamp;
+use crate::sessions::model::Session;
+use crate::user::User;
+
+/// One question about one user, and everything that conditions may look at.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// About whom.
+    pub user: &'a User,
+    /// In which session, if one was shown: only what is active in it counts.
+    pub session: Option<&'a Session>,
+    /// The permission's name.
+    pub permission: &'a str,
+    /// Where.
+    pub scope: &'a Scope,
+    /// When.
+    pub now: Timestamp,
+    /// What the caller told.
+    pub passed: &'a Passed,
+    /// How many conditions could not be evaluated.
+    pub errors: Cell<u32>,
+}
+
+impl<'a> Asked<'a> {
+    /// A question with nothing passed.
+    pub const fn plain(user: &'a User, permission: &'a str, scope: &'a Scope, now: Timestamp) -> Self {
+        let (session, passed, errors) = (None, Passed::NOTHING, Cell::new(0));
+        Self { user, session, permission, scope, now, passed, errors }
+    }
+
+    /// Whether this subject has this permission in this place at this moment: the one evaluator of the product.
+    pub fn decide(&self, book: &RoleBook) -> Reason {
+        if !self.user.is_active() {
+            return Reason::SubjectSuspended;
+        }
+        let Some((number, conditions)) = book.find(self.permission) else { return Reason::UnknownPermission };
+        let reason = self.user.holdings.decide(book, number, self.scope, self.now, self);
+        if conditions.is_empty() || !reason.allows() {
+            return reason;
+        }
+        self.missed(conditions, book).unwrap_or(reason)
+    }
+
+    /// Why a permission cannot be had, given its own conditions; none: it can.
+    fn missed(&self, conditions: &[Condition], book: &RoleBook) -> Option<Reason> {
+        let mut missed = None;
+        self.look(book, &mut |variables| {
+            missed = conditions.iter().find_map(|condition| match truth(condition, variables, self) {
+                Truth::Holds => None,
+                Truth::Fails => Some(Reason::ConditionNotMet),
+                Truth::Errs => Some(Reason::ConditionError),
+            });
+        });
+        missed
+    }
+}
+
+impl Setting for Asked<'_> {
+    fn look(&self, book: &RoleBook, see: &mut dyn FnMut(&dyn Variables)) {
+        see(&View::of(self, book));
+    }
+
+    fn note_error(&self) {
+        self.errors.set(self.errors.get() + 1);
+    }
+}
+
+/// The variables themselves.
+#[derive(Debug)]
+pub struct View<'a> {
+    user: &'a User,
+    session: Option<&'a Session>,
+    now: Timestamp,
+    passed: &'a Passed,
+    place: Place<'a>,
+    parts: Parts<'a>,
+    id: OnceLock<String>,
+    roles: OnceLock<Vec<Box<str>>>,
+    properties: OnceLock<Value>,
+    session_facts: OnceLock<Value>,
+}
+
+/// What roles are looked up in.
+#[derive(Debug, Clone, Copy)]
+struct Place<'a> {
+    book: &'a RoleBook,
+    scope: &'a Scope,
+}
+
+/// The two halves of the permission's name.
+#[derive(Debug, Clone, Copy)]
+struct Parts<'a> {
+    resource: &'a str,
+    action: &'a str,
+}
+
+impl<'a> View<'a> {
+    /// Of one question.
+    pub fn of(asked: &Asked<'a>, book: &'a RoleBook) -> Self {
+        let (resource, action) = asked.permission.split_once(':').unwrap_or((asked.permission, ""));
+        Self {
+            user: asked.user,
+            session: asked.session,
+            now: asked.now,
+            passed: asked.passed,
+            place: Place { book, scope: asked.scope },
+            parts: Parts { resource, action },
+            id: OnceLock::new(),
+            roles: OnceLock::new(),
+            properties: OnceLock::new(),
+            session_facts: OnceLock::new(),
+        }
+    }
+
+    fn subject(&self, name: &str) -> Option<Datum<'_>> {
+        let account = self.user.account()?;
+        match name {
+            "id" => Some(Datum::Text(match &account.external_id {
+                Some(id) => id.as_str(),
+                None => self.id.get_or_init(|| self.user.id_text()),
+            })),
+            "type" => {
+                Some(Datum::Text(self.passed.subject_type.as_deref().unwrap_or_else(|| account.nature.id_prefix())))
+            }
+            "username" => Some(Datum::Text(account.username.as_str())),
+            "email" => account.email.as_ref().map(|email| Datum::Text(email.as_str())),
+            "roles" => Some(Datum::Texts(self.roles.get_or_init(|| self.role_names()))),
+            "properties" => {
+                let stored = self.properties.get_or_init(|| account.properties.object());
+                layers(self.passed.subject_properties.as_ref(), stored.as_object())
+            }
+            _ => None,
+        }
+    }
+
+    /// The names of the roles that the subject holds here and now, inherited ones too.
+    fn role_names(&self) -> Vec<Box<str>> {
+        let book = self.place.book;
+        let holdings = &self.user.holdings;
+        let mut waiting: Vec<_> = holdings
+            .assignments
+            .iter()
+            .filter(|held| held.bounds.hold_at(self.now) && held.bounds.scope.contains(self.place.scope))
+            .map(|held| held.role_id)
+            .collect();
+        let (mut seen, mut names) = (BTreeSet::new(), BTreeSet::new());
+        while let Some(id) = waiting.pop() {
+            if let Some(role) = book.role(id).filter(|role| role.is_active && seen.insert(role.id)) {
+                names.insert(Box::from(role.name.as_str()));
+                waiting.extend(&role.parent_role_ids);
+            }
+        }
+        names.into_iter().collect()
+    }
+
+    fn session(&self, name: &str) -> Option<Datum<'_>> {
+        let session = self.session?;
+        match name {
+            "created_at" => Some(Datum::Time(session.created_at)),
+            "authenticated_at" => Some(Datum::Time(session.authenticated_at)),
+            _ => self.session_facts.get_or_init(|| self.facts_of(session)).get(name).map(Datum::Json),
+        }
+    }
+
+    fn facts_of(&self, session: &Session) -> Value {
+        let device = session.device.and_then(|id| self.user.sessions.find_device(id));
+        json!({
+            "id": session.id,
+            "authentication_methods": session.methods.iter().map(|method| method.amr()).collect::<Vec<_>>(),
+            "device": { "id": session.device, "trusted": device.is_some_and(|device| device.is_trusted) },
+            "risk": { "level": session.risk.level().text(), "reasons": session.risk.reasons() },
+        })
+    }
+}
+
+/// Two objects as one; none where the upper one cannot be read.
+fn layers<'v>(told: Option<&'v Told>, stored: Option<&'v Map<String, Value>>) -> Option<Datum<'v>> {
+    match told {
+        None => Some(Datum::Layers(None, stored)),
+        Some(told) => Some(Datum::Layers(Some(told.object()?), stored)),
+    }
+}
+
+impl Variables for View<'_> {
+    fn whole(&self, variable: Variable) -> Option<Datum<'_>> {
+        match variable {
+            Variable::Now => Some(Datum::Time(self.now)),
+            Variable::Context => layers(self.passed.context.as_ref(), None),
+            _ => None,
+        }
+    }
+
+    fn part(&self, variable: Variable, name: &str) -> Option<Datum<'_>> {
+        match (variable, name) {
+            (Variable::Subject, _) => self.subject(name),
+            (Variable::Session, _) => self.session(name),
+            (Variable::Action, "name") => Some(Datum::Text(self.parts.action)),
+            (Variable::Action, "properties") => layers(self.passed.action_properties.as_ref(), None),
+            (Variable::Resource, "type") => Some(Datum::Text(self.parts.resource)),
+            (Variable::Resource, "id") => self.passed.resource_id.as_deref().map(Datum::Text),
+            (Variable::Resource, "properties") => layers(self.passed.resource_properties.as_ref(), None),
+            _ => None,
+        }
+    }
+}
