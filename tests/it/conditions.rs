@@ -18,8 +18,8 @@ fn stage() -> (Server, Admin, App, String) {
 
 /// Gives a role with one rule; the role's id.
 fn give(admin: &Admin, user: &str, name: &str, effect: &str, condition: &str) -> String {
-    let rule = json!({ "effect": effect, "pattern": "doc:read", "condition": condition });
-    let role = admin.created("/api/v1/roles", &json!({ "name": name, "permissions": [rule] }));
+    let speaking = json!({ "effect": effect, "pattern": "doc:read", "condition": condition });
+    let role = admin.created("/api/v1/roles", &json!({ "name": name, "permissions": [speaking] }));
     admin.assign(user, &role);
     role
 }
