@@ -66,7 +66,8 @@ async fn watch(request: &HttpRequest, state: &State, signed_in: &SignedIn, now: 
     }
     let request_id = RequestId::of(request, now).as_str().to_owned();
     let cause = Cause { actor: Actor::Person(signed_in.user.id()), ip_address: address, request_id };
-    match state.watch.look(signed_in, user_agent, Facts { now, cause }).await? {
+    // Boxed: it is rare, and every request would carry the room for it.
+    match Box::pin(state.watch.look(signed_in, user_agent, Facts { now, cause })).await? {
         Some(Response::StepUp) if !is_open => Err(Problem::reauthentication_required()),
         Some(Response::Revoke) => Err(Problem::ended_for_safety()),
         _ => Ok(()),

@@ -1,5 +1,7 @@
 //! What a handler answers: written once, straight into the bytes that are sent.
 
+use std::cell::RefCell;
+
 use actix_web::HttpResponse;
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
@@ -17,8 +19,12 @@ use crate::store::Revision;
 /// `Sesame-Revision`: the revision an answer was given from, or the one a write made.
 pub const SESAME_REVISION: HeaderName = HeaderName::from_static("sesame-revision");
 
-/// Room for a typical answer, so that it is written without growing.
-const TYPICAL_BYTES: usize = 256;
+/// An answer of up to so many bytes is written into room that each worker keeps, and copied to just the room it takes.
+const TYPICAL_BYTES: usize = 4096;
+
+thread_local! {
+    static ROOM: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(TYPICAL_BYTES));
+}
 /// How much of a hash is a tag.
 const TAG_BYTES: usize = 15;
 
@@ -37,11 +43,24 @@ impl Answer {
 
     /// A JSON body. A value that has no JSON form (a map without text keys) is answered as a 500.
     pub fn json<T: Serialize + ?Sized>(status: StatusCode, value: &T) -> Self {
-        let mut body = Vec::with_capacity(TYPICAL_BYTES);
+        let mut body = ROOM.take();
         let unwritable = serde_json::to_writer(&mut body, value).err();
-        let mut response = HttpResponse::with_body(status, BoxBody::new(body));
+        Self { unwritable, ..Self::written(status, body) }
+    }
+
+    /// The JSON that `body` holds; its room is kept for the next answer.
+    fn written(status: StatusCode, mut body: Vec<u8>) -> Self {
+        let bytes = if body.len() > TYPICAL_BYTES {
+            Bytes::from(body)
+        } else {
+            let bytes = Bytes::copy_from_slice(&body);
+            body.clear();
+            ROOM.set(body);
+            bytes
+        };
+        let mut response = HttpResponse::with_body(status, BoxBody::new(bytes));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Self { response, unwritable }
+        Self { response, unwritable: None }
     }
 
     /// 200 with a JSON body.

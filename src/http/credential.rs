@@ -43,7 +43,7 @@ pub(super) fn presented<'a>(request: &'a HttpRequest, public_origin: &str) -> Re
     if let Some(value) = headers.get(AUTHORIZATION) {
         let unreadable =
             || Problem::unauthenticated("expected `Authorization: Bearer <token>` or `Basic <base64 of name:key>`");
-        return value.to_str().ok().and_then(authorization).map(Some).ok_or_else(unreadable);
+        return authorization(value.as_bytes()).map(Some).ok_or_else(unreadable);
     }
     let Some(token) = session_cookie(headers) else { return Ok(None) };
     if !is_safe(request.method()) && !is_same_origin(headers, public_origin) {
@@ -55,13 +55,14 @@ pub(super) fn presented<'a>(request: &'a HttpRequest, public_origin: &str) -> Re
     Ok(Some(Credential::Cookie(token)))
 }
 
-fn authorization(value: &str) -> Option<Credential<'_>> {
-    let (scheme, rest) = value.split_once(' ')?;
-    let rest = rest.trim();
-    if scheme.eq_ignore_ascii_case("bearer") && !rest.is_empty() {
-        return Some(Credential::Bearer(rest));
+/// Looks at bytes, which a token is verified by anyway: text is searched and trimmed by characters.
+fn authorization(value: &[u8]) -> Option<Credential<'_>> {
+    let (scheme, rest) = value.split_at_checked(value.iter().position(|byte| *byte == b' ')?)?;
+    let rest = rest.trim_ascii();
+    if scheme.eq_ignore_ascii_case(b"bearer") && !rest.is_empty() {
+        return std::str::from_utf8(rest).ok().map(Credential::Bearer);
     }
-    if !scheme.eq_ignore_ascii_case("basic") {
+    if !scheme.eq_ignore_ascii_case(b"basic") {
         return None;
     }
     let pair = SecretString::from(String::from_utf8(STANDARD.decode(rest).ok()?).ok()?);

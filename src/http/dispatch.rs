@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse, fn_service};
-use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::{Method, StatusCode};
 use actix_web::web::{self, Bytes, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::FutureExt;
@@ -91,7 +91,9 @@ async fn serve(
     let mut response = outcome
         .and_then(|answer| answer.respond(&request))
         .unwrap_or_else(|problem| problem.respond(&meters.label, request.path(), &id));
-    add_headers(&mut response, &id);
+    // Answers to a POST are stored by nobody who was not told to (RFC 9110 section 9.3.3): not said where it is asked often.
+    let is_stored_by_nobody = *request.method() == Method::POST && endpoint.is_some_and(|it| it.route.is_asked_often);
+    add_headers(&mut response, &id, is_stored_by_nobody);
     meters.count(response.status(), stopwatch);
     Ok(ServiceResponse::new(request, response))
 }
@@ -102,11 +104,11 @@ fn panicked(metrics: &Metrics) -> Problem {
     Problem::bug("the handler panicked")
 }
 
-fn add_headers(response: &mut HttpResponse, id: &RequestId) {
+fn add_headers(response: &mut HttpResponse, id: &RequestId, is_stored_by_nobody: bool) {
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, id.header());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if !headers.contains_key(CACHE_CONTROL) {
+    if !is_stored_by_nobody && !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
 }

@@ -82,7 +82,7 @@ impl<T: DeserializeOwned + ToSchema + 'static> Input for Form<T> {
 
     fn parse(request: &HttpRequest, body: &Body) -> Result<Self, Problem> {
         const FORM: &str = "application/x-www-form-urlencoded";
-        if !content_type(request).is_some_and(|essence| essence.eq_ignore_ascii_case(FORM)) {
+        if !content_type(request).is_some_and(|essence| essence.eq_ignore_ascii_case(FORM.as_bytes())) {
             return Err(wrong_type(body, FORM));
         }
         parse_form(&body.bytes).map(Self)
@@ -100,16 +100,16 @@ fn parse_form<T: for<'de> Deserialize<'de>>(form: &[u8]) -> Result<T, Problem> {
 }
 
 /// The media type without its parameters.
-fn content_type(request: &HttpRequest) -> Option<&str> {
-    let value = request.headers().get(CONTENT_TYPE)?.to_str().ok()?;
-    Some(value.split_once(';').map_or(value, |(essence, _)| essence).trim())
+fn content_type(request: &HttpRequest) -> Option<&[u8]> {
+    let value = request.headers().get(CONTENT_TYPE)?.as_bytes();
+    value.split(|byte| *byte == b';').next().map(<[u8]>::trim_ascii)
 }
 
-fn is_json(essence: &str) -> bool {
+fn is_json(essence: &[u8]) -> bool {
     // The usual spelling is compared first, in one go.
-    essence == "application/json" || {
+    essence == b"application/json" || {
         let essence = essence.to_ascii_lowercase();
-        essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+        essence == b"application/json" || (essence.starts_with(b"application/") && essence.ends_with(b"+json"))
     }
 }
 

@@ -114,7 +114,8 @@ impl State {
         } else if may_be_person {
             let refusal = match self.identities.open(secret, now).await? {
                 Ok(signed_in) => return Ok(Caller::Person(Box::new(signed_in))),
-                Err(Some(user)) => self.refusals.why(&user, secret, now).await?,
+                // Boxed: every request would carry the room for it.
+                Err(Some(user)) => Box::pin(self.refusals.why(&user, secret, now)).await?,
                 Err(None) => Refusal::Unknown,
             };
             return Err(Problem::new(StatusCode::UNAUTHORIZED, refusal.code(), refusal.words()));

@@ -1,5 +1,6 @@
 //! Secrets: random bytes, their hashes, and comparisons that take the same time for every answer.
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use subtle::ConstantTimeEq;
 
@@ -19,12 +20,12 @@ impl SecretHash {
 
     /// Whether `secret` is the one that was hashed; constant time.
     pub fn matches(&self, secret: &[u8]) -> bool {
-        self.0.ct_eq(&Self::of(secret).0).into()
+        self.is_same(&Self::of(secret))
     }
 
     /// Whether both are of the same secret; constant time.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        verify_slices_are_equal(&self.0, &other.0).is_ok()
     }
 
     /// The hash as a key of a cache; 32 bytes.
