@@ -30,14 +30,16 @@ struct Round {
     commits_per_second: f64,
     groups: u64,
     journal_bytes: u64,
+    sync_micros: f64,
 }
 
 fn main() {
     println!(
-        "writers  commits  commits/group  store commits/s  bare commits/s  ratio   (medians; budget 0.7 at 64 writers)"
+        "writers  commits  commits/group  store commits/s  µs/group  of that sync  bare commits/s  µs/group  ratio   (medians; budget 0.7 at 64 writers)"
     );
     for (writers, commits, rounds) in ROWS {
         let (mut store, mut bare, mut ratios, mut sizes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut syncs = Vec::new();
         for _ in 0..rounds {
             let place = tempfile::tempdir().unwrap();
             let round = run_store(place.path(), writers, commits / writers);
@@ -46,9 +48,15 @@ fn main() {
             sizes.push(commits as f64 / round.groups as f64);
             store.push(round.commits_per_second);
             bare.push(beside);
+            syncs.push(round.sync_micros);
         }
-        let [size, store, bare, ratio] = [sizes, store, bare, ratios].map(median);
-        println!("{writers:>7}  {commits:>7}  {size:>13.1}  {store:>15.0}  {bare:>14.0}  {ratio:>5.2}");
+        let [size, store, bare, ratio, sync] = [sizes, store, bare, ratios, syncs].map(median);
+        let micros = |per_second: f64| size / per_second * 1e6;
+        println!(
+            "{writers:>7}  {commits:>7}  {size:>13.1}  {store:>15.0}  {:>8.0}  {sync:>12.0}  {bare:>14.0}  {:>8.0}  {ratio:>5.2}",
+            micros(store),
+            micros(bare)
+        );
     }
 }
 
@@ -67,7 +75,9 @@ fn run_store(place: &Path, writers: usize, each: usize) -> Round {
     let seconds = watch.elapsed().as_secs_f64();
     let journal_bytes = store.stats(false).unwrap().journal_bytes;
     store.close().unwrap();
+    let syncs = &metrics.journal_fsync_seconds;
     Round {
+        sync_micros: syncs.get_sample_sum() / syncs.get_sample_count() as f64 * 1e6,
         commits_per_second: (writers * each) as f64 / seconds,
         groups: metrics.commit_batch_commits.get_sample_count(),
         journal_bytes,

@@ -53,12 +53,18 @@ impl Model {
     /// Random questions, each about a random user: every other one about what the user's own role gives, the rest about
     /// what some role gives.
     pub(crate) fn questions(self, count: usize, seed: u64) -> Vec<Question> {
+        self.questions_among(self.users, count, seed)
+    }
+
+    /// The same about `people` of the users, evenly chosen, and what their roles give.
+    pub(crate) fn questions_among(self, people: u32, count: usize, seed: u64) -> Vec<Question> {
         let mut random = Random(seed);
+        let nth = |number: u32| (u64::from(number) * u64::from(self.users) / u64::from(people)) as u32;
         (0..count)
             .map(|turn| {
-                let user = random.below(self.users);
+                let user = nth(random.below(people));
                 let own = self.role_of(user);
-                let role = if turn.is_multiple_of(2) { own } else { random.below(self.roles) };
+                let role = if turn.is_multiple_of(2) { own } else { self.role_of(nth(random.below(people))) };
                 let resource = Self::resource(role, random.below(self.rules_per_role));
                 Question { user, resource, is_allowed: role == own }
             })
