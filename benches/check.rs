@@ -107,7 +107,7 @@ impl Bench {
         let mut commit = Commit::default();
         for user in 0..model.users {
             let role = role_ids.get(model.role_of(user) as usize).context("a user has no role")?;
-            ids.push(subjects::person(user, &[*role], now, &mut commit)?);
+            ids.push(subjects::person(user, &[*role], 1, now, &mut commit)?);
         }
         subjects::write(&*store, commit)?;
         let mut config = Config::default();

@@ -75,8 +75,14 @@ pub(crate) fn book(roles: &[Vec<String>], now: Timestamp) -> anyhow::Result<(Com
     Ok((commit, ids))
 }
 
-/// Adds a person with these roles, everywhere and for ever, and with a session.
-pub(crate) fn person(number: u32, roles: &[RoleId], now: Timestamp, commit: &mut Commit) -> anyhow::Result<UserId> {
+/// Adds a person with these roles, everywhere and for ever, and with so many sessions of one program.
+pub(crate) fn person(
+    number: u32,
+    roles: &[RoleId],
+    sessions: u32,
+    now: Timestamp,
+    commit: &mut Commit,
+) -> anyhow::Result<UserId> {
     let id = UserId::generate(now);
     let account = Account {
         nature: Nature::Person,
@@ -90,8 +96,8 @@ pub(crate) fn person(number: u32, roles: &[RoleId], now: Timestamp, commit: &mut
         updated_at: now,
         version: 1,
     };
-    let session = Session::begin(
-        NewSession {
+    let session = |number: u32| {
+        let new = NewSession {
             id: SessionId::generate(now),
             secret: SecretHash::of(&number.to_be_bytes()),
             lifetime_seconds: 30 * 86_400,
@@ -102,16 +108,16 @@ pub(crate) fn person(number: u32, roles: &[RoleId], now: Timestamp, commit: &mut
             device: None,
             refresh: None,
             is_remembered: false,
-        },
-        now,
-    );
+        };
+        UserEvent::Session(SessionEvent::Started(Arc::new(Session::begin(new, now))))
+    };
     let given = Given { by: Actor::System, at: now, reason: None, approved_by: None };
     let mut events = vec![UserEvent::Account(AccountEvent::Created { account, credential: None })];
     events.extend(roles.iter().map(|role_id| {
         let assignment = Assignment { role_id: *role_id, bounds: Bounds::default(), given: given.clone() };
         UserEvent::Access(AccessEvent::RoleAssigned(assignment))
     }));
-    events.push(UserEvent::Session(SessionEvent::Started(Arc::new(session))));
+    events.extend((0..sessions).map(|of_the_user| session(number * sessions.max(1) + of_the_user)));
     let vacant = User::vacant(id);
     let mut user = vacant.clone();
     for event in &events {

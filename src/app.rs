@@ -113,7 +113,7 @@ impl Instance {
         let (names, book) = (Arc::new(Names::default()), Arc::new(PublishedBook::default()));
         let users = Directory::new(around.clone(), housekeeping::user_watcher(&names, &metrics));
         let books = Directory::new(around.clone(), housekeeping::book_watcher(&book, &metrics));
-        let finder = Finder { users: users.clone(), names, store: Arc::clone(&store), loader: Arc::clone(&loader) };
+        let finder = Finder::new(users.clone(), names, &around);
         let identities = Identities { users: users.clone(), access_tokens: access_tokens(&config, clock.now())? };
         let (passwords, authenticator) = authenticator(&config, &finder, &metrics)?;
         let atlas = atlas(&config)?;

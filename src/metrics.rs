@@ -99,6 +99,8 @@ metrics! {
     resident_actors: IntGaugeVec ["entity" = ENTITIES];
     /// Entities loaded into memory, by entity.
     activations_total: IntCounterVec ["entity" = ENTITIES];
+    /// Entities read from the store.
+    entity_reads_total: IntCounterVec ["entity" = ENTITIES];
     /// Entities dropped from memory, by entity.
     passivations_total: IntCounterVec ["entity" = ENTITIES];
     /// Writes refused because a mailbox was full or too slow, by entity.
@@ -108,6 +110,8 @@ metrics! {
     /// Time from the arrival of a revoke (of a session, a role, a grant, a key, an account) until no request that starts
     /// later is let in, in seconds; it is answered after that.
     revocation_visible_seconds: Histogram (FSYNC_SECONDS);
+    /// Names looked up in the store.
+    name_reads_total: IntCounter;
     /// Password hashes waiting for a thread.
     hash_pool_queue: IntGauge;
     /// Password hashes computed, to verify one or to make one.

@@ -16,6 +16,7 @@ mod report;
 
 mod load;
 mod server;
+mod sign_ins;
 mod world;
 
 use std::path::{Path, PathBuf};
@@ -84,6 +85,9 @@ fn compare(pairs: Option<&Path>) -> anyhow::Result<()> {
         lines.push(throughput(servers, &introspections, folder.path(), "P12 introspection of a session token")?.1);
     }
     lines.extend(latency(servers, &checks, saturated / 2.0)?);
+    if !introspections.bodies.is_empty() {
+        lines.push(sign_ins::beside_checks(&sesame, &checks, saturated / 4.0)?);
+    }
     lines.push(batches(&sesame, &world, folder.path())?);
     report::print("Over HTTP, one core each", &lines);
     Ok(())

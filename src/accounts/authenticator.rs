@@ -166,20 +166,22 @@ impl Authenticator {
         }
     }
 
-    /// Runs `work`, in which somebody proves who they are, unless too many tries failed; counts how it ends.
+    /// Runs `work`, in which somebody proves who they are, unless too many tries failed; counts how it ends. `work` is
+    /// told how many failed before.
     ///
     /// # Errors
     /// Those of `work`, or that there were too many failures.
-    pub async fn guarded<T, E>(&self, guess: Guess<'_>, work: impl Future<Output = Result<T, E>>) -> Result<T, E>
+    pub async fn guarded<T, E, F>(&self, guess: Guess<'_>, work: impl FnOnce(u32) -> F) -> Result<T, E>
     where
         E: Fault + From<AuthenticationError>,
+        F: Future<Output = Result<T, E>>,
     {
         let budget = self.budget(guess).await.map_err(AuthenticationError::from)?;
         let attempted = self.throttle.attempt(guess.identifier, budget, guess.now).map_err(|seconds| {
             self.limited.inc();
             AuthenticationError::from(SessionError::TooManyFailures(seconds))
         })?;
-        let outcome = work.await;
+        let outcome = work(attempted.failures_before()).await;
         match &outcome {
             // The password was right: neither a failure nor yet a success.
             Err(error) if error.code() == MFA_REQUIRED => attempted.forgive(),
@@ -199,7 +201,7 @@ impl Authenticator {
         let (Some((id, secret)), Some(name)) = (guess.device, Name::written(guess.identifier)) else {
             return Ok(network);
         };
-        let user = self.finder.load(&name, guess.now).await?;
+        let user = self.finder.load_evenly(Some(&name), guess.now).await?;
         let device = user.as_ref().and_then(|user| user.sessions.find_device(id));
         let is_trusted = device.is_some_and(|device| device.is_trusted && device.secret.is_same(&secret));
         Ok(if is_trusted { Budget::Device(id) } else { network })
@@ -215,10 +217,7 @@ impl Authenticator {
         password: SecretString,
         code: Option<Code>,
     ) -> Result<Proven, AuthenticationError> {
-        let user = match Name::written(guess.identifier) {
-            Some(name) => self.finder.load(&name, guess.now).await?,
-            None => None,
-        };
+        let user = self.finder.load_evenly(Name::written(guess.identifier).as_ref(), guess.now).await?;
         let proven = self.prove_password(user, password).await?;
         if code.is_none() && proven.user.accounts.has_second_factor() {
             let (user, evidence) = (proven.user.id(), proven.evidence);

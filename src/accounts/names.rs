@@ -10,14 +10,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
+use prometheus::IntCounter;
 
 use crate::accounts::model::{Account, Name};
 use crate::actor::aggregate::Aggregate as _;
-use crate::actor::directory::{Directory, LoadError};
+use crate::actor::directory::{Directory, LoadError, Surroundings};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::UserId;
 use crate::pool::Pool;
-use crate::store::{SharedStore, StoreError};
+use crate::store::{Key, SharedStore, StoreError};
 use crate::user::User;
 
 /// The most names that are remembered as nobody's.
@@ -100,9 +101,22 @@ pub struct Finder {
     pub store: SharedStore,
     /// The threads that read them.
     pub loader: Arc<Pool>,
+    /// Counts the claims that are read.
+    reads: IntCounter,
 }
 
 impl Finder {
+    /// Over this directory, whose store and surroundings these are.
+    pub fn new(users: Directory<User>, names: Arc<Names>, around: &Surroundings) -> Self {
+        Self {
+            users,
+            names,
+            store: Arc::clone(&around.store),
+            loader: Arc::clone(&around.loader),
+            reads: around.metrics.name_reads_total.clone(),
+        }
+    }
+
     /// The subject of this name, if it is in memory.
     pub fn find_resident(&self, name: &Name, now: Timestamp) -> Option<Arc<User>> {
         let owner = self.names.hint(name)?;
@@ -148,16 +162,39 @@ impl Finder {
         if let Some(user) = self.find_resident(name, now) {
             return Ok(Some(user));
         }
-        let (store, claim) = (Arc::clone(&self.store), name.claim());
-        let claimed = self.loader.run(move || store.read(&claim)).await??;
-        let Some(claimed) = claimed else { return Ok(None) };
-        let owner: [u8; 16] = claimed
-            .value
-            .as_slice()
-            .try_into()
-            .map_err(|_| StoreError::Damaged(format!("{:?} does not name a subject", claimed.key)))?;
-        let user = self.users.load(UserId::from_bytes(owner)).await?;
+        let Some(owner) = self.claimed(name.claim()).await? else { return Ok(None) };
+        let user = self.users.load(owner).await?;
         Ok(user.filter(|user| bears(user, name)))
+    }
+
+    /// The same, in a way that does not tell by its work whether there is such a subject, or whether it was in memory:
+    /// one claim and one subject are read from the store, whatever comes of it. `None` is a text that is no name.
+    ///
+    /// # Errors
+    /// When the store fails or too many loads are waiting.
+    pub async fn load_evenly(&self, name: Option<&Name>, now: Timestamp) -> Result<Option<Arc<User>>, LoadError> {
+        let nobody = UserId::generate(now);
+        let claim = name.map_or_else(|| User::head(nobody), Name::claim);
+        let resident = name.and_then(|name| self.find_resident(name, now));
+        let claimed = self.claimed(claim).await?;
+        let user = match (resident, claimed) {
+            (None, Some(owner)) => self.users.load(owner).await?,
+            (resident, claimed) => {
+                self.users.read(claimed.unwrap_or(nobody)).await?;
+                resident
+            }
+        };
+        Ok(user.filter(|user| name.is_some_and(|name| bears(user, name))))
+    }
+
+    /// Whom the store says a name belongs to.
+    async fn claimed(&self, claim: Key) -> Result<Option<UserId>, LoadError> {
+        self.reads.inc();
+        let store = Arc::clone(&self.store);
+        let Some(claimed) = self.loader.run(move || store.read(&claim)).await?? else { return Ok(None) };
+        let owner = claimed.value.as_slice().try_into();
+        let damaged = |_| StoreError::Damaged(format!("{:?} does not name a subject", claimed.key));
+        Ok(Some(UserId::from_bytes(owner.map_err(damaged)?)))
     }
 }
 

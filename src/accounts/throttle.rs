@@ -62,17 +62,26 @@ pub struct Throttle {
 pub struct Attempted {
     own: (Shared, u32),
     network: Option<(Shared, u32)>,
+    /// Those of the name from everywhere: they make nobody wait, else anybody could lock anybody out.
+    everywhere: (Shared, u32),
+    before: u32,
 }
 
 impl Attempted {
+    /// How often it failed before, from wherever, with this name.
+    pub const fn failures_before(&self) -> u32 {
+        self.before
+    }
+
     /// It was no failure of whoever tries.
     pub fn forgive(self) {
-        [Some(self.own), self.network].into_iter().flatten().for_each(take_back);
+        [Some(self.own), self.network, Some(self.everywhere)].into_iter().flatten().for_each(take_back);
     }
 
     /// It was right: the failures before it, of this name in this place, are forgotten.
     pub fn succeeded(self) {
         *locked(&self.own.0) = Failures::default();
+        *locked(&self.everywhere.0) = Failures::default();
         self.network.into_iter().for_each(take_back);
     }
 }
@@ -124,7 +133,13 @@ impl Throttle {
                 self.count(all, *most, now);
             }
         }
-        Ok(Attempted { own, network })
+        let everywhere = self.failures_of(self.hasher.hash_one(name.to_lowercase()));
+        let before = {
+            let mut everywhere = locked(&everywhere);
+            self.count(&mut everywhere, u32::MAX, now);
+            everywhere.count.saturating_sub(1)
+        };
+        Ok(Attempted { own, network, everywhere: (everywhere, u32::MAX), before })
     }
 
     fn count(&self, failures: &mut Failures, most: u32, now: Timestamp) {
@@ -207,6 +222,20 @@ mod tests {
             assert!(throttle.attempt(&format!("user{number}"), from(1), at(0)).is_ok(), "{number}");
         }
         assert_eq!(throttle.attempt("one.more", from(1), at(0)).unwrap_err(), 10);
+    }
+
+    #[test]
+    fn failures_of_a_name_are_known_wherever_they_came_from_and_make_nobody_wait() {
+        let throttle = Throttle::new(patience(2));
+        for last in 0..20 {
+            assert_eq!(throttle.attempt("ann", from(last), at(0)).unwrap().failures_before(), u32::from(last));
+        }
+        throttle.attempt("ann", from(30), at(0)).unwrap().forgive();
+        let right = throttle.attempt("Ann", from(31), at(0)).unwrap();
+        assert_eq!(right.failures_before(), 20);
+        right.succeeded();
+        assert_eq!(throttle.attempt("ann", from(32), at(0)).unwrap().failures_before(), 0);
+        assert_eq!(throttle.attempt("bob", from(1), at(0)).unwrap().failures_before(), 0);
     }
 
     #[test]

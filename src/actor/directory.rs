@@ -79,6 +79,7 @@ pub(super) struct Gauges {
     resident: IntGauge,
     pub(super) awake: IntGauge,
     activations: IntCounter,
+    reads: IntCounter,
     passivations: IntCounter,
     refusals: IntCounter,
     revocations: Histogram,
@@ -155,6 +156,7 @@ impl<A: Aggregate> Directory<A> {
             resident: metrics.resident_entities.with_label_values(&[A::KIND]),
             awake: metrics.resident_actors.with_label_values(&[A::KIND]),
             activations: metrics.activations_total.with_label_values(&[A::KIND]),
+            reads: metrics.entity_reads_total.with_label_values(&[A::KIND]),
             passivations: metrics.passivations_total.with_label_values(&[A::KIND]),
             refusals: metrics.mailbox_refusals_total.with_label_values(&[A::KIND]),
             revocations: metrics.revocation_visible_seconds.clone(),
@@ -203,6 +205,16 @@ impl<A: Aggregate> Directory<A> {
         // Boxed, so that the futures of those who find it in memory stay small.
         let resident = Box::pin(self.resident(id)).await?;
         Ok(resident.map(|resident| resident.view()).filter(|view| !view.is_vacant()))
+    }
+
+    /// What the store has of an entity, whatever is in memory; nothing stays in memory.
+    ///
+    /// # Errors
+    /// When the store fails or too many loads are waiting.
+    pub async fn read(&self, id: A::Id) -> Result<A, LoadError> {
+        self.0.gauges.reads.inc();
+        let store = Arc::clone(&self.0.store);
+        Ok(self.0.loader.run(move || read::<A>(&*store, id)).await??)
     }
 
     /// Sends a command to an existing entity and waits until it is durable and visible.
@@ -341,8 +353,7 @@ impl<A: Aggregate> Directory<A> {
 
     /// Reads the entity from the store and puts it in its place; a vacant one keeps none.
     async fn fetch(&self, id: A::Id, cell: &Arc<OnceCell<Arc<Resident<A>>>>) -> Result<Arc<Resident<A>>, LoadError> {
-        let store = Arc::clone(&self.0.store);
-        let view = self.0.loader.run(move || read::<A>(&*store, id)).await??;
+        let view = self.read(id).await?;
         let resident = Arc::new(Resident::new(id, view, self.0.clock.now()));
         if !resident.view().is_vacant() {
             return Ok(self.0.settle(resident));

@@ -103,11 +103,11 @@ impl SignIn {
     pub async fn sign_in(&self, attempt: Attempt) -> Result<Welcome, SignInError> {
         let Attempt { identifier, password, code, arrival, facts } = attempt;
         let guess = guess_of(&identifier, &arrival, &facts);
-        let work = async {
+        let work = async |failures| {
             let proven = self.authenticator.prove(guess, password, code).await;
             let user = self.authenticator.find(guess);
             let proven = self.told(proven, user.as_deref(), Some(&arrival), &facts).await?;
-            self.starter.start(proven, arrival, facts).await
+            self.starter.start(proven, arrival, failures, facts).await
         };
         self.authenticator.guarded(guess, work).await
     }
@@ -125,10 +125,10 @@ impl SignIn {
         let user = self.authenticator.owner_of(&shown).await?;
         let identifier = user.as_deref().and_then(User::username).unwrap_or_default().to_owned();
         let guess = guess_of(&identifier, &arrival, &facts);
-        let work = async {
+        let work = async |failures| {
             let proven = self.authenticator.prove_by_passkey(user.clone(), shown, facts.now).await;
             let proven = self.told(proven, user.as_deref(), Some(&arrival), &facts).await?;
-            self.starter.start(proven, arrival, facts.clone()).await
+            self.starter.start(proven, arrival, failures, facts.clone()).await
         };
         self.authenticator.guarded(guess, work).await
     }
@@ -168,11 +168,11 @@ impl SignIn {
         let waiting = self.authenticator.waiting(challenge, facts.now)?;
         let identifier = Arc::clone(&waiting.identifier);
         let guess = guess_of(&identifier, &arrival, &facts);
-        let work = async {
+        let work = async |failures| {
             let proven = self.authenticator.go_on(waiting, code, facts.now).await;
             let user = self.authenticator.find(guess);
             let proven = self.told(proven, user.as_deref(), Some(&arrival), &facts).await?;
-            self.starter.start(proven, arrival, facts).await
+            self.starter.start(proven, arrival, failures, facts).await
         };
         let welcome = self.authenticator.guarded(guess, work).await?;
         self.authenticator.went_on(challenge);
@@ -185,7 +185,7 @@ impl SignIn {
     /// See [`SignInError`].
     pub async fn prove_again(&self, signed_in: &SignedIn, shown: Again, facts: Facts) -> Result<Renewed, SignInError> {
         let (guess, user) = (Guess::of(signed_in, &facts), &signed_in.user);
-        let work = async {
+        let work = async |_| {
             let proven = match shown {
                 Again::Password(password, code) => {
                     self.authenticator.prove_again(user, password, code, facts.now).await

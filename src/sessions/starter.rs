@@ -91,12 +91,21 @@ pub struct Starter {
 /// The owner that tokens of devices name: nobody.
 pub const NOBODY: UserId = UserId::from_uuid(Uuid::nil());
 
+/// So many failures before a sign-in are more than somebody makes who forgot which password it was.
+const MANY_FAILURES: u32 = 5;
+
 impl Starter {
-    /// Begins a session for somebody who proved who they are.
+    /// Begins a session for somebody who proved who they are, after so many tries that failed.
     ///
     /// # Errors
     /// See [`SignInError`].
-    pub async fn start(&self, proven: Proven, arrival: Arrival, facts: Facts) -> Result<Welcome, SignInError> {
+    pub async fn start(
+        &self,
+        proven: Proven,
+        arrival: Arrival,
+        failures: u32,
+        facts: Facts,
+    ) -> Result<Welcome, SignInError> {
         let (now, owner) = (facts.now, proven.user.id());
         let id = SessionId::generate(now);
         let (session_token, secret) = Token::issue(Purpose::Session, owner, id.bytes())?;
@@ -131,7 +140,9 @@ impl Starter {
             book: Arc::clone(&self.book.load()),
             claim,
             replaces,
-            risk: Risk::default().with_if(self.is_impossible(&proven.user, &facts), Oddity::ImpossibleTravel),
+            risk: Risk::default()
+                .with_if(self.is_impossible(&proven.user, &facts), Oddity::ImpossibleTravel)
+                .with_if(failures >= MANY_FAILURES, Oddity::FailuresBefore),
             policy: self.policy,
             letters: Arc::clone(&self.letters),
         };

@@ -98,23 +98,31 @@ fn an_attacker_in_the_same_network_cannot_lock_the_owner_out_of_a_trusted_device
 /// The work that one refused sign-in costs, beside the password's hash: what the clock would show, without its noise.
 #[test]
 fn a_refused_sign_in_costs_the_same_whether_the_account_exists_or_not() {
-    let server = Server::with(|config| config.accounts.max_login_attempts = 10_000);
+    let server = Server::durable();
     let admin = server.admin();
-    admin.create_user(&json!({ "username": "ann", "password": PASSWORD }));
+    admin.create_user(&json!({ "username": "ann", "email": "ann@example.org", "password": PASSWORD }));
     admin.create_user(&json!({ "username": "bob" }));
     let id = admin.create_user(&json!({ "username": "cid", "password": PASSWORD }));
     admin.post(&format!("/api/v1/users/{id}/suspend"), &json!({})).expect(200);
+    // From now on nobody is in memory; whoever is tried is, from the second time on.
+    let server = server.restarted_with(|config| config.accounts.max_login_attempts = 10_000);
     let metrics = &server.state().metrics;
     let work = |name: &str| {
-        let count = || (metrics.password_hashes_total.get(), metrics.commits_total.get());
+        let count = || {
+            let users = metrics.entity_reads_total.with_label_values(&["user"]).get();
+            (metrics.password_hashes_total.get(), metrics.commits_total.get(), metrics.name_reads_total.get(), users)
+        };
         let before = count();
         fail(&server, name).is_problem(401, "wrong-credentials");
         let after = count();
-        (after.0 - before.0, after.1 - before.1)
+        (after.0 - before.0, after.1 - before.1, after.2 - before.2, after.3 - before.3)
     };
     let costs: BTreeMap<&str, _> = ["ann", "bob", "cid", "nobody", "nobody@example.org", "not a name"]
         .into_iter()
         .map(|name| (name, (0..20).map(|_| work(name)).collect::<Vec<_>>()))
         .collect();
-    assert!(costs.values().flatten().all(|cost| *cost == (1, 0)), "one hash, no commit: {costs:?}");
+    assert!(
+        costs.values().flatten().all(|cost| *cost == (1, 0, 1, 1)),
+        "one hash, no commit, a name and a user read: {costs:?}"
+    );
 }

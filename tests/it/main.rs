@@ -9,6 +9,8 @@ mod aggregates;
 #[cfg(test)]
 mod apps;
 #[cfg(test)]
+mod asvs;
+#[cfg(test)]
 mod audit;
 #[cfg(test)]
 mod authzen;

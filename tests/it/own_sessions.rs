@@ -360,3 +360,30 @@ fn a_session_that_is_used_all_the_time_is_written_once_a_minute() {
     let written = commits() - before;
     assert!((minutes - 1..=minutes).contains(&written), "{written} writes in {minutes} minutes");
 }
+
+#[test]
+fn to_end_other_sessions_one_proves_again_who_one_is() {
+    let server = Server::start();
+    let admin = with_ann(&server);
+    let (own, other) = (sign_in(&server), sign_in(&server));
+    server.clock.advance_seconds(600);
+    let of_other = format!("/api/v1/users/sessions/{}", other.session_id);
+    let device = format!("/api/v1/users/devices/{}", other.device_id);
+    for path in [&of_other, &device, "/api/v1/users/sessions/all", "/api/v1/users/sessions/all?keep_current=true"] {
+        own.delete(path).is_problem(401, "reauthentication-required");
+    }
+    for path in [
+        format!("/api/v1/users/{}/sessions/all", own.id),
+        format!("/api/v1/users/{}/sessions/{}", own.id, own.session_id),
+        format!("/api/v1/users/{}/devices/{}", own.id, own.device_id),
+        "/api/v1/sessions/all".to_owned(),
+    ] {
+        admin.delete(&path).is_problem(401, "reauthentication-required");
+    }
+    let renewed = own.post("/api/v1/auth/reauthenticate", &json!({ "password": PASSWORD })).expect(200);
+    server.anonymous().bearing(renewed["session_token"].as_str().unwrap()).delete(&of_other).expect(204);
+    own.get("/api/v1/whoami").is_problem(401, "unauthenticated");
+    let third = sign_in(&server);
+    server.clock.advance_seconds(600);
+    third.delete(&format!("/api/v1/users/sessions/{}", third.session_id)).expect(204);
+}

@@ -101,3 +101,13 @@ fn a_password_is_compared_whole_and_in_normal_form() {
     server.anonymous().log_in("ann", &long).is_problem(401, "wrong-credentials");
     server.anonymous().log_in("ann", &format!("{long}É")).is_problem(401, "wrong-credentials");
 }
+
+#[test]
+fn a_password_is_good_until_it_is_changed() {
+    let server = Server::start();
+    server.admin().create_user(&json!({ "username": "ann", "password": PASSWORD }));
+    for _ in 0..20 {
+        server.clock.advance_seconds(365 * 86_400);
+        server.anonymous().sign_in("ann", PASSWORD);
+    }
+}

@@ -229,6 +229,50 @@ fn nobody_is_in_two_far_places_at_once() {
 }
 
 /// Berlin, Paris and Sydney, in the networks that are for documentation (RFC 5737).
+#[test]
+fn many_wrong_passwords_before_the_right_one_are_told_wherever_they_came_from() {
+    let (server, admin) = server(|_| {});
+    admin.create_user(&json!({ "username": "bea", "email": "bea@example.org", "password": PASSWORD }));
+    let mut own = Browser::new(&server, FIREFOX, "192.0.2.1");
+    own.sign_in("bea");
+    let guess = |address: &'static str| {
+        let body = json!({ "identifier": "bea", "password": "a wrong password" });
+        Browser::new(&server, CHROME, address).call("POST", "/api/v1/auth/login", Some(body)).expect(401);
+    };
+    ["198.51.100.1", "198.51.100.2", "203.0.113.1", "203.0.113.2"].into_iter().for_each(guess);
+    own.sign_in("bea");
+    assert!(own.events().is_empty(), "four are not many");
+    ["198.51.100.1", "198.51.100.2", "203.0.113.1", "203.0.113.2", "192.0.2.77"].into_iter().for_each(guess);
+    own.sign_in("bea");
+    assert_eq!(own.events(), [json!(["sign_in", "medium", ["failures_before"], "notify"])]);
+    let mail = admin.mail("bea@example.org", "security-alert");
+    assert!(mail["text"].as_str().unwrap().contains("many wrong passwords before the right one"), "{mail}");
+    own.sign_in("bea");
+    assert_eq!(own.events().len(), 1, "they are told once");
+}
+
+#[test]
+fn what_is_unusual_is_mailed_where_the_policy_says_so() {
+    let (server, admin) = server(|config| config.sessions.risk_low = Response::Log);
+    admin.create_user(&json!({ "username": "bea", "email": "bea@example.org", "password": PASSWORD }));
+    let mut own = Browser::new(&server, FIREFOX, "192.0.2.1");
+    own.sign_in("bea");
+    own.address = "198.51.100.1";
+    own.sign_in("bea");
+    assert_eq!(admin.mails_about("bea@example.org", "security-alert"), 0, "low risk is logged");
+    Browser::new(&server, CHROME, "198.51.100.1").sign_in("bea");
+    let mail = admin.mail("bea@example.org", "security-alert");
+    let text = mail["text"].as_str().unwrap();
+    assert!(text.contains("a device that was not seen before") && text.contains("198.51.100.1"), "{text}");
+    assert!(text.contains("Chrome/142"), "{text}");
+    // A stolen cookie: another program, from another network.
+    let mut thief = Browser { cookies: own.cookies.clone(), ..Browser::new(&server, CHROME, "203.0.113.9") };
+    thief.sessions().is_problem(401, "reauthentication-required");
+    assert_eq!(admin.mails_about("bea@example.org", "security-alert"), 2);
+    let text = admin.mail("bea@example.org", "security-alert")["text"].as_str().unwrap().to_owned();
+    assert!(text.contains("until it proves again who it is"), "{text}");
+}
+
 fn write_places(file: &Path) {
     let places =
         [([192, 0, 2], (52.52, 13.405)), ([198, 51, 100], (48.857, 2.352)), ([203, 0, 113], (-33.868, 151.209))];

@@ -127,7 +127,7 @@ async fn change(call: Call, Json(input): Json<PasswordChange>) -> Outcome {
     let (Password(current), Password(new)) = (input.current_password, input.new_password);
     let guess = Guess::of(signed_in, &facts);
     let authenticator = &call.state.authenticator;
-    let evidence = authenticator.guarded(guess, authenticator.prove_user(user, current)).await?.evidence;
+    let evidence = authenticator.guarded(guess, |_| authenticator.prove_user(user, current)).await?.evidence;
     let credential = accepted(&call, account, new, "new_password").await?;
     let notice = call.state.correspondence.notice(Occasion::PasswordChanged, user, &facts)?;
     let command = ChangePassword { evidence, credential, session: signed_in.session.id, notice: notice.clone() };

@@ -250,7 +250,12 @@ async fn list(call: &Call, whose: &Whose, query: &ListQuery) -> Outcome {
     Ok(Answer::ok(&Page::whole(views.iter().map(|session| EndedView::of(id, session)).collect())))
 }
 
+/// Ends one session. To end another than one's own of this moment, one proves again who one is (OWASP ASVS 5.0, 7.5.2):
+/// who took over a session is not to throw the owner out.
 async fn end_one(call: &Call, whose: &Whose, id: SessionId) -> Outcome {
+    if whose.current != Some(id) {
+        call.refuse_stale()?;
+    }
     let reason = if whose.current == Some(id) { EndReason::SignedOut } else { whose.reason() };
     let command = EndSessions { which: Which::One(id), reason };
     let done = call.state.users.send(whose.user.id(), command, call.facts()).await?;
@@ -258,6 +263,7 @@ async fn end_one(call: &Call, whose: &Whose, id: SessionId) -> Outcome {
 }
 
 async fn end_all(call: &Call, whose: &Whose, query: &EndQuery) -> Outcome {
+    call.refuse_stale()?;
     let which = match whose.current {
         Some(current) if query.keep_current => Which::AllBut(current),
         _ => Which::All,
@@ -268,6 +274,7 @@ async fn end_all(call: &Call, whose: &Whose, query: &EndQuery) -> Outcome {
 }
 
 async fn end_everywhere(call: Call, Query(query): Query<EndQuery>) -> Outcome {
+    call.refuse_stale()?;
     let kept = match &call.caller {
         Caller::Person(signed_in) if query.keep_current => Some((signed_in.user.id(), signed_in.session.id)),
         _ => None,
@@ -294,6 +301,7 @@ async fn change_device(call: &Call, whose: &Whose, id: DeviceId, changes: Device
 }
 
 async fn forget_device(call: &Call, whose: &Whose, id: DeviceId) -> Outcome {
+    call.refuse_stale()?;
     let done = call.state.users.send(whose.user.id(), ForgetDevice { id }, call.facts()).await?;
     Ok(Answer::no_content().with_revision(done.revision))
 }

@@ -1,0 +1,273 @@
+//! What sessions cost where it is about safety: a token that is refused, a sign-in that is refused, and the first request
+//! after a revoke. `cargo bench --bench sessions`: an instance in this process, on the disk of the temporary folder.
+
+#[path = "report.rs"]
+#[allow(dead_code, reason = "each bench uses a part of it")]
+mod report;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, mpsc};
+
+use anyhow::{Context as _, anyhow, bail, ensure};
+use hdrhistogram::Histogram;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use sesame::accounts::commands::CreateUser;
+use sesame::accounts::model::{Credential as Hash, Nature, Properties};
+use sesame::actor::command::Facts;
+use sesame::app::Instance;
+use sesame::config::Config;
+use sesame::http::State;
+use sesame::http::credential::Credential;
+use sesame::kernel::cause::{Actor, Cause};
+use sesame::kernel::clock::{Clock, Stopwatch};
+use sesame::kernel::ids::{SessionId, UserId};
+use sesame::kernel::text::Username;
+use sesame::metrics::Metrics;
+use sesame::sessions::sign_in::Attempt;
+use sesame::sessions::starter::Arrival;
+use sesame::sessions::token::{Purpose, Token};
+use sesame::store::embedded;
+
+use report::Line;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const PASSWORD: &str = "a password for a bench";
+/// How often each kind of token is shown.
+const SHOWN: u32 = 5_000;
+/// How many sign-ins of each sort are refused.
+const REFUSED: u32 = 400;
+/// How many sessions are revoked.
+const REVOKED: u32 = 300;
+/// What a refused token may cost.
+const MOST_MICROS: f64 = 50.0;
+
+fn main() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut config = Config::default();
+    config.http.listen.set_port(0);
+    config.http.metrics_listen.set_port(0);
+    config.store.data_directory = folder.path().to_owned();
+    let (told, heard) = mpsc::channel();
+    let (stop, told_to_stop) = oneshot::channel::<()>();
+    let serving = std::thread::spawn(move || serve(config, told, told_to_stop));
+    let lines = match heard.recv() {
+        Ok((state, address)) => measured(&state, address),
+        Err(_) => Err(anyhow!("the instance did not start")),
+    };
+    drop(stop);
+    serving.join().map_err(|_| anyhow!("the instance panicked"))??;
+    report::print("Sessions, in process and on one machine", &lines?);
+    Ok(())
+}
+
+/// Runs an instance until it is told to stop.
+fn serve(
+    config: Config,
+    told: mpsc::Sender<(Arc<State>, SocketAddr)>,
+    told_to_stop: oneshot::Receiver<()>,
+) -> anyhow::Result<()> {
+    actix_rt::System::new().block_on(async move {
+        let metrics = Arc::new(Metrics::new()?);
+        let store = Arc::new(embedded::open(&config.store.folder(), &config.store, Arc::clone(&metrics))?);
+        let instance = Instance::start(config, store, Clock::system(), metrics).await?;
+        told.send((Arc::clone(&instance.state), instance.bound.address)).context("nobody waits for the instance")?;
+        drop(told);
+        instance.run(async { drop(told_to_stop.await) }).await
+    })
+}
+
+fn measured(state: &Arc<State>, address: SocketAddr) -> anyhow::Result<Vec<Line>> {
+    let (mut lines, line) = actix_rt::System::new().block_on(async {
+        let hash = state.passwords.hash(PASSWORD.into()).await?;
+        for number in 0..REFUSED {
+            person(state, number, hash.clone()).await?;
+        }
+        anyhow::Ok((refused_tokens(state).await?, refused_sign_ins(state).await?))
+    })?;
+    lines.push(line);
+    lines.push(revocation(address)?);
+    Ok(lines)
+}
+
+/// The circumstances of a request from one of many addresses.
+fn facts(state: &State, address: u32) -> Facts {
+    let ip_address = Some(IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + address)));
+    Facts {
+        now: state.clock.now(),
+        cause: Cause { actor: Actor::Anonymous, ip_address, request_id: "bench".to_owned() },
+    }
+}
+
+async fn person(state: &State, number: u32, hash: Hash) -> anyhow::Result<UserId> {
+    let id = UserId::generate(state.clock.now());
+    let command = CreateUser {
+        nature: Nature::Person,
+        username: Username::parse(&format!("person{number}"))?,
+        email: None,
+        is_email_verified: false,
+        external_id: None,
+        properties: Properties::default(),
+        credential: Some(hash),
+        key: None,
+        assignments: Vec::new(),
+    };
+    state.users.create(id, command, facts(state, 0)).await?;
+    Ok(id)
+}
+
+/// Every kind of token that is wrong, where a request shows it.
+async fn refused_tokens(state: &State) -> anyhow::Result<Vec<Line>> {
+    let attempt = attempt(state, "person0", PASSWORD, 1);
+    let welcome = state.sign_in.sign_in(attempt).await?;
+    let (user, session) = (welcome.user.clone(), welcome.session.id);
+    let owner = sesame::actor::aggregate::Aggregate::id(&*user);
+    let good = welcome.session_token.clone();
+    let other = |purpose, owner: UserId, part: &[u8; 16]| Token::text(purpose, owner, part, &[7; 32]);
+    let stranger = UserId::generate(state.clock.now());
+    let mut wrong_checksum = good.clone();
+    wrong_checksum.pop();
+    wrong_checksum.push(if good.ends_with('A') { 'B' } else { 'A' });
+    let mut forged = welcome.access_token.clone();
+    forged.pop();
+    forged.pop();
+    forged.push_str(if welcome.access_token.ends_with("AA") { "BB" } else { "AA" });
+    let kinds = [
+        ("a word", "token".to_owned()),
+        ("8 KiB of text", "x".repeat(8192)),
+        ("a session's token cut in half", good.chars().take(49).collect()),
+        ("with a wrong checksum", wrong_checksum),
+        ("of another kind", welcome.device_token.clone()),
+        ("of a known session with another secret", other(Purpose::Session, owner, session.bytes())),
+        (
+            "of a session that there never was",
+            other(Purpose::Session, owner, SessionId::generate(state.clock.now()).bytes()),
+        ),
+        ("of nobody", other(Purpose::Session, stranger, session.bytes())),
+        ("an API key of nobody", other(Purpose::ApiKey, stranger, session.bytes())),
+        ("an access token with another signature", forged),
+    ];
+    let mut lines = Vec::new();
+    for (kind, text) in kinds {
+        let mut times = Histogram::<u64>::new(3)?;
+        for _ in 0..SHOWN {
+            let (now, stopwatch) = (state.clock.now(), Stopwatch::start());
+            let refused = state.identify(Credential::Bearer(&text), now).await;
+            times.record(u64::try_from(stopwatch.elapsed().as_nanos())?)?;
+            match refused {
+                Err(problem) => ensure!(problem.status().as_u16() == 401, "{kind}: {}", problem.status()),
+                Ok(_) => bail!("{kind}: let in"),
+            }
+        }
+        let micros = |quantile| times.value_at_quantile(quantile) as f64 / 1000.0;
+        lines.push(Line {
+            what: format!("refused token: {kind}"),
+            ours: format!("p50 {:.1} µs, p99 {:.1} µs", micros(0.5), micros(0.99)),
+            beside: String::new(),
+            ratio: String::new(),
+            target: "p50 ≤ 50 µs",
+            is_met: micros(0.5) <= MOST_MICROS,
+        });
+    }
+    Ok(lines)
+}
+
+fn attempt(state: &State, name: &str, password: &str, address: u32) -> Attempt {
+    Attempt {
+        identifier: name.to_owned(),
+        password: password.into(),
+        code: None,
+        arrival: Arrival::default(),
+        facts: facts(state, address),
+    }
+}
+
+/// Sign-ins with a wrong password, in turn of somebody and of nobody: the largest distance between the two distributions
+/// of times (Kolmogorov and Smirnov), beside the one that chance exceeds once in a hundred times.
+async fn refused_sign_ins(state: &State) -> anyhow::Result<Line> {
+    let (mut somebody, mut nobody) = (Vec::new(), Vec::new());
+    for number in 0..REFUSED {
+        for (kind, times) in [("person", &mut somebody), ("nobody", &mut nobody)] {
+            let attempt = attempt(state, &format!("{kind}{number}"), "a wrong password", 2 + number);
+            let stopwatch = Stopwatch::start();
+            let refused = state.sign_in.sign_in(attempt).await;
+            times.push(stopwatch.elapsed().as_secs_f64() * 1000.0);
+            ensure!(refused.is_err(), "a wrong password let somebody in");
+        }
+    }
+    let (distance, chance) = (distance(&mut somebody, &mut nobody), 1.63 * (2.0 / f64::from(REFUSED)).sqrt());
+    let told = |times: &[f64]| {
+        let at = |part: f64| times.get((times.len() as f64 * part) as usize).copied().unwrap_or(f64::NAN);
+        format!("p50 {:.2} ms, p99 {:.2} ms", at(0.5), at(0.99))
+    };
+    Ok(Line {
+        what: format!("times of {REFUSED} refused sign-ins of somebody and of nobody"),
+        ours: told(&somebody),
+        beside: format!("nobody {}", told(&nobody)),
+        ratio: format!("distance {distance:.3}"),
+        target: "≤ 0.115, chance at 1 %",
+        is_met: distance <= chance,
+    })
+}
+
+/// The largest difference of the two empirical distributions; sorts both.
+fn distance(one: &mut [f64], other: &mut [f64]) -> f64 {
+    one.sort_unstable_by(f64::total_cmp);
+    other.sort_unstable_by(f64::total_cmp);
+    let below = |sorted: &[f64], value: f64| sorted.partition_point(|time| *time <= value) as f64 / sorted.len() as f64;
+    let all = one.iter().chain(other.iter());
+    all.map(|value| (below(one, *value) - below(other, *value)).abs()).fold(0.0, f64::max)
+}
+
+/// The first request of a session after the answered revoke, over HTTP; beside the last one before it.
+fn revocation(address: SocketAddr) -> anyhow::Result<Line> {
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let url = |path: &str| format!("http://{address}{path}");
+    let sign_in = || -> anyhow::Result<(String, String)> {
+        let body = json!({ "identifier": "person1", "password": PASSWORD });
+        let answer: Value = agent.post(url("/api/v1/auth/login")).send_json(&body)?.body_mut().read_json()?;
+        let text =
+            |value: &Value| value.as_str().map(str::to_owned).with_context(|| format!("not signed in: {answer}"));
+        let id = answer.get("session").and_then(|session| session.get("id")).cloned().unwrap_or_default();
+        Ok((text(&answer.get("session_token").cloned().unwrap_or_default())?, text(&id)?))
+    };
+    let ask = |token: &str| -> anyhow::Result<(u16, u64)> {
+        let stopwatch = Stopwatch::start();
+        let mut answer =
+            agent.get(url("/api/v1/auth/mfa")).header("Authorization", format!("Bearer {token}")).call()?;
+        let status = answer.status().as_u16();
+        answer.body_mut().read_to_string()?;
+        Ok((status, u64::try_from(stopwatch.elapsed().as_nanos())?))
+    };
+    let (mut alive, mut refused) = (Histogram::<u64>::new(3)?, Histogram::<u64>::new(3)?);
+    let (own, _) = sign_in()?;
+    for _ in 0..REVOKED {
+        let (token, id) = sign_in()?;
+        ask(&token)?;
+        let (status, nanos) = ask(&token)?;
+        ensure!(status == 200, "a living session is refused: {status}");
+        alive.record(nanos)?;
+        let path = url(&format!("/api/v1/users/sessions/{id}"));
+        let revoked = agent.delete(path).header("Authorization", format!("Bearer {own}")).call()?;
+        ensure!(revoked.status().as_u16() == 204, "not revoked: {}", revoked.status());
+        let (status, nanos) = ask(&token)?;
+        ensure!(status == 401, "a revoked session is let in: {status}");
+        refused.record(nanos)?;
+    }
+    let told = |times: &Histogram<u64>| {
+        let micros = |quantile| times.value_at_quantile(quantile) as f64 / 1000.0;
+        format!("p50 {:.0} µs, p99 {:.0} µs", micros(0.5), micros(0.99))
+    };
+    let ratio = refused.value_at_quantile(0.99) as f64 / alive.value_at_quantile(0.99) as f64;
+    Ok(Line {
+        what: format!("first request after an answered revoke, refused {REVOKED} times of {REVOKED}"),
+        ours: told(&refused),
+        beside: format!("the request before {}", told(&alive)),
+        ratio: format!("{ratio:.2}"),
+        target: "all refused",
+        is_met: true,
+    })
+}
