@@ -68,8 +68,8 @@ impl Fault for AccountError {
                 Kind::Conflict
             }
             Self::TooManyPasskeys | Self::PasskeyTaken => Kind::Conflict,
-            Self::ProofNotValid | Self::WrongCode | Self::CeremonyOver => Kind::Invalid,
-            Self::WrongPassword => Kind::Unauthenticated,
+            Self::WrongCode | Self::CeremonyOver => Kind::Invalid,
+            Self::WrongPassword | Self::ProofNotValid => Kind::Unauthenticated,
             Self::RegistrationClosed | Self::InvitationRequired => Kind::Forbidden,
             Self::Stale(_) => Kind::Stale,
             Self::Letter(_) => Kind::Bug,

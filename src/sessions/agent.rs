@@ -19,18 +19,43 @@ pub struct ClientText {
     pub platform: Option<Box<str>>,
     /// Whether `Sec-CH-UA-Mobile` says that it is one.
     pub is_mobile: bool,
+    /// The browser that `Sec-CH-UA` names, at most 64 bytes. Browsers that call themselves Chrome in `User-Agent` tell
+    /// here what they are.
+    pub brand: Option<Box<str>>,
+}
+
+/// What a client says beside its `User-Agent` (User-Agent Client Hints, WICG), as it says it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Hints<'a> {
+    /// `Sec-CH-UA-Platform`.
+    pub platform: Option<&'a str>,
+    /// `Sec-CH-UA-Mobile`.
+    pub mobile: Option<&'a str>,
+    /// `Sec-CH-UA`.
+    pub brands: Option<&'a str>,
 }
 
 impl ClientText {
-    /// From the headers `User-Agent`, `Sec-CH-UA-Platform` and `Sec-CH-UA-Mobile` (User-Agent Client Hints, WICG).
-    pub fn of(user_agent: Option<&str>, platform: Option<&str>, mobile: Option<&str>) -> Self {
-        let platform = platform.map(|text| text.trim().trim_matches('"')).filter(|text| !text.is_empty());
+    /// From the header `User-Agent` and the hints.
+    pub fn of(user_agent: Option<&str>, hints: Hints<'_>) -> Self {
+        let platform = hints.platform.map(|text| text.trim().trim_matches('"')).filter(|text| !text.is_empty());
         Self {
             user_agent: user_agent.map(|text| shortened(text).into()),
             platform: platform.map(|text| cut(text, MAX_HINT_BYTES).into()),
-            is_mobile: mobile.is_some_and(|text| text.trim() == "?1"),
+            is_mobile: hints.mobile.is_some_and(|text| text.trim() == "?1"),
+            brand: hints.brands.and_then(own_brand).map(|text| cut(text, MAX_HINT_BYTES).into()),
         }
     }
+}
+
+/// The brand in a list such as `"Chromium";v="142", "Brave";v="142", "Not_A Brand";v="99"` that is the browser's own: not
+/// the engine's, which many share, and not the one that is made up so that nobody relies on the list's form.
+fn own_brand(brands: &str) -> Option<&str> {
+    let names = brands.split(',').filter_map(|brand| brand.trim().strip_prefix('"')?.split('"').next());
+    let is_made_up = |name: &str| name.contains("Not") && name.contains("Brand");
+    let mut own = names.filter(|name| !name.is_empty() && !is_made_up(name));
+    let first = own.next()?;
+    Some(if first == "Chromium" { own.next().unwrap_or(first) } else { first })
 }
 
 /// A `User-Agent` as it is kept.
@@ -64,13 +89,13 @@ impl Agent {
         Self {
             kind: if client.is_mobile { "mobile" } else { kind },
             os: client.platform.as_deref().map(str::to_owned).or(parsed.as_ref().and_then(|parsed| known(parsed.os))),
-            browser: parsed.as_ref().and_then(|parsed| known(parsed.name)),
+            browser: client.brand.as_deref().map(called).or(parsed.as_ref().and_then(|parsed| known(parsed.name))),
         }
     }
 
     /// Whether two texts can come from one program: the same kind, system and browser, whatever the version.
     pub fn is_same_program(one: Option<&str>, other: Option<&str>) -> bool {
-        let agent = |text: Option<&str>| Self::of(&ClientText::of(text, None, None));
+        let agent = |text: Option<&str>| Self::of(&ClientText::of(text, Hints::default()));
         let (first, second) = (agent(one), agent(other));
         if first == second && first.browser.is_some() {
             return true;
@@ -79,6 +104,16 @@ impl Agent {
         let name = |text: Option<&str>| text.and_then(|text| text.split(['/', ' ']).next().map(str::to_owned));
         first == second && name(one) == name(other)
     }
+}
+
+/// A brand, as the parser of `User-Agent` calls the same browser.
+fn called(brand: &str) -> String {
+    match brand {
+        "Google Chrome" => "Chrome",
+        "Microsoft Edge" => "Edge",
+        other => other,
+    }
+    .to_owned()
 }
 
 /// At most so many bytes of a text, cut between characters.
@@ -102,14 +137,30 @@ mod tests {
 
     #[test]
     fn clients_are_told_apart() {
-        let text = |text| ClientText::of(Some(text), None, None);
+        let text = |text| ClientText::of(Some(text), Hints::default());
         check(&text(FIREFOX), "desktop", Some("Linux"), Some("Firefox"));
         check(&text(CHROME), "desktop", Some("Windows 10"), Some("Chrome"));
         check(&text(IPHONE), "mobile", Some("iPhone"), Some("Safari"));
         check(&text("our-app 1.2"), "unknown", None, None);
         check(&ClientText::default(), "unknown", None, None);
-        let hinted = ClientText::of(Some(CHROME), Some("\"Windows\""), Some("?1"));
-        check(&hinted, "mobile", Some("Windows"), Some("Chrome"));
+        let brands = r#""Chromium";v="142", "Brave";v="142", "Not_A Brand";v="99""#;
+        let hints = Hints { platform: Some("\"Windows\""), mobile: Some("?1"), brands: Some(brands) };
+        check(&ClientText::of(Some(CHROME), hints), "mobile", Some("Windows"), Some("Brave"));
+    }
+
+    #[test]
+    fn the_brand_is_the_browsers_own() {
+        for (brands, expected) in [
+            (r#""Google Chrome";v="142", "Not(A:Brand";v="8", "Chromium";v="142""#, Some("Google Chrome")),
+            (r#""Not=A?Brand";v="99", "Chromium";v="142", "Microsoft Edge";v="142""#, Some("Microsoft Edge")),
+            (r#""Chromium";v="142", "Not;A Brand";v="99""#, Some("Chromium")),
+            (r#""Not;A Brand";v="99""#, None),
+            ("Chrome", None),
+            ("", None),
+            (r#"""#, None),
+        ] {
+            assert_eq!(own_brand(brands), expected, "{brands}");
+        }
     }
 
     #[test]

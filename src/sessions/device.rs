@@ -10,7 +10,8 @@ use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::DeviceId;
 use crate::kernel::secret::SecretHash;
 use crate::sessions::agent::ClientText;
-use crate::store::codec::Stored;
+use crate::store::StoreError;
+use crate::store::codec::{self, Stored};
 
 /// The most devices of one user; one more makes that one be forgotten that was not seen for longest.
 pub const MAX_DEVICES: usize = 50;
@@ -59,8 +60,45 @@ pub struct Device {
     written_millis: i64,
 }
 
+/// The first form of a device's record, whose client told less.
+#[derive(Deserialize)]
+struct DeviceV1 {
+    id: DeviceId,
+    secret: SecretHash,
+    name: Option<Box<str>>,
+    client: (Option<Arc<str>>, Option<Box<str>>, bool),
+    is_trusted: bool,
+    created_at: Timestamp,
+    ip_address: Option<IpAddr>,
+    networks: Vec<Network>,
+    last_seen_millis: Arc<AtomicI64>,
+    written_millis: i64,
+}
+
+impl From<DeviceV1> for Device {
+    fn from(old: DeviceV1) -> Self {
+        let (user_agent, platform, is_mobile) = old.client;
+        Self {
+            id: old.id,
+            secret: old.secret,
+            name: old.name,
+            client: ClientText { user_agent, platform, is_mobile, brand: None },
+            is_trusted: old.is_trusted,
+            created_at: old.created_at,
+            ip_address: old.ip_address,
+            networks: old.networks,
+            last_seen_millis: old.last_seen_millis,
+            written_millis: old.written_millis,
+        }
+    }
+}
+
 impl Stored for Device {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
+
+    fn upgrade(version: u8, body: &[u8]) -> Option<Result<Self, StoreError>> {
+        (version == 1).then(|| codec::decode_body::<DeviceV1>(body).map(Self::from))
+    }
 }
 
 impl Device {

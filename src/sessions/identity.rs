@@ -45,15 +45,18 @@ pub struct Identities {
 }
 
 impl Identities {
-    /// The live session behind a reference token or an access token, and its user; or why there is none. Notes the use.
+    /// The live session behind a reference token or an access token, and its user; or why there is none, which is so too
+    /// while the person must prove again who they are. Notes the use.
     ///
     /// # Errors
     /// When the store fails or too many loads are waiting.
     pub async fn session_of(&self, token: &str, now: Timestamp) -> Result<Result<SignedIn, Reason>, LoadError> {
-        Ok(self.open(token, now).await?.map_err(|_| Reason::SessionNotActive))
+        let opened = self.open(token, now).await?.ok().filter(|signed_in| !signed_in.session.needs_proof);
+        Ok(opened.ok_or(Reason::SessionNotActive))
     }
 
-    /// The same; without a live session the user that the token names, if there is one.
+    /// The same, and also while the person must prove again who they are; without a live session the user that the token
+    /// names, if there is one.
     ///
     /// # Errors
     /// When the store fails or too many loads are waiting.

@@ -33,7 +33,7 @@ use sesame::kernel::text::{Email, ExternalId, Note, RoleName, Username};
 use sesame::mail::model::{self, Delivery, Mail};
 use sesame::profiles::change::{Change, Part};
 use sesame::profiles::model::{Marks, Profile};
-use sesame::sessions::agent::ClientText;
+use sesame::sessions::agent::{ClientText, Hints};
 use sesame::sessions::device::{Device, Network};
 use sesame::sessions::ending::{EndReason, EndedSession, HistoryCount};
 use sesame::sessions::model::{AuthenticationMethod, NewSession, Session};
@@ -221,7 +221,8 @@ fn records_of_access_before_conditions_and_approvers_are_read() {
 
 #[test]
 fn records_of_devices_and_of_what_is_over() {
-    let client = ClientText::of(Some("Mozilla/5.0"), Some("\"Linux\""), Some("?0"));
+    let hints = Hints { platform: Some("\"Linux\""), mobile: Some("?0"), brands: Some("\"Brave\";v=\"142\"") };
+    let client = ClientText::of(Some("Mozilla/5.0"), hints);
     let (device, address) = (DeviceId::from_uuid(id(11)), Some("192.0.2.1".parse().unwrap()));
     let secret = SecretHash::of(b"secret");
     check("device", &Device::first_seen(device, secret, Some("laptop".into()), client, address, at(0)));

@@ -95,7 +95,7 @@ fn a_forgotten_password_is_reset_by_a_mailed_token_once() {
     let admin = server.admin();
     reset(&server, &token, "password1").is_problem(400, "invalid-input").names_field("password");
     reset(&server, &token, OTHER).expect(204);
-    reset(&server, &token, PASSWORD).is_problem(400, "token-not-valid");
+    reset(&server, &token, PASSWORD).is_problem(401, "token-not-valid");
     server
         .anonymous()
         .bearing(&session.session_token)
@@ -125,15 +125,15 @@ fn a_mailed_token_is_short_lived_and_for_one_purpose() {
     };
     let first = token(0);
     let second = token(1);
-    reset(&server, &first, OTHER).is_problem(400, "token-not-valid");
-    verify(&server, &second).is_problem(400, "token-not-valid");
+    reset(&server, &first, OTHER).is_problem(401, "token-not-valid");
+    verify(&server, &second).is_problem(401, "token-not-valid");
     let mut broken = second.clone();
     broken.replace_range(40..41, if &second[40..41] == "A" { "B" } else { "A" });
     for token in ["", "ssm_mt_", "x", &broken, &second[..second.len() - 1], &second.replace("_mt_", "_st_")] {
-        reset(&server, token, OTHER).is_problem(400, "token-not-valid");
+        reset(&server, token, OTHER).is_problem(401, "token-not-valid");
     }
     server.clock.advance_seconds(900);
-    reset(&server, &second, OTHER).is_problem(400, "token-not-valid");
+    reset(&server, &second, OTHER).is_problem(401, "token-not-valid");
     let admin = server.admin();
     server.clock.advance_seconds(60);
     forgot(&server, "ann").expect(202);
@@ -143,7 +143,7 @@ fn a_mailed_token_is_short_lived_and_for_one_purpose() {
     let third = admin.mailed_token("ann@example.org", "reset-password");
     let ann = server.anonymous().sign_in("ann", PASSWORD);
     change(&ann, PASSWORD, OTHER).expect(204);
-    reset(&server, &third, PASSWORD).is_problem(400, "token-not-valid");
+    reset(&server, &third, PASSWORD).is_problem(401, "token-not-valid");
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn another_address_counts_when_it_is_verified() {
     assert_eq!(admin.mails("ann@example.net").len(), 2);
     let token = admin.mailed_token("ann@example.net", "verify-email");
     verify(&server, &token).expect(204);
-    verify(&server, &token).is_problem(400, "token-not-valid");
+    verify(&server, &token).is_problem(401, "token-not-valid");
     let user = admin.get(&path).expect(200);
     assert_eq!((&user["email"], &user["email_verified"]), (&json!("Ann@example.net"), &json!(true)));
     assert_eq!(user["unverified_email"], Value::Null);
@@ -225,7 +225,7 @@ fn an_address_of_another_account_is_not_taken_and_not_told() {
     bob.post("/api/v1/auth/email/change", &json!({ "email": "ann@example.org" })).expect(202);
     let mail = admin.mail("ann@example.org", "address-in-use");
     assert!(!mail["text"].as_str().unwrap().contains("ssm_mt_"));
-    verify(&server, &mine).is_problem(400, "token-not-valid");
+    verify(&server, &mine).is_problem(401, "token-not-valid");
     // Two ask for an address that is free: whoever shows the token first has it.
     server.clock.advance_seconds(61);
     let cid = admin.person("cid");

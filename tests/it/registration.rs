@@ -98,7 +98,7 @@ fn registration_may_be_closed_or_for_the_invited() {
         let accepted = accept(json!({ "invitation": token, "username": "cid", "password": PASSWORD })).expect(201);
         assert_eq!((&accepted["id"], &accepted["username"]), (&user["id"], &json!("cid")));
         assert_eq!((&accepted["email"], &accepted["email_verified"]), (&json!("cid@example.org"), &json!(true)));
-        accept(json!({ "invitation": token, "password": PASSWORD })).is_problem(400, "token-not-valid");
+        accept(json!({ "invitation": token, "password": PASSWORD })).is_problem(401, "token-not-valid");
         server.anonymous().sign_in("cid@example.org", PASSWORD);
     }
 }
@@ -120,9 +120,9 @@ fn an_invitation_holds_for_a_week_is_renewed_and_taken_back() {
         (admin.mailed_token("ann@example.org", "invitation"), admin.mailed_token("bob@example.org", "invitation"));
     server.anonymous().log_in("ann", "").is_problem(401, "wrong-credentials");
     admin.delete(&format!("/api/v1/users/{bob}")).expect(204);
-    accept(&other).is_problem(400, "token-not-valid");
+    accept(&other).is_problem(401, "token-not-valid");
     server.clock.advance_seconds(604_800);
-    accept(&first).is_problem(400, "token-not-valid");
+    accept(&first).is_problem(401, "token-not-valid");
     let admin = server.admin();
     admin.post(&format!("/api/v1/users/{ann}/invitation"), &json!({})).expect(202);
     accept(&admin.mailed_token("ann@example.org", "invitation")).expect(201);

@@ -170,7 +170,7 @@ fn another_program_in_a_session_is_noted_once_and_an_update_is_not() {
 
 #[test]
 fn a_stolen_cookie_is_refused_until_its_owner_proves_who_they_are() {
-    let (server, _) = server(|_| {});
+    let (server, admin) = server(|_| {});
     let mut browser = Browser::new(&server, FIREFOX, "192.0.2.1");
     browser.sign_in("ann");
     let mut thief = Browser::new(&server, CHROME, "198.51.100.7");
@@ -178,6 +178,12 @@ fn a_stolen_cookie_is_refused_until_its_owner_proves_who_they_are() {
     thief.sessions().is_problem(401, "reauthentication-required");
     thief.sessions().is_problem(401, "reauthentication-required");
     browser.sessions().is_problem(401, "reauthentication-required");
+    // Applications that ask about it are told that it is not alive.
+    let token = &browser.cookies.iter().find(|(name, _)| name == "__Host-sesame").unwrap().1;
+    let app = admin.app("shop", &["checker"]);
+    assert_eq!(app.introspect(token), json!({ "active": false }));
+    let ask = json!({ "subject": { "session_token": token }, "permission": "a:b" });
+    assert_eq!(app.check(&ask), (false, "session_not_active".to_owned()));
     assert_eq!(browser.call("GET", "/api/v1/whoami", None).expect(200)["username"], "ann");
     browser.sign_in("ann");
     assert_eq!(browser.sessions().status, 200);

@@ -15,7 +15,7 @@ use crate::http::{Answer, Call, Caller, Json, Problem, Routes, Who};
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::secret::Password;
-use crate::sessions::agent::ClientText;
+use crate::sessions::agent::{ClientText, Hints};
 use crate::sessions::commands::{EndSessions, Which};
 use crate::sessions::ending::EndReason;
 use crate::sessions::error::SessionError;
@@ -165,9 +165,13 @@ async fn arrival(
     if is_in_cookie {
         cookies::refuse_other_sites(call)?;
     }
-    let hint = |name: &'static str| call.header(name);
+    let hints = Hints {
+        platform: call.header("sec-ch-ua-platform"),
+        mobile: call.header("sec-ch-ua-mobile"),
+        brands: call.header("sec-ch-ua"),
+    };
     Ok(Arrival {
-        client: ClientText::of(call.user_agent(), hint("sec-ch-ua-platform"), hint("sec-ch-ua-mobile")),
+        client: ClientText::of(call.user_agent(), hints),
         device_token: device.token.or_else(|| cookies::device_token(call).map(str::to_owned)),
         device_name: device.name.as_deref().map(device_name).transpose()?,
         presented: presented(call).await?,

@@ -7,7 +7,7 @@ use crate::actor::aggregate::Aggregate as _;
 use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{DeviceId, SecurityEventId, SessionId, UserId};
-use crate::sessions::agent::{Agent, ClientText};
+use crate::sessions::agent::{Agent, ClientText, Hints};
 use crate::sessions::device::Device;
 use crate::sessions::ending::EndedSession;
 use crate::sessions::model::Session;
@@ -154,7 +154,7 @@ pub(super) struct EndedView {
 
 impl EndedView {
     pub(super) fn of(owner: UserId, ended: &EndedSession) -> Self {
-        let client = ClientText::of(ended.user_agent.as_deref(), None, None);
+        let client = ClientText::of(ended.user_agent.as_deref(), Hints::default());
         let agent = Agent::of(&client);
         Self {
             id: ended.id,
@@ -202,7 +202,7 @@ pub(super) struct SecurityEventView {
 
 impl SecurityEventView {
     pub(super) fn of(event: &SecurityEvent) -> Self {
-        let agent = Agent::of(&ClientText::of(event.user_agent.as_deref(), None, None));
+        let agent = Agent::of(&ClientText::of(event.user_agent.as_deref(), Hints::default()));
         Self {
             id: event.id,
             at: event.at,
