@@ -141,6 +141,7 @@ impl Command for ResetPassword {
     type Reply = ();
     type Refusal = AccountError;
     const NAME: &'static str = "reset_password";
+    const REVOKES: bool = true;
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AccountError> {
         let (account, proof) = proven(user, self.shown, ProofPurpose::ResetPassword, facts)?;
@@ -210,6 +211,7 @@ impl Command for ChangePassword {
     type Reply = ();
     type Refusal = AccountError;
     const NAME: &'static str = "change_password";
+    const REVOKES: bool = true;
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AccountError> {
         if !self.evidence.holds(user) || user.sessions.find(self.session).is_none() {

@@ -128,6 +128,11 @@ impl HistoryCount {
         low
     }
 
+    /// Every slot that was ever written, that of the newest entry first.
+    pub fn newest_first(self) -> impl Iterator<Item = u8> {
+        (1..=self.0.min(RING_SLOTS)).filter_map(move |back| u8::try_from(self.0.wrapping_sub(back) % RING_SLOTS).ok())
+    }
+
     /// Every slot that was ever written.
     pub fn slots(self) -> impl Iterator<Item = u8> {
         (0..self.0.min(RING_SLOTS)).filter_map(|slot| u8::try_from(slot).ok())
@@ -143,6 +148,12 @@ mod tests {
         let count = HistoryCount(254);
         assert_eq!((count.slot(0), count.slot(1), count.slot(2)), (254, 255, 0));
         assert_eq!(count.slots().count(), 254);
+        assert_eq!(count.newest_first().take(2).collect::<Vec<_>>(), [253, 252]);
+        let round = count.plus(4);
+        assert_eq!(round.newest_first().take(3).collect::<Vec<_>>(), [1, 0, 255]);
+        assert_eq!(round.newest_first().last(), Some(2));
+        assert_eq!(round.newest_first().count(), 256);
+        assert_eq!(HistoryCount(0).newest_first().count(), 0);
         assert_eq!(count.plus(10).slots().count(), 256);
     }
 

@@ -97,10 +97,11 @@ impl Refusals {
 
     async fn ended(&self, user: &User, id: SessionId, now: Timestamp) -> Result<Option<EndedSession>, LoadError> {
         // Whoever never had a session end has nothing to be looked for.
-        if user.sessions.history().first().is_none_or(|count| count.0 == 0) {
+        let [count, _] = user.sessions.history();
+        if count.0 == 0 {
             return Ok(None);
         }
         let (store, user, since) = (Arc::clone(&self.store), user.id(), now.plus_seconds(-self.history_seconds));
-        Ok(self.loader.run(move || history::ended_session(&*store, user, id, since)).await??)
+        Ok(self.loader.run(move || history::ended_session(&*store, user, count, id, since)).await??)
     }
 }
