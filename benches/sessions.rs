@@ -50,7 +50,7 @@ fn main() -> anyhow::Result<()> {
     let mut config = Config::default();
     config.http.listen.set_port(0);
     config.http.metrics_listen.set_port(0);
-    config.store.data_directory = folder.path().to_owned();
+    folder.path().clone_into(&mut config.store.data_directory);
     let (told, heard) = mpsc::channel();
     let (stop, told_to_stop) = oneshot::channel::<()>();
     let serving = std::thread::spawn(move || serve(config, told, told_to_stop));
