@@ -9,6 +9,7 @@ use prometheus::{Histogram, IntCounter};
 
 use crate::access::book_aggregate::THE_BOOK;
 use crate::access::effective::Reason;
+use crate::access::explain::Explanation;
 use crate::access::passed::Passed;
 use crate::access::pattern::Scope;
 use crate::access::published::PublishedBook;
@@ -182,6 +183,35 @@ impl Checks {
     /// # Errors
     /// When the subject cannot be loaded, or `at_least` is a revision that there is not yet.
     pub async fn check(&self, ask: &Ask, at_least: Option<Revision>, now: Timestamp) -> Result<Verdict, CheckError> {
+        let answer = |seen: &Seen, book: &RoleBook| self.evaluate(seen, book, ask, now);
+        let (reason, revision) = self.answer(ask, at_least, now, answer).await?;
+        Ok(Verdict { reason, revision })
+    }
+
+    /// Answers one question and says why; much slower.
+    ///
+    /// # Errors
+    /// As a plain answer.
+    pub async fn explain(
+        &self,
+        ask: &Ask,
+        at_least: Option<Revision>,
+        now: Timestamp,
+    ) -> Result<(Explanation, Revision), CheckError> {
+        let answer = |seen: &Seen, book: &RoleBook| match &seen.view {
+            Ok(user) => Explanation::of(&ask.about(user, seen.session.as_deref(), now), book),
+            Err(reason) => Explanation::bare(*reason),
+        };
+        self.answer(ask, at_least, now, answer).await
+    }
+
+    async fn answer<T>(
+        &self,
+        ask: &Ask,
+        at_least: Option<Revision>,
+        now: Timestamp,
+        answer: impl Fn(&Seen, &RoleBook) -> T,
+    ) -> Result<(T, Revision), CheckError> {
         self.refuse_ahead(at_least)?;
         if let Some(wanted) = at_least {
             let seen = self.see(&ask.subject, now).await?;
@@ -193,8 +223,7 @@ impl Checks {
             let seen = self.see(&ask.subject, now).await?;
             let book = self.book.load();
             if book.version() == version {
-                let reason = self.evaluate(&seen, &book, ask, now);
-                return Ok(Verdict { reason, revision: seen.version().max(version) });
+                return Ok((answer(&seen, &book), seen.version().max(version)));
             }
         }
     }

@@ -8,6 +8,7 @@ pub mod condition;
 pub mod effective;
 pub mod error;
 pub mod escalation;
+pub mod explain;
 pub mod guardian;
 pub mod holders;
 pub mod http;

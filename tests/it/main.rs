@@ -15,11 +15,15 @@ mod audit;
 #[cfg(test)]
 mod authzen;
 #[cfg(test)]
+mod authzen_rules;
+#[cfg(test)]
 mod brute_force;
 #[cfg(test)]
 mod conditions;
 #[cfg(test)]
 mod crash;
+#[cfg(test)]
+mod explain;
 #[cfg(test)]
 mod forward_auth;
 #[cfg(test)]

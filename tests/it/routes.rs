@@ -56,6 +56,7 @@ impl Things {
             .replace("{passkey_id}", "pkey_01jd3c8m5ve0f9v6y3p4w2x1kq")
             .replace("{path:.*}", "docs")
             .replace("{file}", "index.css")
+            .replace("{name}", "thing:use")
     }
 
     /// A body that the route understands, where it needs one.
@@ -84,6 +85,7 @@ impl Things {
             }
             "PUT /api/v1/users/profile" => json!({ "bio": "Reads." }),
             "POST /api/v1/permissions/check" => asked,
+            "POST /api/v1/conditions/test" => json!({ "condition": "true" }),
             "POST /api/v1/permissions/check/batch" => json!({ "checks": [asked] }),
             _ if route.starts_with("POST /access/v1/") => evaluation,
             "POST /api/v1/users" => json!({ "username": format!("new{number}") }),

@@ -32,6 +32,7 @@ const ROWS: &[(&str, u8)] = &[
     ("access::review::reviewer", 4),
     ("access::review", 3),
     ("access::variables", 3),
+    ("access::explain", 3),
     ("accounts::evidence", 3),
     ("accounts::factor_commands", 3),
     ("accounts::letters", 3),

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use crate::access::checks::Ask;
 use crate::access::effective::Reason;
 use crate::access::http::checks::MAX_BATCH;
+use crate::access::http::explanations::ExplanationView;
 use crate::access::passed::{Passed, Told};
 use crate::access::pattern::Scope;
 use crate::access::product::ProductPermission;
@@ -67,6 +68,8 @@ struct Evaluation {
     /// What conditions may look at; at most 16 KiB.
     #[schema(value_type = Option<Object>)]
     context: Option<Told>,
+    #[serde(default)]
+    options: Options,
 }
 
 /// One evaluation of several; what it leaves out is taken from the request itself, what it says replaces that whole.
@@ -107,11 +110,14 @@ struct Evaluations {
     options: Options,
 }
 
-/// How several are evaluated.
+/// How it is evaluated.
 #[derive(Deserialize, ToSchema, Default)]
 struct Options {
     #[serde(default)]
     evaluations_semantic: Semantic,
+    /// Say why in the decision's context; of several evaluations only the reason.
+    #[serde(default)]
+    explain: bool,
 }
 
 /// When to stop.
@@ -131,15 +137,21 @@ enum Semantic {
 #[derive(Serialize, ToSchema)]
 struct Decision {
     decision: bool,
-    /// Only for an evaluation that could not be understood: why it was denied.
+    /// Where it was asked for, or for an evaluation that could not be understood.
     #[serde(skip_serializing_if = "Option::is_none")]
     context: Option<DecisionContext>,
 }
 
 /// What comes with a decision.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, ToSchema, Default)]
 struct DecisionContext {
-    error: DecisionError,
+    /// Why an evaluation that could not be understood was denied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<DecisionError>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Reason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanation: Option<ExplanationView>,
 }
 
 /// Why one evaluation could not be understood.
@@ -180,12 +192,27 @@ impl Decision {
 
     fn denied_because(message: String) -> Self {
         let error = DecisionError { status: 400, message };
-        Self { decision: false, context: Some(DecisionContext { error }) }
+        Self { decision: false, context: Some(DecisionContext { error: Some(error), ..DecisionContext::default() }) }
+    }
+
+    fn because(reason: Reason, explanation: Option<ExplanationView>) -> Self {
+        let context = DecisionContext { error: None, reason: Some(reason), explanation };
+        Self { decision: reason.allows(), context: Some(context) }
     }
 }
 
 async fn evaluation(call: Call, Json(input): Json<Evaluation>) -> Outcome {
-    let ask = ask(&call, input);
+    let explains = input.options.explain;
+    decided(&call, ask(&call, input), explains).await
+}
+
+/// The answer to one evaluation.
+async fn decided(call: &Call, ask: Ask, explains: bool) -> Outcome {
+    if explains {
+        let (explanation, _) = call.state.checks.explain(&ask, None, call.now).await?;
+        let view = ExplanationView::of(&explanation, &ask.permission);
+        return Ok(Answer::ok(&Decision::because(explanation.reason, Some(view))));
+    }
     let verdict = call.state.checks.check(&ask, None, call.now).await?;
     Ok(Answer::ok(&Decision::plain(verdict.reason.allows())))
 }
@@ -200,8 +227,7 @@ async fn evaluations(call: Call, Json(input): Json<Evaluations>) -> Outcome {
     if input.evaluations.is_empty() {
         let one = resolve(Item::default(), &defaults)
             .map_err(|field| Problem::invalid(vec![FieldError::new(field, "is missing")]))?;
-        let verdict = call.state.checks.check(&ask(&call, one), None, call.now).await?;
-        return Ok(Answer::ok(&Decision::plain(verdict.reason.allows())));
+        return decided(&call, ask(&call, one), input.options.explain).await;
     }
     let mut asks = Vec::with_capacity(input.evaluations.len());
     let mut complaints = Vec::with_capacity(input.evaluations.len());
@@ -214,7 +240,10 @@ async fn evaluations(call: Call, Json(input): Json<Evaluations>) -> Outcome {
     let mut decisions = Vec::with_capacity(complaints.len());
     for complaint in complaints {
         let decision = match complaint {
-            None => Decision::plain(reasons.next().is_some_and(Reason::allows)),
+            None => match reasons.next() {
+                Some(reason) if input.options.explain => Decision::because(reason, None),
+                reason => Decision::plain(reason.is_some_and(Reason::allows)),
+            },
             Some(complaint) => Decision::denied_because(complaint),
         };
         let allowed = decision.decision;
@@ -246,11 +275,12 @@ fn resolve(item: Item, defaults: &Item) -> Result<Evaluation, &'static str> {
         action: item.action.or_else(|| defaults.action.clone()).ok_or("action")?,
         resource: item.resource.or_else(|| defaults.resource.clone()).ok_or("resource")?,
         context: item.context.or_else(|| defaults.context.clone()),
+        options: Options::default(),
     })
 }
 
 fn ask(call: &Call, evaluation: Evaluation) -> Ask {
-    let Evaluation { subject, action, resource, context } = evaluation;
+    let Evaluation { subject, action, resource, context, .. } = evaluation;
     asked(call, subject, action, resource, context)
 }
 

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::access::checks::{Ask, Subject};
 use crate::access::effective::Reason;
+use crate::access::http::explanations::ExplanationView;
 use crate::access::passed::{Passed, Told};
 use crate::access::pattern::{PermissionName, Scope};
 use crate::access::product::ProductPermission;
@@ -113,6 +114,9 @@ struct CheckInput {
     context: Option<Told>,
     /// Refuse to answer from a state older than this revision.
     at_least_revision: Option<u64>,
+    /// Say why; not for batches.
+    #[serde(default)]
+    explain: bool,
 }
 
 /// Many checks, and what they have in common.
@@ -141,6 +145,9 @@ struct CheckAnswer {
     reason: Reason,
     /// The newest change that the answer takes into account.
     revision: u64,
+    /// Only where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanation: Option<ExplanationView>,
 }
 
 /// One answer of a batch.
@@ -160,10 +167,17 @@ struct BatchAnswer {
 
 async fn check(call: Call, Json(input): Json<CheckInput>) -> Outcome {
     let at_least = input.at_least_revision.map(Revision);
+    let explains = input.explain;
     let ask = ask(input, None, String::new).map_err(|wrong| Problem::invalid(vec![wrong]))?;
+    if explains {
+        let (explanation, revision) = call.state.checks.explain(&ask, at_least, call.now).await?;
+        let (reason, view) = (explanation.reason, ExplanationView::of(&explanation, &ask.permission));
+        let (allowed, explanation) = (reason.allows(), Some(view));
+        return Ok(Answer::ok(&CheckAnswer { allowed, reason, revision: revision.0, explanation }));
+    }
     let verdict = call.state.checks.check(&ask, at_least, call.now).await?;
     let (reason, revision) = (verdict.reason, verdict.revision.0);
-    Ok(Answer::ok(&CheckAnswer { allowed: reason.allows(), reason, revision }))
+    Ok(Answer::ok(&CheckAnswer { allowed: reason.allows(), reason, revision, explanation: None }))
 }
 
 async fn check_batch(call: Call, Json(batch): Json<BatchInput>) -> Outcome {
@@ -178,6 +192,7 @@ async fn check_batch(call: Call, Json(batch): Json<BatchInput>) -> Outcome {
         scope: batch.scope,
         context: batch.context,
         at_least_revision: None,
+        explain: false,
     };
     let newest = batch.checks.iter().filter_map(|check| check.at_least_revision).chain(batch.at_least_revision).max();
     let asks: Vec<Ask> = batch

@@ -8,6 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::access::commands::{AssignRole, GrantRule, RevokeGrant, UnassignRole};
 use crate::access::error::AccessError;
 use crate::access::escalation;
+use crate::access::http::effective_lists;
 use crate::access::http::given::{RuleView, bounds, conditions, shown_actor, shown_scope};
 use crate::access::model::{Assignment, Grant, Rule};
 use crate::access::pattern::{Effect, Pattern, Scope};
@@ -16,6 +17,7 @@ use crate::access::role_book::RoleBook;
 use crate::accounts::error::AccountError;
 use crate::accounts::model::{Nature, SubjectId};
 use crate::http::handler::Outcome;
+use crate::http::paging::paging;
 use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
@@ -41,7 +43,7 @@ pub(super) fn routes(routes: &mut Routes) {
         .answers_with(204);
     routes
         .get("/api/v1/users/{user_id}/permissions", read, list_grants)
-        .about("Lists the rules that a subject was given directly")
+        .about("Lists the rules that a subject was given directly; with `effective=true` what it may do")
         .answers::<Page<GrantView>>(200);
     routes
         .post("/api/v1/users/{user_id}/permissions", write, grant)
@@ -241,8 +243,30 @@ async fn unassign(call: Call, Path(path): Path<AssignmentPath>, Query(query): Qu
     Ok(Answer::no_content().with_revision(done.revision))
 }
 
-async fn list_grants(call: Call, Path(id): Path<SubjectId>) -> Outcome {
+/// Which list.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct GrantsQuery {
+    /// `true`: what the subject may do at this moment, by roles and grants, instead of its grants.
+    #[serde(default)]
+    effective: bool,
+    /// With `effective`: where; absent: everywhere.
+    #[param(value_type = Option<String>)]
+    scope: Option<Scope>,
+    /// With `effective`: at most so many, 1 to 1000.
+    limit: Option<usize>,
+    /// With `effective`: the `next_cursor` of an earlier answer.
+    cursor: Option<String>,
+}
+
+async fn list_grants(call: Call, Path(id): Path<SubjectId>, Query(query): Query<GrantsQuery>) -> Outcome {
     let user = subject(&call, id).await?;
+    if query.effective {
+        let paging = paging(query.limit, query.cursor.as_deref())?;
+        let page = effective_lists::held(&call, &user, None, &query.scope.unwrap_or_default(), &paging);
+        return Ok(Answer::ok(&page));
+    }
     let items = user.holdings.grants.iter().map(GrantView::of).collect();
     Ok(Answer::ok(&Page::whole(items)))
 }

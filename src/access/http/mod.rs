@@ -2,6 +2,8 @@
 
 mod authzen;
 mod checks;
+mod effective_lists;
+mod explanations;
 mod given;
 mod holdings;
 mod permissions;
@@ -22,4 +24,6 @@ pub fn routes(routes: &mut Routes) {
     role_holders::routes(routes);
     previews::routes(routes);
     searches::routes(routes);
+    explanations::routes(routes);
+    effective_lists::routes(routes);
 }

@@ -1,0 +1,133 @@
+//! Review functions of RBAC (ANSI INCITS 359, section 6.1.4): what a role comes to, what a subject may do here and now.
+
+use actix_web::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::access::effective::Reason;
+use crate::access::error::AccessError;
+use crate::access::pattern::{Effect, PermissionName, Scope};
+use crate::access::product::ProductPermission;
+use crate::access::role_book::RoleBook;
+use crate::access::variables::Asked;
+use crate::http::handler::Outcome;
+use crate::http::paging::paging;
+use crate::http::{Answer, Call, Path, Problem, Query, Routes, Who};
+use crate::kernel::ids::RoleId;
+use crate::kernel::page::{Page, Paging};
+use crate::sessions::model::Session;
+use crate::store::Revision;
+use crate::user::User;
+
+pub(super) fn routes(routes: &mut Routes) {
+    let read = Who::Holding(ProductPermission::RolesRead);
+    routes
+        .get("/api/v1/roles/{role_id}/effective-permissions", read, of_role)
+        .about("Lists what a role comes to, inheritance included")
+        .answers::<Page<RolePermission>>(200);
+    routes
+        .get("/api/v1/users/me/permissions", Who::SignedIn, own)
+        .about("Lists what you may do in this session, here and now")
+        .answers::<Page<Held>>(200);
+}
+
+/// A permission that a subject has.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Held {
+    #[schema(value_type = String)]
+    permission: PermissionName,
+    reason: Reason,
+}
+
+/// A permission that a role speaks of.
+#[derive(Serialize, ToSchema)]
+struct RolePermission {
+    #[schema(value_type = String)]
+    permission: PermissionName,
+    effect: Effect,
+    /// It does so on conditions only.
+    is_conditional: bool,
+}
+
+/// Where, and which page.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct HeldQuery {
+    /// Such as `org/acme/project/7`; absent: everywhere.
+    #[param(value_type = Option<String>)]
+    scope: Option<Scope>,
+    /// At most so many, 1 to 1000.
+    limit: Option<usize>,
+    /// The `next_cursor` of an earlier answer.
+    cursor: Option<String>,
+}
+
+/// Which page.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct PageQuery {
+    /// At most so many, 1 to 1000.
+    limit: Option<usize>,
+    /// The `next_cursor` of an earlier answer.
+    cursor: Option<String>,
+}
+
+async fn own(call: Call, Query(query): Query<HeldQuery>) -> Outcome {
+    let paging = paging(query.limit, query.cursor.as_deref())?;
+    let user = call.caller.user().ok_or_else(|| Problem::unauthenticated("sign in first"))?;
+    let book = call.state.book.load();
+    let page = held(&call, user, call.caller.session(), &query.scope.unwrap_or_default(), &paging);
+    let body = serde_json::to_vec(&page).map_err(|error| Problem::bug(error.to_string()))?;
+    // What is allowed changes with the time too: the tag is of what is said, not of when something was written.
+    let tag = Revision((body.len() as u64) << 32 | u64::from(crc32c::crc32c(&body)));
+    Ok(Answer::json(StatusCode::OK, &page).with_etag(tag).with_revision(book.version()))
+}
+
+/// The permissions that a subject has in a place at this moment, oldest first; conditions are asked with nothing passed.
+pub(super) fn held(
+    call: &Call,
+    user: &User,
+    session: Option<&Session>,
+    scope: &Scope,
+    paging: &Paging,
+) -> Page<Held> {
+    let book = call.state.book.load();
+    let allowed = book.permissions().filter_map(|permission| {
+        let plain = Asked::plain(user, permission.name.as_str(), scope, call.now);
+        let reason = Asked { session, ..plain }.decide(&book);
+        reason.allows().then_some((permission, reason))
+    });
+    let page = Page::of_sorted(allowed, paging, |(permission, _)| permission.id.bytes().to_vec());
+    page.map(|(permission, reason)| Held { permission: permission.name.clone(), reason })
+}
+
+async fn of_role(call: Call, Path(id): Path<RoleId>, Query(query): Query<PageQuery>) -> Outcome {
+    let paging = paging(query.limit, query.cursor.as_deref())?;
+    let book = call.state.book.load();
+    let role = book.role(id).ok_or(AccessError::Missing("role"))?;
+    let page = spoken(&book, role.id, &paging)?;
+    Ok(Answer::ok(&page).with_etag(Revision(book.version().0)).with_revision(book.version()))
+}
+
+/// The permissions that a role allows or denies, oldest first; a denial hides an allowance.
+fn spoken(book: &RoleBook, role: RoleId, paging: &Paging) -> Result<Page<RolePermission>, Problem> {
+    let closure = book.closure(role).ok_or(AccessError::Missing("role"))?;
+    let (denied, allowed) = (closure.whole(Effect::Deny), closure.whole(Effect::Allow));
+    let speaks = |number: u32| match (closure.deny.contains(number), closure.allow.contains(number)) {
+        (true, _) => Some((Effect::Deny, false)),
+        (false, true) if denied.contains(number) => Some((Effect::Allow, true)),
+        (false, true) => Some((Effect::Allow, false)),
+        (false, false) if allowed.contains(number) => Some((Effect::Allow, true)),
+        (false, false) if denied.contains(number) => Some((Effect::Deny, true)),
+        (false, false) => None,
+    };
+    let spoken = book.permissions().filter_map(|permission| Some((permission, speaks(permission.number)?)));
+    let page = Page::of_sorted(spoken, paging, |(permission, _)| permission.id.bytes().to_vec());
+    let shape = |(permission, (effect, is_conditional)): (&std::sync::Arc<crate::access::model::Permission>, _)| {
+        let is_conditional = is_conditional || !permission.conditions.is_empty();
+        RolePermission { permission: permission.name.clone(), effect, is_conditional }
+    };
+    Ok(page.map(shape))
+}

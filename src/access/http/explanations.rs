@@ -1,0 +1,371 @@
+//! Explanations over HTTP: why an answer is what it is, in words and as data; and conditions tried out.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::access::checks::{Ask, Subject};
+use crate::access::condition::Truth;
+use crate::access::effective::Reason;
+use crate::access::explain::{Explanation, Judged, Matched, Miss, Source};
+use crate::access::http::given::{self, shown_scope};
+use crate::access::passed::{Passed, Told};
+use crate::access::pattern::{Effect, Scope};
+use crate::access::product::ProductPermission;
+use crate::access::variables::Asked;
+use crate::accounts::error::AccountError;
+use crate::accounts::model::SubjectId;
+use crate::http::handler::Outcome;
+use crate::http::{Answer, Call, Json, Path, Query, Routes, Who};
+use crate::kernel::clock::Timestamp;
+
+pub(super) fn routes(routes: &mut Routes) {
+    routes
+        .get("/api/v1/users/{user_id}/permissions/{name}/explain", Who::Holding(ProductPermission::RolesRead), explain)
+        .about("Says why a subject has a permission, or what is missing")
+        .answers::<ExplainAnswer>(200);
+    routes
+        .post("/api/v1/conditions/test", Who::Holding(ProductPermission::RolesRead), test)
+        .about("Evaluates a condition against a sample")
+        .answers::<Trial>(200);
+}
+
+/// Why an answer is what it is.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ExplanationView {
+    /// In words.
+    summary: String,
+    /// What decided; null where nothing spoke.
+    decided_by: Option<MatchView>,
+    /// What else spoke of the permission here and now.
+    also_matched: Vec<MatchView>,
+    /// Of a denial: what is nearest to allowing it, nearest first.
+    nearest_misses: Vec<MissView>,
+}
+
+/// A rule that speaks of the permission.
+#[derive(Serialize, ToSchema)]
+struct MatchView {
+    effect: Effect,
+    pattern: String,
+    /// The role assigned, then each that is inherited, up to the one that has the rule; empty for a grant.
+    role_path: Vec<RoleStep>,
+    grant_id: Option<String>,
+    /// The condition is one of the permission itself.
+    is_of_permission: bool,
+    /// Null: everywhere.
+    scope: Option<String>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    not_before: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    condition: Option<JudgedView>,
+}
+
+/// A role on the way.
+#[derive(Serialize, ToSchema)]
+struct RoleStep {
+    id: String,
+    name: String,
+}
+
+/// What a condition came to.
+#[derive(Serialize, ToSchema)]
+struct JudgedView {
+    condition: String,
+    result: Result3,
+    /// Why it could not be evaluated.
+    error: Option<String>,
+    /// The values that it names.
+    #[schema(value_type = Object)]
+    values: BTreeMap<String, Value>,
+    /// The values that it names and that there are not.
+    missing: Vec<String>,
+}
+
+/// True, false, or neither.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = ConditionResult)]
+enum Result3 {
+    True,
+    False,
+    Error,
+}
+
+/// Something that would allow it, but for one thing.
+#[derive(Serialize, ToSchema)]
+struct MissView {
+    /// What kind of thing: `condition_failed`, `condition_error`, `expired`, `not_yet_valid`, `scope_too_narrow`,
+    /// `inactive_role`, `role_not_held` or `undefined_permission`.
+    kind: &'static str,
+    /// In words.
+    message: String,
+    /// The rule that would allow it.
+    rule: Option<MatchView>,
+    /// The role that would allow it, or is inactive.
+    role: Option<String>,
+}
+
+impl ExplanationView {
+    pub(super) fn of(explanation: &Explanation, permission: &str) -> Self {
+        Self {
+            summary: summary(explanation, permission),
+            decided_by: explanation.decided_by.as_ref().map(MatchView::of),
+            also_matched: explanation.also_matched.iter().map(MatchView::of).collect(),
+            nearest_misses: explanation.nearest_misses.iter().map(MissView::of).collect(),
+        }
+    }
+}
+
+impl MatchView {
+    fn of(matched: &Matched) -> Self {
+        let (role_path, grant_id) = match &matched.source {
+            Source::Role(path) => (path.as_slice(), None),
+            Source::Grant(id) => (&[][..], Some(id.to_string())),
+            Source::Permission(_) => (&[][..], None),
+        };
+        Self {
+            effect: matched.rule.effect,
+            pattern: matched.rule.pattern.to_string(),
+            role_path: role_path
+                .iter()
+                .map(|(id, name)| RoleStep { id: id.to_string(), name: name.to_string() })
+                .collect(),
+            grant_id,
+            is_of_permission: matches!(matched.source, Source::Permission(_)),
+            scope: shown_scope(&matched.bounds.scope),
+            not_before: matched.bounds.not_before,
+            expires_at: matched.bounds.expires_at,
+            condition: matched.condition.as_ref().map(JudgedView::of),
+        }
+    }
+}
+
+impl JudgedView {
+    fn of(judged: &Judged) -> Self {
+        let known = judged.values.iter().filter_map(|(path, value)| Some((path.clone(), value.clone()?)));
+        let missing = judged.values.iter().filter(|(_, value)| value.is_none());
+        Self {
+            condition: judged.condition.source().to_owned(),
+            result: match judged.truth {
+                Truth::Holds => Result3::True,
+                Truth::Fails => Result3::False,
+                Truth::Errs => Result3::Error,
+            },
+            error: judged.error.clone(),
+            values: known.collect(),
+            missing: missing.map(|(path, _)| path.clone()).collect(),
+        }
+    }
+}
+
+impl MissView {
+    fn of(miss: &Miss) -> Self {
+        let (rule, role) = match miss {
+            Miss::Condition(rule) | Miss::Expired(rule, _) | Miss::NotYet(rule, _) | Miss::OtherScope(rule) => {
+                (Some(rule), None)
+            }
+            Miss::InactiveRole(rule, role) => (Some(rule), Some(role.to_string())),
+            Miss::RoleNotHeld(_, role) => (None, Some(role.to_string())),
+            Miss::UndefinedPermission(_) => (None, None),
+        };
+        Self { kind: kind(miss), message: message(miss), rule: rule.map(MatchView::of), role }
+    }
+}
+
+const fn kind(miss: &Miss) -> &'static str {
+    match miss {
+        Miss::Condition(Matched { condition: Some(Judged { truth: Truth::Errs, .. }), .. }) => "condition_error",
+        Miss::Condition(_) => "condition_failed",
+        Miss::Expired(..) => "expired",
+        Miss::NotYet(..) => "not_yet_valid",
+        Miss::OtherScope(_) => "scope_too_narrow",
+        Miss::InactiveRole(..) => "inactive_role",
+        Miss::RoleNotHeld(..) => "role_not_held",
+        Miss::UndefinedPermission(_) => "undefined_permission",
+    }
+}
+
+/// The whole answer in one or two sentences.
+fn summary(explanation: &Explanation, permission: &str) -> String {
+    let decided = explanation.decided_by.as_ref().map(spoken).unwrap_or_default();
+    let besides = explanation.also_matched.iter().filter(|matched| matched.rule.effect == Effect::Allow).count();
+    let nearest = explanation.nearest_misses.first().map(|miss| format!(" Nearest: {}.", message(miss)));
+    let nearest = nearest.unwrap_or_default();
+    match explanation.reason {
+        Reason::GrantedByRole | Reason::GrantedDirectly => format!("Allowed: {decided}."),
+        Reason::DeniedByRole | Reason::DeniedDirectly | Reason::DeniedByConditionError => {
+            let wins = if besides == 0 { "" } else { "; a denial wins over every allowance" };
+            format!("Denied: {decided}{wins}.")
+        }
+        Reason::NoMatchingGrant => {
+            format!("Denied: nothing that the subject holds here and now allows {permission}.{nearest}")
+        }
+        Reason::ConditionNotMet | Reason::ConditionError => {
+            format!("Denied: what would allow {permission} has a condition that does not hold.{nearest}")
+        }
+        Reason::UnknownSubject => "Denied: there is no such subject.".to_owned(),
+        Reason::UnknownPermission => format!("Denied: no permission {permission} is defined.{nearest}"),
+        Reason::SubjectSuspended => "Denied: the subject is suspended.".to_owned(),
+        Reason::SessionNotActive => "Denied: the session has ended or expired, or never was.".to_owned(),
+    }
+}
+
+/// What a rule says, and how the subject comes to it.
+fn spoken(matched: &Matched) -> String {
+    let verb = match matched.rule.effect {
+        Effect::Allow => "allows",
+        Effect::Deny => "denies",
+    };
+    let place = shown_scope(&matched.bounds.scope).map(|scope| format!(" in {scope}")).unwrap_or_default();
+    let condition = matched.condition.as_ref().map(|judged| format!(", {}", judgement(judged))).unwrap_or_default();
+    format!("{} {verb} {}{place}{condition}", holder(matched), matched.rule.pattern)
+}
+
+fn holder(matched: &Matched) -> String {
+    match &matched.source {
+        Source::Grant(id) => format!("the grant {id}"),
+        Source::Permission(name) => format!("the permission {name}"),
+        Source::Role(path) => {
+            let mut names = path.iter().map(|(_, name)| name.to_string());
+            let first = names.next().unwrap_or_default();
+            names.fold(format!("the role {first}"), |text, name| format!("{text}, which inherits {name},"))
+        }
+    }
+}
+
+fn judgement(judged: &Judged) -> String {
+    let values: Vec<String> = judged
+        .values
+        .iter()
+        .map(|(path, value)| match value {
+            Some(value) => format!("{path} is {value}"),
+            None => format!("there is no {path}"),
+        })
+        .collect();
+    let values = if values.is_empty() { String::new() } else { format!(": {}", values.join(", ")) };
+    let result = match judged.truth {
+        Truth::Holds => "is true",
+        Truth::Fails => "is false",
+        Truth::Errs => "cannot be evaluated",
+    };
+    format!("its condition `{}` {result}{values}", judged.condition.source())
+}
+
+fn message(miss: &Miss) -> String {
+    match miss {
+        Miss::Condition(rule) => match &rule.condition {
+            Some(judged) => format!("{} would allow it, but {}", holder(rule), judgement(judged)),
+            None => format!("{} would allow it, but its condition does not hold", holder(rule)),
+        },
+        Miss::Expired(rule, at) => format!("{} allowed it until {at}", holder(rule)),
+        Miss::NotYet(rule, at) => format!("{} allows it from {at} on", holder(rule)),
+        Miss::OtherScope(rule) => format!("{} allows it in {} only", holder(rule), rule.bounds.scope),
+        Miss::InactiveRole(rule, role) => format!("{} would allow it, but the role {role} is inactive", holder(rule)),
+        Miss::RoleNotHeld(_, role) => format!("the role {role} would allow it, and the subject does not hold it"),
+        Miss::UndefinedPermission(names) if names.is_empty() => "no permission of this resource is defined".to_owned(),
+        Miss::UndefinedPermission(names) => {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            format!("defined are {}", names.join(", "))
+        }
+    }
+}
+
+/// An answer with its reasons.
+#[derive(Serialize, ToSchema)]
+struct ExplainAnswer {
+    allowed: bool,
+    reason: Reason,
+    /// The newest change that the answer takes into account.
+    revision: u64,
+    explanation: ExplanationView,
+}
+
+/// A permission of a subject in a path.
+#[derive(Deserialize)]
+struct PermissionPath {
+    user_id: SubjectId,
+    name: String,
+}
+
+/// Where.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct PlaceQuery {
+    /// Such as `org/acme/project/7`; absent: everywhere.
+    #[param(value_type = Option<String>)]
+    scope: Option<Scope>,
+}
+
+async fn explain(call: Call, Path(path): Path<PermissionPath>, Query(query): Query<PlaceQuery>) -> Outcome {
+    let (subject, scope) = (Subject::Id(path.user_id.0), query.scope.unwrap_or_default());
+    let ask = Ask { subject, permission: path.name, scope, passed: Passed::default() };
+    let (explanation, revision) = call.state.checks.explain(&ask, None, call.now).await?;
+    let (reason, explanation) = (explanation.reason, ExplanationView::of(&explanation, &ask.permission));
+    Ok(Answer::ok(&ExplainAnswer { allowed: reason.allows(), reason, revision: revision.0, explanation }))
+}
+
+/// A condition to try, and what about.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct TrialInput {
+    /// In CEL.
+    condition: String,
+    /// A user's id: its stored names, roles and properties count. Absent: yourself.
+    #[schema(value_type = Option<String>)]
+    subject: Option<SubjectId>,
+    /// What is passed about the subject; wins over what is stored.
+    #[schema(value_type = Option<Object>)]
+    subject_properties: Option<Told>,
+    /// The permission's name, `resource:action`; it is `resource.type` and `action.name`. Absent: `resource:action`.
+    permission: Option<String>,
+    #[schema(value_type = Option<Object>)]
+    action_properties: Option<Told>,
+    resource_id: Option<Box<str>>,
+    #[schema(value_type = Option<Object>)]
+    resource_properties: Option<Told>,
+    #[schema(value_type = Option<Object>)]
+    context: Option<Told>,
+    #[schema(value_type = Option<String>)]
+    scope: Option<Scope>,
+    /// The moment; absent: now.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    now: Option<Timestamp>,
+}
+
+/// What a condition came to.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ConditionTrial)]
+struct Trial {
+    #[serde(flatten)]
+    judged: JudgedView,
+}
+
+async fn test(call: Call, Json(input): Json<TrialInput>) -> Outcome {
+    let mut made = given::conditions(&call, vec![("condition".to_owned(), input.condition)]).await?;
+    let other = match input.subject {
+        Some(SubjectId(id)) => Some(call.state.users.load(id).await?.ok_or(AccountError::Missing)?),
+        None => None,
+    };
+    // Only what is one's own is asked with one's session.
+    let session = call.caller.session().filter(|_| other.is_none());
+    let user = other.as_ref().or(call.caller.user()).ok_or(AccountError::Missing)?;
+    let passed = Passed {
+        subject_type: None,
+        subject_properties: input.subject_properties,
+        action_properties: input.action_properties,
+        resource_id: input.resource_id,
+        resource_properties: input.resource_properties,
+        context: input.context,
+    };
+    let permission = input.permission.unwrap_or_else(|| "resource:action".to_owned());
+    let (scope, now) = (input.scope.unwrap_or_default(), input.now.unwrap_or(call.now));
+    let asked = Asked { session, passed: &passed, ..Asked::plain(user, &permission, &scope, now) };
+    let condition = made.pop().ok_or(AccountError::Missing)?;
+    let judged = Judged::of(&condition, &asked, &call.state.book.load());
+    Ok(Answer::ok(&Trial { judged: JudgedView::of(&judged) }))
+}

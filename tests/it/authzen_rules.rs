@@ -1,0 +1,301 @@
+//! What the AuthZEN Authorization API 1.0 demands (MUST) and recommends (SHOULD), one test for each, and its certification
+//! fixture: alice and bob, two records, three actions.
+
+use serde_json::{Value, json};
+
+use crate::harness::{App, Reply, Server};
+
+/// The fixture: alice reads and writes; bob (role admin) reads, and writes what is archived; deleting is soft.
+fn fixture(server: &Server) -> App {
+    let admin = server.admin();
+    admin.define(&["record:read", "record:write", "record:delete"]);
+    let rule = |effect: &str, pattern: &str, condition: &str| {
+        json!({ "effect": effect, "pattern": pattern, "condition": condition })
+    };
+    let is_archived = "resource.properties.status == 'archived'";
+    let is_admin = "(has(subject.properties.role) && subject.properties.role == 'admin')";
+    let reader = admin.role("reader", &["record:read"]);
+    let writer = json!({ "name": "writer", "parent_role_id": reader, "permissions": [
+        "record:write",
+        rule("deny", "record:write", &format!("{is_archived} && !{is_admin}")),
+        rule("allow", "record:delete", "has(action.properties.soft) && action.properties.soft == true"),
+    ] });
+    let writer = admin.created("/api/v1/roles", &writer);
+    let archivist = json!({ "name": "archivist", "parent_role_id": reader, "permissions": [
+        rule("allow", "record:write", &format!("{is_archived} && {is_admin}")),
+    ] });
+    let archivist = admin.created("/api/v1/roles", &archivist);
+    let alice = admin.create_user(&json!({ "username": "alice" }));
+    let bob = admin.create_user(&json!({ "username": "bob", "properties": { "role": "admin" } }));
+    admin.assign(&alice, &writer);
+    admin.assign(&bob, &archivist);
+    admin.app("pep", &["checker"])
+}
+
+fn record(id: &str) -> Value {
+    let status = if id == "record-1" { "active" } else { "archived" };
+    json!({ "type": "record", "id": id, "properties": { "status": status } })
+}
+
+fn evaluation(subject: &str, action: &str, id: &str) -> Value {
+    json!({
+        "subject": { "type": "user", "id": subject },
+        "action": { "name": action },
+        "resource": record(id),
+    })
+}
+
+fn decision(app: &App, body: &Value) -> String {
+    let reply = app.post("/access/v1/evaluation", body);
+    reply.expect(200);
+    reply.body
+}
+
+const YES: &str = r#"{"decision":true}"#;
+const NO: &str = r#"{"decision":false}"#;
+
+#[test]
+fn the_certification_fixture_is_decided_as_it_says() {
+    let server = Server::start();
+    let app = fixture(&server);
+    let check = |body: &Value, expected: &str| assert_eq!(decision(&app, body), expected, "{body}");
+    check(&evaluation("alice", "read", "record-1"), YES);
+    check(&evaluation("alice", "write", "record-1"), YES);
+    check(&evaluation("bob", "read", "record-1"), YES);
+    check(&evaluation("bob", "write", "record-1"), NO);
+    check(&evaluation("alice", "write", "record-2"), NO);
+    check(&evaluation("bob", "write", "record-2"), YES);
+    let mut as_admin = evaluation("alice", "write", "record-2");
+    as_admin["subject"]["properties"] = json!({ "role": "admin" });
+    check(&as_admin, YES);
+    let mut delete = evaluation("alice", "delete", "record-1");
+    check(&delete, NO);
+    delete["action"]["properties"] = json!({ "soft": false });
+    check(&delete, NO);
+    delete["action"]["properties"] = json!({ "soft": true });
+    check(&delete, YES);
+    let batch = json!({
+        "subject": { "type": "user", "id": "alice" },
+        "action": { "name": "write" },
+        "evaluations": [{ "resource": record("record-1") }, { "resource": record("record-2") }],
+    });
+    let answer = app.post("/access/v1/evaluations", &batch);
+    assert_eq!(answer.body, r#"{"evaluations":[{"decision":true},{"decision":false}]}"#);
+}
+
+#[test]
+fn a_subject_must_be_found_by_id_external_id_username_and_address_as_the_settings_say() {
+    let server = Server::start();
+    let app = fixture(&server);
+    let admin = server.admin();
+    let carol = json!({ "username": "carol", "external_id": "crm-9", "email": "carol@example.org" });
+    let carol = admin.create_user(&carol);
+    admin.assign(&carol, &admin.role_id("reader"));
+    let named = |kind: &str, id: &str| {
+        let mut body = evaluation(id, "read", "record-1");
+        body["subject"]["type"] = json!(kind);
+        decision(&app, &body)
+    };
+    for id in [carol.as_str(), "crm-9", "carol", "carol@example.org"] {
+        assert_eq!((named("user", id), named("robot", id)), (YES.to_owned(), NO.to_owned()), "{id}");
+    }
+    // A name that was nobody's, and is remembered as such, is somebody's a moment later.
+    assert_eq!(named("user", "dave"), NO);
+    let dave = admin.create_user(&json!({ "username": "Dave" }));
+    admin.assign(&dave, &admin.role_id("reader"));
+    assert_eq!(named("user", "dave"), YES);
+    // An external id counts before a username.
+    let other = admin.create_user(&json!({ "username": "eve", "external_id": "dave" }));
+    assert_eq!(named("user", "dave"), NO);
+    admin.delete(&format!("/api/v1/users/{other}")).expect(204);
+    assert_eq!(named("user", "dave"), YES);
+}
+
+#[test]
+fn other_types_of_subjects_can_be_mapped_by_configuration() {
+    let server = Server::with(|config| {
+        config.access.authzen_subjects = vec!["employee username".parse().unwrap(), "svc app".parse().unwrap()];
+    });
+    let app = fixture(&server);
+    let admin = server.admin();
+    let front = admin.app("front", &[]);
+    let reader = admin.role_id("reader");
+    admin.assign(&front.id, &reader);
+    let named = |kind: &str, id: &str| {
+        let mut body = evaluation(id, "read", "record-1");
+        body["subject"]["type"] = json!(kind);
+        decision(&app, &body)
+    };
+    assert_eq!((named("employee", "alice"), named("svc", "front")), (YES.to_owned(), YES.to_owned()));
+    assert_eq!((named("user", "alice"), named("svc", "alice")), (NO.to_owned(), NO.to_owned()));
+}
+
+#[test]
+fn the_id_of_a_subject_in_conditions_must_be_its_external_id_where_it_has_one() {
+    let server = Server::start();
+    let app = fixture(&server);
+    let admin = server.admin();
+    let carol = admin.create_user(&json!({ "username": "carol", "external_id": "crm-9" }));
+    let own = json!({ "permission": "record:write", "condition": "resource.properties.owner == subject.id" });
+    admin.created(&format!("/api/v1/users/{carol}/permissions"), &own);
+    let owned = |owner: &str| {
+        let mut body = evaluation("carol", "write", "record-1");
+        body["resource"]["properties"] = json!({ "owner": owner });
+        decision(&app, &body)
+    };
+    assert_eq!((owned("crm-9"), owned(&carol)), (YES.to_owned(), NO.to_owned()));
+}
+
+fn both(app: &App, ask: impl Fn(&App, &str) -> Reply) -> [Reply; 2] {
+    ["/access/v1/evaluation", "/access/v1/evaluations"].map(|path| ask(app, path))
+}
+
+#[test]
+fn an_unknown_evaluations_semantic_must_be_400() {
+    let server = Server::start();
+    let app = fixture(&server);
+    let mut body = evaluation("alice", "read", "record-1");
+    body["evaluations"] = json!([{}]);
+    body["options"] = json!({ "evaluations_semantic": "first_come" });
+    let reply = app.post("/access/v1/evaluations", &body);
+    reply.is_problem(400, "invalid-input").names_field("options.evaluations_semantic");
+}
+
+#[test]
+fn other_methods_than_post_must_be_405() {
+    let server = Server::start();
+    let app = fixture(&server);
+    for method in ["GET", "PUT", "DELETE", "PATCH"] {
+        for reply in both(&app, |app, path| app.call(method, path, None, &[])) {
+            assert_eq!(reply.is_problem(405, "method-not-allowed").header("allow"), Some("OPTIONS, POST"));
+        }
+    }
+}
+
+#[test]
+fn another_content_type_than_json_must_be_400() {
+    let server = Server::start();
+    let app = fixture(&server);
+    let body = evaluation("alice", "read", "record-1").to_string();
+    for kind in ["text/plain", "application/xml", "application/x-www-form-urlencoded"] {
+        let headers = [("Content-Type", kind)];
+        for reply in both(&app, |app, path| app.call("POST", path, Some(body.clone()), &headers)) {
+            reply.is_problem(400, "unsupported-content-type");
+        }
+    }
+}
+
+#[test]
+fn a_missing_or_malformed_required_member_must_be_400() {
+    let server = Server::start();
+    let app = fixture(&server);
+    for member in ["subject", "action", "resource"] {
+        let mut body = evaluation("alice", "read", "record-1");
+        body.as_object_mut().unwrap().remove(member);
+        both(&app, |app, path| app.post(path, &body)).map(|reply| reply.is_problem(400, "invalid-input").names_field(member).status);
+        body[member] = json!(7);
+        both(&app, |app, path| app.post(path, &body)).map(|reply| reply.is_problem(400, "invalid-input").status);
+    }
+    for reply in both(&app, |app, path| app.call("POST", path, Some("not json".into()), &[])) {
+        reply.is_problem(400, "malformed-json");
+    }
+}
+
+#[test]
+fn without_evaluations_a_batch_must_be_a_single_evaluation() {
+    let server = Server::start();
+    let app = fixture(&server);
+    let mut body = evaluation("alice", "read", "record-1");
+    assert_eq!(app.post("/access/v1/evaluations", &body).body, YES);
+    body["evaluations"] = json!([]);
+    assert_eq!(app.post("/access/v1/evaluations", &body).body, YES);
+}
+
+#[test]
+fn an_item_that_cannot_be_understood_must_be_false_and_leave_the_others_alone() {
+    let server = Server::start();
+    let app = fixture(&server);
+    let mut body = evaluation("alice", "read", "record-1");
+    body["evaluations"] = json!([
+        {}, { "subject": "alice" }, { "resource": { "type": "record" } }, 7, { "action": { "name": "write" } },
+        { "context": [] },
+    ]);
+    let answer = app.post("/access/v1/evaluations", &body).expect(200);
+    let decisions: Vec<bool> =
+        answer["evaluations"].as_array().unwrap().iter().map(|one| one["decision"].as_bool().unwrap()).collect();
+    assert_eq!(decisions, [true, false, false, false, true, false]);
+    assert_eq!(answer["evaluations"][0], json!({ "decision": true }));
+    assert_eq!(answer["evaluations"][1]["context"]["error"]["status"], 400);
+    body["options"] = json!({ "evaluations_semantic": "deny_on_first_deny" });
+    let answer = app.post("/access/v1/evaluations", &body).expect(200);
+    assert_eq!(answer["evaluations"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn what_an_item_says_must_replace_the_default_whole() {
+    let server = Server::start();
+    let app = fixture(&server);
+    let mut body = evaluation("alice", "delete", "record-1");
+    body["action"]["properties"] = json!({ "soft": true });
+    body["evaluations"] = json!([{}, { "action": { "name": "delete" } }, { "resource": { "type": "record", "id": "x" } }]);
+    let expected = r#"{"evaluations":[{"decision":true},{"decision":false},{"decision":true}]}"#;
+    assert_eq!(app.post("/access/v1/evaluations", &body).body, expected);
+}
+
+#[test]
+fn the_request_id_should_be_echoed_on_answers_and_errors() {
+    let server = Server::start();
+    let app = fixture(&server);
+    let headers = [("X-Request-ID", "bfe9eb29-ab87-4ca3")];
+    let good = evaluation("alice", "read", "record-1").to_string();
+    for (body, status) in [(good, 200), ("{".to_owned(), 400), ("{}".to_owned(), 400)] {
+        for reply in both(&app, |app, path| app.call("POST", path, Some(body.clone()), &headers)) {
+            assert_eq!((reply.status, reply.header("x-request-id")), (status, Some("bfe9eb29-ab87-4ca3")));
+        }
+    }
+    for reply in both(&app, |app, path| app.call("GET", path, None, &headers)) {
+        assert_eq!((reply.status, reply.header("x-request-id")), (405, Some("bfe9eb29-ab87-4ca3")));
+    }
+}
+
+#[test]
+fn members_that_are_not_known_must_be_accepted() {
+    let server = Server::start();
+    let app = fixture(&server);
+    let mut body = evaluation("alice", "read", "record-1");
+    body["com.example.extension"] = json!([1]);
+    body["subject"]["com.example.extension"] = json!({});
+    body["options"] = json!({ "another": true });
+    for reply in both(&app, |app, path| app.post(path, &body)) {
+        assert_eq!(reply.body, YES);
+    }
+}
+
+#[test]
+fn context_must_come_with_a_decision_only_when_it_is_asked_for() {
+    let server = Server::start();
+    let app = fixture(&server);
+    let mut body = evaluation("bob", "write", "record-1");
+    assert_eq!(decision(&app, &body), NO);
+    body["options"] = json!({ "explain": true });
+    let answer = app.post("/access/v1/evaluation", &body).expect(200);
+    assert_eq!((&answer["decision"], &answer["context"]["reason"]), (&json!(false), &json!("condition_not_met")));
+    assert!(answer["context"]["explanation"]["summary"].as_str().unwrap().contains("status"), "{answer}");
+    body["evaluations"] = json!([{}]);
+    let answer = app.post("/access/v1/evaluations", &body).expect(200);
+    assert_eq!(answer["evaluations"], json!([{ "decision": false, "context": { "reason": "condition_not_met" } }]));
+}
+
+#[test]
+fn metadata_must_name_the_configured_host_whatever_the_request_says() {
+    let server = Server::with(|config| config.http.public_url = "https://pdp.example".to_owned());
+    let reply = server.anonymous().call(
+        "GET",
+        "/.well-known/authzen-configuration",
+        None,
+        &[("Host", "evil.example"), ("X-Forwarded-Host", "evil.example")],
+    );
+    let metadata = reply.expect(200);
+    assert_eq!(metadata["policy_decision_point"], "https://pdp.example");
+    assert!(!reply.body.contains("evil"), "{}", reply.body);
+}

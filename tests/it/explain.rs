@@ -1,0 +1,212 @@
+//! Explanations: what decided, what else matched, what is nearest; one example for each reason, kept in `docs/explain.md`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::golden;
+use crate::harness::{Admin, App, Server};
+
+fn stage() -> (Server, Admin, App, String) {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.define(&["documents:read", "documents:write", "reports:read"]);
+    let app = admin.app("shop", &["checker"]);
+    let ann = admin.create_user(&json!({ "username": "ann", "email": "ann@example.org" }));
+    (server, admin, app, ann)
+}
+
+fn rule(effect: &str, pattern: &str, condition: &str) -> Value {
+    json!({ "effect": effect, "pattern": pattern, "condition": condition })
+}
+
+fn role(admin: &Admin, body: &Value) -> String {
+    admin.created("/api/v1/roles", body)
+}
+
+/// Names in the place of ids, which are others in every run: `role_editor`.
+struct Names(BTreeMap<String, String>);
+
+impl Names {
+    fn put(&mut self, id: &str, name: &str) {
+        let (prefix, _) = id.split_once('_').unwrap();
+        self.0.insert(id.to_owned(), format!("{prefix}_{name}"));
+    }
+
+    fn masked(&self, value: &Value) -> String {
+        let mut value = value.clone();
+        if let Some(revision) = value.get_mut("revision") {
+            *revision = json!(42);
+        }
+        let text = serde_json::to_string_pretty(&value).unwrap();
+        self.0.iter().fold(text, |text, (id, name)| text.replace(id, name))
+    }
+}
+
+/// One example after another, as a document.
+struct Document {
+    text: String,
+    app: App,
+    names: Names,
+}
+
+impl Document {
+    fn example(&mut self, reason: &str, about: &str, mut ask: Value) -> Value {
+        ask["explain"] = json!(true);
+        let answer = self.app.post("/api/v1/permissions/check", &ask).expect(200);
+        assert_eq!(answer["reason"], reason, "{answer}");
+        let (question, said) = (self.names.masked(&ask), self.names.masked(&answer));
+        writeln!(self.text, "\n## {reason}\n\n{about}\n\n```json\n{question}\n```\n\n```json\n{said}\n```").unwrap();
+        answer
+    }
+}
+
+const HEAD: &str = "# Why an answer is what it is
+
+`POST /api/v1/permissions/check` with `\"explain\": true`, and `GET /api/v1/users/{user_id}/permissions/{name}/explain`, say
+what decided, what else matched, and of a denial what is nearest to allowing it, nearest first: a condition that does not hold,
+a time, a scope, an inactive role, a role not held. Explaining walks every role and rule, and is much slower than checking.
+
+Below is one example for each reason. A test asks them and compares this page with what Sesame answers.
+";
+
+#[test]
+fn every_reason_has_an_example_in_the_documentation() {
+    let (server, admin, app, ann) = stage();
+    let mut document = Document { text: HEAD.to_owned(), app, names: Names(BTreeMap::new()) };
+    document.names.put(&ann, "ann");
+    let grants = format!("/api/v1/users/{ann}/permissions");
+    let viewer = role(&admin, &json!({ "name": "viewer", "permissions": ["documents:read"] }));
+    let editing = rule("allow", "documents:write", "resource.properties.owner == subject.email");
+    let editor = role(&admin, &json!({ "name": "editor", "parent_role_id": viewer, "permissions": [editing] }));
+    for (id, name) in [(&viewer, "viewer"), (&editor, "editor")] {
+        document.names.put(id, name);
+    }
+    let ask = |permission: &str| json!({ "subject": ann, "permission": permission });
+    let with = |owner: &str| {
+        let mut ask = ask("documents:write");
+        ask["resource"] = json!({ "type": "documents", "id": "7", "properties": { "owner": owner } });
+        ask
+    };
+    document.example("no_matching_grant", "Ann holds nothing yet; two roles would allow it.", ask("documents:read"));
+    admin.assign(&ann, &editor);
+    document.example("granted_by_role", "Ann is an editor, and editors are viewers.", ask("documents:read"));
+    document.example("condition_not_met", "Editors write what is their own.", with("bob@example.org"));
+    document.example("condition_error", "Nobody says whose document it is.", ask("documents:write"));
+    let granted = admin.created(&grants, &json!({ "permission": "reports:*" }));
+    document.names.put(&granted, "reports");
+    document.example("granted_directly", "Ann was given a rule of her own.", ask("reports:read"));
+    let frozen = rule("deny", "documents:*", "context.is_frozen");
+    let guard = role(&admin, &json!({ "name": "guard", "permissions": [frozen] }));
+    document.names.put(&guard, "guard");
+    admin.assign(&ann, &guard);
+    let mut asked = ask("documents:read");
+    asked["context"] = json!({ "is_frozen": true });
+    document.example("denied_by_role", "A denial wins over what Ann's other role allows.", asked);
+    let about = "A denial whose condition cannot be evaluated denies.";
+    document.example("denied_by_condition_error", about, ask("documents:read"));
+    let taken = admin.created(&grants, &json!({ "permission": "reports:read", "effect": "deny", "scope": "org/acme" }));
+    document.names.put(&taken, "taken");
+    let mut asked = ask("reports:read");
+    asked["scope"] = json!("org/acme/project/7");
+    document.example("denied_directly", "Ann may not read reports of one organisation.", asked);
+    document.example("unknown_permission", "A word that nobody has defined.", ask("documents:raed"));
+    let mut nobody = ask("documents:read");
+    nobody["subject"] = json!({ "username": "nobody" });
+    document.example("unknown_subject", "Nobody has this name.", nobody);
+    let mut signed_out = ask("documents:read");
+    signed_out["subject"] = json!({ "session_token": "ssm_st_…" });
+    document.example("session_not_active", "The token of a session that is over.", signed_out);
+    admin.post(&format!("/api/v1/users/{ann}/suspend"), &json!({})).expect(200);
+    document.example("subject_suspended", "Ann is suspended.", ask("documents:read"));
+    golden::check("docs/explain.md", &document.text);
+    drop(server);
+}
+
+/// The kinds of what is nearest, in their order.
+fn misses(app: &App, ask: &Value) -> Vec<String> {
+    let mut ask = ask.clone();
+    ask["explain"] = json!(true);
+    let answer = app.post("/api/v1/permissions/check", &ask).expect(200);
+    let misses = answer["explanation"]["nearest_misses"].as_array().unwrap().clone();
+    misses.iter().map(|miss| miss["kind"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_denial_names_the_nearest_things_missing_in_order() {
+    let (server, admin, app, ann) = stage();
+    let reader = admin.role("reader", &["documents:read"]);
+    let inactive = role(&admin, &json!({ "name": "old", "permissions": ["documents:read"], "is_active": false }));
+    let roles = format!("/api/v1/users/{ann}/roles");
+    let late = json!({ "role_id": reader, "scope": "a", "not_before": "2030-01-01T00:00:00Z" });
+    admin.post(&roles, &late).expect(201);
+    let over = json!({ "role_id": reader, "scope": "b", "expires_at": "2025-11-23T12:00:01Z" });
+    admin.post(&roles, &over).expect(201);
+    admin.post(&roles, &json!({ "role_id": reader, "scope": "c" })).expect(201);
+    admin.assign(&ann, &inactive);
+    admin.role("other", &["documents:read"]);
+    let condition = json!({ "permission": "documents:read", "condition": "context.x == 1" });
+    admin.created(&format!("/api/v1/users/{ann}/permissions"), &condition);
+    server.clock.advance_seconds(2);
+    let ask = json!({ "subject": ann, "permission": "documents:read", "context": { "x": 2 } });
+    let found = misses(&app, &ask);
+    let expected =
+        ["condition_failed", "not_yet_valid", "expired", "scope_too_narrow", "inactive_role", "role_not_held"];
+    assert_eq!(found, expected);
+    let explained = admin.get(&format!("/api/v1/users/{ann}/permissions/documents:read/explain?scope=c/d")).expect(200);
+    assert_eq!((&explained["allowed"], &explained["reason"]), (&json!(true), &json!("granted_by_role")));
+    assert_eq!(explained["explanation"]["decided_by"]["scope"], "c");
+    let summary = explained["explanation"]["summary"].as_str().unwrap();
+    assert_eq!(summary, "Allowed: the role reader allows documents:read in c.");
+}
+
+#[test]
+fn a_condition_is_tried_against_a_sample() {
+    let (_server, admin, _app, ann) = stage();
+    let trial = |body: &Value| admin.post("/api/v1/conditions/test", body);
+    let sample = json!({
+        "condition": "subject.email == resource.properties.owner && context.n > 3 && has(context.n)",
+        "subject": ann, "resource_properties": { "owner": "ann@example.org" }, "context": { "n": 4 },
+    });
+    let answer = trial(&sample).expect(200);
+    assert_eq!(answer["result"], "true");
+    let values = json!({ "context.n": 4, "resource.properties.owner": "ann@example.org", "subject.email": "ann@example.org" });
+    assert_eq!(answer["values"], values);
+    let answer = trial(&json!({ "condition": "context.n > 3", "subject": ann })).expect(200);
+    assert_eq!((&answer["result"], &answer["missing"]), (&json!("error"), &json!(["context.n"])));
+    trial(&json!({ "condition": "1 +" })).is_problem(400, "invalid-input").names_field("condition");
+    let session = trial(&json!({ "condition": "'pwd' in session.authentication_methods" })).expect(200);
+    assert_eq!(session["result"], "true");
+}
+
+#[test]
+fn what_a_role_comes_to_and_what_a_subject_may_do_are_listed() {
+    let (_server, admin, app, _) = stage();
+    let bob = admin.person("bob");
+    let base = admin.role("base", &["documents:read"]);
+    let rules = json!([rule("allow", "documents:write", "context.x"), { "effect": "deny", "pattern": "reports:read" }]);
+    let top = role(&admin, &json!({ "name": "top", "parent_role_id": base, "permissions": rules }));
+    let listed = admin.get(&format!("/api/v1/roles/{top}/effective-permissions")).expect(200);
+    let expected = json!([
+        { "permission": "documents:read", "effect": "allow", "is_conditional": false },
+        { "permission": "documents:write", "effect": "allow", "is_conditional": true },
+        { "permission": "reports:read", "effect": "deny", "is_conditional": false },
+    ]);
+    assert_eq!(listed["items"], expected);
+    admin.post(&format!("/api/v1/users/{}/roles", bob.id), &json!({ "role_id": top, "scope": "org" })).expect(201);
+    let list = |query: &str| {
+        let page = admin.get(&format!("/api/v1/users/{}/permissions?effective=true{query}", bob.id)).expect(200);
+        let names = page["items"].as_array().unwrap().iter().map(|one| one["permission"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!((list(""), list("&scope=org/a")), (Vec::new(), vec!["documents:read".to_owned()]));
+    let own = bob.get("/api/v1/users/me/permissions?scope=org");
+    own.expect(200);
+    let tag = own.header("etag").unwrap().to_owned();
+    let again = || bob.call("GET", "/api/v1/users/me/permissions?scope=org", None, &[("If-None-Match", &tag)]);
+    assert_eq!(again().status, 304);
+    assert!(app.check(&json!({ "subject": bob.id, "permission": "documents:read", "scope": "org" })).0);
+    admin.unassign(&bob.id, &top);
+    assert_eq!(again().expect(200)["items"], json!([]));
+}
