@@ -226,7 +226,11 @@ impl Walk<'_> {
                 inactive.get_or_insert_with(|| role.name.clone());
             }
             let above = role.parent_role_ids.iter().map(|parent| (*parent, Some(ways.len())));
-            if inactive.is_some() { blocked.extend(above) } else { open.extend(above) }
+            if inactive.is_some() {
+                blocked.extend(above)
+            } else {
+                open.extend(above)
+            }
             ways.push((path, inactive));
         }
         ways
@@ -252,7 +256,7 @@ impl Walk<'_> {
             .filter(|role| !is_held(role.id))
             .filter_map(|role| Some((self.book.closure(role.id)?, role)))
             .filter(|(closure, _)| closure.may_allow(number) && !closure.deny.contains(number))
-            .map(|(closure, role)| (closure.allow.len(), role.name.clone(), role.id))
+            .map(|(closure, role)| (closure.whole(Effect::Allow).len(), role.name.clone(), role.id))
             .collect();
         roles.sort_unstable();
         roles.into_iter().take(MOST_ROLES).map(|(_, name, id)| Miss::RoleNotHeld(id, name)).collect()

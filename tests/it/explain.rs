@@ -171,7 +171,8 @@ fn a_condition_is_tried_against_a_sample() {
     });
     let answer = trial(&sample).expect(200);
     assert_eq!(answer["result"], "true");
-    let values = json!({ "context.n": 4, "resource.properties.owner": "ann@example.org", "subject.email": "ann@example.org" });
+    let values =
+        json!({ "context.n": 4, "resource.properties.owner": "ann@example.org", "subject.email": "ann@example.org" });
     assert_eq!(answer["values"], values);
     let answer = trial(&json!({ "condition": "context.n > 3", "subject": ann })).expect(200);
     assert_eq!((&answer["result"], &answer["missing"]), (&json!("error"), &json!(["context.n"])));

@@ -86,13 +86,7 @@ async fn own(call: Call, Query(query): Query<HeldQuery>) -> Outcome {
 }
 
 /// The permissions that a subject has in a place at this moment, oldest first; conditions are asked with nothing passed.
-pub(super) fn held(
-    call: &Call,
-    user: &User,
-    session: Option<&Session>,
-    scope: &Scope,
-    paging: &Paging,
-) -> Page<Held> {
+pub(super) fn held(call: &Call, user: &User, session: Option<&Session>, scope: &Scope, paging: &Paging) -> Page<Held> {
     let book = call.state.book.load();
     let allowed = book.permissions().filter_map(|permission| {
         let plain = Asked::plain(user, permission.name.as_str(), scope, call.now);
