@@ -157,7 +157,7 @@ impl Walk<'_> {
                 Standing::Inactive(role) => misses.push((4, Miss::InactiveRole(matched, role))),
             }
         }
-        spoken.sort_by_key(|matched| rank(matched));
+        spoken.sort_by_key(rank);
         let own = permission.conditions.iter().map(|condition| self.judged(condition));
         let unmet: Vec<Judged> = own.filter(|judged| judged.truth != Truth::Holds).collect();
         if !explanation.reason.allows() {
@@ -227,9 +227,9 @@ impl Walk<'_> {
             }
             let above = role.parent_role_ids.iter().map(|parent| (*parent, Some(ways.len())));
             if inactive.is_some() {
-                blocked.extend(above)
+                blocked.extend(above);
             } else {
-                open.extend(above)
+                open.extend(above);
             }
             ways.push((path, inactive));
         }

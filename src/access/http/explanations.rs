@@ -164,15 +164,15 @@ impl JudgedView {
 
 impl MissView {
     fn of(miss: &Miss) -> Self {
-        let (rule, role) = match miss {
+        let (matched, name) = match miss {
             Miss::Condition(rule) | Miss::Expired(rule, _) | Miss::NotYet(rule, _) | Miss::OtherScope(rule) => {
                 (Some(rule), None)
             }
-            Miss::InactiveRole(rule, role) => (Some(rule), Some(role.to_string())),
-            Miss::RoleNotHeld(_, role) => (None, Some(role.to_string())),
+            Miss::InactiveRole(rule, name) => (Some(rule), Some(name.to_string())),
+            Miss::RoleNotHeld(_, name) => (None, Some(name.to_string())),
             Miss::UndefinedPermission(_) => (None, None),
         };
-        Self { kind: kind(miss), message: message(miss), rule: rule.map(MatchView::of), role }
+        Self { kind: kind(miss), message: message(miss), rule: matched.map(MatchView::of), role: name }
     }
 }
 
@@ -264,7 +264,7 @@ fn message(miss: &Miss) -> String {
         Miss::Expired(rule, at) => format!("{} allowed it until {at}", holder(rule)),
         Miss::NotYet(rule, at) => format!("{} allows it from {at} on", holder(rule)),
         Miss::OtherScope(rule) => format!("{} allows it in {} only", holder(rule), rule.bounds.scope),
-        Miss::InactiveRole(rule, role) => format!("{} would allow it, but the role {role} is inactive", holder(rule)),
+        Miss::InactiveRole(rule, name) => format!("{} would allow it, but the role {name} is inactive", holder(rule)),
         Miss::RoleNotHeld(_, role) => format!("the role {role} would allow it, and the subject does not hold it"),
         Miss::UndefinedPermission(names) if names.is_empty() => "no permission of this resource is defined".to_owned(),
         Miss::UndefinedPermission(names) => {
