@@ -19,6 +19,8 @@ use crate::http::State;
 use crate::kernel::cause::Cause;
 use crate::mail::letter::Letter;
 use crate::metrics::Metrics;
+use crate::preferences::book::{PreferenceBook, THE_PREFERENCES};
+use crate::preferences::desk::PublishedPreferences;
 use crate::sessions::commands::CatchUpSessions;
 use crate::user::User;
 
@@ -70,6 +72,21 @@ pub fn book_watcher(book: &Arc<PublishedBook>, metrics: &Metrics) -> Box<dyn Wat
     Box::new(BookWatcher { book: Arc::clone(book), revision: metrics.role_book_revision.clone() })
 }
 
+struct PreferenceWatcher(Arc<PublishedPreferences>);
+
+impl Watcher<PreferenceBook> for PreferenceWatcher {
+    fn changed(&self, _: Option<&PreferenceBook>, after: Option<&Arc<PreferenceBook>>) {
+        if let Some(book) = after {
+            self.0.store(Arc::clone(book));
+        }
+    }
+}
+
+/// Publishes the preference book.
+pub fn preference_watcher(book: &Arc<PublishedPreferences>) -> Box<dyn Watcher<PreferenceBook>> {
+    Box::new(PreferenceWatcher(Arc::clone(book)))
+}
+
 struct LetterWatcher;
 
 impl Watcher<Letter> for LetterWatcher {
@@ -104,6 +121,9 @@ pub async fn run(state: Arc<State>, config: Config) {
         // After a write whose outcome is unknown, the book is read again.
         if let Err(error) = state.books.load(THE_BOOK).await {
             tracing::error!(%error, "the role book cannot be read");
+        }
+        if let Err(error) = state.preferences.books.load(THE_PREFERENCES).await {
+            tracing::error!(%error, "the preference book cannot be read");
         }
     }
 }

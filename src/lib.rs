@@ -16,6 +16,7 @@ pub mod kernel;
 pub mod mail;
 pub mod metrics;
 pub mod pool;
+pub mod preferences;
 pub mod profiles;
 pub mod sessions;
 pub mod store;

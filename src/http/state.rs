@@ -26,6 +26,7 @@ use crate::mail::letter::Letter;
 use crate::mail::postman::Postman;
 use crate::metrics::Metrics;
 use crate::pool::Pool;
+use crate::preferences::desk::PreferenceDesk;
 use crate::profiles::desk::Profiles;
 use crate::sessions::identity::Identities;
 use crate::sessions::key_keeper::KeyKeeper;
@@ -56,6 +57,8 @@ pub struct State {
     pub users: Directory<User>,
     /// Their profiles.
     pub profiles: Profiles,
+    /// Their preferences.
+    pub preferences: PreferenceDesk,
     /// The role book's writer.
     pub books: Directory<RoleBook>,
     /// The role book, as checks read it.

@@ -8,6 +8,7 @@ pub mod commands;
 pub mod desk;
 pub mod error;
 pub mod fields;
+pub mod history;
 pub mod http;
 pub mod model;
 pub mod part;

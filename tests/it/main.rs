@@ -54,6 +54,8 @@ mod passwords;
 #[cfg(test)]
 mod places;
 #[cfg(test)]
+mod preferences;
+#[cfg(test)]
 mod profiles;
 #[cfg(test)]
 mod readme;

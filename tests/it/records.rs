@@ -31,6 +31,7 @@ use sesame::kernel::secret::{SecretHash, ShortHash};
 use sesame::kernel::sheet::{Difference, Sheet};
 use sesame::kernel::text::{Email, ExternalId, Note, RoleName, Username};
 use sesame::mail::model::{self, Delivery, Mail};
+use sesame::preferences::model::{Layer, Namespace, PreferenceMarks, Preferences};
 use sesame::profiles::change::{Change, Part};
 use sesame::profiles::model::{Marks, Profile};
 use sesame::sessions::agent::{ClientText, Hints};
@@ -294,6 +295,25 @@ fn records_of_profiles() {
             part: Part::Profile,
             undoes: Some(ChangeId::from_uuid(id(29))),
             differences: vec![Difference { path: "bio".into(), before: None, after: Some(r#""Reads.""#.into()) }],
+        },
+    );
+}
+
+#[test]
+fn records_of_preferences() {
+    let mut own = Sheet::default();
+    own.set("theme.mode", r#""dark""#);
+    own.set("custom.shop", r#"{"view":"grid"}"#);
+    check("preferences", &Preferences { version: 3, own: own.clone(), updated_at: Some(at(60)) });
+    check("preference_marks", &PreferenceMarks { version: 3 });
+    check("preference_layer", &Layer { priority: 7, values: own, updated_at: at(60) });
+    check(
+        "preference_namespace",
+        &Namespace {
+            name: "shop".into(),
+            description: Some("The shop".into()),
+            schema: r#"{"type":"object"}"#.into(),
+            updated_at: at(60),
         },
     );
 }
