@@ -191,10 +191,10 @@ impl Rule {
             Self::Number(least, most) => json!({ "type": ["number", "null"], "minimum": least, "maximum": most }),
             Self::OneOf(words) => {
                 let words = words.iter().map(|word| Value::from(*word)).chain([Value::Null]).collect::<Vec<_>>();
-                json!({ "enum": words })
+                json!({ "type": ["string", "null"], "enum": words })
             }
             Self::Several(words) => {
-                json!({ "type": ["array", "null"], "items": { "enum": words }, "uniqueItems": true })
+                json!({ "type": ["array", "null"], "items": { "type": "string", "enum": words }, "uniqueItems": true })
             }
             Self::Form(_, format) | Self::Keyed(_, format) => {
                 json!({ "type": ["string", "null"], "format": format })
