@@ -45,6 +45,7 @@ use crate::mail::templates::Templates;
 use crate::metrics::Metrics;
 use crate::pool::{Pool, or_cores};
 use crate::preferences::desk::{PreferenceDesk, unpublished};
+use crate::profiles::album::Album;
 use crate::profiles::desk::Profiles;
 use crate::sessions::access_token::AccessTokens;
 use crate::sessions::atlas::Atlas;
@@ -56,7 +57,9 @@ use crate::sessions::sign_in::SignIn;
 use crate::sessions::signing_keys;
 use crate::sessions::starter::Starter;
 use crate::sessions::watch::Watch;
+use crate::store::blobs::Blobs;
 use crate::store::{SharedStore, backup as backups, doctor as examiner, embedded};
+use crate::webhook::Webhook;
 use crate::{access, accounts, apps, audit, bootstrap, housekeeping, mail, preferences, profiles, sessions};
 
 /// A running instance. Tests hold one; `serve` holds the process's.
@@ -141,6 +144,9 @@ impl Instance {
             authenticator,
             correspondence: correspondence(&config, &finder, &postman, writer),
             profiles: profiles(&config, &finder),
+            profile_settings: config.profiles.clone(),
+            album: album(&config)?,
+            messenger: messenger(&config)?,
             preferences,
             postman,
             letters,
@@ -372,6 +378,23 @@ fn correspondence(config: &Config, finder: &Finder, postman: &Arc<Postman>, lett
 fn profiles(config: &Config, finder: &Finder) -> Profiles {
     let (store, loader) = (Arc::clone(&finder.store), Arc::clone(&finder.loader));
     Profiles::new(finder.users.clone(), store, loader, config.profiles.cache_mib << 20)
+}
+
+/// Pictures, in a folder beside the store.
+fn album(config: &Config) -> anyhow::Result<Album> {
+    let (threads, queue) = (config.profiles.avatar_threads, config.profiles.avatar_queue);
+    let folder = config.store.data_directory.join("blobs");
+    Ok(Album::new(Blobs::in_folder(&folder)?, Pool::new("sesame-painter", threads, queue)?))
+}
+
+fn messenger(config: &Config) -> anyhow::Result<Option<Webhook>> {
+    let profiles = &config.profiles;
+    if profiles.sms_webhook_url.is_empty() {
+        return Ok(None);
+    }
+    let webhook =
+        Webhook::new(&profiles.sms_webhook_url, profiles.sms_webhook_secret.clone(), profiles.sms_webhook_private);
+    Ok(Some(webhook.context("profiles.sms_webhook_url cannot be used")?))
 }
 
 fn preferences(config: &Config, finder: &Finder, around: Surroundings) -> PreferenceDesk {

@@ -23,3 +23,4 @@ pub mod store;
 pub mod telemetry;
 pub mod transfers;
 pub mod user;
+pub mod webhook;

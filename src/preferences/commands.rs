@@ -18,7 +18,6 @@ use crate::preferences::model::{CUSTOM, MOST_NAMESPACE_BYTES, Preferences};
 use crate::preferences::part::PreferencesSet;
 use crate::profiles::change::Part;
 use crate::profiles::commands::change;
-use crate::profiles::model::Marks;
 use crate::profiles::part::ProfileEvent;
 use crate::user::{User, UserEvent};
 
@@ -65,14 +64,9 @@ impl Command for ChangePreferences {
             return Ok(Decision::nothing(self.base));
         };
         let preferences = Arc::new(Preferences { version: self.base.version + 1, own, updated_at: Some(facts.now) });
-        let marks = user.profiles.marks();
-        let noted = ProfileEvent {
-            action: self.action,
-            marks: Marks { changes: marks.changes.wrapping_add(1), ..marks },
-            profile: None,
-            change: Some(change),
-            forgets: false,
-        };
+        let mut marks = user.profiles.marks();
+        marks.changes = marks.changes.wrapping_add(1);
+        let noted = ProfileEvent { change: Some(change), ..ProfileEvent::of(Some(self.action), marks) };
         let set = UserEvent::Preferences(PreferencesSet(Arc::clone(&preferences)));
         Ok(Decision { events: vec![set, UserEvent::Profile(Box::new(noted))], reply: preferences })
     }

@@ -145,6 +145,8 @@ kinds! {
     PreferenceLayer = 0x86, "preference_layers", large;
     /// A namespace of preferences: `name`.
     PreferenceNamespace = 0x87, "preference_namespaces", large;
+    /// What a user consented to or not any more, in its place in the ring: `user id, slot`.
+    Consent = 0x88, "consents", small;
 }
 
 impl fmt::Display for Kind {

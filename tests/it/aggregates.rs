@@ -372,7 +372,7 @@ fn event(user: &User, happening: &Happening, step: u128) -> Option<UserEvent> {
 
 /// A profile with this text, or none any more.
 fn profile_event(user: &User, text: Option<u8>, uuid: Uuid) -> Option<UserEvent> {
-    let base = Arc::new(Profile { version: user.profiles.marks().version, ..Profile::default() });
+    let base = Arc::new(Profile { version: user.profiles.version(), ..Profile::default() });
     let decision = if let Some(text) = text {
         let patch = Patch(vec![Edit { path: "bio".into(), to: Some(format!("\"{text}\"").into()) }]);
         ChangeProfile { base, patch, change: ChangeId::from_uuid(uuid), undoes: None }.decide(user, &facts())
@@ -436,7 +436,7 @@ proptest! {
             if after.is_vacant() {
                 let left = [Kind::EndedSession, Kind::SecurityEvent, Kind::HistoryCount, Kind::Device]
                     .into_iter()
-                    .chain([Kind::ProfileMarks, Kind::Profile, Kind::ProfileChange, Kind::Preferences, Kind::PreferenceMarks])
+                    .chain([Kind::ProfileMarks, Kind::Profile, Kind::ProfileChange, Kind::Preferences, Kind::PreferenceMarks, Kind::Consent])
                     .map(|kind| store.scan(&[kind as u8], None, 10).unwrap().len());
                 prop_assert_eq!(left.sum::<usize>(), 0, "what is left of a deleted user");
             } else {

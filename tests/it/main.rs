@@ -17,6 +17,8 @@ mod authzen;
 #[cfg(test)]
 mod authzen_rules;
 #[cfg(test)]
+mod avatars;
+#[cfg(test)]
 mod brute_force;
 #[cfg(test)]
 mod conditions;
@@ -56,6 +58,8 @@ mod places;
 #[cfg(test)]
 mod preferences;
 #[cfg(test)]
+mod profile_privacy;
+#[cfg(test)]
 mod profiles;
 #[cfg(test)]
 mod readme;
@@ -83,6 +87,8 @@ mod sessions;
 mod signing_keys;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod verification;
 #[cfg(test)]
 mod watchful;
 #[cfg(test)]

@@ -55,6 +55,7 @@ impl Things {
             .replace("{device_id}", &self.person.device_id)
             .replace("{passkey_id}", "pkey_01jd3c8m5ve0f9v6y3p4w2x1kq")
             .replace("{namespace}", "shop")
+            .replace("{avatar_id}", "AAAAAAAAAAAAAAAAAAAAAA")
             .replace("{change_id}", "chg_01h455vb4pex5vsknk084sn02q")
             .replace("{path:.*}", "docs")
             .replace("{file}", "index.css")
@@ -86,6 +87,10 @@ impl Things {
                 json!({ "email": format!("new{number}@example.org") })
             }
             "PUT /api/v1/users/profile" => json!({ "bio": "Reads." }),
+            "PUT /api/v1/users/profile/privacy" => json!({ "audiences": { "bio": "everyone" } }),
+            "POST /api/v1/users/profile/verification" => json!({ "kind": "email" }),
+            "POST /api/v1/users/profile/verification/confirm" => json!({ "kind": "email", "code": "123456" }),
+            "PUT /api/v1/users/{user_id}/profile/identity" => json!({ "state": "unverified" }),
             "PUT /api/v1/preferences/namespaces/{namespace}" => json!({ "schema": {} }),
             "POST /api/v1/permissions/check" => asked,
             "POST /api/v1/conditions/test" => json!({ "condition": "true" }),

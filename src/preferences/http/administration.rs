@@ -74,9 +74,8 @@ pub(super) fn routes(routes: &mut Routes) {
 #[serde(deny_unknown_fields)]
 struct DefaultChanges {
     /// Sections of preferences; null clears.
-    #[serde(default)]
-    #[schema(value_type = Object)]
-    values: Map<String, Value>,
+    #[schema(value_type = Option<Object>)]
+    values: Option<Map<String, Value>>,
     /// Of a role: which of several roles counts, the greatest.
     priority: Option<u32>,
 }
@@ -145,7 +144,7 @@ async fn change(call: &Call, role: Option<RoleId>, changes: DefaultChanges) -> O
         error.field.insert_str(0, "values.");
         error
     };
-    let patch = FIELDS.read(&changes.values);
+    let patch = FIELDS.read(&changes.values.unwrap_or_default());
     let patch = patch.map_err(|wrong| Problem::invalid(wrong.into_iter().map(within).collect()))?;
     if role.is_none() && changes.priority.is_some() {
         let wrong = FieldError::new("priority", "only roles have a priority");

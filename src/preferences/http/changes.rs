@@ -12,7 +12,6 @@ use crate::actor::aggregate::Aggregate as _;
 use crate::actor::annex::Held;
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Path, Problem, Routes, Who};
-use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::ChangeId;
 use crate::kernel::page::Page;
@@ -22,7 +21,7 @@ use crate::preferences::desk::Shown;
 use crate::preferences::error::PreferenceError;
 use crate::preferences::model::Preferences;
 use crate::profiles::change::{Change, Part};
-use crate::profiles::commands::ChangeProfile;
+use crate::profiles::commands::{ChangePrivacy, ChangeProfile};
 use crate::profiles::desk::Prepared;
 use crate::profiles::error::ProfileError;
 use crate::profiles::history;
@@ -73,12 +72,7 @@ struct DifferenceView {
 
 impl ChangeView {
     fn of(change: &Change) -> Self {
-        let by = match &change.by {
-            Actor::System => "system".to_owned(),
-            Actor::Anonymous => "anonymous".to_owned(),
-            Actor::Person(id) => id.to_string(),
-            Actor::App(id) => id.text_with("app"),
-        };
+        let by = change.by.text();
         let (id, at, part, undoes) = (change.id, change.at, change.part, change.undoes);
         Self { id, at, by, part, undoes, differences: change.differences.iter().map(DifferenceView::of).collect() }
     }
@@ -110,7 +104,8 @@ async fn undo(call: Call, Path(id): Path<ChangeId>) -> Outcome {
     let change = changes.into_iter().find(|change| change.id == id).ok_or(PreferenceError::MissingChange)?;
     match change.part {
         Part::Preferences => undo_preferences(&call, &change).await,
-        Part::Profile | Part::Audiences => undo_profile(&call, &change).await,
+        Part::Profile => undo_profile(&call, &change).await,
+        Part::Audiences => undo_audiences(&call, &change).await,
     }
 }
 
@@ -138,6 +133,18 @@ async fn undo_profile(call: &Call, undone: &Change) -> Outcome {
     let prepare = |_: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| {
         let patch = undone.undone(&held.part.fields).map_err(ProfileError::ChangedSince)?;
         Ok(ChangeProfile { base: Arc::clone(&held.part), patch, change, undoes: Some(undone.id) })
+    };
+    let done = call.state.profiles.write(person(call)?.id(), &call.facts(), prepare).await?;
+    call.state.profiles.keep(done.after.id(), done.reply);
+    Ok(Answer::no_content().with_revision(done.revision))
+}
+
+async fn undo_audiences(call: &Call, undone: &Change) -> Outcome {
+    let change = ChangeId::generate(call.now);
+    let prepare = |_: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| {
+        let patch = undone.undone(&held.part.audiences).map_err(ProfileError::ChangedSince)?;
+        let (base, consents) = (Arc::clone(&held.part), Vec::new());
+        Ok(ChangePrivacy { base, patch, consents, change, undoes: Some(undone.id) })
     };
     let done = call.state.profiles.write(person(call)?.id(), &call.facts(), prepare).await?;
     call.state.profiles.keep(done.after.id(), done.reply);
