@@ -30,6 +30,7 @@ use crate::accounts::throttle::{Patience, Throttle};
 use crate::accounts::totp::Totps;
 #[cfg(feature = "passkeys")]
 use crate::accounts::webauthn::WebAuthn;
+use crate::actor::annex::Annex;
 use crate::actor::directory::{Directory, Surroundings};
 use crate::actor::settings::Settings as ActorSettings;
 use crate::config::Config;
@@ -43,6 +44,8 @@ use crate::mail::postman::{Postman, Route};
 use crate::mail::templates::Templates;
 use crate::metrics::Metrics;
 use crate::pool::{Pool, or_cores};
+use crate::preferences::desk::{PreferenceDesk, unpublished};
+use crate::profiles::album::Album;
 use crate::profiles::desk::Profiles;
 use crate::sessions::access_token::AccessTokens;
 use crate::sessions::atlas::Atlas;
@@ -54,8 +57,10 @@ use crate::sessions::sign_in::SignIn;
 use crate::sessions::signing_keys;
 use crate::sessions::starter::Starter;
 use crate::sessions::watch::Watch;
+use crate::store::blobs::Blobs;
 use crate::store::{SharedStore, backup as backups, doctor as examiner, embedded};
-use crate::{access, accounts, apps, audit, bootstrap, housekeeping, mail, profiles, sessions};
+use crate::webhook::Webhook;
+use crate::{access, accounts, apps, audit, bootstrap, housekeeping, mail, preferences, profiles, sessions};
 
 /// A running instance. Tests hold one; `serve` holds the process's.
 pub struct Instance {
@@ -77,6 +82,7 @@ pub fn routes() -> Routes {
     audit::http::routes(&mut routes);
     mail::http::routes(&mut routes);
     profiles::http::routes(&mut routes);
+    preferences::http::routes(&mut routes);
     routes
 }
 
@@ -116,11 +122,11 @@ impl Instance {
         let finder = Finder::new(users.clone(), names, &around);
         let identities = Identities { users: users.clone(), access_tokens: access_tokens(&config, clock.now())? };
         let (passwords, authenticator) = authenticator(&config, &finder, &metrics)?;
-        let atlas = atlas(&config)?;
+        let (atlas, refusals) = (atlas(&config)?, refusals(&config, &identities, &finder));
         let letters = Directory::new(around.clone(), housekeeping::letter_watcher());
         let writer = letter_writer(&config)?;
         let postman = postman(&config, &finder, letters.clone(), clock.clone(), &metrics)?;
-        let refusals = refusals(&config, &identities, &finder);
+        let preferences = preferences(&config, &finder, around);
         let state = Arc::new(State {
             clock,
             settings: config.http.clone(),
@@ -138,6 +144,10 @@ impl Instance {
             authenticator,
             correspondence: correspondence(&config, &finder, &postman, writer),
             profiles: profiles(&config, &finder),
+            profile_settings: config.profiles.clone(),
+            album: album(&config)?,
+            messenger: messenger(&config)?,
+            preferences,
             postman,
             letters,
             metrics,
@@ -177,6 +187,7 @@ impl Instance {
         housekeeping::write_last_uses(&self.state, 1).await;
         self.state.users.drain().await;
         self.state.books.drain().await;
+        self.state.preferences.books.drain().await;
         self.state.letters.drain().await;
         for arbiter in &self.arbiters {
             arbiter.stop();
@@ -367,6 +378,31 @@ fn correspondence(config: &Config, finder: &Finder, postman: &Arc<Postman>, lett
 fn profiles(config: &Config, finder: &Finder) -> Profiles {
     let (store, loader) = (Arc::clone(&finder.store), Arc::clone(&finder.loader));
     Profiles::new(finder.users.clone(), store, loader, config.profiles.cache_mib << 20)
+}
+
+/// Pictures, in a folder beside the store.
+fn album(config: &Config) -> anyhow::Result<Album> {
+    let (threads, queue) = (config.profiles.avatar_threads, config.profiles.avatar_queue);
+    let folder = config.store.data_directory.join("blobs");
+    Ok(Album::new(Blobs::in_folder(&folder)?, Pool::new("sesame-painter", threads, queue)?))
+}
+
+fn messenger(config: &Config) -> anyhow::Result<Option<Webhook>> {
+    let profiles = &config.profiles;
+    if profiles.sms_webhook_url.is_empty() {
+        return Ok(None);
+    }
+    let webhook =
+        Webhook::new(&profiles.sms_webhook_url, profiles.sms_webhook_secret.clone(), profiles.sms_webhook_private);
+    Ok(Some(webhook.context("profiles.sms_webhook_url cannot be used")?))
+}
+
+fn preferences(config: &Config, finder: &Finder, around: Surroundings) -> PreferenceDesk {
+    let (store, loader) = (Arc::clone(&finder.store), Arc::clone(&finder.loader));
+    let own = Annex::new(finder.users.clone(), store, loader, config.preferences.cache_mib << 20);
+    let book = unpublished();
+    let books = Directory::new(around, housekeeping::preference_watcher(&book));
+    PreferenceDesk { own, books, book }
 }
 
 fn sign_in(

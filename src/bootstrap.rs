@@ -19,6 +19,8 @@ use crate::kernel::cause::{Actor, Cause};
 use crate::kernel::ids::{PermissionId, RoleId, UserId};
 use crate::kernel::secret::{ExposeSecret, SecretString, random_bytes};
 use crate::kernel::text::{RoleName, Username};
+use crate::preferences::book::THE_PREFERENCES;
+use crate::preferences::book_commands::OpenPreferences;
 use crate::store::key::Kind;
 use crate::store::{Commit, Key, Store, Write, codec};
 
@@ -46,6 +48,10 @@ pub async fn prepare(state: &Arc<State>) -> anyhow::Result<()> {
             .send(THE_BOOK, sync, facts.clone())
             .await
             .context("the built-in roles cannot be brought up to date")?;
+    }
+    if state.preferences.books.load(THE_PREFERENCES).await?.is_none() {
+        let opened = state.preferences.books.create(THE_PREFERENCES, OpenPreferences, facts.clone()).await;
+        opened.context("the preference book cannot be opened")?;
     }
     let admin = Username::parse(ADMIN).map_err(anyhow::Error::new)?;
     // A first start may have been cut off between the two commits.

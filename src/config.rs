@@ -47,6 +47,7 @@ sections! {
     access: crate::access::settings::Settings,
     mail: crate::mail::settings::Settings,
     profiles: crate::profiles::settings::Settings,
+    preferences: crate::preferences::settings::Settings,
     activity: crate::activity::settings::Settings,
     transfers: crate::transfers::settings::Settings,
     telemetry: crate::telemetry::Settings,

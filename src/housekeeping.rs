@@ -19,6 +19,8 @@ use crate::http::State;
 use crate::kernel::cause::Cause;
 use crate::mail::letter::Letter;
 use crate::metrics::Metrics;
+use crate::preferences::book::{PreferenceBook, THE_PREFERENCES};
+use crate::preferences::desk::PublishedPreferences;
 use crate::sessions::commands::CatchUpSessions;
 use crate::user::User;
 
@@ -26,6 +28,8 @@ use crate::user::User;
 const SWEEP_SECONDS: u64 = 10;
 /// After how long without use a user's actor is put to sleep; the user stays in memory.
 const QUIET_SECONDS: i64 = 30;
+/// How often, in seconds, pictures that no profile names are looked for; younger ones may be on their way to one.
+const COLLECT_SECONDS: i64 = 3600;
 /// How many last uses are written at once: they share commits of the store.
 const WRITES_AT_ONCE: usize = 64;
 
@@ -70,6 +74,21 @@ pub fn book_watcher(book: &Arc<PublishedBook>, metrics: &Metrics) -> Box<dyn Wat
     Box::new(BookWatcher { book: Arc::clone(book), revision: metrics.role_book_revision.clone() })
 }
 
+struct PreferenceWatcher(Arc<PublishedPreferences>);
+
+impl Watcher<PreferenceBook> for PreferenceWatcher {
+    fn changed(&self, _: Option<&PreferenceBook>, after: Option<&Arc<PreferenceBook>>) {
+        if let Some(book) = after {
+            self.0.store(Arc::clone(book));
+        }
+    }
+}
+
+/// Publishes the preference book.
+pub fn preference_watcher(book: &Arc<PublishedPreferences>) -> Box<dyn Watcher<PreferenceBook>> {
+    Box::new(PreferenceWatcher(Arc::clone(book)))
+}
+
 struct LetterWatcher;
 
 impl Watcher<Letter> for LetterWatcher {
@@ -84,6 +103,7 @@ pub fn letter_watcher() -> Box<dyn Watcher<Letter>> {
 /// Runs until it is dropped.
 pub async fn run(state: Arc<State>, config: Config) {
     let behind_millis = i64::try_from(config.sessions.last_seen_flush_seconds).unwrap_or(i64::MAX).saturating_mul(1000);
+    let mut collect_next = state.clock.now().plus_seconds(COLLECT_SECONDS);
     let mut sweep = tokio::time::interval(Duration::from_secs(SWEEP_SECONDS));
     loop {
         sweep.tick().await;
@@ -100,10 +120,19 @@ pub async fn run(state: Arc<State>, config: Config) {
             Err(error) => tracing::warn!(%error, "the signing keys were not looked at"),
         }
         state.reviewer.tidy(now);
+        if now >= collect_next {
+            collect_next = now.plus_seconds(COLLECT_SECONDS);
+            if let Err(error) = state.album.collect(&state.store, &state.loader, COLLECT_SECONDS.unsigned_abs()).await {
+                tracing::error!(%error, "avatars that nobody has any more could not be collected");
+            }
+        }
         state.letters.sweep(quiet_since, quiet_since, usize::MAX, |_| false).await;
         // After a write whose outcome is unknown, the book is read again.
         if let Err(error) = state.books.load(THE_BOOK).await {
             tracing::error!(%error, "the role book cannot be read");
+        }
+        if let Err(error) = state.preferences.books.load(THE_PREFERENCES).await {
+            tracing::error!(%error, "the preference book cannot be read");
         }
     }
 }

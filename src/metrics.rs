@@ -62,7 +62,7 @@ pub const DECISIONS: [&str; 2] = ["allow", "deny"];
 /// Values of the label `source`: the user's view was resident, or had to be loaded.
 pub const SOURCES: [&str; 2] = ["warm", "cold"];
 /// Values of the label `entity`.
-pub const ENTITIES: [&str; 3] = ["user", "role_book", "mail"];
+pub const ENTITIES: [&str; 4] = ["user", "role_book", "mail", "preference_book"];
 /// Routes are known to the HTTP kit, which registers their series itself.
 const NONE: [&str; 0] = [];
 

@@ -55,6 +55,8 @@ product_permissions! {
     AuditRead = "sesame.audit:read";
     /// Read mails that were not delivered, with the tokens in them.
     OutboxRead = "sesame.outbox:read";
+    /// Read and set the defaults of preferences, and register namespaces.
+    PreferencesWrite = "sesame.preferences:write";
 }
 
 /// A role that ships with the product and cannot be changed or removed.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use crate::accounts::error::AccountError;
 use crate::accounts::letters::{Addressee, LetterError, Letters};
 use crate::accounts::model::Name;
 use crate::accounts::names::Finder;
@@ -13,15 +14,44 @@ use crate::accounts::proof::ProofPurpose;
 use crate::accounts::proof_commands::MailProof;
 use crate::accounts::throttle::{Budget, Throttle};
 use crate::actor::aggregate::Aggregate as _;
-use crate::actor::command::Facts;
+use crate::actor::command::{Facts, WriteError};
 use crate::kernel::clock::Timestamp;
+use crate::kernel::fault::{Fault, Kind};
+use crate::kernel::text::Email;
 use crate::mail::model::{Mail, Occasion};
 use crate::mail::postman::Postman;
 use crate::sessions::error::SessionError;
+use crate::store::Revision;
 use crate::user::User;
 
 /// How many requests are being seen to after they were answered; further ones are dropped.
 const MOST_LATER: usize = 64;
+
+/// A token could not be mailed.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The mail could not be written.
+    #[error(transparent)]
+    Letter(#[from] LetterError),
+    /// It could not be committed.
+    #[error(transparent)]
+    Write(#[from] WriteError<AccountError>),
+}
+
+impl Fault for VerifyError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Letter(error) => error.kind(),
+            Self::Write(error) => error.kind(),
+        }
+    }
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Letter(error) => error.code(),
+            Self::Write(error) => error.code(),
+        }
+    }
+}
 
 /// Writes and posts mails.
 pub struct Correspondence {
@@ -107,6 +137,24 @@ impl Correspondence {
             self.posted(Some(&mail));
         }
         Ok(done.reply)
+    }
+
+    /// Mails a token to an address that somebody says is theirs, or tells its owner that they have an account already.
+    ///
+    /// # Errors
+    /// When it cannot be written or sent.
+    pub async fn verify(&self, user: &User, to: &Email, facts: Facts) -> Result<Revision, VerifyError> {
+        let Some(account) = user.account() else { return Err(VerifyError::Write(WriteError::Missing)) };
+        let is_own = account.bears(&Name::Email(to.clone()));
+        let is_taken = !is_own && self.is_taken(&Name::Email(to.clone()), facts.now).await;
+        let occasion = if is_taken { Occasion::AddressInUse } else { Occasion::VerifyEmail };
+        let addressee = Addressee { user: user.id(), username: &account.username, to };
+        let (proof, mail) = self.letters.with_proof(ProofPurpose::VerifyEmail, occasion, addressee, &facts)?;
+        let done = self.finder.users.send(user.id(), MailProof { proof, mail: mail.clone() }, facts).await?;
+        if done.reply {
+            self.posted(Some(&mail));
+        }
+        Ok(done.revision)
     }
 
     /// A mail that tells a person what happened to their account; none without an address.

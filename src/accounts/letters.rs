@@ -108,6 +108,17 @@ impl Letters {
         Ok((proof, mail))
     }
 
+    /// A mail with a code.
+    ///
+    /// # Errors
+    /// See [`LetterError`].
+    pub fn with_code(&self, code: &str, addressee: Addressee<'_>, facts: &Facts) -> Result<Mail, LetterError> {
+        let told = Told { token: code, lifetime: "10 minutes", ..Told::NOTHING };
+        let mut mail = self.write(Occasion::VerificationCode, addressee, told, facts)?;
+        mail.expires_at = Some(facts.now.plus_seconds(600));
+        Ok(mail)
+    }
+
     /// A mail that tells what happened.
     ///
     /// # Errors

@@ -125,6 +125,10 @@ impl Endpoint {
         let admit = |now| admission::admit(self.route.who, request, frame.state(), frame.public_origin(), now);
         let mut caller = admit(now).await?;
         let mut now = now;
+        let _place = match self.route.is_upload.then(|| frame.table.uploads.try_acquire()) {
+            Some(Err(_)) => return Err(Problem::busy("too many uploads are on their way in")),
+            place => place,
+        };
         let (bytes, has_waited) = if self.route.reads_body {
             body::read(request, payload, self.body_limit_bytes, frame.table.body_time).await?
         } else {

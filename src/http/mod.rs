@@ -9,7 +9,7 @@
 //! | [`routes`], [`handler`] | the table, and the functions in it |
 //! | [`table`], [`dispatch`], [`body`] | a request's way to its handler and back |
 //! | [`credential`], [`caller`], [`admission`] | who is calling, and whether they may |
-//! | [`call`], [`input`], [`parameters`] | what a handler is given |
+//! | [`call`], [`input`], [`multipart`], [`parameters`] | what a handler is given |
 //! | [`answer`], [`problem`], [`request_id`] | what the client is given |
 //! | [`openapi`], [`operations`] | the document, and the routes of the frame itself |
 //! | [`server`], [`signals`], [`settings`], [`network`] | sockets |
@@ -23,6 +23,7 @@ pub mod credential;
 pub mod dispatch;
 pub mod handler;
 pub mod input;
+pub mod multipart;
 pub mod network;
 pub mod openapi;
 pub mod operations;

@@ -108,6 +108,12 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, code, detail)
     }
 
+    /// 503: a bound of the frame is reached; try again soon.
+    pub fn busy(detail: impl Into<String>) -> Self {
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail);
+        problem.with_header(RETRY_AFTER, HeaderValue::from(1))
+    }
+
     /// 500: the service broke one of its own rules; `cause` is for the log alone.
     pub fn bug(cause: impl Into<String>) -> Self {
         let mut problem = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal-error", BUG_DETAIL);

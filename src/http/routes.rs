@@ -61,6 +61,7 @@ pub struct Route {
     pub(super) reads_body: bool,
     pub(super) wrong_type: StatusCode,
     pub(super) is_asked_often: bool,
+    pub(super) is_upload: bool,
     pub(super) description: Description,
     body_limit: BodyLimit,
 }
@@ -88,6 +89,13 @@ impl Route {
     /// Lets the router look for it before others; for paths without parameters.
     pub fn asked_often(&mut self) -> &mut Self {
         self.is_asked_often = true;
+        self
+    }
+
+    /// Counts among uploads, of which so many are read at a time as the settings say: others are refused before their
+    /// body is read.
+    pub fn is_an_upload(&mut self) -> &mut Self {
+        self.is_upload = true;
         self
     }
 
@@ -188,6 +196,7 @@ impl Routes {
             reads_body: H::READS_BODY,
             wrong_type: StatusCode::UNSUPPORTED_MEDIA_TYPE,
             is_asked_often: false,
+            is_upload: false,
             description,
             body_limit: BodyLimit::Usual,
         };

@@ -27,6 +27,9 @@ settings! {
         body_limit_bytes: usize = 1024 * 1024, in 1024..=64 * 1024 * 1024;
         /// The most bytes of a batch's body.
         batch_body_limit_bytes: usize = 8 * 1024 * 1024, in 1024..=256 * 1024 * 1024;
+        /// How many uploads (of avatars) may be on their way in at a time; one more is refused with 503. Each takes up to
+        /// twice its limit.
+        max_uploads: usize = 16, in 1..=1024;
         /// How long an idle connection is kept.
         keep_alive_seconds: u64 = 75, in 1..=3600;
         /// How long a client may take for a request's head, and again for its body.

@@ -26,7 +26,10 @@ use crate::mail::letter::Letter;
 use crate::mail::postman::Postman;
 use crate::metrics::Metrics;
 use crate::pool::Pool;
+use crate::preferences::desk::PreferenceDesk;
+use crate::profiles::album::Album;
 use crate::profiles::desk::Profiles;
+use crate::profiles::settings::Settings as ProfileSettings;
 use crate::sessions::identity::Identities;
 use crate::sessions::key_keeper::KeyKeeper;
 use crate::sessions::refresher::Refresher;
@@ -37,6 +40,7 @@ use crate::sessions::token::Purpose;
 use crate::sessions::watch::Watch;
 use crate::store::SharedStore;
 use crate::user::User;
+use crate::webhook::Webhook;
 
 /// The running instance, as the handlers see it.
 pub struct State {
@@ -56,6 +60,14 @@ pub struct State {
     pub users: Directory<User>,
     /// Their profiles.
     pub profiles: Profiles,
+    /// The rules for profiles.
+    pub profile_settings: ProfileSettings,
+    /// Their pictures.
+    pub album: Album,
+    /// Sends text messages, where the installation can.
+    pub messenger: Option<Webhook>,
+    /// Their preferences.
+    pub preferences: PreferenceDesk,
     /// The role book's writer.
     pub books: Directory<RoleBook>,
     /// The role book, as checks read it.

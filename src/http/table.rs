@@ -8,6 +8,7 @@ use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::Bytes;
 use prometheus::{Histogram, IntCounter};
+use tokio::sync::Semaphore;
 
 use super::answer::Answer;
 use super::handler::Outcome;
@@ -28,6 +29,7 @@ pub struct Table {
     pub(super) document: Bytes,
     pub(super) pathways: Vec<Pathway>,
     pub(super) unmatched: Meters,
+    pub(super) uploads: Semaphore,
 }
 
 /// One path and the routes on it.
@@ -79,7 +81,8 @@ impl Table {
         let body_time = Duration::from_secs(settings.client_request_timeout_seconds);
         let unmatched = Meters::new(&state.metrics, "unmatched".to_owned());
         let public_origin = credential::origin_of(&settings.public_url).to_owned();
-        Ok(Self { state, settings, public_origin, body_time, document, pathways, unmatched })
+        let uploads = Semaphore::new(settings.max_uploads);
+        Ok(Self { state, settings, public_origin, body_time, document, pathways, unmatched, uploads })
     }
 }
 

@@ -95,6 +95,11 @@ impl Catalogue {
         for (key, value) in given {
             let path = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
             let field = self.find(&path).filter(|_| !key.contains('.'));
+            if field.is_some_and(|field| field.path.ends_with(".*")) && !is_key(key) {
+                let what = format!("expected a name of a-z, 0-9, _ and -, at most {MOST_KEY_BYTES}");
+                wrong.push(FieldError::new(shortened(path), what));
+                continue;
+            }
             match (field, value) {
                 (Some(_), Value::Null) => edits.push(Edit { path: path.into(), to: None }),
                 (Some(field), value) => match field.rule.accept(key, value) {
@@ -172,8 +177,7 @@ impl Rule {
             Self::OneOf(words) => Err(Malformed(format!("expected one of {}", words.join(", ")))),
             Self::Several(words) => several(value, words),
             Self::Form(parse, _) => parse(text()?).map(Value::String),
-            Self::Keyed(parse, _) if is_key(key) => parse(key, text()?).map(Value::String),
-            Self::Keyed(..) => Err(Malformed::new("expected a name of a-z, 0-9, _ and -, at most 64")),
+            Self::Keyed(parse, _) => parse(key, text()?).map(Value::String),
             Self::Json(parse, _) => parse(value),
         }
     }
@@ -187,10 +191,10 @@ impl Rule {
             Self::Number(least, most) => json!({ "type": ["number", "null"], "minimum": least, "maximum": most }),
             Self::OneOf(words) => {
                 let words = words.iter().map(|word| Value::from(*word)).chain([Value::Null]).collect::<Vec<_>>();
-                json!({ "enum": words })
+                json!({ "type": ["string", "null"], "enum": words })
             }
             Self::Several(words) => {
-                json!({ "type": ["array", "null"], "items": { "enum": words }, "uniqueItems": true })
+                json!({ "type": ["array", "null"], "items": { "type": "string", "enum": words }, "uniqueItems": true })
             }
             Self::Form(_, format) | Self::Keyed(_, format) => {
                 json!({ "type": ["string", "null"], "format": format })

@@ -19,6 +19,18 @@ pub enum Actor {
     App(UserId),
 }
 
+impl Actor {
+    /// Who, in one word: `system`, `anonymous`, or an id.
+    pub fn text(&self) -> String {
+        match self {
+            Self::System => "system".to_owned(),
+            Self::Anonymous => "anonymous".to_owned(),
+            Self::Person(id) => id.to_string(),
+            Self::App(id) => id.text_with("app"),
+        }
+    }
+}
+
 /// The circumstances of one write.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cause {

@@ -162,6 +162,18 @@ macro_rules! number_settings {
 
 number_settings!(u32, u64, usize);
 
+impl Setting for bool {
+    fn parse(text: &str) -> Result<Self, Malformed> {
+        text.parse().map_err(|_| Malformed::new("expected true or false"))
+    }
+    fn read(value: &Value) -> Result<Self, Malformed> {
+        value.as_bool().ok_or_else(|| Malformed::new("expected true or false"))
+    }
+    fn show(&self) -> Value {
+        (*self).into()
+    }
+}
+
 /// Implements [`Setting`] for a type with a text form (`FromStr`, `Display`), and says what is expected of the text.
 macro_rules! text_setting {
     ($type:ty, $expected:literal) => {

@@ -53,6 +53,8 @@ occasions! {
     FactorsChanged = "factors-changed";
     /// A sign-in or a session was unusual.
     SecurityAlert = "security-alert";
+    /// A code that shows that this is their address.
+    VerificationCode = "verification-code";
 }
 
 /// How far the delivery has come. A mail that was delivered is not kept.

@@ -137,7 +137,10 @@ mod tests {
             assert!(!texts.subject.is_empty() && !texts.subject.contains("{{"), "{occasion:?}");
             assert!(texts.text.contains("<b>ann</b>"), "{occasion:?}");
             assert!(texts.html.contains("&lt;b&gt;ann") && !texts.html.contains("<b>ann"), "{occasion:?}");
-            let carries = matches!(occasion, Occasion::VerifyEmail | Occasion::ResetPassword | Occasion::Invitation);
+            let carries = matches!(
+                occasion,
+                Occasion::VerifyEmail | Occasion::ResetPassword | Occasion::Invitation | Occasion::VerificationCode
+            );
             assert_eq!(texts.text.contains("ssm_mt_abc"), carries, "{occasion:?}");
             assert_eq!(texts.html.contains("ssm_mt_abc"), carries, "{occasion:?}");
         }

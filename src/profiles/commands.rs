@@ -1,4 +1,4 @@
-//! The writes to profiles.
+//! The writes to what a person tells, and to who may see it.
 //!
 //! A profile is not in memory with its user: each write brings the profile it was prepared on, and is refused as
 //! [`ProfileError::Moved`] if that is not the user's own any more.
@@ -8,12 +8,18 @@ use std::sync::Arc;
 use crate::actor::command::{Command, Decision, Facts};
 use crate::kernel::ids::ChangeId;
 use crate::kernel::sheet::{Patch, Sheet};
+use crate::kernel::text::Note;
+use crate::profiles::challenge::ChallengeKind;
 use crate::profiles::change::{Change, Part};
 use crate::profiles::error::ProfileError;
 use crate::profiles::fields;
-use crate::profiles::model::{Marks, Profile};
+use crate::profiles::model::{AvatarId, Identity, Marks, Profile};
 use crate::profiles::part::ProfileEvent;
+use crate::profiles::privacy::{Consent, GivenConsent};
 use crate::user::{User, UserEvent};
+
+/// What every write to a profile comes to.
+pub(super) type Decided = Result<Decision<User, Arc<Profile>>, ProfileError>;
 
 /// Changes what it names of a profile.
 #[derive(Debug, Clone)]
@@ -34,8 +40,8 @@ impl Command for ChangeProfile {
     type Refusal = ProfileError;
     const NAME: &'static str = "change_profile";
 
-    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Arc<Profile>>, ProfileError> {
-        let marks = unmoved(user, &self.base)?;
+    fn decide(self, user: &User, facts: &Facts) -> Decided {
+        let mut marks = unmoved(user, &self.base)?;
         let fields = self.base.fields.merged(&self.patch);
         let wrong = fields::complaints(&fields, facts.now);
         if !wrong.is_empty() {
@@ -45,13 +51,24 @@ impl Command for ChangeProfile {
         let Some(change) = change(id, Part::Profile, &self.base.fields, &fields, facts) else {
             return Ok(Decision::nothing(self.base));
         };
-        let profile = Arc::new(Profile { fields, ..written(&self.base, marks, facts) });
+        let mut profile = Profile { fields, ..next(&self.base, facts) };
+        let touches = |paths: &[&str]| change.differences.iter().any(|one| paths.contains(&&*one.path));
+        // What was verified was another value.
+        if touches(&["phone_number"]) {
+            profile.phone_verified_at = None;
+            marks.challenges.iter_mut().filter(|it| it.kind == ChallengeKind::Phone).for_each(|it| it.is_spent = true);
+        }
+        if touches(&["display_name", "date_of_birth"]) {
+            profile.identity = None;
+        }
         let action = if self.undoes.is_some() { "profiles.change_undone" } else { "profiles.changed" };
-        Ok(decided(action, marks, profile, Some(change)))
+        marks.changes = marks.changes.wrapping_add(1);
+        Ok(decided(ProfileEvent { change: Some(change), ..ProfileEvent::of(Some(action), marks) }, profile))
     }
 }
 
-/// Removes a profile with the memory of its changes.
+/// Removes what a person told, their picture, and the memory of changes. Who may see what, and what was consented to,
+/// stays.
 #[derive(Debug, Clone)]
 pub struct DeleteProfile {
     /// The profile it was prepared on.
@@ -64,51 +81,154 @@ impl Command for DeleteProfile {
     type Refusal = ProfileError;
     const NAME: &'static str = "delete_profile";
 
-    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Arc<Profile>>, ProfileError> {
-        let marks = unmoved(user, &self.base)?;
-        let next = written(&self.base, marks, facts);
-        let empty = Profile { version: next.version, ..Profile::default() };
-        if (Profile { version: empty.version, ..(*self.base).clone() }) == empty && marks.changes == 0 {
+    fn decide(self, user: &User, facts: &Facts) -> Decided {
+        let mut marks = unmoved(user, &self.base)?;
+        let kept = Profile {
+            version: self.base.version,
+            audiences: self.base.audiences.clone(),
+            consents: self.base.consents.clone(),
+            ..Profile::default()
+        };
+        if kept == *self.base && marks.changes == 0 && marks.avatar.is_none() {
             return Ok(Decision::nothing(self.base));
         }
-        let profile = Arc::new(empty);
-        let marks = Marks { version: profile.version, changes: 0 };
-        let event = ProfileEvent {
-            action: "profiles.deleted",
-            marks,
-            profile: Some(Arc::clone(&profile)),
-            change: None,
-            forgets: true,
-        };
-        Ok(Decision::one(UserEvent::Profile(Box::new(event)), profile))
+        let profile = Profile { version: next(&self.base, facts).version, ..kept };
+        (marks.changes, marks.avatar) = (0, None);
+        marks.challenges.iter_mut().for_each(|challenge| challenge.is_spent = true);
+        let event = ProfileEvent { forgets: true, ..ProfileEvent::of(Some("profiles.deleted"), marks) };
+        Ok(decided(event, profile))
+    }
+}
+
+/// Changes who may see what it names, and what is consented to.
+#[derive(Debug, Clone)]
+pub struct ChangePrivacy {
+    /// The profile it was prepared on.
+    pub base: Arc<Profile>,
+    /// Other audiences.
+    pub patch: Patch,
+    /// What is consented to, or not any more.
+    pub consents: Vec<GivenConsent>,
+    /// The id of the change.
+    pub change: ChangeId,
+    /// The change that is taken back by this one.
+    pub undoes: Option<ChangeId>,
+}
+
+impl Command for ChangePrivacy {
+    type Target = User;
+    type Reply = Arc<Profile>;
+    type Refusal = ProfileError;
+    const NAME: &'static str = "change_privacy";
+
+    fn decide(self, user: &User, facts: &Facts) -> Decided {
+        let mut marks = unmoved(user, &self.base)?;
+        let audiences = self.base.audiences.merged(&self.patch);
+        let id = (self.change, self.undoes);
+        let change = change(id, Part::Audiences, &self.base.audiences, &audiences, facts);
+        let mut profile = Profile { audiences, ..next(&self.base, facts) };
+        let mut consents = Vec::new();
+        for given in self.consents {
+            let old = profile.consents.get(&given.purpose);
+            let is_same = |old: &Consent| {
+                (old.is_granted, &old.text_version, &old.source)
+                    == (given.is_granted, &given.text_version, &given.source)
+            };
+            if old.is_some_and(is_same) {
+                continue;
+            }
+            let GivenConsent { purpose, is_granted, text_version, source } = given;
+            let by = facts.cause.actor.clone();
+            let consent = Consent { purpose, is_granted, text_version, at: facts.now, by, source };
+            profile.consents.insert(consent.purpose.clone(), consent.clone());
+            consents.push(consent);
+        }
+        if change.is_none() && consents.is_empty() {
+            return Ok(Decision::nothing(self.base));
+        }
+        marks.changes = marks.changes.wrapping_add(u32::from(change.is_some()));
+        marks.consents = marks.consents.wrapping_add(u32::try_from(consents.len()).unwrap_or_default());
+        let granted = profile.consents.values().filter(|consent| consent.is_granted);
+        marks.granted = granted.map(|consent| consent.purpose.clone()).collect();
+        let event = ProfileEvent { change, consents, ..ProfileEvent::of(Some("profiles.privacy_changed"), marks) };
+        Ok(decided(event, profile))
+    }
+}
+
+/// Gives a profile another picture, or none.
+#[derive(Debug, Clone)]
+pub struct SetAvatar {
+    /// The profile it was prepared on.
+    pub base: Arc<Profile>,
+    /// The picture.
+    pub avatar: Option<AvatarId>,
+}
+
+impl Command for SetAvatar {
+    type Target = User;
+    type Reply = Arc<Profile>;
+    type Refusal = ProfileError;
+    const NAME: &'static str = "set_avatar";
+
+    fn decide(self, user: &User, facts: &Facts) -> Decided {
+        let marks = unmoved(user, &self.base)?;
+        if marks.avatar == self.avatar {
+            return Ok(Decision::nothing(self.base));
+        }
+        let action = if self.avatar.is_some() { "profiles.avatar_set" } else { "profiles.avatar_removed" };
+        let event = ProfileEvent::of(Some(action), Marks { avatar: self.avatar, ..marks });
+        Ok(decided(event, next(&self.base, facts)))
+    }
+}
+
+/// Says what was found out about who a person is, or takes it back.
+#[derive(Debug, Clone)]
+pub struct ReviewIdentity {
+    /// The profile it was prepared on.
+    pub base: Arc<Profile>,
+    /// Whether the person is who they say, and what was looked at; none: nobody looked.
+    pub found: Option<(bool, Note)>,
+}
+
+impl Command for ReviewIdentity {
+    type Target = User;
+    type Reply = Arc<Profile>;
+    type Refusal = ProfileError;
+    const NAME: &'static str = "review_identity";
+
+    fn decide(self, user: &User, facts: &Facts) -> Decided {
+        let marks = unmoved(user, &self.base)?;
+        let reviewer = facts.cause.actor.clone();
+        let identity =
+            self.found.map(|(is_verified, evidence)| Identity { is_verified, evidence, reviewer, at: facts.now });
+        if identity.is_none() && self.base.identity.is_none() {
+            return Ok(Decision::nothing(self.base));
+        }
+        let profile = Profile { identity, ..next(&self.base, facts) };
+        Ok(decided(ProfileEvent::of(Some("profiles.identity_reviewed"), marks), profile))
     }
 }
 
 /// The user's marks, if the write was prepared on the user's own profile.
-fn unmoved(user: &User, base: &Profile) -> Result<Marks, ProfileError> {
-    let marks = user.profiles.marks();
-    if marks.version == base.version { Ok(marks) } else { Err(ProfileError::Moved) }
+pub(super) fn unmoved(user: &User, base: &Profile) -> Result<Marks, ProfileError> {
+    if user.profiles.version() == base.version { Ok(user.profiles.marks()) } else { Err(ProfileError::Moved) }
 }
 
 /// The profile of the next version.
-fn written(base: &Profile, marks: Marks, facts: &Facts) -> Profile {
+pub(super) fn next(base: &Profile, facts: &Facts) -> Profile {
     Profile {
-        version: marks.version + 1,
+        version: base.version + 1,
         created_at: base.created_at.or(Some(facts.now)),
         updated_at: Some(facts.now),
         ..base.clone()
     }
 }
 
-fn decided(
-    action: &'static str,
-    marks: Marks,
-    profile: Arc<Profile>,
-    change: Option<Change>,
-) -> Decision<User, Arc<Profile>> {
-    let changes = marks.changes.wrapping_add(u32::from(change.is_some()));
-    let marks = Marks { version: profile.version, changes };
-    let event = ProfileEvent { action, marks, profile: Some(Arc::clone(&profile)), change, forgets: false };
+/// The decision that makes this the profile.
+pub(super) fn decided(event: ProfileEvent, profile: Profile) -> Decision<User, Arc<Profile>> {
+    let profile = Arc::new(profile);
+    let marks = Marks { version: profile.version, ..event.marks };
+    let event = ProfileEvent { marks, profile: Some(Arc::clone(&profile)), ..event };
     Decision::one(UserEvent::Profile(Box::new(event)), profile)
 }
 

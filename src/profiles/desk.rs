@@ -35,11 +35,11 @@ impl Annexed<User> for Profile {
     }
 
     fn expected(user: &User) -> u64 {
-        user.profiles.marks().version
+        user.profiles.version()
     }
 
     fn bytes(&self) -> usize {
-        size_of::<Self>() + self.fields.bytes()
+        size_of::<Self>() + self.fields.bytes() + self.audiences.bytes() + 256 * self.consents.len()
     }
 }
 

@@ -17,6 +17,27 @@ pub enum ProfileError {
     /// No such user, or none whose profile the caller may see anything of.
     #[error("there is no such profile")]
     Missing,
+    /// A code was sent just before, or too many in a day.
+    #[error("a code was sent just before, or too many today; wait")]
+    TooSoon(u64),
+    /// There is no code, or none that is still good.
+    #[error("there is no code that could be shown; have another sent")]
+    NoCode,
+    /// It is another code.
+    #[error("the code is wrong; {0} more can be tried")]
+    WrongCode(u8),
+    /// There is nothing to verify.
+    #[error("there is nothing that could be verified")]
+    NoTarget,
+    /// It was verified.
+    #[error("this is verified already")]
+    VerifiedAlready,
+    /// The address became somebody else's meanwhile.
+    #[error("this address belongs to another account")]
+    AddressTaken,
+    /// There is nothing to send text messages with.
+    #[error("numbers cannot be verified here")]
+    NoMessenger,
     /// No such change, or not any more.
     #[error("there is no such change")]
     MissingChange,
@@ -28,8 +49,15 @@ pub enum ProfileError {
 impl Fault for ProfileError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Invalid(_) => Kind::Invalid,
-            Self::Moved | Self::ChangedSince(_) => Kind::Conflict,
+            Self::Invalid(_) | Self::WrongCode(_) => Kind::Invalid,
+            Self::TooSoon(_) => Kind::Limited,
+            Self::Moved
+            | Self::ChangedSince(_)
+            | Self::NoCode
+            | Self::NoTarget
+            | Self::VerifiedAlready
+            | Self::AddressTaken
+            | Self::NoMessenger => Kind::Conflict,
             Self::Stale => Kind::Stale,
             Self::Missing | Self::MissingChange => Kind::Missing,
         }
@@ -41,6 +69,13 @@ impl Fault for ProfileError {
             Self::Stale => "version-mismatch",
             Self::Missing | Self::MissingChange => "not-found",
             Self::ChangedSince(_) => "changed-since",
+            Self::TooSoon(_) => "too-soon",
+            Self::NoCode => "no-code",
+            Self::WrongCode(_) => "wrong-code",
+            Self::NoTarget => "nothing-to-verify",
+            Self::VerifiedAlready => "verified-already",
+            Self::AddressTaken => "name-taken",
+            Self::NoMessenger => "verification-unavailable",
         }
     }
     fn fields(&self) -> Vec<FieldError> {
@@ -49,7 +84,14 @@ impl Fault for ProfileError {
             Self::ChangedSince(paths) => {
                 paths.iter().map(|path| FieldError::new(&**path, "was changed since")).collect()
             }
+            Self::WrongCode(_) => vec![FieldError::new("code", "is wrong")],
             _ => Vec::new(),
+        }
+    }
+    fn retry_after_seconds(&self) -> Option<u64> {
+        match self {
+            Self::TooSoon(seconds) => Some(*seconds),
+            _ => None,
         }
     }
 }

@@ -1,11 +1,18 @@
 //! The profile, and what of it is known of every user in memory.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::sheet::Sheet;
+use crate::kernel::text::Note;
+use crate::profiles::challenge::Challenge;
 use crate::profiles::change::KEPT_CHANGES;
-use crate::store::codec::Stored;
+use crate::profiles::privacy::{Consent, KEPT_CONSENTS};
+use crate::store::StoreError;
+use crate::store::codec::{self, Stored};
 
 /// A profile. What was never written is the default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,37 +21,123 @@ pub struct Profile {
     pub version: u64,
     /// What the person tells, by the paths of [`FIELDS`](super::fields::FIELDS).
     pub fields: Sheet,
+    /// Who may see it, where the person chose, by the paths of [`AUDIENCES`](super::privacy::AUDIENCES).
+    pub audiences: Sheet,
+    /// What the person consents to, or not, by purpose.
+    pub consents: BTreeMap<Box<str>, Consent>,
+    /// When a code showed that the telephone number is the person's; another number is not.
+    pub phone_verified_at: Option<Timestamp>,
+    /// Whether somebody looked at who the person is.
+    pub identity: Option<Identity>,
     /// When it was first written.
     pub created_at: Option<Timestamp>,
     /// When it was last written.
     pub updated_at: Option<Timestamp>,
 }
 
-impl Stored for Profile {
-    const VERSION: u8 = 1;
+/// What somebody found who looked at a person's papers. It vouches for name and date of birth; others are not vouched for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Whether the person is who they say.
+    pub is_verified: bool,
+    /// What was looked at, for people.
+    pub evidence: Note,
+    /// Who looked.
+    pub reviewer: Actor,
+    /// When.
+    pub at: Timestamp,
 }
 
+/// The first form of a profile's record.
+#[derive(Deserialize)]
+struct ProfileV1 {
+    version: u64,
+    fields: Sheet,
+    created_at: Option<Timestamp>,
+    updated_at: Option<Timestamp>,
+}
+
+impl Stored for Profile {
+    const VERSION: u8 = 2;
+
+    fn upgrade(version: u8, body: &[u8]) -> Option<Result<Self, StoreError>> {
+        (version == 1).then(|| {
+            let ProfileV1 { version, fields, created_at, updated_at } = codec::decode_body(body)?;
+            Ok(Self { version, fields, created_at, updated_at, ..Self::default() })
+        })
+    }
+}
+
+impl Profile {
+    /// Whether somebody verified who the person is.
+    pub fn is_identity_verified(&self) -> bool {
+        self.identity.as_ref().is_some_and(|identity| identity.is_verified)
+    }
+}
+
+/// The name of a picture: the beginning of the hash of what is shown of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AvatarId(pub [u8; 16]);
+
 /// What is in memory with every user that ever had a profile.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marks {
     /// The version of the profile.
     pub version: u64,
     /// How many changes there were.
     pub changes: u32,
+    /// How many changes of consents there were.
+    pub consents: u32,
+    /// What the person consents to.
+    pub granted: Vec<Box<str>>,
+    /// The picture.
+    pub avatar: Option<AvatarId>,
+    /// What waits to be verified by a code; at most one of a kind.
+    pub challenges: Vec<Challenge>,
+}
+
+/// The first form of the marks' record.
+#[derive(Deserialize)]
+struct MarksV1 {
+    version: u64,
+    changes: u32,
 }
 
 impl Stored for Marks {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
+
+    fn upgrade(version: u8, body: &[u8]) -> Option<Result<Self, StoreError>> {
+        (version == 1).then(|| {
+            let MarksV1 { version, changes } = codec::decode_body(body)?;
+            Ok(Self { version, changes, ..Self::default() })
+        })
+    }
 }
 
 impl Marks {
     /// The place in the ring of the next change.
-    pub const fn next_slot(self) -> u8 {
+    pub const fn next_slot(&self) -> u8 {
         (self.changes % KEPT_CHANGES) as u8
     }
 
-    /// Every place in the ring that was ever written.
-    pub fn slots(self) -> impl Iterator<Item = u8> {
+    /// Every place in the ring of changes that was ever written.
+    pub fn slots(&self) -> impl Iterator<Item = u8> {
         (0..self.changes.min(KEPT_CHANGES)).filter_map(|slot| u8::try_from(slot).ok())
+    }
+
+    /// The place in the ring of the change of a consent that comes so many changes from now.
+    pub fn consent_slot(&self, offset: usize) -> u16 {
+        let offset = u32::try_from(offset).unwrap_or_default();
+        u16::try_from(self.consents.wrapping_add(offset) % KEPT_CONSENTS).unwrap_or_default()
+    }
+
+    /// Every place in the ring of consents that was ever written.
+    pub fn consent_slots(&self) -> impl Iterator<Item = u16> {
+        (0..self.consents.min(KEPT_CONSENTS)).filter_map(|slot| u16::try_from(slot).ok())
+    }
+
+    /// Whether the person consents to this.
+    pub fn consents_to(&self, purpose: &str) -> bool {
+        self.granted.iter().any(|granted| &**granted == purpose)
     }
 }

@@ -1,13 +1,17 @@
 //! Large things with a name: a folder on this machine by default, another store of objects for several nodes.
 
+use std::future::ready;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use futures_util::TryStreamExt as _;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Name;
-use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _, PutPayload};
 
 use super::StoreError;
+use crate::kernel::clock::Clock;
 
 /// Blobs by name. Clones share the place.
 #[derive(Debug, Clone)]
@@ -43,6 +47,19 @@ impl Blobs {
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(failed(error)),
         }
+    }
+
+    /// The names in a folder of what is at least so old by this machine's clock.
+    ///
+    /// # Errors
+    /// When the name is none, or the place fails.
+    pub async fn list(&self, folder: &str, age_seconds: u64) -> Result<Vec<String>, StoreError> {
+        let now = SystemTime::from(Clock::system().now());
+        let newest = now.checked_sub(Duration::from_secs(age_seconds)).unwrap_or(SystemTime::UNIX_EPOCH);
+        let is_old = |blob: &ObjectMeta| SystemTime::from(blob.last_modified) <= newest;
+        let blobs = self.0.list(Some(&parse(folder)?));
+        let old = blobs.try_filter_map(|blob| ready(Ok(is_old(&blob).then(|| blob.location.to_string()))));
+        old.try_collect().await.map_err(failed)
     }
 
     /// Removes what is under this name; nothing there is fine.

@@ -135,6 +135,18 @@ kinds! {
     Profile = 0x81, "profiles", large;
     /// A change of a profile or preferences, in its place in the ring: `user id, slot`.
     ProfileChange = 0x82, "profile_changes", large;
+    /// The version of a user's preferences: `user id`.
+    PreferenceMarks = 0x83, "preference_marks", small;
+    /// A user's preferences: `user id`.
+    Preferences = 0x84, "preferences", large;
+    /// The preference book's head: `book id`.
+    PreferenceBook = 0x85, "preference_books", small;
+    /// What stands where nobody chose: of the installation, or `role id`.
+    PreferenceLayer = 0x86, "preference_layers", large;
+    /// A namespace of preferences: `name`.
+    PreferenceNamespace = 0x87, "preference_namespaces", large;
+    /// What a user consented to or not any more, in its place in the ring: `user id, slot`.
+    Consent = 0x88, "consents", small;
 }
 
 impl fmt::Display for Kind {

@@ -11,6 +11,7 @@ use crate::apps::part::{KeyEvent, KeyPart};
 use crate::kernel::ids::UserId;
 use crate::mail::letter;
 use crate::mail::model::Mail;
+use crate::preferences::part::{PreferencePart, PreferencesSet};
 use crate::profiles::part::{ProfileEvent, ProfilePart};
 use crate::sessions::part::{SessionEvent, SessionPart};
 use crate::store::key::Kind;
@@ -32,6 +33,8 @@ pub struct User {
     pub holdings: Arc<Holdings>,
     /// What is always known of its profile.
     pub profiles: ProfilePart,
+    /// What is always known of its preferences.
+    pub preferences: PreferencePart,
 }
 
 /// What can happen to a user.
@@ -47,6 +50,8 @@ pub enum UserEvent {
     Access(AccessEvent),
     /// To the profile.
     Profile(Box<ProfileEvent>),
+    /// To the preferences.
+    Preferences(PreferencesSet),
     /// A mail to it is to be delivered; nothing of the user itself changes.
     Mail(Mail),
 }
@@ -96,6 +101,7 @@ impl Aggregate for User {
             keys: Arc::default(),
             holdings: Arc::default(),
             profiles: ProfilePart::default(),
+            preferences: PreferencePart::default(),
         }
     }
 
@@ -122,6 +128,7 @@ impl Aggregate for User {
             all(Kind::Assignment),
             all(Kind::Grant),
             Part::One(Key::of(Kind::ProfileMarks, &[id.bytes()])),
+            Part::One(Key::of(Kind::PreferenceMarks, &[id.bytes()])),
         ]
     }
 
@@ -130,7 +137,7 @@ impl Aggregate for User {
         let mut accounts = AccountPart::default();
         let mut sessions = SessionPart::default();
         let mut keys = KeyPart::default();
-        let mut profiles = ProfilePart::default();
+        let (mut profiles, mut preferences) = (ProfilePart::default(), PreferencePart::default());
         let (mut assignments, mut grants) = (Vec::new(), Vec::new());
         for record in records {
             match record.key.kind() {
@@ -147,6 +154,7 @@ impl Aggregate for User {
                 Some(Kind::Assignment) => assignments.push(codec::decode(&record.value)?),
                 Some(Kind::Grant) => grants.push(codec::decode(&record.value)?),
                 Some(Kind::ProfileMarks) => profiles = ProfilePart::restored(&record)?,
+                Some(Kind::PreferenceMarks) => preferences = PreferencePart::restored(&record)?,
                 _ => return Err(StoreError::Damaged(format!("{:?} is not part of a user", record.key))),
             }
         }
@@ -158,6 +166,7 @@ impl Aggregate for User {
             keys: Arc::new(keys),
             holdings: Arc::new(Holdings::new(assignments, grants)),
             profiles,
+            preferences,
         })
     }
 
@@ -179,6 +188,7 @@ impl Aggregate for User {
             UserEvent::Key(event) => Arc::make_mut(&mut self.keys).apply(event),
             UserEvent::Access(event) => Arc::make_mut(&mut self.holdings).apply(event),
             UserEvent::Profile(event) => self.profiles.apply(event),
+            UserEvent::Preferences(event) => self.preferences.apply(event),
             UserEvent::Mail(_) => {}
         }
     }
@@ -191,6 +201,7 @@ impl Aggregate for User {
                     before.keys.remove_all(self.id, commit);
                     before.holdings.remove_all(self.id, commit);
                     before.profiles.remove_all(self.id, commit);
+                    before.preferences.remove_all(self.id, commit);
                 }
                 self.accounts.record(self.id, &before.accounts, event, commit)
             }
@@ -198,6 +209,7 @@ impl Aggregate for User {
             UserEvent::Key(event) => self.keys.record(self.id, &before.keys, event, commit),
             UserEvent::Access(event) => self.holdings.record(self.id, &before.holdings, event, commit),
             UserEvent::Profile(event) => self.profiles.record(self.id, &before.profiles, event, commit),
+            UserEvent::Preferences(event) => self.preferences.record(self.id, &before.preferences, event, commit),
             UserEvent::Mail(mail) => {
                 commit.put(mail.key(), codec::encode(mail)?);
                 Ok(())
@@ -222,6 +234,7 @@ impl Aggregate for User {
             UserEvent::Key(event) => self.keys.note(subject, &before.keys, event),
             UserEvent::Access(event) => self.holdings.note(subject, &before.holdings, event),
             UserEvent::Profile(event) => self.profiles.note(subject, &before.profiles, event),
+            UserEvent::Preferences(event) => self.preferences.note(subject, &before.preferences, event),
             UserEvent::Mail(mail) => {
                 Some(Note { action: "mail.written", target: subject, before: None, after: Some(letter::told(mail)) })
             }

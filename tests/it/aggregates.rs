@@ -29,8 +29,10 @@ use sesame::kernel::ids::{
     ChangeId, DeviceId, GrantId, KeyId, PermissionId, ProofId, RoleId, SecurityEventId, SessionId, UserId,
 };
 use sesame::kernel::secret::SecretHash;
-use sesame::kernel::sheet::{Edit, Patch};
+use sesame::kernel::sheet::{Edit, Patch, Sheet};
 use sesame::kernel::text::Email;
+use sesame::preferences::model::Preferences;
+use sesame::preferences::part::PreferencesSet;
 use sesame::profiles::commands::{ChangeProfile, DeleteProfile};
 use sesame::profiles::model::Profile;
 use sesame::sessions::agent::ClientText;
@@ -229,6 +231,7 @@ enum Happening {
     Factors(bool),
     Profile(u8),
     ForgetProfile,
+    Prefer(bool),
     Delete,
 }
 
@@ -255,6 +258,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => any::<bool>().prop_map(Happening::Factors),
         3 => any::<u8>().prop_map(Happening::Profile),
         1 => Just(Happening::ForgetProfile),
+        2 => any::<bool>().prop_map(Happening::Prefer),
         1 => Just(Happening::Delete),
     ]
 }
@@ -357,13 +361,18 @@ fn event(user: &User, happening: &Happening, step: u128) -> Option<UserEvent> {
         }
         Happening::Profile(text) => return profile_event(user, Some(*text), uuid),
         Happening::ForgetProfile => return profile_event(user, None, uuid),
+        Happening::Prefer(flag) => {
+            let (version, mut own) = (user.preferences.version() + 1, Sheet::default());
+            own.set("accessibility.captions", &flag.to_string());
+            UserEvent::Preferences(PreferencesSet(Arc::new(Preferences { version, own, updated_at: None })))
+        }
         Happening::Delete => UserEvent::Account(AccountEvent::Deleted),
     })
 }
 
 /// A profile with this text, or none any more.
 fn profile_event(user: &User, text: Option<u8>, uuid: Uuid) -> Option<UserEvent> {
-    let base = Arc::new(Profile { version: user.profiles.marks().version, ..Profile::default() });
+    let base = Arc::new(Profile { version: user.profiles.version(), ..Profile::default() });
     let decision = if let Some(text) = text {
         let patch = Patch(vec![Edit { path: "bio".into(), to: Some(format!("\"{text}\"").into()) }]);
         ChangeProfile { base, patch, change: ChangeId::from_uuid(uuid), undoes: None }.decide(user, &facts())
@@ -404,7 +413,7 @@ fn told(user: &User) -> (String, Vec<Vec<u8>>) {
     parts.extend(user.holdings.assignments.iter().map(|one| codec::encode(one).unwrap()));
     parts.extend(user.holdings.grants.iter().map(|one| codec::encode(one).unwrap()));
     parts.push(codec::encode(&user.profiles.marks()).unwrap());
-    (format!("{:?} {:?}", user.id(), user.account()), parts)
+    (format!("{:?} {:?} {}", user.id(), user.account(), user.preferences.version()), parts)
 }
 
 proptest! {
@@ -427,7 +436,7 @@ proptest! {
             if after.is_vacant() {
                 let left = [Kind::EndedSession, Kind::SecurityEvent, Kind::HistoryCount, Kind::Device]
                     .into_iter()
-                    .chain([Kind::ProfileMarks, Kind::Profile, Kind::ProfileChange])
+                    .chain([Kind::ProfileMarks, Kind::Profile, Kind::ProfileChange, Kind::Preferences, Kind::PreferenceMarks, Kind::Consent])
                     .map(|kind| store.scan(&[kind as u8], None, 10).unwrap().len());
                 prop_assert_eq!(left.sum::<usize>(), 0, "what is left of a deleted user");
             } else {

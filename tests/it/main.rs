@@ -17,6 +17,8 @@ mod authzen;
 #[cfg(test)]
 mod authzen_rules;
 #[cfg(test)]
+mod avatars;
+#[cfg(test)]
 mod brute_force;
 #[cfg(test)]
 mod conditional_oracle;
@@ -56,6 +58,10 @@ mod passwords;
 #[cfg(test)]
 mod places;
 #[cfg(test)]
+mod preferences;
+#[cfg(test)]
+mod profile_privacy;
+#[cfg(test)]
 mod profiles;
 #[cfg(test)]
 mod readme;
@@ -83,6 +89,8 @@ mod sessions;
 mod signing_keys;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod verification;
 #[cfg(test)]
 mod watchful;
 #[cfg(test)]

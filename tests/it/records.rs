@@ -31,8 +31,11 @@ use sesame::kernel::secret::{SecretHash, ShortHash};
 use sesame::kernel::sheet::{Difference, Sheet};
 use sesame::kernel::text::{Email, ExternalId, Note, RoleName, Username};
 use sesame::mail::model::{self, Delivery, Mail};
+use sesame::preferences::model::{Layer, Namespace, PreferenceMarks, Preferences};
+use sesame::profiles::challenge::{Challenge, ChallengeKind, CodeHash};
 use sesame::profiles::change::{Change, Part};
-use sesame::profiles::model::{Marks, Profile};
+use sesame::profiles::model::{AvatarId, Identity, Marks, Profile};
+use sesame::profiles::privacy::Consent;
 use sesame::sessions::agent::{ClientText, Hints};
 use sesame::sessions::device::{Device, Network};
 use sesame::sessions::ending::{EndReason, EndedSession, HistoryCount};
@@ -283,8 +286,26 @@ fn records_of_profiles() {
     let mut fields = Sheet::default();
     fields.set("bio", r#""Reads.""#);
     fields.set("social_links.github", r#""ann""#);
-    check("profile", &Profile { version: 3, fields, created_at: Some(at(0)), updated_at: Some(at(60)) });
-    check("profile_marks", &Marks { version: 3, changes: 51 });
+    check("profile", &profile(fields));
+    let old: Profile = codec::decode(&stored("tests/it/golden/records/profile.1.hex")).unwrap();
+    assert_eq!((old.version, old.fields.text("bio").as_deref()), (3, Some("Reads.")));
+    let old: Marks = codec::decode(&stored("tests/it/golden/records/profile_marks.1.hex")).unwrap();
+    assert_eq!((old.version, old.changes), (3, 51));
+    let challenge = Challenge {
+        kind: ChallengeKind::Phone,
+        target: "+4930123456".into(),
+        code: CodeHash::of("123456", "+4930123456"),
+        attempts: 1,
+        sent_at: at(0),
+        sent_in_day: 2,
+        day_began: at(-60),
+        is_spent: false,
+    };
+    let avatar = Some(AvatarId([7; 16]));
+    let granted = vec!["analytics".into()];
+    let marks = Marks { version: 3, changes: 51, consents: 2, granted, avatar, challenges: vec![challenge] };
+    check("profile_marks", &marks);
+    check("consent", &consent());
     check(
         "profile_change",
         &Change {
@@ -294,6 +315,52 @@ fn records_of_profiles() {
             part: Part::Profile,
             undoes: Some(ChangeId::from_uuid(id(29))),
             differences: vec![Difference { path: "bio".into(), before: None, after: Some(r#""Reads.""#.into()) }],
+        },
+    );
+}
+
+fn consent() -> Consent {
+    Consent {
+        purpose: "analytics".into(),
+        is_granted: true,
+        text_version: "2025-01".into(),
+        at: at(0),
+        by: Actor::Person(UserId::from_uuid(id(7))),
+        source: "banner".into(),
+    }
+}
+
+fn profile(fields: Sheet) -> Profile {
+    let mut audiences = Sheet::default();
+    audiences.set("bio", r#""everyone""#);
+    let reviewer = Actor::Person(UserId::from_uuid(id(9)));
+    Profile {
+        version: 3,
+        fields,
+        audiences,
+        consents: [("analytics".into(), consent())].into(),
+        phone_verified_at: Some(at(1)),
+        identity: Some(Identity { is_verified: true, evidence: note("Passport"), reviewer, at: at(2) }),
+        created_at: Some(at(0)),
+        updated_at: Some(at(60)),
+    }
+}
+
+#[test]
+fn records_of_preferences() {
+    let mut own = Sheet::default();
+    own.set("theme.mode", r#""dark""#);
+    own.set("custom.shop", r#"{"view":"grid"}"#);
+    check("preferences", &Preferences { version: 3, own: own.clone(), updated_at: Some(at(60)) });
+    check("preference_marks", &PreferenceMarks { version: 3 });
+    check("preference_layer", &Layer { priority: 7, values: own, updated_at: at(60) });
+    check(
+        "preference_namespace",
+        &Namespace {
+            name: "shop".into(),
+            description: Some("The shop".into()),
+            schema: r#"{"type":"object"}"#.into(),
+            updated_at: at(60),
         },
     );
 }

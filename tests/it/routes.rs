@@ -54,6 +54,9 @@ impl Things {
             .replace("{session_id}", &self.person.session_id)
             .replace("{device_id}", &self.person.device_id)
             .replace("{passkey_id}", "pkey_01jd3c8m5ve0f9v6y3p4w2x1kq")
+            .replace("{namespace}", "shop")
+            .replace("{avatar_id}", "AAAAAAAAAAAAAAAAAAAAAA")
+            .replace("{change_id}", "chg_01h455vb4pex5vsknk084sn02q")
             .replace("{path:.*}", "docs")
             .replace("{file}", "index.css")
             .replace("{name}", "thing:use")
@@ -84,6 +87,11 @@ impl Things {
                 json!({ "email": format!("new{number}@example.org") })
             }
             "PUT /api/v1/users/profile" => json!({ "bio": "Reads." }),
+            "PUT /api/v1/users/profile/privacy" => json!({ "audiences": { "bio": "everyone" } }),
+            "POST /api/v1/users/profile/verification" => json!({ "kind": "email" }),
+            "POST /api/v1/users/profile/verification/confirm" => json!({ "kind": "email", "code": "123456" }),
+            "PUT /api/v1/users/{user_id}/profile/identity" => json!({ "state": "unverified" }),
+            "PUT /api/v1/preferences/namespaces/{namespace}" => json!({ "schema": {} }),
             "POST /api/v1/permissions/check" => asked,
             "POST /api/v1/conditions/test" => json!({ "condition": "true" }),
             "POST /api/v1/permissions/check/batch" => json!({ "checks": [asked] }),
@@ -100,7 +108,11 @@ impl Things {
             "POST /api/v1/apps" => json!({ "name": format!("new{number}") }),
             "POST /api/v1/auth/passkeys/challenge"
             | "POST /api/v1/apps/{app_id}/keys"
-            | "POST /api/v1/apps/{app_id}/keys/{key_id}/rotate" => json!({}),
+            | "POST /api/v1/apps/{app_id}/keys/{key_id}/rotate"
+            | "POST /api/v1/users/preferences/reset"
+            | "PUT /api/v1/preferences/defaults"
+            | "PUT /api/v1/roles/{role_id}/preferences" => json!({}),
+            _ if route.starts_with("PUT /api/v1/users/preferences") => return Some(json!({})),
             _ => return None,
         })
     }

@@ -9,11 +9,10 @@ use utoipa::ToSchema;
 use crate::access::product::ProductPermission;
 use crate::accounts::authenticator::Guess;
 use crate::accounts::error::AccountError;
-use crate::accounts::letters::Addressee;
 use crate::accounts::model::{Account, Credential, Name};
 use crate::accounts::password_rule::Owner;
 use crate::accounts::proof::{ProofPurpose, Shown};
-use crate::accounts::proof_commands::{ChangePassword, MailProof, ResetPassword, VerifyEmail};
+use crate::accounts::proof_commands::{ChangePassword, ResetPassword, VerifyEmail};
 use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Caller, Json, Path, Problem, Routes, State, Who};
@@ -200,16 +199,8 @@ async fn mail_verification(call: &Call, user: &User, to: &Email) -> Outcome {
     let (correspondence, facts) = (&call.state.correspondence, call.facts());
     let account = user.account().ok_or(AccountError::Missing)?;
     correspondence.admit(account.username.as_str(), call.ip_address(), call.now)?;
-    let is_own = account.bears(&Name::Email(to.clone()));
-    let is_taken = !is_own && correspondence.is_taken(&Name::Email(to.clone()), call.now).await;
-    let occasion = if is_taken { Occasion::AddressInUse } else { Occasion::VerifyEmail };
-    let addressee = Addressee { user: user.id(), username: &account.username, to };
-    let (proof, mail) = correspondence.letters.with_proof(ProofPurpose::VerifyEmail, occasion, addressee, &facts)?;
-    let done = call.state.users.send(user.id(), MailProof { proof, mail: mail.clone() }, facts).await?;
-    if done.reply {
-        correspondence.posted(Some(&mail));
-    }
-    Ok(Answer::empty(StatusCode::ACCEPTED).with_revision(done.revision))
+    let revision = correspondence.verify(user, to, facts).await?;
+    Ok(Answer::empty(StatusCode::ACCEPTED).with_revision(revision))
 }
 
 async fn send_reset(call: Call, Path(id): Path<UserId>) -> Outcome {

@@ -89,8 +89,13 @@ async fn delete(call: Call) -> Outcome {
         refuse_stale(&call, user, held)?;
         Ok(DeleteProfile { base: Arc::clone(&held.part) })
     };
-    let done = call.state.profiles.write(person(&call)?.id(), &call.facts(), prepare).await?;
+    let user = person(&call)?;
+    let avatar = user.profiles.find().and_then(|marks| marks.avatar);
+    let done = call.state.profiles.write(user.id(), &call.facts(), prepare).await?;
     call.state.profiles.keep(done.after.id(), done.reply);
+    if let Some(avatar) = avatar {
+        super::avatar::forget_unless_named(&call, avatar).await;
+    }
     Ok(Answer::no_content().with_revision(done.revision))
 }
 

@@ -1,9 +1,9 @@
-//! A profile as it is shown to its owner.
+//! A profile as it is shown: to its owner, and to others.
 
 use std::sync::Arc;
 
 use actix_web::web::Bytes;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -22,29 +22,45 @@ pub(super) fn shown(user: &User, held: &Held<Profile, Prepared>) -> Arc<Prepared
     if let Some(prepared) = held.shown.load_full().filter(|prepared| prepared.stamp == stamp) {
         return prepared;
     }
-    let body = Bytes::from(whole(user, &held.part).to_string());
+    let body = Bytes::from(Value::Object(whole(user, &held.part)).to_string());
     let prepared = Arc::new(Prepared { stamp, tag: tag_of(&body), body });
     held.shown.store(Some(Arc::clone(&prepared)));
     prepared
 }
 
 /// Everything of a profile.
-pub(super) fn whole(user: &User, profile: &Profile) -> Value {
+pub(super) fn whole(user: &User, profile: &Profile) -> Map<String, Value> {
     let mut object = FIELDS.object(&profile.fields);
     object.insert("user_id".into(), user.id().to_string().into());
-    let is_email_verified = user.account().is_some_and(Account::is_email_known);
-    object.insert("verified".into(), json!({ "email": is_email_verified }));
+    let avatar = user.profiles.find().and_then(|marks| marks.avatar);
+    let url = avatar.map(|avatar| format!("/api/v1/users/{}/avatar/{avatar}", user.id()));
+    object.insert("avatar_url".into(), json!(url));
+    let verified = json!({
+        "email": user.account().is_some_and(Account::is_email_known),
+        "phone": profile.phone_verified_at.is_some(),
+        "identity": profile.is_identity_verified(),
+    });
+    object.insert("verified".into(), verified);
     object.insert("created_at".into(), json!(profile.created_at));
     object.insert("updated_at".into(), json!(profile.updated_at));
-    Value::Object(object)
+    object
 }
 
-/// The fields of a profile, as the document describes them.
+/// A profile, as the document describes it.
 pub(super) struct ProfileSchema;
 
 impl PartialSchema for ProfileSchema {
     fn schema() -> RefOr<Schema> {
-        described(FIELDS.schema())
+        let mut schema = FIELDS.schema();
+        if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+            let flags = json!({ "email": { "type": "boolean" }, "phone": { "type": "boolean" }, "identity": { "type": "boolean" } });
+            properties.insert("user_id".into(), json!({ "type": "string" }));
+            properties.insert("avatar_url".into(), json!({ "type": ["string", "null"] }));
+            properties.insert("verified".into(), json!({ "type": "object", "properties": flags }));
+            properties.insert("created_at".into(), json!({ "type": ["string", "null"], "format": "date-time" }));
+            properties.insert("updated_at".into(), json!({ "type": ["string", "null"], "format": "date-time" }));
+        }
+        described(schema)
     }
 }
 

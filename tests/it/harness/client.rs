@@ -90,6 +90,33 @@ impl Client {
         self.call("PATCH", path, Some(body.to_string()), &[])
     }
 
+    /// Sends a form with one file in it.
+    pub(crate) fn upload(&self, path: &str, field: &str, file: &[u8]) -> Reply {
+        self.post_form(path, &form(field, file)).unwrap_or_else(|error| panic!("POST {path}: {error}"))
+    }
+
+    /// Sends a form, where the server may hang up before it has read all.
+    pub(crate) fn post_form(&self, path: &str, form: &[u8]) -> Result<Reply, ureq::Error> {
+        let request = Request::builder()
+            .method("POST")
+            .uri(format!("{}{path}", self.base))
+            .header("content-type", "multipart/form-data; boundary=b0undary")
+            .header("authorization", self.authorization.as_deref().unwrap_or_default());
+        read(self.agent.run(request.body(form).unwrap())?)
+    }
+
+    /// The status, the headers and the bytes of what is no text.
+    pub(crate) fn bytes(&self, path: &str) -> (u16, Vec<(String, String)>, Vec<u8>) {
+        let mut request = Request::builder().method("GET").uri(format!("{}{path}", self.base));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        let (parts, mut body) = self.agent.run(request.body(()).unwrap()).unwrap().into_parts();
+        let text = |value: &ureq::http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let headers = parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+        (parts.status.as_u16(), headers, body.read_to_vec().unwrap())
+    }
+
     /// Any request; a body is JSON unless a header says otherwise.
     pub(crate) fn call(&self, method: &str, path: &str, body: Option<String>, headers: &[(&str, &str)]) -> Reply {
         self.try_call(method, path, body, headers).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
@@ -118,6 +145,15 @@ impl Client {
             None => read(self.agent.run(request.body(()).unwrap())?),
         }
     }
+}
+
+/// A form with one file in it.
+pub(crate) fn form(field: &str, file: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "--b0undary\r\nContent-Disposition: form-data; name=\"{field}\"; filename=\"x.png\"\r\n\
+         Content-Type: application/octet-stream\r\n\r\n"
+    );
+    [head.as_bytes(), file, b"\r\n--b0undary--\r\n"].concat()
 }
 
 fn read(response: Response<ureq::Body>) -> Result<Reply, ureq::Error> {

@@ -14,7 +14,7 @@ mod smtp;
 
 #[cfg(feature = "passkeys")]
 pub(crate) use authenticator::Passkey;
-pub(crate) use client::{Admin, Anonymous, App, Client, SignedIn};
+pub(crate) use client::{Admin, Anonymous, App, Client, SignedIn, form};
 pub(crate) use outbox::token_in;
 pub(crate) use process::Process;
 pub(crate) use reply::{Reply, ask, send};

@@ -1,0 +1,256 @@
+//! The preference book: what stands where nobody chose, by installation and by role, and the namespaces of
+//! applications. An entity like the role book; its newest view is published to one pointer.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use jsonschema::{Draft, PatternOptions, Validator};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::actor::aggregate::{Aggregate, Note, Part};
+use crate::kernel::fault::{FieldError, Malformed};
+use crate::kernel::ids::{BookId, RoleId};
+use crate::preferences::model::{CUSTOM, Layer, Namespace};
+use crate::store::codec::Stored;
+use crate::store::key::Kind;
+use crate::store::{Commit, Key, Record, Revision, StoreError, codec};
+
+/// The id of the one preference book of an instance.
+pub const THE_PREFERENCES: BookId = BookId::from_uuid(Uuid::from_u128(2));
+
+/// How much memory a pattern of a schema may take when it is compiled.
+const MOST_PATTERN_BYTES: usize = 64 * 1024;
+/// More complaints than so many help nobody.
+const MOST_COMPLAINTS: usize = 20;
+
+/// The preference book. Cheap to clone: entries are shared.
+#[derive(Debug, Clone, Default)]
+pub struct PreferenceBook {
+    version: Revision,
+    is_open: bool,
+    installation: Arc<Layer>,
+    roles: BTreeMap<RoleId, Arc<Layer>>,
+    namespaces: BTreeMap<Box<str>, Arc<Registered>>,
+}
+
+/// A namespace with its schema made ready.
+pub struct Registered {
+    /// The namespace.
+    pub namespace: Namespace,
+    validator: Validator,
+}
+
+/// What can happen to the preference book.
+#[derive(Debug)]
+pub enum PreferenceBookEvent {
+    /// It was opened for the first time.
+    Opened,
+    /// The installation has other defaults.
+    InstallationSet(Layer),
+    /// A role has other defaults, or none any more.
+    RoleSet(RoleId, Option<Layer>),
+    /// A namespace came, or is another.
+    NamespaceSet(Arc<Registered>),
+    /// A namespace is gone.
+    NamespaceRemoved(Box<str>),
+}
+
+/// The book's own record.
+#[derive(Debug, Serialize, Deserialize)]
+struct Head;
+
+impl Stored for Head {
+    const VERSION: u8 = 1;
+}
+
+impl Registered {
+    /// Makes a namespace's schema ready: of draft 2020-12 unless it says otherwise, without anything from elsewhere, with
+    /// patterns that take time in proportion to the text.
+    ///
+    /// # Errors
+    /// When it is no schema.
+    pub fn new(namespace: Namespace) -> Result<Self, Malformed> {
+        let schema: Value =
+            serde_json::from_str(&namespace.schema).map_err(|error| Malformed::new(error.to_string()))?;
+        let patterns = PatternOptions::regex().size_limit(MOST_PATTERN_BYTES).dfa_size_limit(MOST_PATTERN_BYTES);
+        let options = jsonschema::options().with_draft(Draft::Draft202012).with_pattern_options(patterns).offline();
+        let validator = options.build(&schema).map_err(|error| Malformed(format!("not a JSON Schema: {error}")))?;
+        Ok(Self { namespace, validator })
+    }
+
+    /// What is wrong with these values.
+    pub fn complaints(&self, values: &Value) -> Vec<FieldError> {
+        let complaint = |error: jsonschema::ValidationError<'_>| {
+            let at = error.instance_path().to_string().replace('/', ".");
+            let message: String = error.to_string().chars().take(300).collect();
+            FieldError::new(format!("{CUSTOM}.{}{at}", self.namespace.name), message)
+        };
+        self.validator.iter_errors(values).take(MOST_COMPLAINTS).map(complaint).collect()
+    }
+
+    /// The schema.
+    pub fn schema(&self) -> Value {
+        serde_json::from_str(&self.namespace.schema).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Registered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.namespace.fmt(f)
+    }
+}
+
+impl PreferenceBook {
+    /// The installation's defaults.
+    pub fn installation(&self) -> &Layer {
+        &self.installation
+    }
+
+    /// A role's defaults.
+    pub fn role(&self, id: RoleId) -> Option<&Arc<Layer>> {
+        self.roles.get(&id)
+    }
+
+    /// Whether no role has defaults.
+    pub fn has_no_roles(&self) -> bool {
+        self.roles.is_empty()
+    }
+
+    /// A namespace.
+    pub fn namespace(&self, name: &str) -> Option<&Arc<Registered>> {
+        self.namespaces.get(name)
+    }
+
+    /// Every namespace, by name.
+    pub fn namespaces(&self) -> impl Iterator<Item = &Arc<Registered>> {
+        self.namespaces.values()
+    }
+}
+
+impl Aggregate for PreferenceBook {
+    type Id = BookId;
+    type Event = PreferenceBookEvent;
+    const KIND: &'static str = "preference_book";
+
+    fn id(&self) -> BookId {
+        THE_PREFERENCES
+    }
+
+    fn vacant(_: BookId) -> Self {
+        Self::default()
+    }
+
+    fn is_vacant(&self) -> bool {
+        !self.is_open
+    }
+
+    fn head(id: BookId) -> Key {
+        Key::of(Kind::PreferenceBook, &[id.bytes()])
+    }
+
+    fn parts(id: BookId) -> Vec<Part> {
+        let all = |kind| Part::All(Key::of(kind, &[]));
+        vec![Part::One(Self::head(id)), all(Kind::PreferenceLayer), all(Kind::PreferenceNamespace)]
+    }
+
+    fn from_records(_: BookId, records: Vec<Record>) -> Result<Self, StoreError> {
+        let mut book = Self::default();
+        for record in records {
+            match record.key.kind() {
+                Some(Kind::PreferenceBook) => (book.version, book.is_open) = (record.revision, true),
+                Some(Kind::PreferenceLayer) => {
+                    let layer = Arc::new(codec::decode(&record.value)?);
+                    match record.key.bytes().get(1..).and_then(|id| <[u8; 16]>::try_from(id).ok()) {
+                        Some(role) => _ = book.roles.insert(RoleId::from_bytes(role), layer),
+                        None => book.installation = layer,
+                    }
+                }
+                Some(Kind::PreferenceNamespace) => {
+                    let namespace: Namespace = codec::decode(&record.value)?;
+                    let registered = Registered::new(namespace)
+                        .map_err(|error| StoreError::Damaged(format!("{:?}: {error}", record.key)))?;
+                    book.namespaces.insert(registered.namespace.name.clone(), Arc::new(registered));
+                }
+                _ => return Err(StoreError::Damaged(format!("{:?} is not part of a preference book", record.key))),
+            }
+        }
+        Ok(book)
+    }
+
+    fn version(&self) -> Revision {
+        self.version
+    }
+
+    fn stamp(&mut self, revision: Revision) {
+        self.version = revision;
+    }
+
+    fn apply(&mut self, event: &PreferenceBookEvent) {
+        match event {
+            PreferenceBookEvent::Opened => self.is_open = true,
+            PreferenceBookEvent::InstallationSet(layer) => self.installation = Arc::new(layer.clone()),
+            PreferenceBookEvent::RoleSet(id, Some(layer)) => _ = self.roles.insert(*id, Arc::new(layer.clone())),
+            PreferenceBookEvent::RoleSet(id, None) => _ = self.roles.remove(id),
+            PreferenceBookEvent::NamespaceSet(registered) => {
+                self.namespaces.insert(registered.namespace.name.clone(), Arc::clone(registered));
+            }
+            PreferenceBookEvent::NamespaceRemoved(name) => _ = self.namespaces.remove(name),
+        }
+    }
+
+    fn record(&self, _: &Self, event: &PreferenceBookEvent, commit: &mut Commit) -> Result<(), StoreError> {
+        match event {
+            PreferenceBookEvent::Opened => {}
+            PreferenceBookEvent::InstallationSet(layer) => commit.put(layer_key(None), codec::encode(layer)?),
+            PreferenceBookEvent::RoleSet(id, Some(layer)) => commit.put(layer_key(Some(*id)), codec::encode(layer)?),
+            PreferenceBookEvent::RoleSet(id, None) => commit.remove(layer_key(Some(*id))),
+            PreferenceBookEvent::NamespaceSet(registered) => {
+                commit.put(namespace_key(&registered.namespace.name), codec::encode(&registered.namespace)?);
+            }
+            PreferenceBookEvent::NamespaceRemoved(name) => commit.remove(namespace_key(name)),
+        }
+        Ok(())
+    }
+
+    fn record_head(&self, commit: &mut Commit) -> Result<(), StoreError> {
+        commit.put(Self::head(THE_PREFERENCES), codec::encode(&Head)?);
+        Ok(())
+    }
+
+    fn note(&self, before: &Self, event: &PreferenceBookEvent) -> Option<Note> {
+        let told = |layer: &Layer| json!({ "priority": layer.priority, "values": layer.values.object() });
+        let (action, target, before, after) = match event {
+            PreferenceBookEvent::Opened => return None,
+            PreferenceBookEvent::InstallationSet(layer) => {
+                let old = told(&before.installation);
+                ("preferences.defaults_set", "installation".to_owned(), Some(old), Some(told(layer)))
+            }
+            PreferenceBookEvent::RoleSet(id, layer) => {
+                let old = before.role(*id).map(|layer| told(layer));
+                ("preferences.role_defaults_set", id.to_string(), old, layer.as_ref().map(told))
+            }
+            PreferenceBookEvent::NamespaceSet(registered) => {
+                let name = &registered.namespace.name;
+                let old = before.namespace(name).map(|old| old.schema());
+                ("preferences.namespace_set", name.to_string(), old, Some(registered.schema()))
+            }
+            PreferenceBookEvent::NamespaceRemoved(name) => {
+                let old = before.namespace(name).map(|old| old.schema());
+                ("preferences.namespace_removed", name.to_string(), old, None)
+            }
+        };
+        Some(Note { action, target, before, after })
+    }
+}
+
+/// The installation's own layer has no role.
+fn layer_key(role: Option<RoleId>) -> Key {
+    role.map_or_else(|| Key::of(Kind::PreferenceLayer, &[]), |role| Key::of(Kind::PreferenceLayer, &[role.bytes()]))
+}
+
+fn namespace_key(name: &str) -> Key {
+    Key::of(Kind::PreferenceNamespace, &[name.as_bytes()])
+}

@@ -1,0 +1,142 @@
+//! The writes to the preference book.
+
+use std::sync::Arc;
+
+use crate::actor::command::{Command, Decision, Facts};
+use crate::kernel::ids::RoleId;
+use crate::kernel::sheet::Patch;
+use crate::preferences::book::{PreferenceBook, PreferenceBookEvent, Registered};
+use crate::preferences::error::PreferenceError;
+use crate::preferences::fields;
+use crate::preferences::model::{Layer, MOST_NAMESPACES};
+
+/// Opens the book, unless it is open.
+#[derive(Debug, Clone)]
+pub struct OpenPreferences;
+
+impl Command for OpenPreferences {
+    type Target = PreferenceBook;
+    type Reply = ();
+    type Refusal = PreferenceError;
+    const NAME: &'static str = "open_preferences";
+
+    fn decide(self, _: &PreferenceBook, _: &Facts) -> Result<Decision<PreferenceBook, ()>, PreferenceError> {
+        Ok(Decision::one(PreferenceBookEvent::Opened, ()))
+    }
+}
+
+/// Changes what it names of the defaults of the installation, or of a role.
+#[derive(Debug, Clone)]
+pub struct ChangeDefaults {
+    /// Of which role; none: of the installation.
+    pub role: Option<RoleId>,
+    /// What to change.
+    pub patch: Patch,
+    /// Another priority.
+    pub priority: Option<u32>,
+}
+
+impl Command for ChangeDefaults {
+    type Target = PreferenceBook;
+    type Reply = Layer;
+    type Refusal = PreferenceError;
+    const NAME: &'static str = "change_preference_defaults";
+
+    fn decide(self, book: &PreferenceBook, facts: &Facts) -> Result<Decision<PreferenceBook, Layer>, PreferenceError> {
+        let old = match self.role {
+            Some(role) => book.role(role).map(|layer| Layer::clone(layer)),
+            None => Some(book.installation().clone()),
+        };
+        let base = old.clone().unwrap_or_default();
+        let layer = Layer {
+            priority: self.priority.unwrap_or(base.priority),
+            values: base.values.merged(&self.patch),
+            updated_at: base.updated_at,
+        };
+        let wrong = fields::complaints(&layer.values);
+        if !wrong.is_empty() {
+            return Err(PreferenceError::Invalid(wrong));
+        }
+        if old.as_ref() == Some(&layer) {
+            return Ok(Decision::nothing(layer));
+        }
+        let layer = Layer { updated_at: facts.now, ..layer };
+        let event = match self.role {
+            Some(role) => PreferenceBookEvent::RoleSet(role, Some(layer.clone())),
+            None => PreferenceBookEvent::InstallationSet(layer.clone()),
+        };
+        Ok(Decision::one(event, layer))
+    }
+}
+
+/// Removes the defaults of a role.
+#[derive(Debug, Clone)]
+pub struct RemoveDefaults {
+    /// Of which role.
+    pub role: RoleId,
+}
+
+impl Command for RemoveDefaults {
+    type Target = PreferenceBook;
+    type Reply = ();
+    type Refusal = PreferenceError;
+    const NAME: &'static str = "remove_preference_defaults";
+
+    fn decide(self, book: &PreferenceBook, _: &Facts) -> Result<Decision<PreferenceBook, ()>, PreferenceError> {
+        if book.role(self.role).is_none() {
+            return Ok(Decision::nothing(()));
+        }
+        Ok(Decision::one(PreferenceBookEvent::RoleSet(self.role, None), ()))
+    }
+}
+
+/// Registers a namespace, or gives it another schema. What people have in it stays and is held to the new schema when
+/// they change it.
+#[derive(Debug, Clone)]
+pub struct SetNamespace {
+    /// The namespace.
+    pub registered: Arc<Registered>,
+}
+
+impl Command for SetNamespace {
+    type Target = PreferenceBook;
+    type Reply = Arc<Registered>;
+    type Refusal = PreferenceError;
+    const NAME: &'static str = "set_preference_namespace";
+
+    fn decide(
+        self,
+        book: &PreferenceBook,
+        _: &Facts,
+    ) -> Result<Decision<PreferenceBook, Arc<Registered>>, PreferenceError> {
+        let new = &self.registered.namespace;
+        match book.namespace(&new.name) {
+            None if book.namespaces().count() >= MOST_NAMESPACES => return Err(PreferenceError::TooManyNamespaces),
+            Some(old) if (&old.namespace.description, &old.namespace.schema) == (&new.description, &new.schema) => {
+                return Ok(Decision::nothing(Arc::clone(old)));
+            }
+            _ => {}
+        }
+        let event = PreferenceBookEvent::NamespaceSet(Arc::clone(&self.registered));
+        Ok(Decision::one(event, self.registered))
+    }
+}
+
+/// Removes a namespace. What people have in it is not shown any more.
+#[derive(Debug, Clone)]
+pub struct RemoveNamespace {
+    /// Which.
+    pub name: Box<str>,
+}
+
+impl Command for RemoveNamespace {
+    type Target = PreferenceBook;
+    type Reply = ();
+    type Refusal = PreferenceError;
+    const NAME: &'static str = "remove_preference_namespace";
+
+    fn decide(self, book: &PreferenceBook, _: &Facts) -> Result<Decision<PreferenceBook, ()>, PreferenceError> {
+        book.namespace(&self.name).ok_or(PreferenceError::MissingNamespace)?;
+        Ok(Decision::one(PreferenceBookEvent::NamespaceRemoved(self.name), ()))
+    }
+}

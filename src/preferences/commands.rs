@@ -1,0 +1,114 @@
+//! The writes to somebody's preferences.
+//!
+//! As with profiles, each write brings the preferences it was prepared on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::actor::command::{Command, Decision, Facts};
+use crate::kernel::fault::FieldError;
+use crate::kernel::ids::ChangeId;
+use crate::kernel::sheet::{Edit, Patch, Sheet};
+use crate::preferences::book::PreferenceBook;
+use crate::preferences::error::PreferenceError;
+use crate::preferences::fields;
+use crate::preferences::model::{CUSTOM, MOST_NAMESPACE_BYTES, Preferences};
+use crate::preferences::part::PreferencesSet;
+use crate::profiles::change::Part;
+use crate::profiles::commands::change;
+use crate::profiles::part::ProfileEvent;
+use crate::user::{User, UserEvent};
+
+/// Changes what it names of somebody's preferences.
+#[derive(Debug, Clone)]
+pub struct ChangePreferences {
+    /// The preferences it was prepared on.
+    pub base: Arc<Preferences>,
+    /// The namespaces, and the rules for what is in them.
+    pub book: Arc<PreferenceBook>,
+    /// What to change of the fields, and of whole namespaces.
+    pub patch: Patch,
+    /// What to change within namespaces, as objects to be merged (RFC 7396); null clears a namespace.
+    pub custom: BTreeMap<Box<str>, Value>,
+    /// The id of the change.
+    pub change: ChangeId,
+    /// The change that is taken back by this one.
+    pub undoes: Option<ChangeId>,
+    /// What the audit log calls it.
+    pub action: &'static str,
+}
+
+impl Command for ChangePreferences {
+    type Target = User;
+    type Reply = Arc<Preferences>;
+    type Refusal = PreferenceError;
+    const NAME: &'static str = "change_preferences";
+
+    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Arc<Preferences>>, PreferenceError> {
+        if user.preferences.version() != self.base.version {
+            return Err(PreferenceError::Moved);
+        }
+        let own = self.base.own.merged(&self.patch);
+        let custom = self.custom.iter().map(|(name, given)| merged_namespace(&own, name, given)).collect();
+        let own = own.merged(&Patch(custom));
+        let mut wrong = fields::complaints(&own);
+        let differences = self.base.own.differences(&own);
+        wrong.extend(differences.iter().flat_map(|one| refused(&self.book, &one.path, one.after.as_deref())));
+        if !wrong.is_empty() {
+            return Err(PreferenceError::Invalid(wrong));
+        }
+        let id = (self.change, self.undoes);
+        let Some(change) = change(id, Part::Preferences, &self.base.own, &own, facts) else {
+            return Ok(Decision::nothing(self.base));
+        };
+        let preferences = Arc::new(Preferences { version: self.base.version + 1, own, updated_at: Some(facts.now) });
+        let mut marks = user.profiles.marks();
+        marks.changes = marks.changes.wrapping_add(1);
+        let noted = ProfileEvent { change: Some(change), ..ProfileEvent::of(Some(self.action), marks) };
+        let set = UserEvent::Preferences(PreferencesSet(Arc::clone(&preferences)));
+        Ok(Decision { events: vec![set, UserEvent::Profile(Box::new(noted))], reply: preferences })
+    }
+}
+
+/// What is wrong with a namespace's new values.
+fn refused(book: &PreferenceBook, path: &str, after: Option<&str>) -> Vec<FieldError> {
+    let Some(name) = path.strip_prefix(CUSTOM).and_then(|rest| rest.strip_prefix('.')) else { return Vec::new() };
+    let Some(json) = after else { return Vec::new() };
+    let Some(registered) = book.namespace(name) else {
+        return vec![FieldError::new(path, "there is no such namespace")];
+    };
+    if json.len() > MOST_NAMESPACE_BYTES {
+        return vec![FieldError::new(path, format!("expected at most {MOST_NAMESPACE_BYTES} bytes of JSON"))];
+    }
+    registered.complaints(&serde_json::from_str(json).unwrap_or_default())
+}
+
+fn merged_namespace(own: &Sheet, name: &str, given: &Value) -> Edit {
+    let path = format!("{CUSTOM}.{name}");
+    let to = match given {
+        Value::Object(given) => {
+            let mut values = own.value(&path).unwrap_or_else(|| Value::Object(Map::new()));
+            merge(&mut values, given);
+            Some(values.to_string().into())
+        }
+        _ => None,
+    };
+    Edit { path: path.into(), to }
+}
+
+/// Merges as RFC 7396 section 2 says.
+fn merge(target: &mut Value, patch: &Map<String, Value>) {
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(target) = target else { return };
+    for (key, value) in patch {
+        match value {
+            Value::Null => _ = target.remove(key),
+            Value::Object(below) => merge(target.entry(key.clone()).or_insert(Value::Null), below),
+            value => _ = target.insert(key.clone(), value.clone()),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What stands where nobody chose, and the namespaces of applications: for administrators.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use crate::access::product::ProductPermission;
+use crate::http::handler::Outcome;
+use crate::http::{Answer, Call, Json, Path, Problem, Routes, Who};
+use crate::kernel::clock::Timestamp;
+use crate::kernel::fault::FieldError;
+use crate::kernel::ids::RoleId;
+use crate::kernel::page::Page;
+use crate::kernel::text::Note;
+use crate::preferences::book::{Registered, THE_PREFERENCES};
+use crate::preferences::book_commands::{ChangeDefaults, RemoveDefaults, RemoveNamespace, SetNamespace};
+use crate::preferences::error::PreferenceError;
+use crate::preferences::fields::FIELDS;
+use crate::preferences::model::{Layer, MOST_SCHEMA_BYTES, Namespace, is_namespace};
+
+/// Registers the routes.
+pub(super) fn routes(routes: &mut Routes) {
+    let write = Who::Holding(ProductPermission::PreferencesWrite);
+    routes
+        .get("/api/v1/preferences/defaults", write, async |call: Call| {
+            Ok(Answer::ok(&Defaults::of(call.state.preferences.book.load().installation())))
+        })
+        .about("Shows what the installation prefers where nobody chose")
+        .answers::<Defaults>(200);
+    routes
+        .put("/api/v1/preferences/defaults", write, async |call: Call, Json(changes): Json<DefaultChanges>| {
+            change(&call, None, changes).await
+        })
+        .about("Changes what it names of the installation's defaults; null clears")
+        .answers::<Defaults>(200);
+    routes
+        .get("/api/v1/roles/{role_id}/preferences", write, show_role)
+        .about("Shows what holders of a role prefer where they chose nothing")
+        .answers::<Defaults>(200);
+    routes
+        .put(
+            "/api/v1/roles/{role_id}/preferences",
+            write,
+            async |call: Call, Path(id): Path<RoleId>, Json(changes): Json<DefaultChanges>| {
+                call.state.book.load().role(id).ok_or(PreferenceError::MissingRole)?;
+                change(&call, Some(id), changes).await
+            },
+        )
+        .about("Changes what it names of a role's defaults; null clears")
+        .answers::<Defaults>(200);
+    routes
+        .delete("/api/v1/roles/{role_id}/preferences", write, remove_role)
+        .about("Removes a role's defaults")
+        .answers_with(204);
+    routes
+        .get("/api/v1/preferences/namespaces", write, list)
+        .about("Lists the namespaces of applications")
+        .answers::<Page<NamespaceView>>(200);
+    routes
+        .put("/api/v1/preferences/namespaces/{namespace}", write, set)
+        .about("Registers a namespace with the JSON Schema of its values")
+        .body_limit_bytes(4 * MOST_SCHEMA_BYTES)
+        .answers::<NamespaceView>(200);
+    routes
+        .delete("/api/v1/preferences/namespaces/{namespace}", write, remove)
+        .about("Removes a namespace; what people have in it is not shown any more")
+        .answers_with(204);
+}
+
+/// What to change of defaults.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct DefaultChanges {
+    /// Sections of preferences; null clears.
+    #[schema(value_type = Option<Object>)]
+    values: Option<Map<String, Value>>,
+    /// Of a role: which of several roles counts, the greatest.
+    priority: Option<u32>,
+}
+
+/// What stands where nobody chose.
+#[derive(Serialize, ToSchema)]
+#[schema(as = PreferenceDefaults)]
+struct Defaults {
+    /// Sections of preferences; what is not there has no default here.
+    #[schema(value_type = Object)]
+    values: Map<String, Value>,
+    priority: u32,
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Timestamp,
+}
+
+impl Defaults {
+    fn of(layer: &Layer) -> Self {
+        Self { values: layer.values.object(), priority: layer.priority, updated_at: layer.updated_at }
+    }
+}
+
+/// A namespace to register.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewNamespace {
+    #[schema(value_type = Option<String>)]
+    description: Option<Note>,
+    /// A JSON Schema (2020-12 unless it says otherwise) of an object, at most 16 KiB.
+    #[schema(value_type = Object)]
+    schema: Map<String, Value>,
+}
+
+/// A namespace.
+#[derive(Serialize, ToSchema)]
+struct NamespaceView {
+    name: String,
+    description: Option<String>,
+    #[schema(value_type = Object)]
+    schema: Value,
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Timestamp,
+}
+
+impl NamespaceView {
+    fn of(registered: &Registered) -> Self {
+        let namespace = &registered.namespace;
+        Self {
+            name: namespace.name.to_string(),
+            description: namespace.description.as_deref().map(str::to_owned),
+            schema: registered.schema(),
+            updated_at: namespace.updated_at,
+        }
+    }
+}
+
+async fn show_role(call: Call, Path(id): Path<RoleId>) -> Outcome {
+    call.state.book.load().role(id).ok_or(PreferenceError::MissingRole)?;
+    let book = call.state.preferences.book.load();
+    let layer = book.role(id).map(|layer| Layer::clone(layer)).unwrap_or_default();
+    Ok(Answer::ok(&Defaults::of(&layer)))
+}
+
+async fn change(call: &Call, role: Option<RoleId>, changes: DefaultChanges) -> Outcome {
+    let within = |mut error: FieldError| {
+        error.field.insert_str(0, "values.");
+        error
+    };
+    let patch = FIELDS.read(&changes.values.unwrap_or_default());
+    let patch = patch.map_err(|wrong| Problem::invalid(wrong.into_iter().map(within).collect()))?;
+    if role.is_none() && changes.priority.is_some() {
+        let wrong = FieldError::new("priority", "only roles have a priority");
+        return Err(Problem::invalid(vec![wrong]));
+    }
+    let command = ChangeDefaults { role, patch, priority: changes.priority };
+    let done = call.state.preferences.books.send(THE_PREFERENCES, command, call.facts()).await?;
+    Ok(Answer::ok(&Defaults::of(&done.reply)).with_revision(done.revision))
+}
+
+async fn remove_role(call: Call, Path(id): Path<RoleId>) -> Outcome {
+    call.state.book.load().role(id).ok_or(PreferenceError::MissingRole)?;
+    let done = call.state.preferences.books.send(THE_PREFERENCES, RemoveDefaults { role: id }, call.facts()).await?;
+    Ok(Answer::no_content().with_revision(done.revision))
+}
+
+async fn list(call: Call) -> Outcome {
+    let book = call.state.preferences.book.load();
+    Ok(Answer::ok(&Page::whole(book.namespaces().map(|one| NamespaceView::of(one)).collect())))
+}
+
+async fn set(call: Call, Path(name): Path<String>, Json(new): Json<NewNamespace>) -> Outcome {
+    let wrong = |field: &str, message: String| Problem::invalid(vec![FieldError::new(field, message)]);
+    if !is_namespace(&name) {
+        return Err(wrong("namespace", "expected 1 to 64 of a-z, 0-9, _ and -".into()));
+    }
+    let schema = Value::Object(new.schema).to_string();
+    if schema.len() > MOST_SCHEMA_BYTES {
+        return Err(wrong("schema", format!("expected at most {MOST_SCHEMA_BYTES} bytes of JSON")));
+    }
+    let namespace = Namespace {
+        name: name.into(),
+        description: new.description.map(|note| note.as_str().into()),
+        schema: schema.into(),
+        updated_at: call.now,
+    };
+    // Making a schema ready takes a while: not on a worker.
+    let made = call.state.loader.run(move || Registered::new(namespace)).await?;
+    let registered = made.map_err(|error| wrong("schema", error.0))?;
+    let command = SetNamespace { registered: Arc::new(registered) };
+    let done = call.state.preferences.books.send(THE_PREFERENCES, command, call.facts()).await?;
+    Ok(Answer::ok(&NamespaceView::of(&done.reply)).with_revision(done.revision))
+}
+
+async fn remove(call: Call, Path(name): Path<String>) -> Outcome {
+    let command = RemoveNamespace { name: name.into() };
+    let done = call.state.preferences.books.send(THE_PREFERENCES, command, call.facts()).await?;
+    Ok(Answer::no_content().with_revision(done.revision))
+}

@@ -1,0 +1,15 @@
+//! Preferences over HTTP.
+
+mod administration;
+mod changes;
+mod own;
+mod view;
+
+use crate::http::Routes;
+
+/// Registers the routes.
+pub fn routes(routes: &mut Routes) {
+    own::routes(routes);
+    changes::routes(routes);
+    administration::routes(routes);
+}

@@ -1,0 +1,347 @@
+//! One's own preferences.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use actix_web::http::header::{ACCEPT_LANGUAGE, HeaderValue, VARY};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
+
+use super::view::{self, Accessibility, LocaleSection, Notifications, Privacy, Theme, Whole, shown};
+use crate::actor::aggregate::Aggregate as _;
+use crate::actor::annex::Held;
+use crate::http::handler::Outcome;
+use crate::http::{Answer, Call, Caller, Json, Problem, Query, Routes, Who};
+use crate::kernel::clock::Timestamp;
+use crate::kernel::fault::FieldError;
+use crate::kernel::ids::ChangeId;
+use crate::kernel::sheet::{Edit, Patch};
+use crate::preferences::commands::ChangePreferences;
+use crate::preferences::desk::Shown;
+use crate::preferences::error::PreferenceError;
+use crate::preferences::fields::{FIELDS, SECTIONS};
+use crate::preferences::layers::{self, Effective, Source};
+use crate::preferences::model::{CUSTOM, Preferences, is_namespace};
+use crate::preferences::negotiation::{LanguageSource, negotiate};
+use crate::preferences::quiet::QuietHours;
+use crate::store::Revision;
+use crate::user::User;
+
+/// Everything, as a place among what is shown.
+const EVERYTHING: usize = 0;
+
+/// Registers the routes of a section.
+macro_rules! section {
+    ($routes:ident, $index:literal, $path:literal, $schema:ty, $about:literal) => {
+        $routes
+            .get($path, Who::SignedIn, async |call: Call, Query(query): Query<ShowQuery>| {
+                show(&call, &query, $index).await
+            })
+            .about(concat!("Shows ", $about))
+            .answers::<$schema>(200);
+        $routes
+            .put($path, Who::SignedIn, async |call: Call, Json(Changes(given)): Json<Changes>| {
+                let section = SECTIONS.get($index - 1).copied().unwrap_or_default();
+                let patch = FIELDS.read_below(section, &given).map_err(Problem::invalid)?;
+                change(&call, patch, BTreeMap::new(), $index).await
+            })
+            .about(concat!("Changes what it names of ", $about, "; null goes back to the default"))
+            .answers::<$schema>(200);
+    };
+}
+
+/// Registers the routes.
+pub(super) fn routes(routes: &mut Routes) {
+    routes
+        .get("/api/v1/users/preferences", Who::SignedIn, async |call: Call, Query(query): Query<ShowQuery>| {
+            show(&call, &query, EVERYTHING).await
+        })
+        .about("Shows your preferences, with the defaults where you chose nothing")
+        .asked_often()
+        .answers::<Whole>(200);
+    routes
+        .put("/api/v1/users/preferences", Who::SignedIn, change_all)
+        .about("Changes what it names of your preferences; null goes back to the default")
+        .answers::<Whole>(200);
+    section!(routes, 1, "/api/v1/users/preferences/theme", Theme, "how things look for you");
+    section!(routes, 2, "/api/v1/users/preferences/notifications", Notifications, "what you are told, and how");
+    section!(routes, 3, "/api/v1/users/preferences/locale", LocaleSection, "your language, zone and forms");
+    section!(routes, 4, "/api/v1/users/preferences/accessibility", Accessibility, "what helps you");
+    section!(routes, 5, "/api/v1/users/preferences/privacy", Privacy, "what others see of you");
+    routes
+        .post("/api/v1/users/preferences/reset", Who::SignedIn, reset)
+        .about("Goes back to the defaults, of everything or of the sections it names")
+        .answers::<Whole>(200);
+    routes
+        .get("/api/v1/users/preferences/schema", Who::SignedIn, async |call: Call| {
+            Ok(Answer::ok(&view::schema(&call.state.preferences.book.load())))
+        })
+        .about("Shows the JSON Schema of preferences, with the namespaces that there are")
+        .answers_with(200);
+    routes
+        .get("/api/v1/users/preferences/effective-locale", Who::SignedIn, effective_locale)
+        .about("Shows which language to speak with you: your choice, else what your browser asks for, else the default")
+        .answers::<EffectiveLocale>(200);
+    routes
+        .get("/api/v1/users/preferences/quiet-hours", Who::SignedIn, quiet_hours)
+        .about("Shows whether it is quiet for you now, in your own zone, and until when")
+        .answers::<QuietView>(200);
+}
+
+/// What to show.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ShowQuery {
+    /// Also where each value comes from.
+    #[serde(default)]
+    origin: bool,
+}
+
+/// What to change: members that are absent stay as they are, null goes back to the default.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Changes(Map<String, Value>);
+
+impl PartialSchema for Changes {
+    fn schema() -> RefOr<Schema> {
+        Whole::schema()
+    }
+}
+
+impl ToSchema for Changes {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "PreferenceChanges".into()
+    }
+}
+
+/// What to go back on.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = PreferenceReset)]
+struct Reset {
+    /// The sections, `custom` among them, or `custom.<namespace>`; none: everything.
+    sections: Option<Vec<String>>,
+}
+
+/// Which languages the application speaks.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct LocaleQuery {
+    /// The languages that the application speaks, separated by commas; none: all.
+    supported: Option<String>,
+}
+
+/// How to speak with somebody.
+#[derive(Serialize, ToSchema)]
+struct EffectiveLocale {
+    language: String,
+    /// Where the language comes from.
+    source: LanguageSource,
+    timezone: Option<String>,
+    date_format: Option<String>,
+    time_format: Option<String>,
+    first_day_of_week: Option<String>,
+    number_format: Option<String>,
+    currency: Option<String>,
+}
+
+/// Whether it is quiet.
+#[derive(Serialize, ToSchema)]
+struct QuietView {
+    quiet: bool,
+    /// When that changes; null: not within a week.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    changes_at: Option<Timestamp>,
+    timezone: Option<String>,
+}
+
+/// The person who calls.
+pub(super) fn person(call: &Call) -> Result<&Arc<User>, Problem> {
+    match &call.caller {
+        Caller::Person(signed_in) => Ok(&signed_in.user),
+        Caller::App(_) | Caller::Nobody => Err(PreferenceError::Missing.into()),
+    }
+}
+
+async fn show(call: &Call, query: &ShowQuery, place: usize) -> Outcome {
+    if query.origin {
+        return show_origins(call, place).await;
+    }
+    let user = person(call)?;
+    if let Some(held) = call.state.preferences.own.find(user) {
+        return Ok(answer(&shown(call, user, &held), place));
+    }
+    let (user, held) = call.state.preferences.own.load(user).await?;
+    Ok(answer(&shown(call, &user, &held), place))
+}
+
+/// What counts for the caller, with where it comes from.
+async fn effective(call: &Call) -> Result<(Effective, Arc<Held<Preferences, Shown>>), Problem> {
+    let (user, held) = call.state.preferences.own.load(person(call)?).await?;
+    let book = call.state.preferences.book.load();
+    let roles = view::role_layers(&call.state, &user, &book, call.now);
+    Ok((layers::effective(&held.part.own, &roles, &book), held))
+}
+
+async fn show_origins(call: &Call, place: usize) -> Outcome {
+    let (effective, held) = effective(call).await?;
+    let section = place.checked_sub(1).and_then(|place| SECTIONS.get(place));
+    Ok(Answer::ok(&match section {
+        Some(section) => view::section_with_origins(&effective, section),
+        None => view::with_origins(&effective, &call.state.preferences.book.load(), held.part.updated_at),
+    }))
+}
+
+async fn change_all(call: Call, Json(Changes(mut given)): Json<Changes>) -> Outcome {
+    let (custom, wrong) = match given.remove(CUSTOM) {
+        None => (BTreeMap::new(), Vec::new()),
+        Some(custom) => namespaces(&call, custom),
+    };
+    let patch = match FIELDS.read(&given) {
+        Ok(patch) if wrong.is_empty() => patch,
+        Ok(_) => return Err(Problem::invalid(wrong)),
+        Err(others) => return Err(Problem::invalid(others.into_iter().chain(wrong).collect())),
+    };
+    change(&call, patch, custom, EVERYTHING).await
+}
+
+/// What to change within namespaces; null clears them all.
+fn namespaces(call: &Call, custom: Value) -> (BTreeMap<Box<str>, Value>, Vec<FieldError>) {
+    let book = call.state.preferences.book.load();
+    let all = || book.namespaces().map(|one| (one.namespace.name.clone(), Value::Null)).collect();
+    let Value::Object(given) = custom else {
+        return match custom {
+            Value::Null => (all(), Vec::new()),
+            _ => (BTreeMap::new(), vec![FieldError::new(CUSTOM, "expected an object")]),
+        };
+    };
+    let wrong = given.iter().filter_map(|(name, value)| {
+        let at = || format!("{CUSTOM}.{}", name.chars().take(100).collect::<String>());
+        match value {
+            _ if !is_namespace(name) || book.namespace(name).is_none() => {
+                Some(FieldError::new(at(), "there is no such namespace"))
+            }
+            Value::Object(_) | Value::Null => None,
+            _ => Some(FieldError::new(at(), "expected an object")),
+        }
+    });
+    let wrong = wrong.collect();
+    (given.into_iter().map(|(name, value)| (name.into(), value)).collect(), wrong)
+}
+
+async fn change(call: &Call, patch: Patch, custom: BTreeMap<Box<str>, Value>, place: usize) -> Outcome {
+    let change = ChangeId::generate(call.now);
+    let prepare = |user: &Arc<User>, held: &Arc<Held<Preferences, Shown>>| {
+        refuse_stale(call, user, held, place)?;
+        Ok(ChangePreferences {
+            base: Arc::clone(&held.part),
+            book: call.state.preferences.book.load_full(),
+            patch: patch.clone(),
+            custom: custom.clone(),
+            change,
+            undoes: None,
+            action: "preferences.changed",
+        })
+    };
+    let done = call.state.preferences.own.write(person(call)?.id(), &call.facts(), prepare).await?;
+    Ok(written(call, &done.after, done.reply, done.revision, place))
+}
+
+async fn reset(call: Call, Json(reset): Json<Reset>) -> Outcome {
+    let everything = || SECTIONS.iter().map(|section| (*section).to_owned()).chain([CUSTOM.to_owned()]).collect();
+    let sections: Vec<String> = reset.sections.unwrap_or_else(everything);
+    let is_section = |name: &String| {
+        SECTIONS.contains(&name.as_str())
+            || name == CUSTOM
+            || name.strip_prefix(CUSTOM).and_then(|rest| rest.strip_prefix('.')).is_some_and(is_namespace)
+    };
+    if let Some(index) = sections.iter().position(|name| !is_section(name)) {
+        let wrong = FieldError::new(format!("sections[{index}]"), "there is no such section");
+        return Err(Problem::invalid(vec![wrong]));
+    }
+    let change = ChangeId::generate(call.now);
+    let patch = Patch(sections.into_iter().map(|path| Edit { path: path.into(), to: None }).collect());
+    let prepare = |user: &Arc<User>, held: &Arc<Held<Preferences, Shown>>| {
+        refuse_stale(&call, user, held, EVERYTHING)?;
+        Ok(ChangePreferences {
+            base: Arc::clone(&held.part),
+            book: call.state.preferences.book.load_full(),
+            patch: patch.clone(),
+            custom: BTreeMap::new(),
+            change,
+            undoes: None,
+            action: "preferences.reset",
+        })
+    };
+    let done = call.state.preferences.own.write(person(&call)?.id(), &call.facts(), prepare).await?;
+    Ok(written(&call, &done.after, done.reply, done.revision, EVERYTHING))
+}
+
+/// Refuses a write whose `If-Match` names another version than there is.
+fn refuse_stale(
+    call: &Call,
+    user: &User,
+    held: &Held<Preferences, Shown>,
+    place: usize,
+) -> Result<(), PreferenceError> {
+    let shown = shown(call, user, held);
+    let is_met = shown.bodies.get(place).is_some_and(|(_, tag)| call.matches(tag));
+    if is_met { Ok(()) } else { Err(PreferenceError::Stale) }
+}
+
+/// The preferences after a write.
+fn written(call: &Call, user: &User, preferences: Arc<Preferences>, revision: Revision, place: usize) -> Answer {
+    let held = call.state.preferences.own.keep(user.id(), preferences);
+    answer(&shown(call, user, &held), place).with_revision(revision)
+}
+
+fn answer(shown: &Shown, place: usize) -> Answer {
+    let Some((body, tag)) = shown.bodies.get(place) else { return Answer::no_content() };
+    Answer::bytes(HeaderValue::from_static("application/json"), body.clone()).with_tag(tag.clone())
+}
+
+async fn effective_locale(call: Call, Query(query): Query<LocaleQuery>) -> Outcome {
+    let supported: Vec<String> = query
+        .supported
+        .iter()
+        .flat_map(|list| list.split(','))
+        .map(|one| one.trim().to_owned())
+        .filter(|one| !one.is_empty())
+        .collect();
+    if supported.len() > 200 || supported.iter().any(|one| crate::preferences::fields::find_language(one).is_none()) {
+        return Err(Problem::invalid(vec![FieldError::new("supported", "expected language tags, at most 200")]));
+    }
+    let (effective, _) = effective(&call).await?;
+    let text = |path: &str| effective.values.text(path);
+    let language = text("locale.language").unwrap_or_default();
+    let source = effective.origins.get("locale.language").map(|origin| origin.source);
+    let (own, source) = match source {
+        Some(Source::Own) => (Some(language.as_str()), LanguageSource::Own),
+        Some(Source::Role) => (None, LanguageSource::Role),
+        _ => (None, LanguageSource::Default),
+    };
+    let header = call.header(ACCEPT_LANGUAGE).unwrap_or_default();
+    let (language, source) = negotiate(own, header, (&language, source), &supported);
+    let answer = Answer::ok(&EffectiveLocale {
+        language,
+        source,
+        timezone: text("locale.timezone"),
+        date_format: text("locale.date_format"),
+        time_format: text("locale.time_format"),
+        first_day_of_week: text("locale.first_day_of_week"),
+        number_format: text("locale.number_format"),
+        currency: text("locale.currency"),
+    });
+    Ok(answer.with_header(VARY, HeaderValue::from_static("Accept-Language")))
+}
+
+async fn quiet_hours(call: Call) -> Outcome {
+    let (effective, _) = effective(&call).await?;
+    let quiet = QuietHours::of(&effective.values).at(call.now);
+    let timezone = effective.values.text("locale.timezone");
+    Ok(Answer::ok(&QuietView { quiet: quiet.is_quiet, changes_at: quiet.changes_at, timezone }))
+}

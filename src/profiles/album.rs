@@ -1,0 +1,146 @@
+//! Where avatars are kept: squares by owner, content and side.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::kernel::fault::{Fault, Kind};
+use crate::kernel::ids::UserId;
+use crate::pool::{Pool, PoolError};
+use crate::profiles::model::{AvatarId, Marks};
+use crate::profiles::part::marks_key;
+use crate::profiles::picture::{self, PictureError, SIDES};
+use crate::store::blobs::Blobs;
+use crate::store::{SharedStore, StoreError, codec};
+
+const FOLDER: &str = "avatars";
+
+/// Keeps pictures.
+pub struct Album {
+    blobs: Blobs,
+    painters: Pool,
+}
+
+/// Why a picture could not be kept or shown.
+#[derive(Debug, thiserror::Error)]
+pub enum AlbumError {
+    /// It is not taken.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    /// Too many pictures wait.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// The place of blobs fails.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Fault for AlbumError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Picture(error) => error.kind(),
+            Self::Pool(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+        }
+    }
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Picture(error) => error.code(),
+            Self::Pool(error) => error.code(),
+            Self::Store(error) => error.code(),
+        }
+    }
+}
+
+impl Album {
+    /// With this place and these threads for pictures.
+    pub const fn new(blobs: Blobs, painters: Pool) -> Self {
+        Self { blobs, painters }
+    }
+
+    /// Makes squares of a picture and keeps them; nobody sees them until the profile names them.
+    ///
+    /// # Errors
+    /// See [`AlbumError`].
+    pub async fn keep(&self, user: UserId, bytes: impl AsRef<[u8]> + Send + 'static) -> Result<AvatarId, AlbumError> {
+        let (id, squares) = self
+            .painters
+            .run(move || {
+                let squares = picture::squares(bytes.as_ref())?;
+                Ok::<_, PictureError>((AvatarId::of(&squares), squares))
+            })
+            .await??;
+        for (side, bytes) in squares {
+            self.blobs.put(&name(user, id, side), bytes).await?;
+        }
+        Ok(id)
+    }
+
+    /// A square.
+    ///
+    /// # Errors
+    /// When the place fails.
+    pub async fn load(&self, user: UserId, id: AvatarId, side: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        self.blobs.load(&name(user, id, side)).await
+    }
+
+    /// Removes the squares of a picture that no profile names any more. What cannot be removed now is collected later.
+    pub async fn forget(&self, user: UserId, id: AvatarId) {
+        for side in SIDES {
+            if let Err(error) = self.blobs.remove(&name(user, id, side)).await {
+                tracing::warn!(%error, "an old avatar could not be removed");
+            }
+        }
+    }
+
+    /// Removes every square that no profile names and that is at least so old. Returns how many there were.
+    ///
+    /// # Errors
+    /// When the place or the store fails.
+    pub async fn collect(&self, store: &SharedStore, loader: &Pool, age_seconds: u64) -> Result<usize, StoreError> {
+        let mut removed = 0;
+        for blob in self.blobs.list(FOLDER, age_seconds).await? {
+            let Some((user, id)) = parse(&blob) else { continue };
+            let (store, key) = (Arc::clone(store), marks_key(user));
+            let Ok(record) = loader.run(move || store.read(&key)).await else { break };
+            let marks: Option<Marks> = record?.map(|record| codec::decode(&record.value)).transpose()?;
+            if marks.and_then(|marks| marks.avatar) != Some(id) {
+                self.blobs.remove(&blob).await?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+impl AvatarId {
+    /// The id of a picture: by what is shown of it.
+    fn of(squares: &[(u32, Vec<u8>)]) -> Self {
+        let largest = squares.first().map(|(_, bytes)| bytes.as_slice()).unwrap_or_default();
+        let mut id = [0; 16];
+        id.iter_mut().zip(digest(&SHA256, largest).as_ref()).for_each(|(to, from)| *to = *from);
+        Self(id)
+    }
+
+    /// Reads the text form.
+    pub fn parse(text: &str) -> Option<Self> {
+        URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok().map(Self)
+    }
+}
+
+impl std::fmt::Display for AvatarId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+fn name(user: UserId, id: AvatarId, side: u32) -> String {
+    format!("{FOLDER}/{user}/{id}/{side}")
+}
+
+fn parse(blob: &str) -> Option<(UserId, AvatarId)> {
+    let mut segments = blob.strip_prefix(FOLDER)?.strip_prefix('/')?.split('/');
+    Some((UserId::parse(segments.next()?).ok()?, AvatarId::parse(segments.next()?)?))
+}

@@ -1,0 +1,77 @@
+//! One's own picture.
+
+use std::sync::Arc;
+
+use super::own::{person, written};
+use super::view::ProfileSchema;
+use crate::actor::aggregate::Aggregate as _;
+use crate::actor::annex::Held;
+use crate::http::handler::Outcome;
+use crate::http::multipart::Upload;
+use crate::http::{Answer, Call, Problem, Routes, Who};
+use crate::profiles::commands::SetAvatar;
+use crate::profiles::desk::Prepared;
+use crate::profiles::model::{AvatarId, Profile};
+use crate::profiles::picture::{MOST_BYTES, PictureError};
+use crate::user::User;
+
+/// The name of the form's field.
+const FIELD: &str = "avatar";
+/// What a form takes beside the picture.
+const FORM_BYTES: usize = 8 * 1024;
+
+/// Registers the routes.
+pub(super) fn routes(routes: &mut Routes) {
+    routes
+        .post("/api/v1/users/profile/avatar", Who::SignedIn, set)
+        .about("Takes a picture (PNG, JPEG or WebP, at most 2 MiB and 4096 by 4096 pixels) and keeps squares of it")
+        .body_limit_bytes(MOST_BYTES + FORM_BYTES)
+        .is_an_upload()
+        .answers::<ProfileSchema>(200);
+    routes
+        .delete("/api/v1/users/profile/avatar", Who::SignedIn, remove)
+        .about("Removes your picture")
+        .answers_with(204);
+}
+
+async fn set(call: Call, upload: Upload) -> Outcome {
+    let id = person(&call)?.id();
+    let bytes = upload.file(FIELD).await?;
+    if bytes.len() > MOST_BYTES {
+        return Err(PictureError::TooManyBytes.into());
+    }
+    let avatar = call.state.album.keep(id, bytes).await?;
+    let answer = put(&call, Some(avatar)).await;
+    if answer.is_err() {
+        // Nothing names it: the collector would find it, but it can go at once.
+        forget_unless_named(&call, avatar).await;
+    }
+    answer
+}
+
+async fn remove(call: Call) -> Outcome {
+    put(&call, None).await?;
+    Ok(Answer::no_content())
+}
+
+async fn put(call: &Call, avatar: Option<AvatarId>) -> Outcome {
+    let prepare =
+        |_: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| Ok(SetAvatar { base: Arc::clone(&held.part), avatar });
+    let user = person(call)?;
+    let before = call.state.users.load(user.id()).await?.and_then(|user| user.profiles.find()?.avatar);
+    let done = call.state.profiles.write(user.id(), &call.facts(), prepare).await.map_err(Problem::from)?;
+    if let Some(old) = before.filter(|old| Some(*old) != avatar) {
+        forget_unless_named(call, old).await;
+    }
+    Ok(written(call, &done.after, done.reply, done.revision))
+}
+
+/// Removes a picture, unless the profile names it again by now.
+pub(super) async fn forget_unless_named(call: &Call, avatar: AvatarId) {
+    let Ok(user) = person(call) else { return };
+    let id = user.id();
+    let Ok(now) = call.state.users.load(id).await else { return };
+    if now.and_then(|user| user.profiles.find()?.avatar) != Some(avatar) {
+        call.state.album.forget(id, avatar).await;
+    }
+}

@@ -1,0 +1,176 @@
+//! Who may see one's profile, and what one consents to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+use super::own::person;
+use crate::actor::aggregate::Aggregate as _;
+use crate::actor::annex::Held;
+use crate::http::answer::tag_of;
+use crate::http::handler::Outcome;
+use crate::http::{Answer, Call, Json, Problem, Routes, Who};
+use crate::kernel::clock::Timestamp;
+use crate::kernel::fault::FieldError;
+use crate::kernel::ids::ChangeId;
+use crate::kernel::page::Page;
+use crate::profiles::commands::ChangePrivacy;
+use crate::profiles::desk::Prepared;
+use crate::profiles::error::ProfileError;
+use crate::profiles::history;
+use crate::profiles::model::Profile;
+use crate::profiles::privacy::{self, AUDIENCES, Consent, GivenConsent, SHOWN, is_word};
+use crate::user::User;
+
+/// Registers the routes.
+pub(super) fn routes(routes: &mut Routes) {
+    routes
+        .get("/api/v1/users/profile/privacy", Who::SignedIn, show)
+        .about("Shows who may see your profile, and what you consent to")
+        .answers::<PrivacyView>(200);
+    routes
+        .put("/api/v1/users/profile/privacy", Who::SignedIn, change)
+        .about(
+            "Changes who may see what it names, and what you consent to; null goes back to the installation's choice",
+        )
+        .answers::<PrivacyView>(200);
+    routes
+        .get("/api/v1/users/profile/consents", Who::SignedIn, consents)
+        .about("Lists what you consented to, or not any more, newest first")
+        .answers::<Page<ConsentView>>(200);
+}
+
+/// Who may see what, and what is consented to.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ProfilePrivacy)]
+struct PrivacyView {
+    /// By field: `nobody`, `signed_in`, `same_scope`, `everyone`, or an object with the name of a permission.
+    #[schema(value_type = Object)]
+    audiences: Map<String, Value>,
+    /// By purpose; null: nothing was said.
+    #[schema(value_type = Object)]
+    consents: BTreeMap<String, Option<ConsentView>>,
+}
+
+/// A consent.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Consent)]
+struct ConsentView {
+    purpose: String,
+    granted: bool,
+    /// The version of the text that was shown.
+    version: String,
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    /// Through what it was given.
+    source: String,
+}
+
+impl ConsentView {
+    fn of(consent: &Consent) -> Self {
+        Self {
+            purpose: consent.purpose.to_string(),
+            granted: consent.is_granted,
+            version: consent.text_version.to_string(),
+            at: consent.at,
+            source: consent.source.to_string(),
+        }
+    }
+}
+
+/// What to change.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PrivacyChanges {
+    /// By field; null goes back to the installation's choice.
+    #[schema(value_type = Option<Object>)]
+    audiences: Option<Map<String, Value>>,
+    /// By purpose.
+    consents: Option<BTreeMap<String, ConsentChange>>,
+}
+
+/// A consent to give or to withdraw.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ConsentChange {
+    granted: bool,
+    /// The version of the text that was shown.
+    version: String,
+    /// Through what: a word such as `sign-up-form`; `api` if nothing is said.
+    source: Option<String>,
+}
+
+fn view(call: &Call, profile: &Profile) -> PrivacyView {
+    let settings = &call.state.profile_settings;
+    let told = |field: &&str| privacy::told(&privacy::audience_of(field, &profile.audiences, settings));
+    let consent = |purpose: &String| (purpose.clone(), profile.consents.get(purpose.as_str()).map(ConsentView::of));
+    PrivacyView {
+        audiences: SHOWN.iter().map(|field| ((*field).to_owned(), told(field))).collect(),
+        consents: settings.consents.iter().map(consent).collect(),
+    }
+}
+
+fn answer(call: &Call, profile: &Profile) -> Answer {
+    let view = view(call, profile);
+    let tag = tag_of(json!(view).to_string().as_bytes());
+    Answer::ok(&view).with_tag(tag)
+}
+
+async fn show(call: Call) -> Outcome {
+    let (_, held) = call.state.profiles.load(person(&call)?).await?;
+    Ok(answer(&call, &held.part))
+}
+
+async fn change(call: Call, Json(changes): Json<PrivacyChanges>) -> Outcome {
+    let within = |mut error: FieldError| {
+        error.field.insert_str(0, "audiences.");
+        error
+    };
+    let patch = AUDIENCES.read(&changes.audiences.unwrap_or_default());
+    let patch = patch.map_err(|wrong| Problem::invalid(wrong.into_iter().map(within).collect()))?;
+    let consents = given(&call, changes.consents.unwrap_or_default())?;
+    let change = ChangeId::generate(call.now);
+    let prepare = |_: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| {
+        let tag = tag_of(json!(view(&call, &held.part)).to_string().as_bytes());
+        if !call.matches(&tag) {
+            return Err(ProfileError::Stale);
+        }
+        let (base, patch, consents) = (Arc::clone(&held.part), patch.clone(), consents.clone());
+        Ok(ChangePrivacy { base, patch, consents, change, undoes: None })
+    };
+    let done = call.state.profiles.write(person(&call)?.id(), &call.facts(), prepare).await?;
+    let held = call.state.profiles.keep(done.after.id(), done.reply);
+    Ok(answer(&call, &held.part).with_revision(done.revision))
+}
+
+fn given(call: &Call, changes: BTreeMap<String, ConsentChange>) -> Result<Vec<GivenConsent>, Problem> {
+    let (mut given, mut wrong) = (Vec::new(), Vec::new());
+    for (purpose, change) in changes {
+        let at = |member: &str| format!("consents.{}{member}", purpose.chars().take(100).collect::<String>());
+        if !call.state.profile_settings.consents.contains(&purpose) {
+            wrong.push(FieldError::new(at(""), "nobody is asked to consent to this"));
+        }
+        let source = change.source.unwrap_or_else(|| "api".to_owned());
+        for (member, word) in [(".version", &change.version), (".source", &source)] {
+            if !is_word(word) {
+                wrong.push(FieldError::new(at(member), "expected 1 to 64 letters, digits, dots, dashes, underscores"));
+            }
+        }
+        given.push(GivenConsent {
+            purpose: purpose.into(),
+            is_granted: change.granted,
+            text_version: change.version.into(),
+            source: source.into(),
+        });
+    }
+    if wrong.is_empty() { Ok(given) } else { Err(Problem::invalid(wrong)) }
+}
+
+async fn consents(call: Call) -> Outcome {
+    let (store, id) = (Arc::clone(&call.state.store), person(&call)?.id());
+    let consents = call.state.loader.run(move || history::consents(&*store, id)).await??;
+    Ok(Answer::ok(&Page::whole(consents.iter().map(ConsentView::of).collect())))
+}

@@ -1,0 +1,251 @@
+//! Showing that an address or a number is one's own, and what an administrator finds out about who somebody is.
+
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::own::person;
+use super::view::{ProfileSchema, whole};
+use crate::access::product::ProductPermission;
+use crate::accounts::letters::Addressee;
+use crate::accounts::model::Nature;
+use crate::actor::aggregate::Aggregate as _;
+use crate::actor::annex::Held;
+use crate::http::handler::Outcome;
+use crate::http::{Answer, Call, Json, Path, Problem, Routes, Who};
+use crate::kernel::clock::Timestamp;
+use crate::kernel::fault::FieldError;
+use crate::kernel::ids::UserId;
+use crate::kernel::secret::random_bytes;
+use crate::kernel::text::{Email, Note};
+use crate::profiles::challenge::{ChallengeKind, CodeHash, GOOD_SECONDS};
+use crate::profiles::commands::ReviewIdentity;
+use crate::profiles::desk::Prepared;
+use crate::profiles::error::ProfileError;
+use crate::profiles::model::Profile;
+use crate::profiles::verification_commands::{SendCode, ShowCode, Shown};
+use crate::user::User;
+
+/// Registers the routes.
+pub(super) fn routes(routes: &mut Routes) {
+    routes
+        .post("/api/v1/users/profile/verification", Who::SignedIn, begin)
+        .about("Sends a code, or mails a link, to show that your address or number is yours")
+        .answers::<Sent>(202);
+    routes
+        .post("/api/v1/users/profile/verification/confirm", Who::SignedIn, confirm)
+        .about("Takes the code that was sent")
+        .answers::<ProfileSchema>(200);
+    routes
+        .put("/api/v1/users/{user_id}/profile/identity", Who::Holding(ProductPermission::UsersWrite), review)
+        .about("Says what was found out about who a user is, with what was looked at")
+        .answers::<IdentityView>(200);
+}
+
+/// By what an address is shown to be somebody's.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = VerificationMethod)]
+enum Method {
+    /// A mailed link.
+    Link,
+    /// Six digits.
+    #[default]
+    Code,
+}
+
+/// What to verify.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ProfileVerification)]
+struct Verification {
+    kind: ChallengeKind,
+    /// For an address: by a link or by a code.
+    #[serde(default)]
+    method: Method,
+}
+
+/// Something is on its way.
+#[derive(Serialize, ToSchema)]
+#[schema(as = VerificationSent)]
+struct Sent {
+    kind: ChallengeKind,
+    /// Until when the code is good; null for a link.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+}
+
+/// A code.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ProfileConfirmation)]
+struct Confirmation {
+    kind: ChallengeKind,
+    code: String,
+}
+
+/// What was found out.
+#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum IdentityState {
+    /// Nobody looked.
+    Unverified,
+    /// The person is who they say.
+    Verified,
+    /// The person is not, or it could not be found out.
+    Rejected,
+}
+
+/// What was found out about somebody.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = IdentityReview)]
+struct Review {
+    state: IdentityState,
+    /// What was looked at.
+    #[schema(value_type = Option<String>)]
+    evidence: Option<Note>,
+}
+
+/// What was found out about somebody, when and by whom.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Identity)]
+struct IdentityView {
+    state: IdentityState,
+    evidence: Option<String>,
+    /// The id of who looked.
+    reviewer: Option<String>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    at: Option<Timestamp>,
+}
+
+async fn begin(call: Call, Json(wanted): Json<Verification>) -> Outcome {
+    let user = person(&call)?;
+    // How often anything is sent is counted by who asks, too.
+    let username = user.username().ok_or(ProfileError::Missing)?;
+    call.state.correspondence.admit(username, call.ip_address(), call.now)?;
+    match (wanted.kind, wanted.method) {
+        (ChallengeKind::Phone, Method::Link) => {
+            let wrong = FieldError::new("method", "a number is verified by a code");
+            Err(Problem::invalid(vec![wrong]))
+        }
+        (ChallengeKind::Phone, Method::Code) => text_code(&call, user).await,
+        (ChallengeKind::Email, method) => mail(&call, user, method).await,
+    }
+}
+
+async fn text_code(call: &Call, user: &Arc<User>) -> Outcome {
+    let messenger = call.state.messenger.as_ref().ok_or(ProfileError::NoMessenger)?;
+    let (user, held) = call.state.profiles.load(user).await?;
+    let number = held.part.fields.text("phone_number").ok_or(ProfileError::NoTarget)?;
+    if held.part.phone_verified_at.is_some() {
+        return Err(ProfileError::VerifiedAlready.into());
+    }
+    let code = new_code()?;
+    let hash = CodeHash::of(&code, &number);
+    let command = SendCode { kind: ChallengeKind::Phone, target: number.clone().into(), code: hash, mail: None };
+    let done = call.state.users.send(user.id(), command, call.facts()).await?;
+    let expires_at = call.now.plus_seconds(GOOD_SECONDS);
+    let site = &call.state.settings.public_url;
+    let message = json!({
+        "purpose": "phone_verification",
+        "to": number,
+        "code": code,
+        "text": format!("{code} is your code for {site}. It is good for 10 minutes."),
+        "expires_at": expires_at,
+        "request_id": call.request_id.as_str(),
+    });
+    messenger.post(&message).await?;
+    Ok(sent(ChallengeKind::Phone, Some(expires_at)).with_revision(done.revision))
+}
+
+async fn mail(call: &Call, user: &Arc<User>, method: Method) -> Outcome {
+    let account = user.account().ok_or(ProfileError::Missing)?;
+    let unverified = account.email.as_ref().filter(|_| !account.is_email_verified);
+    let to = user.accounts.unverified_email(call.now).or(unverified);
+    let Some(to) = to else {
+        let is_there = account.email.is_some();
+        return Err(if is_there { ProfileError::VerifiedAlready } else { ProfileError::NoTarget }.into());
+    };
+    let addressee = Addressee { user: user.id(), username: &account.username, to };
+    match method {
+        Method::Link => {
+            let correspondence = &call.state.correspondence;
+            correspondence.verify(user, to, call.facts()).await?;
+            Ok(sent(ChallengeKind::Email, None))
+        }
+        Method::Code => mail_code(call, user, to, addressee).await,
+    }
+}
+
+async fn mail_code(call: &Call, user: &User, to: &Email, addressee: Addressee<'_>) -> Outcome {
+    let code = new_code()?;
+    let mail = call.state.correspondence.letters.with_code(&code, addressee, &call.facts())?;
+    let hash = CodeHash::of(&code, to.as_str());
+    let command =
+        SendCode { kind: ChallengeKind::Email, target: to.as_str().into(), code: hash, mail: Some(mail.clone()) };
+    let done = call.state.users.send(user.id(), command, call.facts()).await?;
+    call.state.correspondence.posted(Some(&mail));
+    let expires_at = call.now.plus_seconds(GOOD_SECONDS);
+    Ok(sent(ChallengeKind::Email, Some(expires_at)).with_revision(done.revision))
+}
+
+fn sent(kind: ChallengeKind, expires_at: Option<Timestamp>) -> Answer {
+    Answer::json(StatusCode::ACCEPTED, &Sent { kind, expires_at })
+}
+
+/// Six digits, each as likely as any other.
+fn new_code() -> Result<String, Problem> {
+    const CODES: u64 = 1_000_000;
+    // Of 64 random bits the rest is even, but for less than one in ten million millions.
+    let number = u64::from_be_bytes(random_bytes::<8>()?) % CODES;
+    Ok(format!("{number:06}"))
+}
+
+async fn confirm(call: Call, Json(given): Json<Confirmation>) -> Outcome {
+    let prepare = |_: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| {
+        let (base, kind, code) = (Arc::clone(&held.part), given.kind, given.code.as_str().into());
+        Ok(ShowCode { base, kind, code })
+    };
+    let done = call.state.profiles.write(person(&call)?.id(), &call.facts(), prepare).await?;
+    match done.reply {
+        Shown::Wrong(left) => Err(ProfileError::WrongCode(left).into()),
+        Shown::Right(profile) => {
+            if let Some(profile) = profile {
+                call.state.profiles.keep(done.after.id(), profile);
+            }
+            let (user, held) = call.state.profiles.load(&done.after).await?;
+            let answer = Answer::ok(&whole(&user, &held.part)).with_revision(done.revision);
+            Ok(answer)
+        }
+    }
+}
+
+async fn review(call: Call, Path(id): Path<UserId>, Json(review): Json<Review>) -> Outcome {
+    let user = call.state.users.load(id).await?;
+    user.filter(|user| user.nature() == Nature::Person).ok_or(ProfileError::Missing)?;
+    let wrong = |words: &str| Problem::invalid(vec![FieldError::new("evidence", words)]);
+    let found = match (review.state, review.evidence) {
+        (IdentityState::Unverified, None) => None,
+        (IdentityState::Unverified, Some(_)) => return Err(wrong("there is nothing to note")),
+        (_, None) => return Err(wrong("expected what was looked at")),
+        (IdentityState::Verified, Some(evidence)) => Some((true, evidence)),
+        (IdentityState::Rejected, Some(evidence)) => Some((false, evidence)),
+    };
+    let prepare = |_: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| {
+        Ok(ReviewIdentity { base: Arc::clone(&held.part), found: found.clone() })
+    };
+    let done = call.state.profiles.write(id, &call.facts(), prepare).await?;
+    let held = call.state.profiles.keep(id, done.reply);
+    let identity = held.part.identity.as_ref();
+    let view = IdentityView {
+        state: review.state,
+        evidence: identity.map(|it| it.evidence.as_str().to_owned()),
+        reviewer: identity.map(|it| it.reviewer.text()),
+        at: identity.map(|it| it.at),
+    };
+    Ok(Answer::ok(&view).with_revision(done.revision))
+}

@@ -1,0 +1,196 @@
+//! Who may see what of a profile, and what a person consents to.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::access::pattern::PermissionName;
+use crate::kernel::catalogue::{Catalogue, Field, Rule};
+use crate::kernel::cause::Actor;
+use crate::kernel::clock::Timestamp;
+use crate::kernel::fault::Malformed;
+use crate::kernel::sheet::Sheet;
+use crate::profiles::settings::Settings;
+use crate::store::codec::Stored;
+
+/// What a profile consists of for others; each has an audience.
+pub const SHOWN: [&str; 10] = [
+    "display_name",
+    "bio",
+    "location",
+    "website",
+    "social_links",
+    "date_of_birth",
+    "phone_number",
+    "emergency_contact",
+    "avatar_url",
+    "verified",
+];
+
+/// Who may see each.
+pub const AUDIENCES: Catalogue = Catalogue(&[
+    audience("display_name"),
+    audience("bio"),
+    audience("location"),
+    audience("website"),
+    audience("social_links"),
+    audience("date_of_birth"),
+    audience("phone_number"),
+    audience("emergency_contact"),
+    audience("avatar_url"),
+    audience("verified"),
+]);
+
+const fn audience(path: &'static str) -> Field {
+    Field { path, about: "Who may see it.", rule: Rule::Json(accept, schema), default: "" }
+}
+
+/// Who may see something. The owner, and whoever may read users, always may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Audience {
+    /// Nobody else.
+    Nobody,
+    /// Everybody who is signed in, and applications with a key.
+    SignedIn,
+    /// Whoever was given something in the same scope, or in one around it or within it.
+    SameScope,
+    /// Whoever holds a permission everywhere.
+    HoldersOf(PermissionName),
+    /// Everybody.
+    Everyone,
+}
+
+impl Audience {
+    /// Reads the form in which it is kept and written: a word, or an object with the name of a permission.
+    pub fn read(value: &Value) -> Result<Self, Malformed> {
+        let wrong = || {
+            Malformed::new(r#"expected nobody, signed_in, same_scope, everyone or {"permission": "documents:read"}"#)
+        };
+        match value {
+            Value::String(word) => match word.as_str() {
+                "nobody" => Ok(Self::Nobody),
+                "signed_in" => Ok(Self::SignedIn),
+                "same_scope" => Ok(Self::SameScope),
+                "everyone" => Ok(Self::Everyone),
+                _ => Err(wrong()),
+            },
+            Value::Object(object) if object.len() == 1 => {
+                let name = object.get("permission").and_then(Value::as_str).ok_or_else(wrong)?;
+                PermissionName::parse(name).map(Self::HoldersOf)
+            }
+            _ => Err(wrong()),
+        }
+    }
+}
+
+fn accept(value: &Value) -> Result<Value, Malformed> {
+    Audience::read(value).map(|_| value.clone())
+}
+
+fn schema() -> Value {
+    let permission = json!({
+        "type": "object", "properties": { "permission": { "type": "string" } }, "required": ["permission"],
+        "additionalProperties": false,
+    });
+    json!({ "oneOf": [{ "enum": ["nobody", "signed_in", "same_scope", "everyone", null] }, permission] })
+}
+
+/// What is known of whoever looks.
+pub trait Viewer {
+    /// Whether they see everything: the owner, or whoever may read users.
+    fn sees_everything(&self) -> bool;
+    /// Whether they said who they are.
+    fn is_signed_in(&self) -> bool;
+    /// Whether they were given something in a scope of the owner.
+    fn shares_a_scope(&self) -> bool;
+    /// Whether they hold this permission everywhere.
+    fn holds(&self, permission: &PermissionName) -> bool;
+}
+
+/// Whether a viewer belongs to an audience.
+pub fn may_see(audience: &Audience, viewer: &impl Viewer) -> bool {
+    viewer.sees_everything()
+        || match audience {
+            Audience::Nobody => false,
+            Audience::SignedIn => viewer.is_signed_in(),
+            Audience::SameScope => viewer.is_signed_in() && viewer.shares_a_scope(),
+            Audience::HoldersOf(permission) => viewer.holds(permission),
+            Audience::Everyone => true,
+        }
+}
+
+/// The audience of a field: what its owner chose, else the installation's.
+pub fn audience_of(field: &str, chosen: &Sheet, settings: &Settings) -> Audience {
+    let own = chosen.value(field).and_then(|value| Audience::read(&value).ok());
+    own.unwrap_or_else(|| {
+        let names = |list: &[String]| list.iter().any(|name| name == field);
+        if names(&settings.visible_to_everyone) {
+            Audience::Everyone
+        } else if names(&settings.visible_to_signed_in) {
+            Audience::SignedIn
+        } else if names(&settings.visible_in_same_scope) {
+            Audience::SameScope
+        } else {
+            Audience::Nobody
+        }
+    })
+}
+
+/// An audience as it is written.
+pub fn told(audience: &Audience) -> Value {
+    match audience {
+        Audience::Nobody => json!("nobody"),
+        Audience::SignedIn => json!("signed_in"),
+        Audience::SameScope => json!("same_scope"),
+        Audience::HoldersOf(name) => json!({ "permission": name.as_str() }),
+        Audience::Everyone => json!("everyone"),
+    }
+}
+
+/// So many changes of consents are kept of one person; the newest takes the place of the oldest.
+pub const KEPT_CONSENTS: u32 = 500;
+
+/// What a person said about one use of their data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consent {
+    /// To what.
+    pub purpose: Box<str>,
+    /// Whether it was given; else it was refused or withdrawn.
+    pub is_granted: bool,
+    /// The version of the text that they were shown.
+    pub text_version: Box<str>,
+    /// When.
+    pub at: Timestamp,
+    /// Who said so.
+    pub by: Actor,
+    /// Through what: a word of the application, such as `sign-up-form`.
+    pub source: Box<str>,
+}
+
+impl Stored for Consent {
+    const VERSION: u8 = 1;
+}
+
+/// A consent as somebody gives or withdraws it.
+#[derive(Debug, Clone)]
+pub struct GivenConsent {
+    /// To what.
+    pub purpose: Box<str>,
+    /// Whether it is given.
+    pub is_granted: bool,
+    /// The version of the text.
+    pub text_version: Box<str>,
+    /// Through what.
+    pub source: Box<str>,
+}
+
+/// A short word that programs write: 1 to 64 of `a-z A-Z 0-9 . _ -`.
+pub fn is_word(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 64
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+/// What a viewer may see of everything: members they may not see are absent.
+pub fn visible(whole: Map<String, Value>, sees: impl Fn(&str) -> bool) -> Map<String, Value> {
+    whole.into_iter().filter(|(name, _)| SHOWN.contains(&name.as_str()) && sees(name)).collect()
+}

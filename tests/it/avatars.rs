@@ -1,0 +1,243 @@
+//! Avatars: taken, cut to squares, shown to whoever may see them, replaced, collected; and what is no picture.
+
+use std::io::Cursor;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config as Cases, TestRunner};
+use serde_json::{Value, json};
+
+use crate::harness::{Client, Reply, Server, SignedIn, form};
+use crate::profiles::PROFILE;
+
+const AVATAR: &str = "/api/v1/users/profile/avatar";
+
+pub(crate) fn picture(format: ImageFormat, side: u32, seed: u8) -> Vec<u8> {
+    let picture = RgbImage::from_fn(side, side, |x, y| Rgb([x as u8 ^ seed, y as u8, seed]));
+    let mut bytes = Cursor::new(Vec::new());
+    DynamicImage::ImageRgb8(picture).write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
+}
+
+fn upload(person: &SignedIn, bytes: &[u8]) -> Reply {
+    person.upload(AVATAR, "avatar", bytes)
+}
+
+fn url(person: &SignedIn) -> Option<String> {
+    person.get(PROFILE).expect(200)["avatar_url"].as_str().map(str::to_owned)
+}
+
+fn blobs(server: &Server) -> usize {
+    fn count(folder: &std::path::Path) -> usize {
+        let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+        entries.map(|it| it.unwrap().path()).map(|path| if path.is_dir() { count(&path) } else { 1 }).sum()
+    }
+    count(&server.folder().join("blobs"))
+}
+
+#[test]
+fn a_picture_becomes_squares_that_are_shown_and_replaced_and_removed() {
+    let server = Server::start();
+    let admin = server.admin();
+    let (ann, bob) = (admin.person("ann"), admin.person("bob"));
+    assert_eq!(url(&ann), None);
+    for (turn, format) in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP].into_iter().enumerate() {
+        let before = url(&ann);
+        let reply = upload(&ann, &picture(format, 300, turn as u8));
+        let at = reply.expect(200)["avatar_url"].as_str().unwrap().to_owned();
+        assert_eq!(url(&ann).as_ref(), Some(&at));
+        for side in [64, 128, 256, 512] {
+            let (status, headers, bytes) = bob.bytes(&format!("{at}?size={side}"));
+            let header = |name: &str| headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+            assert_eq!((status, header("content-type")), (200, Some("image/webp")));
+            assert_eq!(header("cache-control"), Some("private, max-age=31536000, immutable"));
+            assert_eq!(header("x-content-type-options"), Some("nosniff"));
+            let tag = header("etag").unwrap();
+            assert!(tag.starts_with('"'), "a strong tag");
+            let read = image::load_from_memory_with_format(&bytes, ImageFormat::WebP).unwrap();
+            assert_eq!((read.width(), read.height()), (side, side));
+            let known = bob.call("GET", &format!("{at}?size={side}"), None, &[("If-None-Match", tag)]);
+            assert_eq!(known.status, 304);
+        }
+        bob.get(&format!("{at}?size=100")).is_problem(400, "invalid-input").names_field("size");
+        if let Some(before) = before {
+            bob.get(&before).is_problem(404, "not-found");
+        }
+        assert_eq!(blobs(&server), 4, "what was replaced is gone");
+    }
+    let at = url(&ann).unwrap();
+    upload(&ann, &picture(ImageFormat::WebP, 300, 2)).expect(200);
+    assert_eq!(url(&ann).as_ref(), Some(&at), "one content has one name");
+    ann.delete(AVATAR).expect(204);
+    ann.delete(AVATAR).expect(204);
+    assert_eq!((url(&ann), blobs(&server)), (None, 0));
+    bob.get(&at).is_problem(404, "not-found");
+}
+
+#[test]
+fn a_picture_is_shown_to_its_audience() {
+    let server = Server::start();
+    let admin = server.admin();
+    let (ann, bob, nobody) = (admin.person("ann"), admin.person("bob"), server.anonymous());
+    upload(&ann, &picture(ImageFormat::Png, 80, 1)).expect(200);
+    let at = url(&ann).unwrap();
+    let missing = format!("/api/v1/users/{}/avatar/AAAAAAAAAAAAAAAAAAAAAA", ann.id);
+    let audience = |value: Value| {
+        ann.put("/api/v1/users/profile/privacy", &json!({ "audiences": { "avatar_url": value } })).expect(200);
+    };
+    nobody.get(&at).is_problem(404, "not-found");
+    audience(json!("nobody"));
+    bob.get(&at).is_problem(404, "not-found");
+    bob.get(&missing).is_problem(404, "not-found");
+    assert_eq!(ann.bytes(&at).0, 200);
+    audience(json!("everyone"));
+    let (status, headers, _) = nobody.bytes(&at);
+    assert_eq!(status, 200);
+    assert!(headers.contains(&("cache-control".into(), "public, max-age=31536000, immutable".into())), "{headers:?}");
+    nobody.get(&missing).is_problem(404, "not-found");
+    nobody.get(&format!("/api/v1/users/{}/avatar/x", ann.id)).is_problem(404, "not-found");
+}
+
+#[test]
+fn what_is_no_single_still_picture_is_refused_in_words() {
+    let server = Server::start();
+    let ann = server.admin().person("ann");
+    let png = picture(ImageFormat::Png, 40, 1);
+    let check = |bytes: &[u8], status: u16, code: &str| {
+        upload(&ann, bytes).is_problem(status, code);
+    };
+    check(b"<svg xmlns='http://www.w3.org/2000/svg'><script/></svg>", 400, "picture-unsupported");
+    check(b"GIF89a\x01\x00\x01\x00", 400, "picture-unsupported");
+    check(b"", 400, "picture-unsupported");
+    check(&[&png[..], b"PK\x03\x04 something"].concat(), 400, "picture-with-more");
+    check(&png[..png.len() - 10], 400, "picture-damaged");
+    check(&vec![7; 2 * 1024 * 1024 + 1], 400, "picture-too-many-bytes");
+    check(&vec![7; 3 * 1024 * 1024], 413, "body-too-large");
+    let mut wide = Cursor::new(Vec::new());
+    DynamicImage::new_rgb8(4097, 1).write_to(&mut wide, ImageFormat::Png).unwrap();
+    check(&wide.into_inner(), 400, "picture-too-large");
+    ann.upload(AVATAR, "file", &png).is_problem(400, "invalid-input").names_field("avatar");
+    ann.call("POST", AVATAR, Some("x".into()), &[("Content-Type", "image/png")])
+        .is_problem(415, "unsupported-content-type");
+    ann.call("POST", AVATAR, Some("x".into()), &[("Content-Type", "multipart/form-data; boundary=b")])
+        .is_problem(400, "malformed-form");
+    assert_eq!((url(&ann), blobs(&server)), (None, 0));
+}
+
+#[test]
+fn pictures_that_nobody_has_any_more_are_collected() {
+    let server = Server::durable();
+    let admin = server.admin();
+    let (ann, bob) = (admin.person("ann"), admin.person("bob"));
+    upload(&ann, &picture(ImageFormat::Png, 80, 1)).expect(200);
+    upload(&bob, &picture(ImageFormat::Png, 80, 2)).expect(200);
+    admin.delete(&format!("/api/v1/users/{}", bob.id)).expect(204);
+    assert_eq!(blobs(&server), 8);
+    let state = server.state();
+    let collect = |age: u64| {
+        tokio::runtime::Runtime::new().unwrap().block_on(state.album.collect(&state.store, &state.loader, age)).unwrap()
+    };
+    assert_eq!((collect(3600), blobs(&server)), (0, 8), "what is young may be on its way to a profile");
+    assert_eq!((collect(0), blobs(&server)), (4, 4));
+    let at = url(&ann).unwrap();
+    let server = server.restarted();
+    assert_eq!(server.anonymous().bearing(&ann.session_token).bytes(&at).0, 200);
+}
+
+#[test]
+fn whatever_bytes_come_in_they_are_a_picture_or_a_clear_refusal() {
+    let server = Server::start();
+    let ann = server.admin().person("ann");
+    let formats = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP];
+    let whole = formats.map(|format| picture(format, 40, 3));
+    let cases = Cases { cases: 120, failure_persistence: None, ..Cases::default() };
+    let changes = vec((any::<prop::sample::Index>(), any::<u8>()), 0..8);
+    TestRunner::new(cases)
+        .run(
+            &(0..4_usize, changes, any::<prop::sample::Index>(), vec(any::<u8>(), 0..200)),
+            |(which, changes, cut, junk)| {
+                let mut bytes = whole.get(which).cloned().unwrap_or(junk);
+                let kept = if bytes.is_empty() { &[] } else { &changes[..] };
+                for (at, byte) in kept {
+                    let at = at.index(bytes.len());
+                    bytes[at] = *byte;
+                }
+                if !bytes.is_empty() && changes.len() % 2 == 1 {
+                    bytes.truncate(cut.index(bytes.len()));
+                }
+                let reply = upload(&ann, &bytes);
+                prop_assert!(reply.status == 200 || (400..500).contains(&reply.status), "{:?}", reply);
+                if reply.status != 200 {
+                    reply.is_whole_problem();
+                }
+                Ok(())
+            },
+        )
+        .unwrap();
+}
+
+/// Bytes that this process holds.
+fn resident_bytes() -> u64 {
+    let pages: u64 = std::fs::read_to_string("/proc/self/statm").unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4096
+}
+
+#[test]
+fn a_thousand_uploads_at_once_are_taken_or_refused_while_others_are_answered() {
+    const UPLOADS: usize = 1000;
+    let server = Server::start();
+    let admin = server.admin();
+    let people: Vec<SignedIn> = (0..8).map(|number| admin.person(&format!("p{number}"))).collect();
+    // As large as may be: noise does not become smaller.
+    let mut seed = 1_u32;
+    let mut noise = || {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 24) as u8
+    };
+    let large = RgbImage::from_fn(800, 800, |_, _| Rgb([noise(), noise(), noise()]));
+    let mut bytes = Cursor::new(Vec::new());
+    DynamicImage::ImageRgb8(large).write_to(&mut bytes, ImageFormat::Png).unwrap();
+    let bytes = bytes.into_inner();
+    let form = form("avatar", &bytes);
+    assert!(bytes.len() > 1_800_000 && bytes.len() <= 2 * 1024 * 1024, "{}", bytes.len());
+    let (taken, refused, answered) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    let (running, most) = (AtomicUsize::new(UPLOADS), AtomicUsize::new(0));
+    let before = resident_bytes();
+    std::thread::scope(|scope| {
+        for number in 0..UPLOADS {
+            let (person, form) = (&people[number % people.len()], &form);
+            let (taken, refused, running) = (&taken, &refused, &running);
+            scope.spawn(move || {
+                match person.post_form(AVATAR, form) {
+                    Ok(reply) if reply.status == 200 => taken.fetch_add(1, Ordering::Relaxed),
+                    Ok(reply) => {
+                        reply.is_whole_problem();
+                        assert_eq!((reply.status, reply.header("retry-after").is_some()), (503, true), "{reply:?}");
+                        refused.fetch_add(1, Ordering::Relaxed)
+                    }
+                    // A refusal before the body was read closes the connection under whoever still sends.
+                    Err(_) => refused.fetch_add(1, Ordering::Relaxed),
+                };
+                running.fetch_sub(1, Ordering::Relaxed);
+            });
+        }
+        let (admin, running, answered, most) = (&admin, &running, &answered, &most);
+        scope.spawn(move || {
+            let client: &Client = admin;
+            while running.load(Ordering::Relaxed) > 0 {
+                client.get(PROFILE).expect(200);
+                answered.fetch_add(1, Ordering::Relaxed);
+                most.fetch_max(resident_bytes().saturating_sub(before) as usize, Ordering::Relaxed);
+            }
+        });
+    });
+    let (taken, refused) = (taken.into_inner(), refused.into_inner());
+    assert_eq!(taken + refused, UPLOADS);
+    assert!(taken > 0 && answered.into_inner() > 0, "{taken} taken");
+    // 16 bodies of twice 2 MiB, 16 that wait, one that is worked on (96 MiB): 192 MiB; and a thousand clients in this
+    // very process, which takes about a quarter of a MiB for each.
+    let most = most.into_inner();
+    assert!(most < 640 << 20, "{} MiB more than before", most >> 20);
+}

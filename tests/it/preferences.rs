@@ -1,0 +1,497 @@
+//! Preferences: defaults in layers, sections, namespaces, negotiation, quiet hours, changes and taking them back.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{Config as Cases, TestRunner};
+use serde_json::{Map, Value, json};
+
+use crate::harness::{Server, SignedIn};
+use crate::profiles::{PROFILE, naive_merge};
+
+const PREFERENCES: &str = "/api/v1/users/preferences";
+const CHANGES: &str = "/api/v1/users/changes";
+
+fn read(person: &SignedIn) -> Value {
+    person.get(PREFERENCES).expect(200)
+}
+
+fn section(name: &str) -> String {
+    format!("{PREFERENCES}/{name}")
+}
+
+#[test]
+fn whoever_chose_nothing_has_the_defaults() {
+    let server = Server::start();
+    let ann = server.admin().person("ann");
+    let all = read(&ann);
+    assert_eq!(
+        all["theme"],
+        json!({ "mode": "system", "accent_color": null, "font_family": null, "font_scale": 1.0, "density": "comfortable" })
+    );
+    assert_eq!(all["locale"]["language"], "en");
+    assert_eq!(all["locale"]["timezone"], "UTC");
+    let days = json!(["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]);
+    assert_eq!(
+        all["notifications"]["quiet_hours"],
+        json!({ "enabled": false, "start": "22:00", "end": "07:00", "days": days })
+    );
+    assert_eq!(all["notifications"]["email"], json!({ "enabled": true, "frequency": "immediate", "categories": {} }));
+    assert_eq!((&all["custom"], &all["updated_at"]), (&json!({}), &Value::Null));
+    for name in ["theme", "notifications", "locale", "accessibility", "privacy"] {
+        assert_eq!(ann.get(&section(name)).expect(200), all[name], "{name}");
+    }
+}
+
+#[test]
+fn every_field_is_set_read_back_and_cleared() {
+    let server = Server::start();
+    let ann = server.admin().person("ann");
+    let defaults = read(&ann);
+    let channel = json!({ "enabled": false, "frequency": "weekly", "categories": { "news": true, "billing": false } });
+    let chosen = json!({
+        "theme": { "mode": "dark", "accent_color": "#3366ff", "font_family": "Inter", "font_scale": 1.5, "density": "compact" },
+        "notifications": {
+            "email": channel, "push": channel, "sms": channel, "in_app": channel,
+            "quiet_hours": { "enabled": true, "start": "21:00", "end": "06:30", "days": ["monday", "sunday"] },
+        },
+        "locale": {
+            "language": "pt-BR", "timezone": "America/Sao_Paulo", "date_format": "DD/MM/YYYY", "time_format": "12h",
+            "first_day_of_week": "sunday", "number_format": "1.234,56", "currency": "BRL",
+        },
+        "accessibility": {
+            "reduced_motion": true, "high_contrast": true, "screen_reader": true, "captions": true, "keyboard_only": true,
+            "large_text": true, "simple_language": true, "color_vision": "deuteranopia",
+        },
+        "privacy": {
+            "show_online_status": false, "show_last_seen": true, "discoverable": true, "read_receipts": false,
+            "personalization": true, "messages_from": "contacts",
+        },
+    });
+    let after = ann.put(PREFERENCES, &chosen).expect(200);
+    for (name, values) in chosen.as_object().unwrap() {
+        assert_eq!(after[name], *values);
+        assert_eq!(ann.get(&section(name)).expect(200), *values);
+    }
+    assert_eq!(after["updated_at"], "2025-11-23T12:00:00.000Z");
+    for (name, values) in chosen.as_object().unwrap() {
+        // One field at a time: back to the default, and nothing else changes.
+        for field in values.as_object().unwrap().keys() {
+            let mut expected = ann.get(&section(name)).expect(200);
+            expected[field] = defaults[name][field].clone();
+            assert_eq!(ann.put(&section(name), &json!({ field: null })).expect(200), expected, "{name}.{field}");
+        }
+        assert_eq!(ann.get(&section(name)).expect(200), defaults[name], "{name}");
+    }
+}
+
+#[test]
+fn what_breaks_a_rule_is_named_and_changes_nothing() {
+    let server = Server::start();
+    let ann = server.admin().person("ann");
+    let before = read(&ann);
+    for (field, bad) in [
+        ("theme.mode", json!("pink")),
+        ("theme.accent_color", json!("red")),
+        ("theme.font_scale", json!(9)),
+        ("theme.font_scale", json!("large")),
+        ("theme.font_family", json!("")),
+        ("theme", json!("dark")),
+        ("notifications.email.enabled", json!("yes")),
+        ("notifications.email.frequency", json!("never")),
+        ("notifications.email.categories.news", json!(1)),
+        ("notifications.email.categories.No News", json!(true)),
+        ("notifications.fax", json!({ "enabled": true })),
+        ("notifications.quiet_hours.start", json!("25:00")),
+        ("notifications.quiet_hours.days", json!(["friday", "friday"])),
+        ("notifications.quiet_hours.days", json!(["someday"])),
+        ("locale.language", json!("xx-nonsense-language")),
+        ("locale.language", json!("zz")),
+        ("locale.timezone", json!("Europe/Atlantis")),
+        ("locale.timezone", json!("../../etc/passwd")),
+        ("locale.currency", json!("EURO")),
+        ("locale.currency", json!("ABC")),
+        ("locale.date_format", json!("<script>")),
+        ("locale.first_day_of_week", json!("someday")),
+        ("accessibility.captions", json!("on")),
+        ("accessibility.colour", json!(true)),
+        ("privacy.messages_from", json!("friends")),
+        ("updated_at", json!("2025-11-23T12:00:00Z")),
+        ("custom.unknown", json!({ "a": 1 })),
+        ("custom", json!(7)),
+    ] {
+        let mut body = json!({});
+        let mut at = &mut body;
+        let mut segments = field.split('.').peekable();
+        while let Some(segment) = segments.next() {
+            at[segment] = if segments.peek().is_some() { json!({}) } else { bad.clone() };
+            at = &mut at[segment];
+        }
+        ann.put(PREFERENCES, &body).is_problem(400, "invalid-input").names_field(field);
+        if let Some((name, rest)) = field.split_once('.').filter(|(name, _)| *name != "custom") {
+            ann.put(&section(name), &body[name]).is_problem(400, "invalid-input").names_field(rest);
+        }
+    }
+    let many: Map<String, Value> = (0..51).map(|it| (format!("c{it}"), json!(true))).collect();
+    ann.put(&section("notifications"), &json!({ "push": { "categories": many } }))
+        .is_problem(400, "invalid-input")
+        .names_field("notifications.push.categories");
+    assert_eq!(read(&ann), before);
+}
+
+#[test]
+fn tables_know_spellings() {
+    let server = Server::start();
+    let ann = server.admin().person("ann");
+    let given = json!({ "language": "EN-us", "timezone": "europe/berlin" });
+    let locale = ann.put(&section("locale"), &given).expect(200);
+    assert_eq!((&locale["language"], &locale["timezone"]), (&json!("en-US"), &json!("Europe/Berlin")));
+}
+
+#[test]
+fn a_choice_stands_over_roles_over_the_installation_over_the_program() {
+    let server = Server::durable();
+    let admin = server.admin();
+    let ann = admin.person("ann");
+    let (first, second) = (admin.role("a-role", &[]), admin.role("b-role", &[]));
+    let defaults = |role: &str| format!("/api/v1/roles/{role}/preferences");
+    let origin = |path: &str| {
+        let all = ann.get(&format!("{PREFERENCES}?origin=true")).expect(200);
+        let pointer = format!("/{}", path.replace('.', "/"));
+        (all.pointer(&pointer).unwrap().clone(), all["origin"][path].clone())
+    };
+    let check = |value: &str, source: Value| assert_eq!(origin("locale.language"), (json!(value), source));
+    let tag = ann.get(PREFERENCES).header("etag").unwrap().to_owned();
+    check("en", json!({ "source": "default" }));
+
+    admin.put("/api/v1/preferences/defaults", &json!({ "values": { "locale": { "language": "fr" } } })).expect(200);
+    check("fr", json!({ "source": "installation" }));
+    let after = ann.call("GET", PREFERENCES, None, &[("If-None-Match", &tag)]);
+    assert_eq!(after.status, 200, "what counts is another, so is its tag");
+
+    admin.put(&defaults(&first), &json!({ "values": { "locale": { "language": "de" } } })).expect(200);
+    check("fr", json!({ "source": "installation" }));
+    admin.assign(&ann.id, &first);
+    check("de", json!({ "source": "role", "role_id": first }));
+    assert_eq!(read(&ann)["locale"]["language"], "de", "it holds at once");
+    admin.put(&defaults(&second), &json!({ "values": { "locale": { "language": "it" } } })).expect(200);
+    admin.assign(&ann.id, &second);
+    check("de", json!({ "source": "role", "role_id": first }));
+    admin.put(&defaults(&second), &json!({ "priority": 5 })).expect(200);
+    check("it", json!({ "source": "role", "role_id": second }));
+
+    ann.put(PREFERENCES, &json!({ "locale": { "language": "es" } })).expect(200);
+    check("es", json!({ "source": "own" }));
+    let server = server.restarted();
+    let (admin, id) = (server.admin(), ann.id.clone());
+    let ann = server.anonymous().bearing(&ann.session_token);
+    let read = || ann.get(&section("locale")).expect(200)["language"].clone();
+    assert_eq!(read(), "es");
+    ann.put(PREFERENCES, &json!({ "locale": { "language": null } })).expect(200);
+    assert_eq!(read(), "it");
+    admin.delete(&defaults(&second)).expect(204);
+    assert_eq!(read(), "de");
+    admin.unassign(&id, &first);
+    assert_eq!(read(), "fr");
+}
+
+#[test]
+fn a_role_counts_only_while_it_is_held() {
+    let server = Server::start();
+    let admin = server.admin();
+    let ann = admin.person("ann");
+    let role = admin.role("shift", &[]);
+    admin
+        .put(&format!("/api/v1/roles/{role}/preferences"), &json!({ "values": { "theme": { "mode": "dark" } } }))
+        .expect(200);
+    let body = json!({ "role_id": role, "expires_at": "2025-11-23T12:10:00Z" });
+    admin.post(&format!("/api/v1/users/{}/roles", ann.id), &body).expect(201);
+    assert_eq!(read(&ann)["theme"]["mode"], "dark");
+    server.clock.advance_seconds(600);
+    assert_eq!(read(&ann)["theme"]["mode"], "system");
+    let missing = "/api/v1/roles/role_01h455vb4pex5vsknk084sn02q/preferences";
+    admin.put(missing, &json!({ "values": {} })).is_problem(404, "not-found");
+    admin.get(missing).is_problem(404, "not-found");
+    admin.delete(missing).is_problem(404, "not-found");
+    let defaults = "/api/v1/preferences/defaults";
+    admin.put(defaults, &json!({ "priority": 1 })).is_problem(400, "invalid-input").names_field("priority");
+    admin
+        .put(defaults, &json!({ "values": { "theme": { "mode": "x" } } }))
+        .is_problem(400, "invalid-input")
+        .names_field("values.theme.mode");
+    admin.put(defaults, &json!({ "values": { "theme": { "mode": "light" } } })).expect(200);
+    assert_eq!(admin.get(defaults).expect(200)["values"], json!({ "theme": { "mode": "light" } }));
+}
+
+#[test]
+fn an_application_keeps_its_own_values_under_a_schema() {
+    let server = Server::durable();
+    let admin = server.admin();
+    let ann = admin.person("ann");
+    let path = "/api/v1/preferences/namespaces/shop";
+    let schema = json!({
+        "type": "object",
+        "properties": { "view": { "enum": ["grid", "list"] }, "size": { "type": "integer", "minimum": 1 },
+                        "note": { "type": "string", "pattern": "^[a-z ]*$" }, "deep": { "type": "object" } },
+        "additionalProperties": false,
+    });
+    admin
+        .put(path, &json!({ "schema": { "type": "nonsense" } }))
+        .is_problem(400, "invalid-input")
+        .names_field("schema");
+    admin
+        .put(path, &json!({ "schema": { "$ref": "https://example.org/schema.json" } }))
+        .is_problem(400, "invalid-input")
+        .names_field("schema");
+    admin
+        .put(path, &json!({ "schema": { "description": "x".repeat(16 * 1024) } }))
+        .is_problem(400, "invalid-input")
+        .names_field("schema");
+    admin.put("/api/v1/preferences/namespaces/Shop!", &json!({ "schema": {} })).is_problem(400, "invalid-input");
+    admin.put(path, &json!({ "schema": schema, "description": "The shop" })).expect(200);
+    assert_eq!(admin.get("/api/v1/preferences/namespaces").expect(200)["items"][0]["schema"], schema);
+
+    let put = |values: Value| ann.put(PREFERENCES, &json!({ "custom": { "shop": values } }));
+    assert_eq!(put(json!({ "view": "grid", "deep": { "a": 1 } })).expect(200)["custom"]["shop"]["view"], "grid");
+    let merged = put(json!({ "size": 3, "deep": { "b": 2 } })).expect(200);
+    assert_eq!(merged["custom"]["shop"], json!({ "view": "grid", "size": 3, "deep": { "a": 1, "b": 2 } }));
+    for (bad, field) in [
+        (json!({ "view": "map" }), "custom.shop.view"),
+        (json!({ "size": 0 }), "custom.shop.size"),
+        (json!({ "note": "UPPER" }), "custom.shop.note"),
+        (json!({ "colour": 1 }), "custom.shop"),
+        (json!({ "note": "x".repeat(8 * 1024) }), "custom.shop"),
+        (json!([]), "custom.shop"),
+    ] {
+        put(bad).is_problem(400, "invalid-input").names_field(field);
+    }
+    let all = ann.get(&format!("{PREFERENCES}/schema")).expect(200);
+    assert_eq!(all["properties"]["custom"]["properties"]["shop"], schema);
+    assert_eq!(all["properties"]["theme"]["properties"]["mode"]["default"], "system");
+    assert_eq!(put(json!({ "size": null })).expect(200)["custom"]["shop"]["size"], Value::Null);
+
+    let server = server.restarted();
+    let (admin, ann) = (server.admin(), server.anonymous().bearing(&ann.session_token));
+    let shop = || ann.get(PREFERENCES).expect(200)["custom"].clone();
+    assert_eq!(shop()["shop"]["view"], "grid");
+    admin.delete(path).expect(204);
+    assert_eq!(shop(), json!({}), "what has no schema is not shown");
+    admin.delete(path).is_problem(404, "not-found");
+    admin.put(path, &json!({ "schema": schema })).expect(200);
+    assert_eq!(ann.put(PREFERENCES, &json!({ "custom": { "shop": null } })).expect(200)["custom"], json!({}));
+}
+
+#[test]
+fn a_reset_goes_back_to_the_defaults_of_what_it_names() {
+    let server = Server::start();
+    let admin = server.admin();
+    let ann = admin.person("ann");
+    admin.put("/api/v1/preferences/namespaces/shop", &json!({ "schema": {} })).expect(200);
+    let chosen =
+        json!({ "theme": { "mode": "dark" }, "locale": { "language": "de" }, "custom": { "shop": { "a": 1 } } });
+    let reset = |body: Value| ann.post(&format!("{PREFERENCES}/reset"), &body);
+    ann.put(PREFERENCES, &chosen).expect(200);
+    let after = reset(json!({ "sections": ["theme"] })).expect(200);
+    assert_eq!((&after["theme"]["mode"], &after["locale"]["language"]), (&json!("system"), &json!("de")));
+    let after = reset(json!({ "sections": ["custom.shop"] })).expect(200);
+    assert_eq!((&after["custom"], &after["locale"]["language"]), (&json!({}), &json!("de")));
+    ann.put(PREFERENCES, &chosen).expect(200);
+    let after = reset(json!({})).expect(200);
+    let own = ann.get(&format!("{PREFERENCES}?origin=true")).expect(200)["origin"].to_string();
+    assert!(!own.contains("own"), "{own}");
+    assert_eq!((&after["custom"], &after["locale"]["language"]), (&json!({}), &json!("en")));
+    reset(json!({ "sections": ["theme", "colours"] })).is_problem(400, "invalid-input").names_field("sections[1]");
+}
+
+#[test]
+fn a_version_is_asked_for_and_demanded_by_its_tag_also_of_a_section() {
+    let server = Server::start();
+    let ann = server.admin().person("ann");
+    for path in [PREFERENCES.to_owned(), section("theme")] {
+        let tag = ann.get(&path).header("etag").unwrap().to_owned();
+        assert_eq!(ann.call("GET", &path, None, &[("If-None-Match", &tag)]).status, 304);
+        let mode = if ann.get(&section("theme")).json()["mode"] == "dark" { "light" } else { "dark" };
+        let body = if path == PREFERENCES { json!({ "theme": { "mode": mode } }) } else { json!({ "mode": mode }) };
+        let put = || ann.call("PUT", &path, Some(body.to_string()), &[("If-Match", &tag)]);
+        put().expect(200);
+        put().is_problem(412, "version-mismatch");
+        assert_eq!(ann.call("GET", &path, None, &[("If-None-Match", &tag)]).status, 200);
+    }
+    // Another section is another thing.
+    let tag = ann.get(&section("theme")).header("etag").unwrap().to_owned();
+    ann.put(&section("locale"), &json!({ "language": "de" })).expect(200);
+    assert_eq!(ann.call("GET", &section("theme"), None, &[("If-None-Match", &tag)]).status, 304);
+}
+
+#[test]
+fn the_language_is_negotiated_for_whoever_chose_none() {
+    let server = Server::start();
+    let admin = server.admin();
+    let ann = admin.person("ann");
+    let path = format!("{PREFERENCES}/effective-locale");
+    let ask = |query: &str, header: &str| {
+        let reply = ann.call("GET", &format!("{path}{query}"), None, &[("Accept-Language", header)]);
+        assert_eq!(reply.header("vary"), Some("Accept-Language"));
+        let body = reply.expect(200);
+        (body["language"].as_str().unwrap().to_owned(), body["source"].as_str().unwrap().to_owned())
+    };
+    let is = |language: &str, source: &str| (language.to_owned(), source.to_owned());
+    assert_eq!(ask("", "de-AT, en;q=0.5"), is("de-AT", "accept_language"));
+    assert_eq!(ask("?supported=en,de", "de-AT, en;q=0.5"), is("de", "accept_language"));
+    assert_eq!(ask("?supported=it", "de-AT, en;q=0.5"), is("it", "supported"));
+    assert_eq!(ask("", ""), is("en", "default"));
+    admin.put("/api/v1/preferences/defaults", &json!({ "values": { "locale": { "language": "fr" } } })).expect(200);
+    assert_eq!(ask("", "*"), is("fr", "default"));
+    assert_eq!(ask("", "de"), is("de", "accept_language"));
+    ann.put(PREFERENCES, &json!({ "locale": { "language": "es" } })).expect(200);
+    assert_eq!(ask("", "de"), is("es", "own"));
+    assert_eq!(ask("?supported=de,pt", "de"), is("de", "accept_language"));
+    ann.get(&format!("{path}?supported=!!")).is_problem(400, "invalid-input").names_field("supported");
+}
+
+#[test]
+fn quiet_hours_are_those_of_the_persons_own_zone() {
+    let server = Server::start();
+    let ann = server.admin().person("ann");
+    let quiet = || ann.get(&format!("{PREFERENCES}/quiet-hours")).expect(200);
+    assert_eq!(quiet(), json!({ "quiet": false, "changes_at": null, "timezone": "UTC" }));
+    ann.put(&section("notifications"), &json!({ "quiet_hours": { "enabled": true } })).expect(200);
+    assert_eq!(quiet()["changes_at"], "2025-11-23T22:00:00.000Z");
+    ann.put(&section("locale"), &json!({ "timezone": "Asia/Tokyo" })).expect(200);
+    ann.put(&section("notifications"), &json!({ "quiet_hours": { "start": "21:05" } })).expect(200);
+    assert_eq!(quiet()["changes_at"], "2025-11-23T12:05:00.000Z");
+    server.clock.advance_seconds(300);
+    assert_eq!(quiet(), json!({ "quiet": true, "changes_at": "2025-11-23T22:00:00.000Z", "timezone": "Asia/Tokyo" }));
+}
+
+#[test]
+fn changes_are_listed_and_one_is_taken_back() {
+    let server = Server::durable();
+    let ann = server.admin().person("ann");
+    ann.put(PROFILE, &json!({ "bio": "one", "location": "Bonn" })).expect(200);
+    server.clock.advance_seconds(1);
+    ann.put(PREFERENCES, &json!({ "theme": { "mode": "dark" } })).expect(200);
+    server.clock.advance_seconds(1);
+    ann.put(PROFILE, &json!({ "bio": "two" })).expect(200);
+    let server = server.restarted();
+    let ann = server.anonymous().bearing(&ann.session_token);
+    let list = || ann.get(CHANGES).expect(200)["items"].as_array().unwrap().clone();
+    let changes = list();
+    assert_eq!(
+        changes.iter().map(|it| it["part"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["profile", "preferences", "profile"]
+    );
+    assert_eq!(changes[0]["differences"], json!([{ "path": "bio", "before": "one", "after": "two" }]));
+    assert_eq!(changes[1]["differences"], json!([{ "path": "theme.mode", "before": null, "after": "dark" }]));
+    let undo = |change: &Value| ann.post(&format!("{CHANGES}/{}/undo", change["id"].as_str().unwrap()), &json!({}));
+    // Not while what it changed is another by now, and then nothing of it.
+    let refused = undo(&changes[2]);
+    refused.is_problem(409, "changed-since").names_field("bio");
+    assert_eq!(ann.get(PROFILE).expect(200)["location"], "Bonn");
+    undo(&changes[1]).expect(204);
+    assert_eq!(ann.get(PREFERENCES).expect(200)["theme"]["mode"], "system");
+    undo(&changes[0]).expect(204);
+    assert_eq!(ann.get(PROFILE).expect(200)["bio"], "one");
+    undo(&changes[2]).expect(204);
+    let profile = ann.get(PROFILE).expect(200);
+    assert_eq!((&profile["bio"], &profile["location"]), (&Value::Null, &Value::Null));
+    let newest = &list()[0];
+    assert_eq!(newest["undoes"], changes[2]["id"]);
+    undo(newest).expect(204);
+    assert_eq!(ann.get(PROFILE).expect(200)["location"], "Bonn", "taking back can be taken back");
+    ann.post(&format!("{CHANGES}/chg_01h455vb4pex5vsknk084sn02q/undo"), &json!({})).is_problem(404, "not-found");
+    let bob = server.admin().person("bob");
+    bob.post(&format!("{CHANGES}/{}/undo", changes[0]["id"].as_str().unwrap()), &json!({}))
+        .is_problem(404, "not-found");
+    ann.delete(PROFILE).expect(204);
+    assert_eq!(list(), Vec::<Value>::new(), "whoever removes the profile removes what was in it before");
+}
+
+#[test]
+fn fifty_changes_are_kept() {
+    let server = Server::start();
+    let ann = server.admin().person("ann");
+    for turn in 0..60 {
+        server.clock.advance_seconds(1);
+        ann.put(PROFILE, &json!({ "bio": format!("{turn}") })).expect(200);
+    }
+    let changes = ann.get(CHANGES).expect(200)["items"].as_array().unwrap().clone();
+    assert_eq!(changes.len(), 50);
+    assert_eq!(
+        (&changes[0]["differences"][0]["after"], &changes[49]["differences"][0]["after"]),
+        (&json!("59"), &json!("10"))
+    );
+}
+
+/// A value or null for one path of preferences.
+fn edit() -> impl Strategy<Value = (&'static str, Option<Value>)> {
+    const PATHS: [&str; 9] = [
+        "theme.mode",
+        "theme",
+        "notifications.email.enabled",
+        "notifications.email.categories.news",
+        "notifications.email.categories",
+        "locale.timezone",
+        "locale",
+        "accessibility.captions",
+        "custom.app",
+    ];
+    (select(&PATHS[..]), any::<bool>(), any::<bool>()).prop_map(|(path, clears, other)| {
+        let value = match path {
+            "theme.mode" => json!(["dark", "light"][usize::from(other)]),
+            "locale.timezone" => json!(["Europe/Berlin", "Asia/Tokyo"][usize::from(other)]),
+            "custom.app" => json!({ (["a", "b"][usize::from(other)]): 1 }),
+            "theme" | "locale" | "notifications.email.categories" => return (path, None),
+            _ => json!(other),
+        };
+        (path, (!clears).then_some(value))
+    })
+}
+
+#[test]
+fn any_sequence_of_changes_is_a_naive_merge_over_the_defaults_and_survives_a_restart() {
+    let server = Server::durable();
+    let admin = server.admin();
+    admin.put("/api/v1/preferences/namespaces/app", &json!({ "schema": { "type": "object" } })).expect(200);
+    let defaults = admin.get(PREFERENCES).expect(200);
+    let over = |own: &Value| {
+        let mut all = defaults.clone();
+        naive_merge(&mut all, own);
+        // Clearing is going back: what is null in the defaults is shown as null.
+        all["theme"].as_object_mut().unwrap().entry("accent_color").or_insert(Value::Null);
+        all.as_object_mut().unwrap().remove("updated_at");
+        all
+    };
+    let shown = |mut all: Value| {
+        all.as_object_mut().unwrap().remove("updated_at");
+        all
+    };
+    let ends = std::cell::RefCell::new(Vec::new());
+    let cases = Cases { cases: 32, failure_persistence: None, ..Cases::default() };
+    TestRunner::new(cases)
+        .run(&vec(edit(), 1..12), |edits| {
+            let person = admin.person(&format!("p{}", ends.borrow().len()));
+            let mut own = json!({});
+            for (path, to) in &edits {
+                let mut body = json!({});
+                let pointer: Vec<&str> = path.split('.').collect();
+                let mut at = &mut body;
+                for segment in &pointer[..pointer.len() - 1] {
+                    at[*segment] = json!({});
+                    at = &mut at[*segment];
+                }
+                at[*pointer.last().unwrap()] = to.clone().unwrap_or_default();
+                naive_merge(&mut own, &body);
+                let after = person.put(PREFERENCES, &body).expect(200);
+                prop_assert_eq!(shown(after), over(&own), "{}", body);
+            }
+            ends.borrow_mut().push((person.session_token.clone(), own));
+            Ok(())
+        })
+        .unwrap();
+    let server = server.restarted();
+    for (token, own) in ends.into_inner() {
+        let after = server.anonymous().bearing(&token).get(PREFERENCES).expect(200);
+        assert_eq!(shown(after), over(&own));
+    }
+}

@@ -1,0 +1,267 @@
+//! Who sees what of a profile: every field × audience × viewer, and nothing of what is hidden by another way.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::golden;
+use crate::harness::{Admin, Client, Server, SignedIn};
+use crate::profiles::PROFILE;
+
+const PRIVACY: &str = "/api/v1/users/profile/privacy";
+
+/// Everything that is shown, each with something in it.
+fn owner(admin: &Admin) -> SignedIn {
+    let owner = admin.person("olga");
+    let profile = json!({
+        "display_name": "Olga", "bio": "Reads.", "location": "Bonn", "website": "https://olga.example/",
+        "social_links": { "github": "olga" }, "date_of_birth": "1990-12-31", "phone_number": "+4930123456",
+        "emergency_contact": { "name": "Bob", "email": "bob@example.org" },
+    });
+    owner.put(PROFILE, &profile).expect(200);
+    owner
+}
+
+const FIELDS: [&str; 10] = [
+    "display_name",
+    "bio",
+    "location",
+    "website",
+    "social_links",
+    "date_of_birth",
+    "phone_number",
+    "emergency_contact",
+    "avatar_url",
+    "verified",
+];
+
+fn in_scope(admin: &Admin, user: &str, role: &str, scope: &str) {
+    admin.post(&format!("/api/v1/users/{user}/roles"), &json!({ "role_id": role, "scope": scope })).expect(201);
+}
+
+#[test]
+fn every_field_is_shown_to_its_audience_and_to_nobody_else() {
+    let server = Server::start();
+    let admin = server.admin();
+    let owner = owner(&admin);
+    admin.define(&["staff:see"]);
+    let (member, staff) = (admin.role("member", &[]), admin.role("staff", &["staff:see"]));
+    in_scope(&admin, &owner.id, &member, "org/acme/team/1");
+    let people = ["stranger", "colleague", "neighbour", "employee"].map(|name| admin.person(name));
+    let [stranger, colleague, neighbour, employee] = &people;
+    in_scope(&admin, &colleague.id, &member, "org/acme");
+    in_scope(&admin, &neighbour.id, &member, "org/acme/team/2");
+    admin.assign(&employee.id, &staff);
+    let (nobody, app) = (server.anonymous(), admin.app("shop", &[]));
+    let viewers: [(&str, &Client); 8] = [
+        ("nobody", &nobody),
+        ("an app", &app),
+        ("a stranger", stranger),
+        ("around", colleague),
+        ("beside", neighbour),
+        ("a holder", employee),
+        ("the owner", &owner),
+        ("an admin", &admin),
+    ];
+    let path = format!("/api/v1/users/{}/profile", owner.id);
+    let audiences = [
+        json!("nobody"),
+        json!("signed_in"),
+        json!("same_scope"),
+        json!({ "permission": "staff:see" }),
+        json!("everyone"),
+    ];
+    let hidden: Value = FIELDS.iter().map(|field| ((*field).to_owned(), json!("nobody"))).collect();
+    let mut text = String::from("# who sees a field (1) whose audience is this; ");
+    writeln!(text, "{}", viewers.map(|(name, _)| name).join(", ")).unwrap();
+    for field in FIELDS {
+        for audience in &audiences {
+            owner.put(PRIVACY, &json!({ "audiences": hidden })).expect(200);
+            owner.put(PRIVACY, &json!({ "audiences": { field: audience } })).expect(200);
+            let seen = viewers.map(|(name, viewer)| {
+                let reply = viewer.get(&path);
+                if reply.status == 404 {
+                    return "0";
+                }
+                let body = reply.expect(200);
+                let sees_all = ["the owner", "an admin"].contains(&name);
+                for other in FIELDS.iter().filter(|other| **other != field && !sees_all) {
+                    assert!(body.get(other).is_none(), "{name} sees {other} beside {field}");
+                }
+                if body.get(field).is_some() { "1" } else { "0" }
+            });
+            writeln!(text, "{field:<18} {:<26} {}", audience.to_string(), seen.join(" ")).unwrap();
+        }
+    }
+    golden::check("tests/it/golden/profile_privacy.txt", &text);
+}
+
+#[test]
+fn what_is_hidden_shows_in_no_tag_time_or_error() {
+    let server = Server::start();
+    let admin = server.admin();
+    let (owner, viewer) = (owner(&admin), admin.person("vera"));
+    let path = format!("/api/v1/users/{}/profile", owner.id);
+    owner.put(PRIVACY, &json!({ "audiences": { "bio": "nobody", "display_name": "signed_in" } })).expect(200);
+    let before = viewer.get(&path);
+    server.clock.advance_seconds(60);
+    owner.put(PROFILE, &json!({ "bio": "Another.", "phone_number": null })).expect(200);
+    let after = viewer.get(&path);
+    assert_eq!((after.json(), after.header("etag")), (before.json(), before.header("etag")));
+    let tag = before.header("etag").unwrap();
+    assert_eq!(viewer.call("GET", &path, None, &[("If-None-Match", tag)]).status, 304);
+    for leak in ["Another", "updated_at", "created_at", "1990", "+4930", "sesame-revision"] {
+        assert!(!format!("{after:?}").to_lowercase().contains(&leak.to_lowercase()), "{leak}");
+    }
+    owner.put(PROFILE, &json!({ "display_name": "Olga B." })).expect(200);
+    assert_eq!(viewer.call("GET", &path, None, &[("If-None-Match", tag)]).status, 200);
+    // Nothing to see is nobody there, in every way.
+    owner.put(PRIVACY, &json!({ "audiences": { "display_name": "nobody", "avatar_url": "nobody" } })).expect(200);
+    let unseen = viewer.get(&path);
+    let missing = viewer.get("/api/v1/users/user_01h455vb4pex5vsknk084sn02q/profile");
+    let bare = |reply: &crate::harness::Reply| {
+        let mut json = reply.json();
+        for member in ["instance", "request_id"] {
+            json.as_object_mut().unwrap().remove(member);
+        }
+        (reply.status, json)
+    };
+    assert_eq!(bare(&unseen), bare(&missing));
+    // No list can be filtered or sorted by what is in a profile.
+    for query in ["bio=Reads.", "sort=bio", "location=Bonn", "phone_number=%2B4930123456", "q=Olga"] {
+        let field = query.split('=').next().unwrap();
+        admin.get(&format!("/api/v1/users?{query}")).is_problem(400, "invalid-input").names_field(field);
+        viewer.get(&format!("/api/v1/users?{query}")).is_problem(403, "missing-permission");
+    }
+}
+
+#[test]
+fn suspended_people_and_applications_are_not_shown() {
+    let server = Server::start();
+    let admin = server.admin();
+    let (owner, viewer) = (owner(&admin), admin.person("vera"));
+    let path = format!("/api/v1/users/{}/profile", owner.id);
+    viewer.get(&path).expect(200);
+    admin.post(&format!("/api/v1/users/{}/suspend", owner.id), &json!({})).expect(200);
+    viewer.get(&path).is_problem(404, "not-found");
+    assert_eq!(admin.get(&path).expect(200)["bio"], "Reads.");
+    viewer.get(&format!("/api/v1/users/{}/profile", viewer.id)).expect(200);
+}
+
+#[test]
+fn an_installation_chooses_what_is_shown_where_nobody_chose() {
+    let server = Server::with(|config| {
+        config.profiles.visible_to_everyone = vec!["bio".into()];
+        config.profiles.visible_to_signed_in = Vec::new();
+    });
+    let admin = server.admin();
+    let owner = owner(&admin);
+    let path = format!("/api/v1/users/{}/profile", owner.id);
+    let seen = server.anonymous().get(&path).expect(200);
+    assert_eq!(seen, json!({ "bio": "Reads.", "user_id": owner.id }));
+    let shown = owner.get(PRIVACY).expect(200);
+    assert_eq!((&shown["audiences"]["bio"], &shown["audiences"]["location"]), (&json!("everyone"), &json!("nobody")));
+    owner.put(PRIVACY, &json!({ "audiences": { "bio": "nobody" } })).expect(200);
+    server.anonymous().get(&path).is_problem(404, "not-found");
+    owner.put(PRIVACY, &json!({ "audiences": { "bio": null } })).expect(200);
+    server.anonymous().get(&path).expect(200);
+}
+
+#[test]
+fn one_looks_at_oneself_as_somebody_else() {
+    let server = Server::start();
+    let admin = server.admin();
+    let owner = owner(&admin);
+    let audiences = json!({
+        "bio": "everyone", "location": "signed_in", "website": "same_scope", "phone_number": { "permission": "staff:see" },
+    });
+    owner.put(PRIVACY, &json!({ "audiences": audiences })).expect(200);
+    let seen = |query: &str| -> Vec<String> {
+        let seen = owner.get(&format!("{PRIVACY}/preview?{query}")).expect(200);
+        seen.as_object().unwrap().keys().cloned().collect()
+    };
+    assert_eq!(seen("as=everyone"), ["bio"]);
+    assert_eq!(seen("as=signed_in"), ["avatar_url", "bio", "display_name", "location"]);
+    assert_eq!(seen("as=same_scope"), ["avatar_url", "bio", "display_name", "location", "website"]);
+    assert_eq!(seen("permission=staff:see"), ["avatar_url", "bio", "display_name", "location", "phone_number"]);
+    for wrong in ["", "as=me", "as=everyone&permission=a:b", "permission=x"] {
+        owner.get(&format!("{PRIVACY}/preview?{wrong}")).is_problem(400, "invalid-input");
+    }
+    // What somebody sees tells what they hold.
+    owner.get(&format!("{PRIVACY}/preview?user_id={}", admin.id)).is_problem(403, "missing-permission");
+    let own = admin.get(&format!("{PRIVACY}/preview?user_id={}", owner.id)).expect(200);
+    assert_eq!(own.as_object().unwrap().keys().collect::<Vec<_>>(), ["avatar_url", "display_name"]);
+}
+
+#[test]
+fn audiences_that_are_none_are_named_and_a_change_can_be_taken_back() {
+    let server = Server::durable();
+    let admin = server.admin();
+    let owner = owner(&admin);
+    for (field, bad) in [
+        ("bio", json!("friends")),
+        ("bio", json!({ "permission": "x" })),
+        ("bio", json!({ "permission": "a:b", "role": "x" })),
+        ("bio", json!(true)),
+        ("shoe_size", json!("everyone")),
+    ] {
+        owner
+            .put(PRIVACY, &json!({ "audiences": { field: bad } }))
+            .is_problem(400, "invalid-input")
+            .names_field(&format!("audiences.{field}"));
+    }
+    let tag = owner.get(PRIVACY).header("etag").unwrap().to_owned();
+    let put = || {
+        let body = json!({ "audiences": { "bio": "everyone" } }).to_string();
+        owner.call("PUT", PRIVACY, Some(body), &[("If-Match", &tag)])
+    };
+    put().expect(200);
+    put().is_problem(412, "version-mismatch");
+    let change = owner.get("/api/v1/users/changes").expect(200)["items"][0].clone();
+    assert_eq!((&change["part"], &change["differences"][0]["after"]), (&json!("audiences"), &json!("everyone")));
+    let server = server.restarted();
+    let owner = server.anonymous().bearing(&owner.session_token);
+    assert_eq!(owner.get(PRIVACY).expect(200)["audiences"]["bio"], "everyone");
+    let id = change["id"].as_str().unwrap();
+    owner.post(&format!("/api/v1/users/changes/{id}/undo"), &json!({})).expect(204);
+    assert_eq!(owner.get(PRIVACY).expect(200)["audiences"]["bio"], "nobody");
+}
+
+#[test]
+fn consents_are_kept_with_version_time_and_source_and_so_is_their_history() {
+    let server = Server::durable();
+    let admin = server.admin();
+    let owner = owner(&admin);
+    let put = |consents: Value| owner.put(PRIVACY, &json!({ "consents": consents }));
+    assert_eq!(owner.get(PRIVACY).expect(200)["consents"]["analytics"], Value::Null);
+    let given = put(json!({ "analytics": { "granted": true, "version": "2025-01", "source": "banner" } })).expect(200);
+    let consent = json!({
+        "purpose": "analytics", "granted": true, "version": "2025-01", "at": "2025-11-23T12:00:00.000Z", "source": "banner",
+    });
+    assert_eq!(given["consents"]["analytics"], consent);
+    server.clock.advance_seconds(60);
+    put(json!({ "analytics": { "granted": true, "version": "2025-01", "source": "banner" } })).expect(200);
+    put(json!({ "analytics": { "granted": false, "version": "2025-01" } })).expect(200);
+    put(json!({ "fortune_telling": { "granted": true, "version": "1" } }))
+        .is_problem(400, "invalid-input")
+        .names_field("consents.fortune_telling");
+    put(json!({ "marketing": { "granted": true, "version": "a b" } }))
+        .is_problem(400, "invalid-input")
+        .names_field("consents.marketing.version");
+    put(json!({ "marketing": { "granted": true } })).is_problem(400, "invalid-input");
+    let server = server.restarted();
+    let again = server.anonymous().bearing(&owner.session_token);
+    again.delete(PROFILE).expect(204);
+    let history = again.get("/api/v1/users/profile/consents").expect(200)["items"].clone();
+    let told: Vec<_> =
+        history.as_array().unwrap().iter().map(|it| (it["granted"].clone(), it["source"].clone())).collect();
+    assert_eq!(told, [(json!(false), json!("api")), (json!(true), json!("banner"))], "also when the profile is gone");
+    let user = sesame::kernel::ids::UserId::parse(&owner.id).unwrap();
+    let user = server.state().users.find(user, server.clock.now()).unwrap();
+    assert!(!user.profiles.marks().consents_to("analytics"));
+    let audit = server.admin().get("/api/v1/audit?limit=1000").expect(200).to_string();
+    assert!(
+        audit.contains("2025-01") && !audit.contains("olga.example"),
+        "the log tells consents, not what people tell"
+    );
+}

@@ -1,0 +1,228 @@
+//! Showing that an address, a number and a name are somebody's own.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc::{Receiver, channel};
+
+use serde_json::{Value, json};
+
+use crate::harness::{PASSWORD, Server, SignedIn};
+use crate::profiles::PROFILE;
+
+const VERIFICATION: &str = "/api/v1/users/profile/verification";
+const CONFIRM: &str = "/api/v1/users/profile/verification/confirm";
+
+/// An operator's sender of text messages, which answers with this status and hands over what it was given.
+fn sender(status: u16) -> (SocketAddr, Receiver<(String, Value)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (told, heard) = channel();
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let Ok(mut socket) = socket else { return };
+            let mut bytes = Vec::new();
+            let mut buffer = [0; 4096];
+            let message = loop {
+                let Ok(read) = socket.read(&mut buffer) else { break None };
+                bytes.extend_from_slice(&buffer[..read]);
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                let Some((lines, body)) = text.split_once("\r\n\r\n") else { continue };
+                let length: usize = lines
+                    .lines()
+                    .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ").map(str::to_owned))
+                    .unwrap()
+                    .parse()
+                    .unwrap();
+                if body.len() >= length {
+                    break Some((lines.to_owned(), serde_json::from_str(body).unwrap()));
+                }
+            };
+            let location = "Location: http://127.0.0.1:9/\r\n";
+            write!(socket, "HTTP/1.1 {status} X\r\n{location}Content-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+            let Some(message) = message else { return };
+            if told.send(message).is_err() {
+                return;
+            }
+        }
+    });
+    (address, heard)
+}
+
+fn server(address: SocketAddr) -> Server {
+    Server::with(|config| {
+        config.profiles.sms_webhook_url = format!("http://{address}/send");
+        config.profiles.sms_webhook_secret = "key".parse().unwrap();
+        config.profiles.sms_webhook_private = true;
+    })
+}
+
+fn verified(person: &SignedIn) -> Value {
+    person.get(PROFILE).expect(200)["verified"].clone()
+}
+
+fn begin(person: &SignedIn) -> crate::harness::Reply {
+    person.post(VERIFICATION, &json!({ "kind": "phone" }))
+}
+
+fn confirm(person: &SignedIn, code: &str) -> crate::harness::Reply {
+    person.post(CONFIRM, &json!({ "kind": "phone", "code": code }))
+}
+
+#[test]
+fn a_number_is_verified_by_a_code_and_another_number_is_not() {
+    let (address, heard) = sender(200);
+    let server = server(address);
+    let ann = server.admin().person("ann");
+    begin(&ann).is_problem(409, "nothing-to-verify");
+    confirm(&ann, "000000").is_problem(409, "no-code");
+    ann.put(PROFILE, &json!({ "phone_number": "+4930123456" })).expect(200);
+    let sent = begin(&ann).expect(202);
+    assert_eq!(sent, json!({ "kind": "phone", "expires_at": "2025-11-23T12:10:00.000Z" }));
+    let (request, message) = heard.recv().unwrap();
+    let code = message["code"].as_str().unwrap();
+    assert!(code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit()) && !request.contains(code));
+    assert_eq!((&message["to"], &message["purpose"]), (&json!("+4930123456"), &json!("phone_verification")));
+    assert!(
+        message["text"].as_str().unwrap().contains(code)
+            && request.to_lowercase().contains("sesame-signature: sha256=")
+    );
+    assert_eq!(verified(&ann)["phone"], false);
+    let right = confirm(&ann, code).expect(200);
+    assert_eq!(right["verified"], json!({ "email": false, "phone": true, "identity": false }));
+    confirm(&ann, code).is_problem(409, "no-code");
+    begin(&ann).is_problem(409, "verified-already");
+    ann.put(PROFILE, &json!({ "bio": "Reads." })).expect(200);
+    assert_eq!(verified(&ann)["phone"], true);
+    ann.put(PROFILE, &json!({ "phone_number": "+4930123457" })).expect(200);
+    assert_eq!(verified(&ann)["phone"], false, "another number was not verified");
+    let audit = server.admin().get("/api/v1/audit?limit=1000").expect(200).to_string();
+    for action in ["profiles.code_sent", "profiles.phone_verified"] {
+        assert!(audit.contains(action), "{action}");
+    }
+    assert!(!audit.contains(code), "no code in the log");
+}
+
+#[test]
+fn tries_and_codes_are_limited() {
+    let (address, heard) = sender(200);
+    let server = server(address);
+    let ann = server.admin().person("ann");
+    ann.put(PROFILE, &json!({ "phone_number": "+4930123456" })).expect(200);
+    begin(&ann).expect(202);
+    let code = heard.recv().unwrap().1["code"].as_str().unwrap().to_owned();
+    let wrong = if code == "123456" { "654321" } else { "123456" };
+    let soon = begin(&ann);
+    soon.is_problem(429, "too-soon");
+    assert_eq!(soon.header("retry-after"), Some("60"));
+    for _ in 0..5 {
+        confirm(&ann, wrong).is_problem(400, "wrong-code").names_field("code");
+    }
+    confirm(&ann, &code).is_problem(409, "no-code");
+    assert_eq!(verified(&ann)["phone"], false);
+    server.clock.advance_seconds(60);
+    begin(&ann).expect(202);
+    let code = heard.recv().unwrap().1["code"].as_str().unwrap().to_owned();
+    server.clock.advance_seconds(600);
+    confirm(&ann, &code).is_problem(409, "no-code");
+}
+
+#[test]
+fn a_number_that_changed_meanwhile_is_not_verified_by_the_old_code() {
+    let (address, heard) = sender(200);
+    let server = server(address);
+    let ann = server.admin().person("ann");
+    ann.put(PROFILE, &json!({ "phone_number": "+4930123456" })).expect(200);
+    begin(&ann).expect(202);
+    let code = heard.recv().unwrap().1["code"].as_str().unwrap().to_owned();
+    ann.put(PROFILE, &json!({ "phone_number": "+4930999999" })).expect(200);
+    confirm(&ann, &code).is_problem(409, "no-code");
+    assert_eq!(verified(&ann)["phone"], false);
+}
+
+#[test]
+fn a_sender_that_fails_is_said_and_redirects_are_not_followed() {
+    for status in [500, 302] {
+        let (address, _heard) = sender(status);
+        let server = server(address);
+        let ann = server.admin().person("ann");
+        ann.put(PROFILE, &json!({ "phone_number": "+4930123456" })).expect(200);
+        let failed = begin(&ann);
+        failed.is_problem(503, "webhook-failed");
+        assert!(!failed.body.contains("127.0.0.1"), "whom the operator pays is not for everybody: {}", failed.body);
+    }
+    let server = Server::start();
+    let ann = server.admin().person("ann");
+    ann.put(PROFILE, &json!({ "phone_number": "+4930123456" })).expect(200);
+    begin(&ann).is_problem(409, "verification-unavailable");
+    ann.post(VERIFICATION, &json!({ "kind": "phone", "method": "link" }))
+        .is_problem(400, "invalid-input")
+        .names_field("method");
+    ann.post(VERIFICATION, &json!({ "kind": "shoe" })).is_problem(400, "invalid-input").names_field("kind");
+}
+
+#[test]
+fn an_address_is_verified_by_a_code_or_by_a_link() {
+    let server = Server::start();
+    let admin = server.admin();
+    for (name, by_code) in [("ann", true), ("bob", false)] {
+        let email = format!("{name}@example.org");
+        admin.create_user(&json!({ "username": name, "password": PASSWORD, "email": email }));
+        let person = server.anonymous().sign_in(name, PASSWORD);
+        assert_eq!(verified(&person)["email"], false);
+        let method = if by_code { "code" } else { "link" };
+        person.post(VERIFICATION, &json!({ "kind": "email", "method": method })).expect(202);
+        if by_code {
+            let mail = admin.mail(&email, "verification-code");
+            let code =
+                mail["text"].as_str().unwrap().lines().find(|line| line.len() == 6 && line.parse::<u32>().is_ok());
+            let body = json!({ "kind": "email", "code": code.unwrap() });
+            person.post(CONFIRM, &json!({ "kind": "email", "code": "" })).is_problem(400, "wrong-code");
+            assert_eq!(person.post(CONFIRM, &body).expect(200)["verified"]["email"], true);
+        } else {
+            let token = admin.mailed_token(&email, "verify-email");
+            server.anonymous().post("/api/v1/auth/email/verify", &json!({ "token": token })).expect(204);
+        }
+        assert_eq!(verified(&person)["email"], true);
+        person.post(VERIFICATION, &json!({ "kind": "email" })).is_problem(409, "verified-already");
+        let other = json!({ "email": format!("other-{name}@example.org") });
+        admin.patch(&format!("/api/v1/users/{}", person.id), &other).expect(200);
+        assert_eq!(verified(&person)["email"], false, "another address was not verified");
+    }
+    let nobody = admin.person("carl");
+    nobody.post(VERIFICATION, &json!({ "kind": "email" })).is_problem(409, "nothing-to-verify");
+}
+
+#[test]
+fn an_administrator_says_who_somebody_is_and_another_name_was_not_looked_at() {
+    let server = Server::durable();
+    let admin = server.admin();
+    let ann = admin.person("ann");
+    ann.put(PROFILE, &json!({ "display_name": "Ann Lee", "date_of_birth": "1990-12-31" })).expect(200);
+    let path = format!("/api/v1/users/{}/profile/identity", ann.id);
+    ann.put(&path, &json!({ "state": "verified", "evidence": "me" })).is_problem(403, "missing-permission");
+    admin.put(&path, &json!({ "state": "verified" })).is_problem(400, "invalid-input").names_field("evidence");
+    admin
+        .put(&path, &json!({ "state": "sure", "evidence": "x" }))
+        .is_problem(400, "invalid-input")
+        .names_field("state");
+    let review = json!({ "state": "verified", "evidence": "Passport C01X00T47, seen on a call" });
+    let found = admin.put(&path, &review).expect(200);
+    assert_eq!((&found["reviewer"], &found["at"]), (&json!(admin.id), &json!("2025-11-23T12:00:00.000Z")));
+    let server = server.restarted();
+    let (admin, client) = (server.admin(), server.anonymous().bearing(&ann.session_token));
+    let own = client.get(PROFILE);
+    assert_eq!(own.expect(200)["verified"]["identity"], true);
+    assert!(!own.body.contains("Passport"), "what was looked at is for administrators");
+    let seen = admin.get(&format!("/api/v1/users/{}/profile", ann.id)).expect(200);
+    assert_eq!(seen["identity"]["evidence"], review["evidence"]);
+    client.put(PROFILE, &json!({ "bio": "Reads." })).expect(200);
+    assert_eq!(client.get(PROFILE).expect(200)["verified"]["identity"], true);
+    client.put(PROFILE, &json!({ "display_name": "Somebody Else" })).expect(200);
+    assert_eq!(client.get(PROFILE).expect(200)["verified"]["identity"], false);
+    admin.put(&path, &json!({ "state": "rejected", "evidence": "Blurred" })).expect(200);
+    admin.put(&path, &json!({ "state": "unverified" })).expect(200);
+    let missing = "/api/v1/users/user_01h455vb4pex5vsknk084sn02q/profile/identity";
+    admin.put(missing, &review).is_problem(404, "not-found");
+    let audit = admin.get("/api/v1/audit?limit=1000").expect(200).to_string();
+    assert!(audit.contains("profiles.identity_reviewed") && !audit.contains("Passport"));
+}
