@@ -17,6 +17,7 @@ pub mod mail;
 pub mod metrics;
 pub mod pool;
 pub mod profiles;
+pub mod remote;
 pub mod sessions;
 pub mod store;
 pub mod telemetry;
