@@ -17,6 +17,8 @@ use crate::access::checks::Checks;
 use crate::access::guardian::Guardian;
 use crate::access::published::PublishedBook;
 use crate::access::review::reviewer::Reviewer;
+use crate::access::role_book::RoleBook;
+use crate::access::shadow::Shadow;
 use crate::accounts::authenticator::{Authenticator, Proofs};
 use crate::accounts::correspondence::Correspondence;
 use crate::accounts::letters::Letters;
@@ -131,7 +133,7 @@ impl Instance {
             clock,
             settings: config.http.clone(),
             account_settings: config.accounts.clone(),
-            checks: Checks::new(finder.clone(), identities.clone(), books.clone(), Arc::clone(&book), &metrics),
+            checks: checks(&config, &finder, &identities, &books, &book, &metrics)?,
             guardian: Guardian::new(Arc::clone(&store), Arc::clone(&loader)),
             reviewer: Reviewer::new(Arc::clone(&store), Arc::clone(&book), &config.access)?,
             refresher: refresher(&config, &identities, &refusals, &writer)?,
@@ -403,6 +405,19 @@ fn preferences(config: &Config, finder: &Finder, around: Surroundings) -> Prefer
     let book = unpublished();
     let books = Directory::new(around, housekeeping::preference_watcher(&book));
     PreferenceDesk { own, books, book }
+}
+
+fn checks(
+    config: &Config,
+    finder: &Finder,
+    identities: &Identities,
+    books: &Directory<RoleBook>,
+    book: &Arc<PublishedBook>,
+    metrics: &Metrics,
+) -> anyhow::Result<Checks> {
+    let shadow = Shadow::new(&finder.store, config.access.shadow_one_in, metrics)?;
+    let checks = Checks::new(finder.clone(), identities.clone(), books.clone(), Arc::clone(book), metrics);
+    Ok(checks.watched(shadow, books.now()))
 }
 
 fn sign_in(

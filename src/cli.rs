@@ -4,9 +4,11 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config, Flags};
+use crate::remote::Remote;
 use crate::{app, telemetry};
 
 /// Sesame: a session and permission engine.
@@ -39,6 +41,15 @@ enum Command {
         #[command(subcommand)]
         command: Admin,
     },
+    /// Roles and permissions of a running server as a file, such as one under version control. The API key is read from
+    /// `SESAME_API_KEY`
+    Access {
+        #[command(subcommand)]
+        command: Access,
+        /// Where the server answers [default: `http.public_url`]
+        #[arg(long, global = true, value_name = "URL")]
+        server: Option<String>,
+    },
     /// Copy the store into an empty folder
     Backup {
         /// The empty folder
@@ -55,6 +66,22 @@ enum Command {
 enum Admin {
     /// Sign access tokens with a new key; a running server uses it within seconds
     RotateKeys,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum Access {
+    /// Print the roles and permissions in force, as a file for the other two
+    Show,
+    /// Say what would change if the file were applied; exits with 1 if anything would
+    Diff {
+        /// The file, in TOML
+        file: PathBuf,
+    },
+    /// Make roles and permissions what the file says, all of them
+    Apply {
+        /// The file, in TOML
+        file: PathBuf,
+    },
 }
 
 impl Arguments {
@@ -101,8 +128,31 @@ fn obey(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let kid = app::rotate_keys(&arguments.started()?)?;
             print(&format!("access tokens are signed with the key {kid} from now on\n"))?;
         }
+        Command::Access { command, server } => {
+            let base = match server {
+                Some(server) => server,
+                None => arguments.configuration()?.http.public_url,
+            };
+            return access(&command, &base);
+        }
         Command::Backup { directory } => app::backup(&arguments.started()?, &directory)?,
         Command::Restore { directory } => app::restore(&arguments.started()?, &directory)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Speaks to a running server about its roles and permissions.
+fn access(command: &Access, base: &str) -> anyhow::Result<ExitCode> {
+    let key = config::api_key(config::environment()).context("SESAME_API_KEY holds no API key")?;
+    let remote = Remote::new(base, key)?;
+    match command {
+        Access::Show => print(&remote.shown()?)?,
+        Access::Diff { file } => {
+            let differences = remote.diff(file)?;
+            print(&differences)?;
+            return Ok(if differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Access::Apply { file } => print(&remote.apply(file)?)?,
     }
     Ok(ExitCode::SUCCESS)
 }

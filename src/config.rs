@@ -125,6 +125,11 @@ pub fn admin_password(mut env: impl Iterator<Item = (String, String)>) -> Option
     env.find(|(name, _)| name == ADMIN_PASSWORD).map(|(_, value)| value.into())
 }
 
+/// The key that a command speaks to a running server with: not a setting either.
+pub fn api_key(mut env: impl Iterator<Item = (String, String)>) -> Option<SecretString> {
+    env.find(|(name, _)| name == API_KEY).map(|(_, value)| value.into())
+}
+
 /// The file that is read when no flag names one, if it exists.
 pub fn usual_file() -> Option<PathBuf> {
     Some(PathBuf::from("config.toml")).filter(|file| file.exists())
@@ -150,6 +155,7 @@ pub fn printed() -> String {
 }
 
 const ADMIN_PASSWORD: &str = "SESAME_ADMIN_PASSWORD";
+const API_KEY: &str = "SESAME_API_KEY";
 
 const HEAD: &str = "\
 # Sesame's settings, each with its default; `sesame print-config` prints this file.
@@ -233,10 +239,8 @@ impl Reading {
             }
         }
         for (name, value) in &env {
-            let Some(rest) = name.strip_prefix("SESAME_").filter(|rest| name != ADMIN_PASSWORD && !is_link(rest))
-            else {
-                continue;
-            };
+            let is_none = |rest: &str| name == ADMIN_PASSWORD || name == API_KEY || is_link(rest);
+            let Some(rest) = name.strip_prefix("SESAME_").filter(|rest| !is_none(rest)) else { continue };
             let path = rest.to_ascii_lowercase().replacen("__", ".", 1);
             self.set(name, &path, Given::Text(value));
         }

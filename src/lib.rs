@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod pool;
 pub mod preferences;
 pub mod profiles;
+pub mod remote;
 pub mod sessions;
 pub mod store;
 pub mod telemetry;

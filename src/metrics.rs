@@ -122,6 +122,11 @@ metrics! {
     logins_total: IntCounterVec ["outcome" = ["success", "failure", "limited"]];
     /// Deliveries of mail by outcome.
     mails_total: IntCounterVec ["outcome" = ["delivered", "delayed", "given_up"]];
+    /// Live decisions that were made once more from the store, by outcome: they agreed, something had changed since, or
+    /// there was no room to look.
+    shadow_decisions_total: IntCounterVec ["outcome" = ["agreed", "outdated", "dropped"]];
+    /// Live decisions that the store does not bear out: must be 0, and makes the service unready.
+    shadow_divergences_total: IntCounter;
     /// The revision of the published role book.
     role_book_revision: IntGauge;
 }

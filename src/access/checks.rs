@@ -14,7 +14,9 @@ use crate::access::passed::Passed;
 use crate::access::pattern::Scope;
 use crate::access::published::PublishedBook;
 use crate::access::role_book::RoleBook;
+use crate::access::shadow::{Decided, Shadow};
 pub use crate::access::subject::Subject;
+use crate::access::usage::Usage;
 use crate::access::variables::Asked;
 use crate::accounts::names::Finder;
 use crate::actor::aggregate::Aggregate as _;
@@ -146,6 +148,8 @@ pub struct Checks {
     book: Arc<PublishedBook>,
     store: SharedStore,
     counters: Counters,
+    usage: Usage,
+    shadow: Option<Shadow>,
 }
 
 impl Checks {
@@ -175,7 +179,25 @@ impl Checks {
             identities,
             book,
             counters,
+            usage: Usage::new(Timestamp::default()),
+            shadow: None,
         }
+    }
+
+    /// The same, some of its decisions made once more by a shadow; the use of permissions is counted from now on.
+    #[must_use]
+    pub fn watched(self, shadow: Shadow, now: Timestamp) -> Self {
+        Self { usage: Usage::new(now), shadow: Some(shadow), ..self }
+    }
+
+    /// How often each permission was asked about.
+    pub const fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
+    /// Whether an answer was found to be wrong.
+    pub fn has_diverged(&self) -> bool {
+        self.shadow.as_ref().is_some_and(Shadow::has_diverged)
     }
 
     /// Answers one question.
@@ -325,12 +347,19 @@ impl Checks {
     }
 
     fn evaluate(&self, seen: &Seen, book: &RoleBook, ask: &Ask, now: Timestamp) -> Reason {
-        let is_timed = self.counters.turn.fetch_add(1, Ordering::Relaxed).is_multiple_of(TIMED_ONE_IN);
-        let stopwatch = is_timed.then(Stopwatch::start);
+        let turn = self.counters.turn.fetch_add(1, Ordering::Relaxed);
+        let stopwatch = turn.is_multiple_of(TIMED_ONE_IN).then(Stopwatch::start);
         let reason = match &seen.view {
             Ok(user) => {
                 let asked = ask.about(user, seen.session.as_deref(), now);
                 let reason = asked.decide(book);
+                if let Some(number) = asked.number.get() {
+                    self.usage.note(number, reason.allows(), now);
+                }
+                if let Some(shadow) = self.shadow.as_ref().filter(|shadow| shadow.picks(turn)) {
+                    let (user, session, ask) = (Arc::clone(user), seen.session.clone(), ask.clone());
+                    shadow.look(Decided { user, session, book: book.version(), ask, now, is_allowed: reason.allows() });
+                }
                 let errors = asked.errors.get();
                 if errors > 0 {
                     self.counters.condition_errors.inc_by(errors.into());

@@ -17,5 +17,8 @@ settings! {
         kept_answers_bytes: usize = 128 << 20, in 1 << 20..=1 << 36;
         /// How long such an answer is kept.
         kept_answers_seconds: u32 = 300, in 1..=86_400;
+        /// One decision in so many is made once more, naively and from the store, beside the requests; 0 is none. One that
+        /// comes out otherwise makes the service unready.
+        shadow_one_in: u32 = 10_000, in 0..=1_000_000_000;
     }
 }

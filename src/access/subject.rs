@@ -95,6 +95,13 @@ pub fn subject_of(rules: &[SubjectRule], kind: &str, id: &str) -> Subject {
     }
 }
 
+/// Which subjects are of this type, by the first rule about it: applications, where it knows nothing of people.
+pub fn nature_of(rules: &[SubjectRule], kind: &str) -> Option<Nature> {
+    let rule = rules.iter().find(|rule| rule.kind == kind)?;
+    let is_of_apps = rule.names.iter().all(|name| matches!(name, NameKind::Id | NameKind::App));
+    Some(if is_of_apps && rule.names.contains(&NameKind::App) { Nature::App } else { Nature::Person })
+}
+
 impl FromStr for SubjectRule {
     type Err = Malformed;
 

@@ -34,13 +34,15 @@ pub struct Asked<'a> {
     pub passed: &'a Passed,
     /// How many conditions could not be evaluated.
     pub errors: Cell<u32>,
+    /// The permission's number, once it was found.
+    pub number: Cell<Option<u32>>,
 }
 
 impl<'a> Asked<'a> {
     /// A question with nothing passed.
     pub const fn plain(user: &'a User, permission: &'a str, scope: &'a Scope, now: Timestamp) -> Self {
-        let (session, passed, errors) = (None, Passed::NOTHING, Cell::new(0));
-        Self { user, session, permission, scope, now, passed, errors }
+        let (session, passed, errors, number) = (None, Passed::NOTHING, Cell::new(0), Cell::new(None));
+        Self { user, session, permission, scope, now, passed, errors, number }
     }
 
     /// Whether this subject has this permission in this place at this moment: the one evaluator of the product.
@@ -49,6 +51,7 @@ impl<'a> Asked<'a> {
             return Reason::SubjectSuspended;
         }
         let Some((number, conditions)) = book.find(self.permission) else { return Reason::UnknownPermission };
+        self.number.set(Some(number));
         let reason = self.user.holdings.decide(book, number, self.scope, self.now, self);
         if conditions.is_empty() || !reason.allows() {
             return reason;

@@ -176,6 +176,11 @@ impl<A: Aggregate> Directory<A> {
         }))
     }
 
+    /// The time, as its entities see it.
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
     /// How many entities are in memory.
     pub fn len(&self) -> usize {
         self.0.count.load(Ordering::Relaxed)

@@ -137,6 +137,11 @@ impl Problem {
         self.0.code
     }
 
+    /// What happened, in words.
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
     /// Logs the problem and writes it down.
     pub(super) fn respond(self, route: &str, path: &str, request_id: &RequestId) -> HttpResponse {
         let parts = *self.0;

@@ -137,6 +137,6 @@ impl State {
 
     /// Whether requests can be answered.
     pub fn is_ready(&self) -> bool {
-        !self.is_stopping.load(Ordering::Relaxed) && self.store.is_healthy()
+        !self.is_stopping.load(Ordering::Relaxed) && self.store.is_healthy() && !self.checks.has_diverged()
     }
 }

@@ -86,8 +86,8 @@ fn restore(server: &Server, one: &str, other: &str) {
         sesame::actor::command::Facts { now: state.clock.now(), cause: sesame::kernel::cause::Cause::system("test") };
     for id in [one, other] {
         let id = sesame::kernel::ids::UserId::parse(id).unwrap();
-        let command =
-            AssignRole { role_id, bounds: sesame::access::model::Bounds::default(), reason: None, approved_by: None };
+        let bounds = sesame::access::model::Bounds::default();
+        let command = AssignRole { role_id, bounds, reason: None, approved_by: None };
         let (state, facts) = (std::sync::Arc::clone(&state), facts.clone());
         actix_rt::System::new().block_on(async move { state.users.send(id, command, facts).await.unwrap() });
     }

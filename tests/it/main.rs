@@ -3,6 +3,10 @@
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+mod access_analytics;
+#[cfg(test)]
+mod access_state;
+#[cfg(test)]
 mod accounts;
 #[cfg(test)]
 mod aggregates;

@@ -106,7 +106,8 @@ impl Things {
             "POST /api/v1/permissions" => json!({ "name": format!("new-{number}:use") }),
             "PUT /api/v1/permissions/{permission_id}" => json!({ "name": format!("thing-{number}:use") }),
             "POST /api/v1/apps" => json!({ "name": format!("new{number}") }),
-            "POST /api/v1/auth/passkeys/challenge"
+            "PUT /api/v1/access/state"
+            | "POST /api/v1/auth/passkeys/challenge"
             | "POST /api/v1/apps/{app_id}/keys"
             | "POST /api/v1/apps/{app_id}/keys/{key_id}/rotate"
             | "POST /api/v1/users/preferences/reset"
@@ -135,8 +136,10 @@ fn every_route_refuses_whoever_may_not_call_it() {
         let things = Things::new(&admin, number);
         let route = format!("{method} {path}");
         let (mut own_path, body) = (things.path(path), things.body(&route, number));
-        if route == "GET /api/v1/access/preview" {
-            own_path = format!("{own_path}?cursor={}", things.preview);
+        match route.as_str() {
+            "GET /api/v1/access/preview" => own_path = format!("{own_path}?cursor={}", things.preview),
+            "PUT /api/v1/access/state" => own_path = format!("{own_path}?dry_run=true"),
+            _ => {}
         }
         let form = route.starts_with("POST /oauth2/");
         let callers: [&Client; 5] = [&nobody, &powerless, &stranger, &things.person, &admin];

@@ -33,6 +33,8 @@ const ROWS: &[(&str, u8)] = &[
     ("access::review", 3),
     ("access::variables", 3),
     ("access::explain", 3),
+    ("access::naive", 3),
+    ("access::shadow", 4),
     ("accounts::evidence", 3),
     ("accounts::factor_commands", 3),
     ("accounts::letters", 3),
@@ -89,6 +91,7 @@ const ROWS: &[(&str, u8)] = &[
     ("housekeeping", 7),
     ("lib", 7),
     ("main", 7),
+    ("remote", 7),
 ];
 const KIT: u8 = 5;
 const SLICE_HTTP: u8 = 6;

@@ -21,7 +21,7 @@ use sesame::access::pattern::{PermissionName, Scope};
 use sesame::access::published::PublishedBook;
 use sesame::access::review::change::{BookChange, Change, HoldingChange, RoleRef};
 use sesame::access::review::preview::{Outlook, Preview, Refused};
-use sesame::access::review::search::WhoMay;
+use sesame::access::review::search::{Sought, WhoMay};
 use sesame::access::review::shelf::Place;
 use sesame::access::review::survey::{SurveyError, survey};
 use sesame::access::role_book::RoleBook;
@@ -351,8 +351,8 @@ fn a_search_finds_whoever_a_check_of_everybody_allows() {
         let now = Timestamp::from_millis(NOW);
         for name in NAMES {
             for place in SCOPES {
-                let pose =
-                    |book: &Arc<RoleBook>| Ok::<_, SurveyError>(WhoMay::new(book, name, scope(place), None, now));
+                let sought = Sought { permission: name.to_owned(), place: scope(place), ..Sought::default() };
+                let pose = |book: &Arc<RoleBook>| Ok::<_, SurveyError>(WhoMay::new(book, &sought, now));
                 let (_, found) = survey(&store, &published, pose).unwrap();
                 let found: Vec<UserId> = found.found.into_iter().map(|(user, _)| user).collect();
                 let asked = scope(place);

@@ -1,9 +1,11 @@
 //! Access control over HTTP.
 
+mod analytics;
 mod authzen;
 mod checks;
 mod effective_lists;
 mod explanations;
+mod export;
 mod given;
 mod holdings;
 mod permissions;
@@ -11,6 +13,8 @@ mod previews;
 mod role_holders;
 mod roles;
 mod searches;
+mod state;
+mod state_subjects;
 
 use crate::http::Routes;
 
@@ -26,4 +30,7 @@ pub fn routes(routes: &mut Routes) {
     searches::routes(routes);
     explanations::routes(routes);
     effective_lists::routes(routes);
+    state::routes(routes);
+    export::routes(routes);
+    analytics::routes(routes);
 }

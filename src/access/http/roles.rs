@@ -72,7 +72,7 @@ pub(super) struct RoleInput {
 #[derive(Serialize, Deserialize, ToSchema, Default)]
 #[serde(deny_unknown_fields, default)]
 #[schema(as = RoleSessionTerms)]
-struct SessionTerms {
+pub(super) struct SessionTerms {
     /// After how long without use a session ends; at least 60.
     idle_timeout_seconds: Option<u32>,
     /// After how long a session ends, however much it is used; at least 60.
@@ -82,7 +82,7 @@ struct SessionTerms {
 }
 
 impl SessionTerms {
-    fn parsed(&self) -> Result<RoleTerms, Problem> {
+    pub(super) fn parsed(&self) -> Result<RoleTerms, Problem> {
         let spans = [("idle_timeout_seconds", self.idle_timeout_seconds), ("lifetime_seconds", self.lifetime_seconds)];
         let least =
             spans.into_iter().map(|(name, value)| (name, value, 60)).chain([("max_sessions", self.max_sessions, 1)]);
@@ -97,7 +97,13 @@ impl SessionTerms {
         Ok(RoleTerms { idle_timeout_seconds, lifetime_seconds, max_sessions })
     }
 
-    const fn of(terms: &RoleTerms) -> Self {
+    /// Whether nothing is demanded.
+    pub(super) const fn are_none(&self) -> bool {
+        let Self { idle_timeout_seconds, lifetime_seconds, max_sessions } = self;
+        idle_timeout_seconds.is_none() && lifetime_seconds.is_none() && max_sessions.is_none()
+    }
+
+    pub(super) const fn of(terms: &RoleTerms) -> Self {
         let RoleTerms { idle_timeout_seconds, lifetime_seconds, max_sessions } = *terms;
         Self { idle_timeout_seconds, lifetime_seconds, max_sessions }
     }

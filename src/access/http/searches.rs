@@ -11,13 +11,14 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::access::error::AccessError;
 use crate::access::http::authzen::{Action, Entity, asked};
-use crate::access::passed::Passed;
+use crate::access::passed::Told;
 use crate::access::pattern::Scope;
 use crate::access::product::ProductPermission;
 use crate::access::review::reviewer::{Kept, ReviewError};
-use crate::access::review::search::{Findings, Found};
+use crate::access::review::search::{Findings, Found, Sought};
 use crate::access::review::shelf::Place;
-use crate::accounts::model::{Nature, subject_text};
+use crate::access::subject;
+use crate::accounts::model::subject_text;
 use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
 use crate::http::paging::paging;
@@ -56,17 +57,23 @@ struct PageInput {
 
 /// What is searched for: only its type counts.
 #[derive(Deserialize, ToSchema, Debug)]
-struct Sought {
+struct SoughtKind {
     #[serde(rename = "type")]
-    kind: String,
+    kind: Box<str>,
+    /// What conditions may look at; at most 16 KiB.
+    #[schema(value_type = Option<Object>)]
+    properties: Option<Told>,
 }
 
 /// Which subjects may do this?
 #[derive(Deserialize, ToSchema)]
 struct SubjectSearch {
-    subject: Sought,
+    subject: SoughtKind,
     action: Action,
     resource: Entity,
+    /// What conditions may look at; at most 16 KiB.
+    #[schema(value_type = Option<Object>)]
+    context: Option<Told>,
     #[serde(default)]
     page: PageInput,
 }
@@ -76,6 +83,9 @@ struct SubjectSearch {
 struct ActionSearch {
     subject: Entity,
     resource: Entity,
+    /// What conditions may look at; at most 16 KiB.
+    #[schema(value_type = Option<Object>)]
+    context: Option<Told>,
     #[serde(default)]
     page: PageInput,
 }
@@ -113,48 +123,41 @@ struct FoundAction {
 }
 
 async fn subjects(call: Call, Json(input): Json<SubjectSearch>) -> Outcome {
-    let SubjectSearch { subject, action, resource, page } = input;
-    let question = format!("subject {:?} {action:?} {resource:?}", subject.kind);
-    let nature = match subject.kind.as_str() {
-        "user" => Some(Nature::Person),
-        "app" => Some(Nature::App),
-        _ => None,
-    };
+    let SubjectSearch { subject, action, resource, context, page } = input;
+    let question = format!("subject {subject:?} {action:?} {resource:?} {context:?}");
+    let nature = subject::nature_of(&call.state.access_settings.authzen_subjects, &subject.kind);
+    let kind = subject.kind.clone();
     let search = async || {
         let Some(nature) = nature else {
             let revision = call.state.store.revision();
             return Ok(Arc::new(Kept::Findings(Findings { question: question.clone(), revision, found: Vec::new() })));
         };
-        let permission = format!("{}:{}", resource.kind, action.name);
-        let passed = Passed {
-            action_properties: action.properties.clone(),
-            resource_id: Some(resource.id.clone()),
-            resource_properties: resource.properties.clone(),
-            ..Passed::default()
-        };
-        let (question, place) = (question.clone(), Scope::everywhere());
-        Ok(call.state.reviewer.who_may(question, permission, place, Some(nature), passed, call.now).await?)
+        // Whoever is looked at is the subject: only what was told of all of them counts.
+        let subject = Entity { kind: subject.kind, id: Box::default(), properties: subject.properties };
+        let ask = asked(&call, subject, action, resource, context);
+        let sought = Sought { permission: ask.permission, place: ask.scope, nature: Some(nature), passed: ask.passed };
+        Ok(call.state.reviewer.who_may(question.clone(), sought, call.now).await?)
     };
     let turned = turn(&call, &page, &question, search).await?;
-    let entity = |found: &Found| FoundEntity { kind: subject.kind.clone(), id: found.text() };
+    let entity = |found: &Found| FoundEntity { kind: kind.to_string(), id: found.text() };
     Ok(Answer::ok(&turned.answer(entity)))
 }
 
 async fn actions(call: Call, Json(input): Json<ActionSearch>) -> Outcome {
-    let ActionSearch { subject, resource, page } = input;
-    let question = format!("action {subject:?} {resource:?}");
+    let ActionSearch { subject, resource, context, page } = input;
+    let question = format!("action {subject:?} {resource:?} {context:?}");
     let search = async || {
-        let book = Arc::clone(&call.state.book.load());
-        let mut names: Vec<String> = book
-            .permissions()
-            .filter(|permission| permission.name.resource() == &*resource.kind)
-            .map(|permission| permission.name.action().to_owned())
-            .collect();
+        let mut names: Vec<String> = {
+            let book = call.state.book.load();
+            let of_kind = book.permissions().filter(|permission| permission.name.resource() == &*resource.kind);
+            of_kind.map(|permission| permission.name.action().to_owned()).collect()
+        };
         names.sort_unstable();
-        let asks: Vec<_> = names
-            .iter()
-            .map(|name| asked(&call, subject.clone(), Action::named(name), resource.clone(), None))
-            .collect();
+        let about = |name: &String| {
+            let (subject, resource) = (subject.clone(), resource.clone());
+            asked(&call, subject, Action::named(name), resource, context.clone())
+        };
+        let asks: Vec<_> = names.iter().map(about).collect();
         let (reasons, revision) = call.state.checks.check_all(&asks, None, call.now).await?;
         let allowed = names.into_iter().zip(reasons).filter(|(_, reason)| reason.allows());
         let found = allowed.map(|(name, _)| Found::Text(name.into())).collect();
@@ -251,6 +254,7 @@ struct WhoMayQuery {
 
 /// Somebody who may.
 #[derive(Serialize, ToSchema)]
+#[schema(as = PermissionHolder)]
 struct HolderView {
     /// `user_…` or `app_…`.
     user_id: String,
@@ -277,9 +281,8 @@ async fn who_may(call: Call, Path(id): Path<PermissionId>, Query(query): Query<W
     };
     let scope = query.scope.unwrap_or_default();
     let question = format!("who may {name} in {scope}");
-    let search = async || {
-        Ok(call.state.reviewer.who_may(question.clone(), name, scope, None, Passed::default(), call.now).await?)
-    };
+    let sought = Sought { permission: name, place: scope, ..Sought::default() };
+    let search = async || Ok(call.state.reviewer.who_may(question.clone(), sought, call.now).await?);
     let page = PageInput { token: query.cursor.unwrap_or_default(), limit: Some(limit) };
     let turned = turn(&call, &page, &question, search).await?;
     let view = |found: &Found| match found {

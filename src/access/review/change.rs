@@ -2,17 +2,23 @@
 //!
 //! What a preview refuses the real change refuses too, since it is the same decision.
 
-use crate::access::book_commands::{ChangeRole, DefinePermission, DefineRole, RemovePermission, RemoveRole};
+use std::sync::Arc;
+
+use crate::access::book_aggregate::BookEvent;
+use crate::access::book_commands::{
+    ChangePermission, ChangeRole, DefinePermission, DefineRole, RemovePermission, RemoveRole,
+};
 use crate::access::commands::{AssignRole, GrantRule, RevokeGrant, UnassignRole};
 use crate::access::error::AccessError;
 use crate::access::model::{Bounds, Rule};
 use crate::access::pattern::{Pattern, Scope};
 use crate::access::role_book::RoleBook;
 use crate::actor::aggregate::Aggregate;
-use crate::actor::command::{Command, Facts};
+use crate::actor::command::{Command, Decision, Facts};
 use crate::kernel::ids::{GrantId, RoleId, UserId};
 use crate::kernel::text::RoleName;
-use crate::user::User;
+use crate::store::Revision;
+use crate::user::{User, UserEvent};
 
 /// A role by id, or by name: one that a change before brings has no id that anybody knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,23 +50,75 @@ pub enum BookChange {
     RemoveRole(RemoveRole),
     /// A new permission.
     DefinePermission(DefinePermission),
+    /// Another form of a permission.
+    ChangePermission(ChangePermission),
     /// A permission less.
     RemovePermission(RemovePermission),
 }
 
 impl BookChange {
+    /// The role it is about.
+    pub const fn role_id(&self) -> Option<RoleId> {
+        match self {
+            Self::DefineRole(command) => Some(command.id),
+            Self::ChangeRole(command) => Some(command.id),
+            Self::RemoveRole(command) => Some(command.id),
+            Self::DefinePermission(_) | Self::ChangePermission(_) | Self::RemovePermission(_) => None,
+        }
+    }
+
+    /// What the real change would come to.
+    ///
+    /// # Errors
+    /// What the real change would refuse.
+    fn events(self, book: &RoleBook, facts: &Facts) -> Result<Vec<BookEvent>, AccessError> {
+        Ok(match self {
+            Self::DefineRole(command) => command.decide(book, facts)?.events,
+            Self::ChangeRole(command) => command.decide(book, facts)?.events,
+            Self::RemoveRole(command) => command.decide(book, facts)?.events,
+            Self::DefinePermission(command) => command.decide(book, facts)?.events,
+            Self::ChangePermission(command) => command.decide(book, facts)?.events,
+            Self::RemovePermission(command) => command.decide(book, facts)?.events,
+        })
+    }
+
     /// Changes the book as the real change would.
     ///
     /// # Errors
     /// What the real change would refuse.
-    pub fn apply(self, book: &mut RoleBook, facts: &Facts) -> Result<(), AccessError> {
-        match self {
-            Self::DefineRole(command) => apply(command, book, facts),
-            Self::ChangeRole(command) => apply(command, book, facts),
-            Self::RemoveRole(command) => apply(command, book, facts),
-            Self::DefinePermission(command) => apply(command, book, facts),
-            Self::RemovePermission(command) => apply(command, book, facts),
+    pub fn apply(self, book: &mut RoleBook, facts: &Facts) -> Result<Vec<BookEvent>, AccessError> {
+        let events = self.events(book, facts)?;
+        for event in &events {
+            book.apply(event);
         }
+        Ok(events)
+    }
+}
+
+/// Carries out several changes of the book in one commit, if it is the version that they were made for.
+#[derive(Debug, Clone)]
+pub struct ChangeBook {
+    /// The version that the caller saw.
+    pub if_match: Revision,
+    /// In this order; no two about one thing.
+    pub changes: Vec<BookChange>,
+}
+
+impl Command for ChangeBook {
+    type Target = RoleBook;
+    type Reply = ();
+    type Refusal = AccessError;
+    const NAME: &'static str = "change_book";
+
+    fn decide(self, book: &RoleBook, facts: &Facts) -> Result<Decision<RoleBook, ()>, AccessError> {
+        if book.version() != self.if_match {
+            return Err(AccessError::Stale(book.version().0));
+        }
+        let (mut after, mut events) = (book.clone(), Vec::new());
+        for change in self.changes {
+            events.extend(change.apply(&mut after, facts)?);
+        }
+        Ok(Decision { events, reply: () })
     }
 }
 
@@ -101,7 +159,7 @@ impl HoldingChange {
     ///
     /// # Errors
     /// What the real change would refuse.
-    pub fn apply(&self, user: &mut User, book: &RoleBook, facts: &Facts) -> Result<(), AccessError> {
+    pub fn apply(&self, user: &mut User, book: &RoleBook, facts: &Facts) -> Result<Vec<UserEvent>, AccessError> {
         let found = |role: &RoleRef| role.find(book).ok_or(AccessError::Missing("role"));
         match self {
             Self::Assign(role, bounds) => {
@@ -122,6 +180,32 @@ impl HoldingChange {
     }
 }
 
+/// Carries out several changes of what one subject holds in one commit.
+#[derive(Debug, Clone)]
+pub struct ChangeHoldings {
+    /// In this order; no two about one thing.
+    pub changes: Vec<HoldingChange>,
+    /// The book that names roles.
+    pub book: Arc<RoleBook>,
+}
+
+impl Command for ChangeHoldings {
+    type Target = User;
+    type Reply = ();
+    type Refusal = AccessError;
+    const NAME: &'static str = "change_holdings";
+    const REVOKES: bool = true;
+
+    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AccessError> {
+        let (mut after, mut events) = (user.clone(), Vec::new());
+        for change in &self.changes {
+            change.refuse_unknown(&self.book)?;
+            events.extend(change.apply(&mut after, &self.book, facts)?);
+        }
+        Ok(Decision { events, reply: () })
+    }
+}
+
 /// One change of several.
 #[derive(Debug, Clone)]
 pub enum Change {
@@ -135,9 +219,14 @@ pub enum Change {
 ///
 /// # Errors
 /// What the real command would refuse.
-pub fn apply<C: Command>(command: C, target: &mut C::Target, facts: &Facts) -> Result<(), C::Refusal> {
-    for event in command.decide(target, facts)?.events {
-        target.apply(&event);
+pub fn apply<C: Command>(
+    command: C,
+    target: &mut C::Target,
+    facts: &Facts,
+) -> Result<Vec<<C::Target as Aggregate>::Event>, C::Refusal> {
+    let events = command.decide(target, facts)?.events;
+    for event in &events {
+        target.apply(event);
     }
-    Ok(())
+    Ok(events)
 }

@@ -8,4 +8,5 @@ pub mod preview;
 pub mod reviewer;
 pub mod search;
 pub mod shelf;
+pub mod state;
 pub mod survey;

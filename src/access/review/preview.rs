@@ -181,7 +181,7 @@ impl Preview {
         for (number, change) in changes.into_iter().enumerate() {
             let refused = |why| Refused { change: number, why };
             match change {
-                Change::Book(change) => change.apply(&mut after, &facts).map_err(refused)?,
+                Change::Book(change) => drop(change.apply(&mut after, &facts).map_err(refused)?),
                 Change::Holding(user, change) => own.entry(user).or_default().push((number, change)),
             }
         }

@@ -3,16 +3,13 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::access::passed::Passed;
-use crate::access::pattern::Scope;
 use crate::access::published::PublishedBook;
 use crate::access::review::change::Change;
 use crate::access::review::preview::{Outlook, Preview, Refused};
-use crate::access::review::search::{Findings, WhoMay};
+use crate::access::review::search::{Findings, Sought, WhoMay};
 use crate::access::review::shelf::{self, NotKept, Place, Shelf, Weigh};
 use crate::access::review::survey::{SurveyError, survey};
 use crate::access::settings::Settings;
-use crate::accounts::model::Nature;
 use crate::actor::command::Facts;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::{Fault, FieldError, Kind};
@@ -163,25 +160,14 @@ impl Reviewer {
         self.pool.run(work).await?
     }
 
-    /// Everybody who holds this permission in this place at this moment; `question` is what was asked.
+    /// Everybody who may do this at this moment; `question` is what was asked.
     ///
     /// # Errors
     /// When not everybody can be asked.
-    pub async fn who_may(
-        &self,
-        question: String,
-        permission: String,
-        place: Scope,
-        nature: Option<Nature>,
-        passed: Passed,
-        now: Timestamp,
-    ) -> Result<Arc<Kept>, ReviewError> {
+    pub async fn who_may(&self, question: String, sought: Sought, now: Timestamp) -> Result<Arc<Kept>, ReviewError> {
         let (store, book) = (Arc::clone(&self.store), Arc::clone(&self.book));
         let work = move || {
-            let pose = |book: &_| {
-                let question = WhoMay::new(book, &permission, place.clone(), nature, now);
-                Ok::<_, ReviewError>(question.passing(passed.clone()))
-            };
+            let pose = |book: &_| Ok::<_, ReviewError>(WhoMay::new(book, &sought, now));
             let (_, found) = survey(&*store, &book, pose)?;
             let (revision, found) = (found.revision, found.found.into_iter().map(|(_, found)| found).collect());
             Ok(Arc::new(Kept::Findings(Findings { question, revision, found })))

@@ -65,6 +65,19 @@ impl Weigh for Findings {
     }
 }
 
+/// What subjects are searched for.
+#[derive(Debug, Clone, Default)]
+pub struct Sought {
+    /// The permission that they must hold.
+    pub permission: String,
+    /// Where.
+    pub place: Scope,
+    /// Only persons, or only applications; none: both.
+    pub nature: Option<Nature>,
+    /// What conditions may look at.
+    pub passed: Passed,
+}
+
 /// The question who may do something.
 pub struct WhoMay {
     book: Arc<RoleBook>,
@@ -78,16 +91,11 @@ pub struct WhoMay {
 impl WhoMay {
     /// Who holds this permission in this place at this moment; only persons, or only applications, if one of them is
     /// named. A permission that is not defined nobody holds.
-    pub fn new(book: &Arc<RoleBook>, permission: &str, place: Scope, nature: Option<Nature>, now: Timestamp) -> Self {
-        let defined = book.permission_named(permission);
+    pub fn new(book: &Arc<RoleBook>, sought: &Sought, now: Timestamp) -> Self {
+        let defined = book.permission_named(&sought.permission);
         let permission = defined.map(|permission| (permission.name.clone(), permission.number));
-        Self { book: Arc::clone(book), permission, place, nature, passed: Passed::default(), now }
-    }
-
-    /// The same, with what conditions may look at.
-    #[must_use]
-    pub fn passing(self, passed: Passed) -> Self {
-        Self { passed, ..self }
+        let Sought { place, nature, passed, .. } = sought.clone();
+        Self { book: Arc::clone(book), permission, place, nature, passed, now }
     }
 }
 
@@ -104,10 +112,8 @@ impl Question for WhoMay {
     fn judge(&mut self, subject: &User) -> Option<Found> {
         let (name, _) = self.permission.as_ref()?;
         let is_meant = self.nature.is_none_or(|nature| nature == subject.nature());
-        let may = || {
-            let plain = Asked::plain(subject, name.as_str(), &self.place, self.now);
-            Asked { passed: &self.passed, ..plain }.decide(&self.book).allows()
-        };
+        let plain = Asked::plain(subject, name.as_str(), &self.place, self.now);
+        let may = || Asked { passed: &self.passed, ..plain }.decide(&self.book).allows();
         (is_meant && may()).then(|| Found::subject(subject))
     }
 }

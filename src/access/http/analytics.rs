@@ -1,0 +1,295 @@
+//! What roles and permissions are used for: holders, depth, overlap, checks, and what nobody uses.
+//!
+//! Checks are counted since the process started, as metrics are; what is unused is only said of spans that are that long.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::access::holders::{self, Counted};
+use crate::access::product::ProductPermission;
+use crate::access::role_book::{Closure, RoleBook};
+use crate::access::usage::Figures;
+use crate::http::handler::Outcome;
+use crate::http::paging::paging;
+use crate::http::{Answer, Call, Problem, Query, Routes, Who};
+use crate::kernel::clock::Timestamp;
+use crate::kernel::fault::FieldError;
+use crate::kernel::ids::{PermissionId, RoleId};
+use crate::kernel::page::{Page, Paging};
+use crate::store::{Store, StoreError};
+
+/// Roles named as similar to another.
+const MOST_SIMILAR: usize = 3;
+/// Permissions named of one role.
+const MOST_NAMED: usize = 100;
+/// Roles looked at for one page.
+const MOST_LOOKED_AT: usize = 2000;
+const SECONDS_PER_DAY: i64 = 86_400;
+
+pub(super) fn routes(routes: &mut Routes) {
+    let read = Who::Holding(ProductPermission::RolesRead);
+    routes
+        .get("/api/v1/analytics/roles", read, roles)
+        .about(
+            "Says of each role who holds it, how deep it stands, what it shares with others and what nobody uses of it",
+        )
+        .answers::<Analysis<RoleAnalysis>>(200);
+    routes
+        .get("/api/v1/analytics/permissions", read, permissions)
+        .about("Says of each permission how often it was checked, allowed and denied, and when last")
+        .answers::<Analysis<PermissionAnalysis>>(200);
+}
+
+/// Which roles, and what is asked of them.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct AnalysisQuery {
+    /// At most so many, 1 to 1000.
+    limit: Option<usize>,
+    /// The `next_cursor` of an earlier answer.
+    cursor: Option<String>,
+    /// Only roles that nobody holds (`true`) or somebody holds (`false`).
+    unheld: Option<bool>,
+    /// What was not used for so many days, 1 to 3650.
+    unused_days: Option<u32>,
+}
+
+/// Which permissions.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct UseQuery {
+    /// At most so many, 1 to 1000.
+    limit: Option<usize>,
+    /// The `next_cursor` of an earlier answer.
+    cursor: Option<String>,
+    /// Only what was not allowed to anybody for so many days, 1 to 3650.
+    unused_days: Option<u32>,
+}
+
+/// A page of an analysis.
+#[derive(Serialize, ToSchema)]
+struct Analysis<T> {
+    /// Since when checks are counted: the start of the process.
+    #[schema(value_type = String, format = DateTime)]
+    counted_since: Timestamp,
+    #[serde(flatten)]
+    page: Page<T>,
+}
+
+/// Another role that allows the same.
+#[derive(Serialize, ToSchema)]
+struct Similar {
+    #[schema(value_type = String)]
+    role_id: RoleId,
+    name: String,
+    /// So many permissions are allowed by both.
+    shared: u64,
+    /// Of all that one of the two allows, in percent.
+    percent: u64,
+}
+
+/// A role and what it is used for.
+#[derive(Serialize, ToSchema)]
+struct RoleAnalysis {
+    #[schema(value_type = String)]
+    role_id: RoleId,
+    name: String,
+    /// So many subjects were given it, somewhere and at some time.
+    holders: u64,
+    /// In so many scopes altogether.
+    assignments: u64,
+    /// So many roles stand above it, in the longest line.
+    depth: usize,
+    /// So many roles inherit from it.
+    heirs: usize,
+    /// So many permissions it allows, inherited ones too.
+    permissions: u64,
+    /// The roles most like it.
+    similar: Vec<Similar>,
+    /// How many of its permissions were allowed to nobody for `unused_days`; null if that was not asked, or is not known
+    /// because the process is younger.
+    unused: Option<u64>,
+    /// The smaller role that would do: its permissions that were allowed to somebody; at most 100, null as `unused`.
+    suggested_permissions: Option<Vec<String>>,
+}
+
+/// A permission and what it is used for.
+#[derive(Serialize, ToSchema)]
+struct PermissionAnalysis {
+    #[schema(value_type = String)]
+    permission_id: PermissionId,
+    name: String,
+    checks: u64,
+    allows: u64,
+    denies: u64,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_checked_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_allowed_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_denied_at: Option<Timestamp>,
+    /// So many roles may allow it.
+    roles: usize,
+}
+
+/// Everything a role is looked at with.
+struct View {
+    book: Arc<RoleBook>,
+    /// The permissions that were used lately, if that is known.
+    used: Option<BTreeSet<u32>>,
+    unheld: Option<bool>,
+}
+
+async fn roles(call: Call, Query(query): Query<AnalysisQuery>) -> Outcome {
+    let paging = paging(query.limit, query.cursor.as_deref())?;
+    let book = Arc::clone(&call.state.book.load());
+    let used = used_since(&call, query.unused_days)?.map(|since| used(&call, &book, since));
+    let view = View { book, used, unheld: query.unheld };
+    let read = move |store: &dyn Store| view.page(store, &paging);
+    let page = call.state.reviewer.read(move |store| read(&**store)).await?;
+    Ok(Answer::ok(&Analysis { counted_since: call.state.checks.usage().since(), page }))
+}
+
+async fn permissions(call: Call, Query(query): Query<UseQuery>) -> Outcome {
+    let paging = paging(query.limit, query.cursor.as_deref())?;
+    let since = used_since(&call, query.unused_days)?;
+    let is_unknown = query.unused_days.is_some() && since.is_none();
+    let book = Arc::clone(&call.state.book.load());
+    let usage = call.state.checks.usage();
+    let figures = book.permissions().map(|permission| (permission, usage.of(permission.number)));
+    let is_meant = |figures: &Figures| !is_unknown && since.is_none_or(|since| figures.last_allowed < Some(since));
+    let meant = figures.filter(|(_, figures)| is_meant(figures));
+    let page = Page::of_sorted(meant, &paging, |(permission, _)| permission.id.bytes().to_vec());
+    let page = page.map(|(permission, figures)| PermissionAnalysis {
+        permission_id: permission.id,
+        name: permission.name.to_string(),
+        checks: figures.allows + figures.denies,
+        allows: figures.allows,
+        denies: figures.denies,
+        last_checked_at: figures.last_checked(),
+        last_allowed_at: figures.last_allowed,
+        last_denied_at: figures.last_denied,
+        roles: book.roles().filter(|role| closure(&book, role.id).may_allow(permission.number)).count(),
+    });
+    Ok(Answer::ok(&Analysis { counted_since: usage.since(), page }))
+}
+
+/// The beginning of the span that is asked about; none if none is, or if the process is younger than it.
+fn used_since(call: &Call, days: Option<u32>) -> Result<Option<Timestamp>, Problem> {
+    match days {
+        None => Ok(None),
+        Some(days @ 1..=3650) => {
+            let since = call.now.plus_seconds(-i64::from(days) * SECONDS_PER_DAY);
+            Ok(Some(since).filter(|since| call.state.checks.usage().since() <= *since))
+        }
+        Some(_) => Err(Problem::invalid(vec![FieldError::new("unused_days", "expected a number from 1 to 3650")])),
+    }
+}
+
+/// The permissions that were allowed to somebody since then.
+fn used(call: &Call, book: &RoleBook, since: Timestamp) -> BTreeSet<u32> {
+    let usage = call.state.checks.usage();
+    let numbers = book.permissions().map(|permission| permission.number);
+    numbers.filter(|number| usage.of(*number).last_allowed >= Some(since)).collect()
+}
+
+fn closure(book: &RoleBook, role: RoleId) -> Arc<Closure> {
+    book.closure(role).cloned().unwrap_or_default()
+}
+
+impl View {
+    /// One page of roles, by id. May block.
+    fn page(&self, store: &dyn Store, paging: &Paging) -> Result<Page<RoleAnalysis>, StoreError> {
+        let is_before = |id: &RoleId| paging.after.as_deref().is_some_and(|after| id.bytes().as_slice() <= after);
+        let (mut items, mut depths, mut last) = (Vec::new(), BTreeMap::new(), None);
+        let waiting = self.book.roles().map(|role| role.id).filter(|id| !is_before(id));
+        for (looked_at, id) in waiting.enumerate() {
+            if items.len() == paging.limit || looked_at == MOST_LOOKED_AT {
+                let cursor = last.map(|id: RoleId| id.bytes().to_vec());
+                return Ok(Page::new(items, cursor.as_deref()));
+            }
+            let counted = holders::count(store, id)?;
+            if self.unheld.is_none_or(|unheld| unheld == (counted.holders == 0)) {
+                items.push(self.analysis(id, counted, &mut depths));
+            }
+            last = Some(id);
+        }
+        Ok(Page::whole(items))
+    }
+
+    fn analysis(&self, id: RoleId, counted: Counted, depths: &mut BTreeMap<RoleId, usize>) -> RoleAnalysis {
+        let own = closure(&self.book, id);
+        let is_used = |number: &u32| self.used.as_ref().is_none_or(|used| used.contains(number));
+        let (used, unused): (Vec<u32>, Vec<u32>) = own.allow.iter().partition(is_used);
+        let names: BTreeMap<u32, String> = if self.used.is_some() {
+            let all = self.book.permissions().filter(|permission| own.allow.contains(permission.number));
+            all.map(|permission| (permission.number, permission.name.to_string())).collect()
+        } else {
+            BTreeMap::new()
+        };
+        let suggested = used.iter().filter_map(|number| names.get(number).cloned()).take(MOST_NAMED).collect();
+        RoleAnalysis {
+            role_id: id,
+            name: name(&self.book, id),
+            holders: counted.holders,
+            assignments: counted.assignments,
+            depth: depth(&self.book, id, depths),
+            heirs: self.heirs(id),
+            permissions: own.allow.len(),
+            similar: self.similar(id, &own),
+            unused: self.used.as_ref().map(|_| unused.len() as u64),
+            suggested_permissions: self.used.as_ref().map(|_| suggested),
+        }
+    }
+
+    fn heirs(&self, id: RoleId) -> usize {
+        let (mut seen, mut waiting) = (BTreeSet::new(), vec![id]);
+        while let Some(role) = waiting.pop() {
+            waiting.extend(self.book.children(role).map(|child| child.id).filter(|child| seen.insert(*child)));
+        }
+        seen.len()
+    }
+
+    /// The roles that share most with this one, by the part of their union that both allow (Jaccard's index).
+    fn similar(&self, id: RoleId, own: &Closure) -> Vec<Similar> {
+        let others = self.book.roles().filter(|role| role.id != id);
+        let mut similar: Vec<Similar> = others
+            .filter_map(|role| {
+                let other = self.book.closure(role.id)?;
+                let (shared, all) = (own.allow.intersection_len(&other.allow), own.allow.union_len(&other.allow));
+                let percent = (shared * 100).checked_div(all)?;
+                (shared > 0).then(|| Similar { role_id: role.id, name: role.name.to_string(), shared, percent })
+            })
+            .collect();
+        similar.sort_by(|one, other| (other.percent, &one.name).cmp(&(one.percent, &other.name)));
+        similar.truncate(MOST_SIMILAR);
+        similar
+    }
+}
+
+fn name(book: &RoleBook, id: RoleId) -> String {
+    book.role(id).map_or_else(String::new, |role| role.name.to_string())
+}
+
+/// How many roles stand above this one in the longest line; the graph has no circle.
+fn depth(book: &RoleBook, id: RoleId, known: &mut BTreeMap<RoleId, usize>) -> usize {
+    let mut waiting = vec![id];
+    while let Some(role) = waiting.last().copied() {
+        let parents = book.role(role).map(|role| role.parent_role_ids.clone()).unwrap_or_default();
+        let open: Vec<RoleId> = parents.iter().copied().filter(|parent| !known.contains_key(parent)).collect();
+        if open.is_empty() {
+            let above = parents.iter().filter_map(|parent| known.get(parent)).max();
+            let own = above.map_or(0, |above| above + 1);
+            known.insert(role, own);
+            waiting.pop();
+        } else {
+            waiting.extend(open);
+        }
+    }
+    known.get(&id).copied().unwrap_or_default()
+}

@@ -1,0 +1,339 @@
+//! All roles and permissions as one text over HTTP: read, compared, and made what the text says.
+
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::IF_MATCH;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::access::book_aggregate::THE_BOOK;
+use crate::access::book_commands::RoleDraft;
+use crate::access::error::AccessError;
+use crate::access::escalation;
+use crate::access::http::given::{self, RuleInput, RuleView};
+use crate::access::http::roles::SessionTerms;
+use crate::access::http::state_subjects::{Outcome as SubjectOutcome, Planned, SubjectState, carry_out, planned};
+use crate::access::model::{Permission, Role, Rule};
+use crate::access::pattern::{Effect, PermissionName};
+use crate::access::product::ProductPermission;
+use crate::access::review::change::{Change, ChangeBook};
+use crate::access::review::preview::{Refused, Tally};
+use crate::access::review::reviewer::{Kept, ReviewError};
+use crate::access::review::state::{Action, Desired, DesiredPermission, DesiredRole, Step, Thing, plan};
+use crate::access::role_book::{Closure, RoleBook};
+use crate::actor::aggregate::Aggregate as _;
+use crate::http::handler::Outcome;
+use crate::http::{Answer, Call, Json, Problem, Query, Routes, Who};
+use crate::kernel::fault::FieldError;
+use crate::kernel::ids::PermissionId;
+use crate::kernel::text::{Note, RoleName};
+
+/// The most changes of the role book at once: they are one commit, decided while other writes to the book wait.
+const MAX_STEPS: usize = 2000;
+/// The most subjects of one text.
+pub(super) const MAX_SUBJECTS: usize = 1000;
+
+pub(super) fn routes(routes: &mut Routes) {
+    let (read, write) = (Who::Holding(ProductPermission::RolesRead), Who::Holding(ProductPermission::RolesWrite));
+    routes
+        .get("/api/v1/access/state", read, show)
+        .about("Every role and permission that is not Sesame's own, by names")
+        .answers::<StateView>(200);
+    routes
+        .put("/api/v1/access/state", write, apply)
+        .takes_batches()
+        .about("Makes roles and permissions what the body says, all of them; with `dry_run`, says what would change")
+        .answers::<ChangesView>(200);
+}
+
+/// A permission.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PermissionState {
+    #[schema(value_type = String)]
+    name: PermissionName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    description: Option<Note>,
+    /// In CEL; all of them must be met.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    conditions: Vec<String>,
+}
+
+/// A role to be.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RoleState {
+    #[schema(value_type = String)]
+    name: RoleName,
+    #[schema(value_type = Option<String>)]
+    description: Option<Note>,
+    /// The names of the roles it inherits from.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    parents: Vec<RoleName>,
+    /// Each a pattern, meaning allow, or `{effect, pattern}`.
+    #[serde(default)]
+    #[schema(value_type = Vec<RuleView>)]
+    permissions: Vec<RuleInput>,
+    /// Absent: active.
+    is_active: Option<bool>,
+    #[serde(default)]
+    sessions: SessionTerms,
+}
+
+/// Everything that is to be. What is not named is removed; what subjects hold is changed only for those named.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct StateInput {
+    #[serde(default)]
+    permissions: Vec<PermissionState>,
+    #[serde(default)]
+    roles: Vec<RoleState>,
+    /// Up to 1 000 subjects, each with everything it is to hold; this needs `sesame.assignments:write`.
+    #[serde(default)]
+    subjects: Vec<SubjectState>,
+}
+
+/// A rule in its shortest form: a pattern means allow.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum RuleText {
+    Pattern(String),
+    Whole(RuleView),
+}
+
+/// A role that is.
+#[derive(Serialize, ToSchema)]
+struct RoleStateView {
+    #[schema(value_type = String)]
+    name: RoleName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    description: Option<Note>,
+    parents: Vec<String>,
+    permissions: Vec<RuleText>,
+    is_active: bool,
+    #[serde(skip_serializing_if = "SessionTerms::are_none")]
+    sessions: SessionTerms,
+}
+
+/// Everything that is.
+#[derive(Serialize, ToSchema)]
+struct StateView {
+    permissions: Vec<PermissionState>,
+    roles: Vec<RoleStateView>,
+}
+
+impl PermissionState {
+    fn of(permission: &Permission) -> Self {
+        let conditions = permission.conditions.iter().map(|condition| condition.source().to_owned()).collect();
+        Self { name: permission.name.clone(), description: permission.description.clone(), conditions }
+    }
+}
+
+impl RuleText {
+    fn of(rule: &Rule) -> Self {
+        match rule {
+            Rule { effect: Effect::Allow, pattern, condition: None } => Self::Pattern(pattern.to_string()),
+            rule => Self::Whole(RuleView::from(rule)),
+        }
+    }
+}
+
+impl RoleStateView {
+    fn of(role: &Role, book: &RoleBook) -> Self {
+        let parents = role.parent_role_ids.iter().filter_map(|parent| Some(book.role(*parent)?.name.to_string()));
+        Self {
+            name: role.name.clone(),
+            description: role.description.clone(),
+            parents: parents.collect(),
+            permissions: role.rules.iter().map(RuleText::of).collect(),
+            is_active: role.is_active,
+            sessions: SessionTerms::of(&role.session_terms),
+        }
+    }
+}
+
+/// One thing that changes.
+#[derive(Serialize, ToSchema)]
+struct ChangeView {
+    thing: Thing,
+    name: String,
+    action: Action,
+}
+
+/// What changed, or would.
+#[derive(Serialize, ToSchema)]
+struct ChangesView {
+    /// Whether it is in force; else nothing was written.
+    is_applied: bool,
+    changes: Vec<ChangeView>,
+    /// How many subjects gain something by it.
+    subjects_gaining: usize,
+    /// How many lose something.
+    subjects_losing: usize,
+    /// The subjects that were named, in their order.
+    subjects: Vec<SubjectOutcome>,
+}
+
+/// Whether to write.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct StateQuery {
+    /// Say what would change, and write nothing.
+    dry_run: Option<bool>,
+}
+
+async fn show(call: Call) -> Outcome {
+    let book = call.state.book.load();
+    let own = book.permissions().filter(|permission| !permission.name.is_reserved());
+    let mut permissions: Vec<PermissionState> = own.map(|one| PermissionState::of(one)).collect();
+    permissions.sort_by(|one, other| one.name.cmp(&other.name));
+    let own = book.roles().filter(|role| !role.is_built_in);
+    let mut roles: Vec<RoleStateView> = own.map(|role| RoleStateView::of(role, &book)).collect();
+    roles.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(Answer::ok(&StateView { permissions, roles }).with_etag(book.version()).with_revision(book.version()))
+}
+
+async fn apply(call: Call, Query(query): Query<StateQuery>, Json(input): Json<StateInput>) -> Outcome {
+    let is_dry = query.dry_run.unwrap_or(false);
+    let if_match = call.if_match()?;
+    if !is_dry && call.header(IF_MATCH).is_none() {
+        let detail = "name the state that this is to replace: the ETag of GET /api/v1/access/state in If-Match";
+        return Err(Problem::new(StatusCode::PRECONDITION_REQUIRED, "if-match-required", detail));
+    }
+    if !input.subjects.is_empty() && !call.caller.may(&call.state, ProductPermission::AssignmentsWrite, call.now) {
+        let needed = ProductPermission::AssignmentsWrite.name();
+        return Err(Problem::forbidden("missing-permission", format!("naming subjects needs {needed}")));
+    }
+    let book = Arc::clone(&call.state.book.load());
+    if if_match.is_some_and(|version| version != book.version()) {
+        return Err(AccessError::Stale(book.version().0).into());
+    }
+    let desired = desired(&call, input.permissions, input.roles).await?;
+    let steps = plan(&book, desired, call.now)?;
+    if steps.len() > MAX_STEPS {
+        let wrong =
+            FieldError::new("roles", format!("{} changes are too many at once, at most {MAX_STEPS}", steps.len()));
+        return Err(Problem::invalid(vec![wrong]));
+    }
+    let after = Arc::new(stepped(&call, &book, &steps)?);
+    refuse_escalation(&call, &book, &after, &steps)?;
+    let subjects = planned(&call, &after, input.subjects).await?;
+    let all = tally(&call, &steps, &subjects).await?;
+    let mut outcomes: Vec<SubjectOutcome> = subjects.iter().map(Planned::outlook).collect();
+    let mut version = book.version();
+    if !is_dry {
+        let permit = call.state.guardian.admit_book(&call.donor(&book), &after).await?;
+        let changes = steps.iter().map(|step| step.change.clone()).collect();
+        let command = ChangeBook { if_match: book.version(), changes };
+        version = call.state.books.send(THE_BOOK, command, call.facts()).await?.revision;
+        drop(permit);
+        outcomes = carry_out(&call, subjects).await;
+    }
+    let shown = |step: Step| ChangeView { thing: step.thing, name: step.name, action: step.action };
+    let view = ChangesView {
+        is_applied: !is_dry,
+        changes: steps.into_iter().map(shown).collect(),
+        subjects_gaining: all.gaining,
+        subjects_losing: all.losing,
+        subjects: outcomes,
+    };
+    Ok(Answer::ok(&view).with_etag(version).with_revision(version))
+}
+
+/// What the body says, as the plan takes it.
+async fn desired(call: &Call, permissions: Vec<PermissionState>, roles: Vec<RoleState>) -> Result<Desired, Problem> {
+    let mut desired = Desired::default();
+    for (at, one) in permissions.into_iter().enumerate() {
+        let placed = |(number, text): (usize, String)| (format!("permissions[{at}].conditions[{number}]"), text);
+        let texts = one.conditions.into_iter().enumerate().map(placed).collect();
+        desired.permissions.push(DesiredPermission {
+            id: PermissionId::generate(call.now),
+            name: one.name,
+            description: one.description,
+            conditions: given::conditions(call, texts).await?,
+        });
+    }
+    for (at, role) in roles.into_iter().enumerate() {
+        let draft = RoleDraft {
+            name: role.name,
+            description: role.description,
+            parent_role_ids: Vec::new(),
+            rules: given::rules(call, &format!("roles[{at}].permissions"), role.permissions).await?,
+            is_active: role.is_active.unwrap_or(true),
+            session_terms: role.sessions.parsed()?,
+        };
+        desired.roles.push(DesiredRole { parents: role.parents, draft });
+    }
+    Ok(desired)
+}
+
+/// The book after these steps.
+fn stepped(call: &Call, book: &RoleBook, steps: &[Step]) -> Result<RoleBook, Problem> {
+    let (mut after, facts) = (book.clone(), call.facts());
+    for step in steps {
+        step.change.clone().apply(&mut after, &facts).map_err(|why| refusal(step, why))?;
+    }
+    // What is joined with the one book is never taken for joined with the other.
+    after.stamp(crate::store::Revision(u64::MAX));
+    Ok(after)
+}
+
+/// Says which of the things named it is about.
+fn refusal(step: &Step, why: AccessError) -> Problem {
+    match why {
+        AccessError::Fields(fields) => {
+            let kind = if step.thing == Thing::Role { "roles" } else { "permissions" };
+            let placed =
+                |wrong: FieldError| FieldError::new(format!("{kind}.{}.{}", step.name, wrong.field), wrong.message);
+            AccessError::Fields(fields.into_iter().map(placed).collect()).into()
+        }
+        why => why.into(),
+    }
+}
+
+/// Refuses what gives, or no longer denies, what the caller does not hold.
+fn refuse_escalation(call: &Call, before: &RoleBook, after: &RoleBook, steps: &[Step]) -> Result<(), Problem> {
+    let donor = call.donor(before);
+    let nothing = Closure::default();
+    for step in steps.iter().filter(|step| step.thing == Thing::Role) {
+        let Some(id) = step.change.role_id() else { continue };
+        let reach = match after.role(id) {
+            Some(role) => {
+                donor.may_say(&role.rules)?;
+                escalation::reach_of_role(after, &role.rules, &role.parent_role_ids)
+            }
+            None => Closure::default(),
+        };
+        donor.may_give(&reach)?;
+        let mut lifted = before.closure(id).map_or_else(Closure::default, |closure| Closure::clone(closure));
+        lifted.deny -= &after.closure(id).map_or(&nothing, Arc::as_ref).deny;
+        donor.may_take(&lifted)?;
+    }
+    Ok(())
+}
+
+/// How many gain and lose something by all of it; refuses what cannot be.
+async fn tally(call: &Call, steps: &[Step], subjects: &[Planned]) -> Result<Tally, Problem> {
+    let book = steps.iter().map(|step| Change::Book(step.change.clone()));
+    let holdings = subjects.iter().flat_map(Planned::changes);
+    let changes: Vec<Change> = book.chain(holdings).collect();
+    if changes.is_empty() {
+        return Ok(Tally::default());
+    }
+    let kept = call.state.reviewer.preview(changes, call.facts()).await.map_err(|error| match error {
+        ReviewError::Refused(Refused { change, why }) => match steps.get(change) {
+            Some(step) => refusal(step, why),
+            None => why.into(),
+        },
+        error => error.into(),
+    })?;
+    match &*kept {
+        Kept::Outlook(outlook) => Ok(outlook.tallies().0),
+        Kept::Findings(_) => Ok(Tally::default()),
+    }
+}

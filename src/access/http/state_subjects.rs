@@ -1,0 +1,265 @@
+//! The part of an access state that is about subjects: what each that is named is to hold.
+//!
+//! Each subject is a commit of its own; one that is refused keeps what it held, and the answer says why.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::access::error::AccessError;
+use crate::access::escalation::reach;
+use crate::access::http::given::{self, RuleInput, bounds};
+use crate::access::http::state::MAX_SUBJECTS;
+use crate::access::model::{Assignment, Bounds, Grant, Rule};
+use crate::access::pattern::Scope;
+use crate::access::review::change::{Change, ChangeHoldings, HoldingChange, RoleRef};
+use crate::access::role_book::RoleBook;
+use crate::accounts::model::{Name, SubjectId};
+use crate::actor::aggregate::Aggregate as _;
+use crate::http::{Call, Problem};
+use crate::kernel::clock::Timestamp;
+use crate::kernel::fault::FieldError;
+use crate::kernel::ids::GrantId;
+use crate::kernel::text::{ExternalId, RoleName, Username};
+use crate::user::User;
+
+/// A subject, by exactly one of its names, and everything that it is to hold.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SubjectState {
+    /// `user_…` or `app_…`.
+    #[schema(value_type = Option<String>)]
+    id: Option<SubjectId>,
+    #[schema(value_type = Option<String>)]
+    username: Option<Username>,
+    #[schema(value_type = Option<String>)]
+    external_id: Option<ExternalId>,
+    #[serde(default)]
+    roles: Vec<HeldRole>,
+    #[serde(default)]
+    grants: Vec<HeldGrant>,
+}
+
+/// A role to hold.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct HeldRole {
+    #[schema(value_type = String)]
+    role: RoleName,
+    /// Absent: everywhere.
+    #[schema(value_type = Option<String>)]
+    scope: Option<Scope>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    not_before: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+}
+
+/// A rule to hold.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct HeldGrant {
+    /// A pattern, meaning allow, or `{effect, pattern, condition?}`.
+    #[schema(value_type = given::RuleView)]
+    rule: RuleInput,
+    /// Absent: everywhere.
+    #[schema(value_type = Option<String>)]
+    scope: Option<Scope>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    not_before: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+}
+
+/// What became of a subject.
+#[derive(Serialize, ToSchema, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum Fate {
+    /// It holds what it should already.
+    Unchanged,
+    /// It would hold something else.
+    WouldChange,
+    /// It holds something else now.
+    Changed,
+    /// It holds what it held before.
+    Refused,
+}
+
+/// What became of a subject, and why.
+#[derive(Serialize, ToSchema)]
+#[schema(as = StateOfSubject)]
+pub(super) struct Outcome {
+    /// `user_…` or `app_…`.
+    subject: String,
+    status: Fate,
+    /// The code of the refusal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    /// The refusal in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+/// A subject, and the changes that lead to what it is to hold.
+pub(super) struct Planned {
+    user: Arc<User>,
+    changes: Vec<HoldingChange>,
+}
+
+impl Planned {
+    /// What would become of it.
+    pub(super) fn outlook(&self) -> Outcome {
+        let status = if self.changes.is_empty() { Fate::Unchanged } else { Fate::WouldChange };
+        Outcome { subject: self.user.id_text(), status, code: None, detail: None }
+    }
+
+    /// Its changes, for a preview.
+    pub(super) fn changes(&self) -> impl Iterator<Item = Change> {
+        self.changes.iter().map(|change| Change::Holding(self.user.id(), change.clone()))
+    }
+}
+
+/// Finds the subjects, and what has to change of what they hold.
+pub(super) async fn planned(
+    call: &Call,
+    book: &Arc<RoleBook>,
+    subjects: Vec<SubjectState>,
+) -> Result<Vec<Planned>, Problem> {
+    if subjects.len() > MAX_SUBJECTS {
+        return Err(Problem::invalid(vec![FieldError::new("subjects", format!("at most {MAX_SUBJECTS}"))]));
+    }
+    let mut all: Vec<Planned> = Vec::with_capacity(subjects.len());
+    for (at, subject) in subjects.into_iter().enumerate() {
+        let place = format!("subjects[{at}]");
+        let user = found(call, &place, &subject).await?;
+        if all.iter().any(|other| other.user.id() == user.id()) {
+            return Err(Problem::invalid(vec![FieldError::new(place, "is named twice")]));
+        }
+        let grants = granted(call, &place, subject.grants).await?;
+        let changes = changes(call, book, &user, &place, subject.roles, grants)?;
+        all.push(Planned { user, changes });
+    }
+    Ok(all)
+}
+
+async fn found(call: &Call, place: &str, subject: &SubjectState) -> Result<Arc<User>, Problem> {
+    let by_name = match (&subject.username, &subject.external_id) {
+        (Some(username), None) => Some(Name::Username(username.clone())),
+        (None, Some(external_id)) => Some(Name::ExternalId(external_id.clone())),
+        _ => None,
+    };
+    let user = match (&subject.id, by_name, subject.username.is_some() || subject.external_id.is_some()) {
+        (Some(SubjectId(id)), _, false) => call.state.users.load(*id).await?,
+        (None, Some(name), _) => call.state.finder.load(&name, call.now).await?,
+        _ => {
+            let wrong = FieldError::new(place, "give exactly one of id, username, external_id");
+            return Err(Problem::invalid(vec![wrong]));
+        }
+    };
+    user.ok_or_else(|| Problem::invalid(vec![FieldError::new(place, "there is no such subject")]))
+}
+
+/// The rules that a subject is to hold, their conditions compiled.
+async fn granted(call: &Call, place: &str, grants: Vec<HeldGrant>) -> Result<Vec<(Rule, Bounds)>, Problem> {
+    let (mut rules, mut all_bounds) = (Vec::new(), Vec::new());
+    for grant in grants {
+        rules.push(grant.rule);
+        all_bounds.push(bounds(grant.scope, grant.not_before, grant.expires_at));
+    }
+    let rules = given::rules(call, &format!("{place}.grants"), rules).await?;
+    Ok(rules.into_iter().zip(all_bounds).collect())
+}
+
+/// From what a subject holds to what it is to hold.
+fn changes(
+    call: &Call,
+    book: &Arc<RoleBook>,
+    user: &User,
+    place: &str,
+    roles: Vec<HeldRole>,
+    wanted_grants: Vec<(Rule, Bounds)>,
+) -> Result<Vec<HoldingChange>, Problem> {
+    let mut wrong = Vec::new();
+    let mut wanted: BTreeSet<(RoleName, Scope)> = BTreeSet::new();
+    let mut changes = Vec::new();
+    for (number, held) in roles.into_iter().enumerate() {
+        let bounds = bounds(held.scope, held.not_before, held.expires_at);
+        let field = format!("{place}.roles[{number}].role");
+        let Some(role) = book.role_named(&held.role) else {
+            wrong.push(FieldError::new(field, "there is no such role"));
+            continue;
+        };
+        if !wanted.insert((held.role.clone(), bounds.scope.clone())) {
+            wrong.push(FieldError::new(field, "is named twice in this scope"));
+        }
+        if user.holdings.assignment(role.id, &bounds.scope).is_none_or(|old| old.bounds != bounds) {
+            changes.push(HoldingChange::Assign(RoleRef::Name(held.role), bounds));
+        }
+    }
+    let is_wanted = |held: &Assignment| {
+        book.role(held.role_id).is_none_or(|role| wanted.contains(&(role.name.clone(), held.bounds.scope.clone())))
+    };
+    for held in user.holdings.assignments.iter().filter(|held| !is_wanted(held)) {
+        changes.push(HoldingChange::Unassign(RoleRef::Id(held.role_id), Some(held.bounds.scope.clone())));
+    }
+    let is_held = |(rule, bounds): &&(Rule, Bounds)| {
+        user.holdings.grants.iter().any(|held| held.rule == *rule && held.bounds == *bounds)
+    };
+    for (rule, bounds) in wanted_grants.iter().filter(|one| !is_held(one)) {
+        changes.push(HoldingChange::Grant(GrantId::generate(call.now), rule.clone(), bounds.clone()));
+    }
+    let is_wanted =
+        |held: &&Grant| wanted_grants.iter().any(|(rule, bounds)| held.rule == *rule && held.bounds == *bounds);
+    for held in user.holdings.grants.iter().filter(|held| !is_wanted(held)) {
+        changes.push(HoldingChange::Revoke(held.id));
+    }
+    if wrong.is_empty() { Ok(changes) } else { Err(Problem::invalid(wrong)) }
+}
+
+/// Carries the changes out, one subject after the other; each is in force or refused, whatever becomes of the others.
+pub(super) async fn carry_out(call: &Call, subjects: Vec<Planned>) -> Vec<Outcome> {
+    let mut outcomes = Vec::with_capacity(subjects.len());
+    for planned in subjects {
+        let mut outcome = planned.outlook();
+        if !planned.changes.is_empty() {
+            match change(call, planned).await {
+                Ok(()) => outcome.status = Fate::Changed,
+                Err(problem) => {
+                    outcome.status = Fate::Refused;
+                    (outcome.code, outcome.detail) =
+                        (Some(problem.code().to_owned()), Some(problem.detail().to_owned()));
+                }
+            }
+        }
+        outcomes.push(outcome);
+    }
+    outcomes
+}
+
+async fn change(call: &Call, planned: Planned) -> Result<(), Problem> {
+    let book = Arc::clone(&call.state.book.load());
+    let command = ChangeHoldings { changes: planned.changes, book: Arc::clone(&book) };
+    refuse_escalation(call, &book, &planned.user, &command)?;
+    let _permit = call.guard(planned.user.id(), &command).await?;
+    call.state.users.send(planned.user.id(), command, call.facts()).await?;
+    Ok(())
+}
+
+/// Refuses what gives, or no longer denies, what the caller does not hold.
+fn refuse_escalation(call: &Call, book: &RoleBook, before: &User, command: &ChangeHoldings) -> Result<(), AccessError> {
+    let mut after = before.clone();
+    crate::access::review::change::apply(command.clone(), &mut after, &call.facts())?;
+    let (old, new) = (reach(book, &before.holdings), reach(book, &after.holdings));
+    let donor = call.donor(book);
+    let (mut given, mut lifted) = (new.clone(), old.clone());
+    given.allow -= &old.allow;
+    lifted.deny -= &new.deny;
+    donor.may_say(command.changes.iter().filter_map(|change| match change {
+        HoldingChange::Grant(_, rule, _) => Some(rule),
+        _ => None,
+    }))?;
+    donor.may_give(&given)?;
+    donor.may_take(&lifted)
+}

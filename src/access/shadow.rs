@@ -1,0 +1,186 @@
+//! The shadow: decides some of the live decisions once more, naively and from the store, beside the requests.
+//!
+//! One decision in `access.shadow_one_in` is handed to a thread of its own, together with the view and the book that it was
+//! made from. The thread reads subject, roles and permissions from the store; where those are of the same revisions, the two
+//! answers must be the same. One that is not is counted, logged, and makes the instance unready: it may be answering wrong.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Weak};
+use std::thread;
+
+use prometheus::IntCounter;
+
+use crate::access::book_aggregate::THE_BOOK;
+use crate::access::checks::Ask;
+use crate::access::naive;
+use crate::access::review::survey;
+use crate::access::role_book::RoleBook;
+use crate::actor::aggregate::Aggregate as _;
+use crate::kernel::clock::Timestamp;
+use crate::metrics::Metrics;
+use crate::sessions::model::Session;
+use crate::store::key::Kind;
+use crate::store::{Key, Revision, SharedStore, Store, StoreError, codec};
+use crate::user::User;
+
+/// Decisions that wait; one more is not looked at.
+const QUEUE: usize = 64;
+/// Records read at a time.
+const READ_AT_ONCE: usize = 1000;
+
+/// One decision as it was made.
+#[derive(Debug)]
+pub struct Decided {
+    /// About whom.
+    pub user: Arc<User>,
+    /// In which session.
+    pub session: Option<Arc<Session>>,
+    /// By which book.
+    pub book: Revision,
+    /// What was asked.
+    pub ask: Ask,
+    /// When.
+    pub now: Timestamp,
+    /// The answer.
+    pub is_allowed: bool,
+}
+
+/// Hands decisions over, and knows whether one was wrong.
+pub struct Shadow {
+    queue: SyncSender<Decided>,
+    one_in: u32,
+    has_diverged: Arc<AtomicBool>,
+    dropped: IntCounter,
+}
+
+/// The thread's own things.
+struct Judge {
+    /// Not held between decisions: whoever stops the instance closes the store and is the last to let go of it.
+    store: Weak<dyn Store>,
+    /// As the store has it, at its version.
+    book: RoleBook,
+    agreed: IntCounter,
+    outdated: IntCounter,
+    diverged: IntCounter,
+    has_diverged: Arc<AtomicBool>,
+}
+
+/// What came of looking again.
+enum Verdict {
+    Agreed,
+    /// Something changed since: the two were not asked the same.
+    Outdated,
+    Diverged,
+}
+
+impl Shadow {
+    /// Looks at one decision in so many; at none for 0.
+    ///
+    /// # Errors
+    /// When the operating system gives no thread.
+    pub fn new(store: &SharedStore, one_in: u32, metrics: &Metrics) -> io::Result<Self> {
+        let (queue, queued) = sync_channel(QUEUE);
+        let count = |outcome| metrics.shadow_decisions_total.with_label_values(&[outcome]);
+        let has_diverged = Arc::new(AtomicBool::new(false));
+        let judge = Judge {
+            store: Arc::downgrade(store),
+            book: RoleBook::default(),
+            agreed: count("agreed"),
+            outdated: count("outdated"),
+            diverged: metrics.shadow_divergences_total.clone(),
+            has_diverged: Arc::clone(&has_diverged),
+        };
+        thread::Builder::new().name("sesame-shadow".to_owned()).spawn(move || judge.run(&queued))?;
+        Ok(Self { queue, one_in, has_diverged, dropped: count("dropped") })
+    }
+
+    /// Whether the decision with this number is one to look at again.
+    pub const fn picks(&self, number: u32) -> bool {
+        self.one_in > 0 && number.is_multiple_of(self.one_in)
+    }
+
+    /// Has a decision looked at again, if there is room.
+    pub fn look(&self, decided: Decided) {
+        if self.queue.try_send(decided).is_err() {
+            self.dropped.inc();
+        }
+    }
+
+    /// Whether an answer was found to be wrong.
+    pub fn has_diverged(&self) -> bool {
+        self.has_diverged.load(Ordering::Relaxed)
+    }
+}
+
+impl Judge {
+    /// Until nobody can hand anything over any more.
+    fn run(mut self, queued: &Receiver<Decided>) {
+        while let Ok(decided) = queued.recv() {
+            match self.judge(&decided) {
+                Ok(Verdict::Agreed) => self.agreed.inc(),
+                Ok(Verdict::Outdated) => self.outdated.inc(),
+                Ok(Verdict::Diverged) => {
+                    self.diverged.inc();
+                    self.has_diverged.store(true, Ordering::Relaxed);
+                    let (user, permission) = (decided.user.id(), &decided.ask.permission);
+                    let scope = decided.ask.scope.as_str();
+                    let (allowed, book) = (decided.is_allowed, decided.book);
+                    tracing::error!(%user, permission, scope, allowed, %book, "a decision is not what the store says");
+                }
+                Err(error) => {
+                    self.outdated.inc();
+                    tracing::warn!(%error, "a decision could not be looked at again");
+                }
+            }
+        }
+    }
+
+    fn judge(&mut self, decided: &Decided) -> Result<Verdict, StoreError> {
+        let Some(store) = self.store.upgrade() else { return Ok(Verdict::Outdated) };
+        if self.book.version() != decided.book {
+            self.read_book(&*store)?;
+        }
+        let Some(mut user) = survey::read(&*store, decided.user.id())? else { return Ok(Verdict::Outdated) };
+        // The head of a subject is read last: if it is of the same revision, so is the rest.
+        if self.book.version() != decided.book || user.version() != decided.user.version() {
+            return Ok(Verdict::Outdated);
+        }
+        user.sessions = Arc::clone(&decided.user.sessions);
+        let asked = decided.ask.about(&user, decided.session.as_deref(), decided.now);
+        let is_same = naive::allows(&asked, &self.book) == decided.is_allowed;
+        Ok(if is_same { Verdict::Agreed } else { Verdict::Diverged })
+    }
+
+    /// Reads permissions and roles anew; if they changed meanwhile there is no book until the next decision.
+    fn read_book(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+        let before = head(store)?;
+        let permissions = all(store, Kind::Permission)?;
+        self.book = RoleBook::of(permissions, all(store, Kind::Role)?);
+        if head(store)? == before {
+            self.book.stamp(before);
+        }
+        Ok(())
+    }
+}
+
+fn head(store: &dyn Store) -> Result<Revision, StoreError> {
+    Ok(store.read(&RoleBook::head(THE_BOOK))?.map(|head| head.revision).unwrap_or_default())
+}
+
+fn all<T: codec::Stored>(store: &dyn Store, kind: Kind) -> Result<Vec<T>, StoreError> {
+    let prefix = Key::of(kind, &[]);
+    let (mut found, mut after) = (Vec::new(), None::<Key>);
+    loop {
+        let page = store.scan(prefix.bytes(), after.as_ref().map(Key::bytes), READ_AT_ONCE)?;
+        let is_last = page.len() < READ_AT_ONCE;
+        after = page.last().map(|record| record.key.clone());
+        for record in page {
+            found.push(codec::decode(&record.value)?);
+        }
+        if is_last {
+            return Ok(found);
+        }
+    }
+}

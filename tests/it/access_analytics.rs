@@ -1,0 +1,138 @@
+//! What roles and permissions are used for, and the shadow that decides once more.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use sesame::kernel::clock::Stopwatch;
+use sesame::store::Commit;
+use sesame::store::key::Kind;
+
+use crate::harness::{Admin, Server};
+
+fn analysis<'a>(answer: &'a Value, name: &str) -> &'a Value {
+    answer["items"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("{answer}"))
+}
+
+fn child(admin: &Admin, name: &str, parent: &str, permissions: Value) -> String {
+    admin.created("/api/v1/roles", &json!({ "name": name, "parent_role_id": parent, "permissions": permissions }))
+}
+
+#[test]
+fn roles_are_analysed_by_holders_depth_and_overlap() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.define(&["doc:read", "doc:write", "note:read"]);
+    let top = admin.role("top", &["doc:read"]);
+    let middle = child(&admin, "middle", &top, json!(["doc:write"]));
+    child(&admin, "bottom", &middle, json!(["note:read"]));
+    let [ann, bob] = ["ann", "bob"].map(|name| admin.create_user(&json!({ "username": name })));
+    admin.assign(&ann, &middle);
+    for scope in ["org", "x"] {
+        admin.post(&format!("/api/v1/users/{bob}/roles"), &json!({ "role_id": middle, "scope": scope })).expect(201);
+    }
+    let all = admin.get("/api/v1/analytics/roles").expect(200);
+    let told = |name: &str| {
+        ["holders", "assignments", "depth", "heirs", "permissions"]
+            .map(|field| analysis(&all, name)[field].as_u64().unwrap())
+    };
+    assert_eq!(told("top"), [0, 0, 0, 2, 1]);
+    assert_eq!(told("middle"), [2, 3, 1, 1, 2]);
+    assert_eq!(told("bottom"), [0, 0, 2, 0, 3]);
+    let similar = &analysis(&all, "middle")["similar"];
+    let told: Vec<_> =
+        similar.as_array().unwrap().iter().map(|one| (&one["name"], &one["shared"], &one["percent"])).collect();
+    assert_eq!(told, [(&json!("bottom"), &json!(2), &json!(66)), (&json!("top"), &json!(1), &json!(50))]);
+    let unheld = admin.get("/api/v1/analytics/roles?unheld=true").expect(200);
+    let names: Vec<_> = unheld["items"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["checker", "top", "bottom"]);
+    let first = admin.get("/api/v1/analytics/roles?unheld=true&limit=2").expect(200);
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let rest = admin.get(&format!("/api/v1/analytics/roles?unheld=true&limit=2&cursor={cursor}")).expect(200);
+    assert_eq!((rest["items"].as_array().unwrap().len(), &rest["items"][0]["name"]), (1, &json!("bottom")));
+}
+
+#[test]
+fn checks_are_counted_by_permission_and_what_nobody_uses_is_found() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.define(&["doc:read", "doc:write", "note:read"]);
+    let app = admin.app("shop", &["checker"]);
+    let ann = admin.create_user(&json!({ "username": "ann" }));
+    admin.assign(&ann, &admin.role("wide", &["doc:read", "doc:write"]));
+    // The process is younger than what is asked about: nothing is said of it.
+    let unknown = admin.get("/api/v1/analytics/permissions?unused_days=30").expect(200);
+    assert_eq!((&unknown["items"], &unknown["counted_since"]), (&json!([]), &json!("2025-11-23T12:00:00.000Z")));
+    let wide =
+        |query: &str| analysis(&admin.get(&format!("/api/v1/analytics/roles{query}")).expect(200), "wide").clone();
+    assert_eq!((&wide("?unused_days=30")["unused"], &wide("")["unused"]), (&Value::Null, &Value::Null));
+    app.allows(&ann, "doc:write");
+    server.clock.advance_seconds(40 * 86_400);
+    // The session is long over.
+    let admin = server.admin();
+    for _ in 0..3 {
+        assert!(app.allows(&ann, "doc:read") && !app.allows(&ann, "note:read"));
+    }
+    app.check_all(&[json!({ "subject": ann, "permission": "doc:read" })]);
+    let used = admin.get("/api/v1/analytics/permissions?limit=1000").expect(200);
+    let read = analysis(&used, "doc:read");
+    let told = ["checks", "allows", "denies"].map(|field| read[field].as_u64().unwrap());
+    assert_eq!((told, &read["last_allowed_at"]), ([4, 4, 0], &json!("2026-01-02T12:00:00.000Z")));
+    let note = analysis(&used, "note:read");
+    assert_eq!((&note["denies"], &note["last_allowed_at"], &note["roles"]), (&json!(3), &Value::Null, &json!(0)));
+    let unused = admin.get("/api/v1/analytics/permissions?unused_days=30&limit=1000").expect(200);
+    let names: Vec<_> = unused["items"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert!(names.contains(&"doc:write") && names.contains(&"note:read") && !names.contains(&"doc:read"), "{names:?}");
+    let wide = analysis(&admin.get("/api/v1/analytics/roles?unused_days=30").expect(200), "wide").clone();
+    assert_eq!((&wide["unused"], &wide["suggested_permissions"]), (&json!(1), &json!(["doc:read"])));
+    admin.get("/api/v1/analytics/roles?unused_days=0").is_problem(400, "invalid-input").names_field("unused_days");
+}
+
+/// The value of a metric.
+fn metric(server: &Server, name: &str) -> u64 {
+    let text = server.state().metrics.render().unwrap();
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name}"));
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+/// Waits until a metric is at least this.
+fn wait_for(server: &Server, name: &str, least: u64) {
+    let patience = Stopwatch::start();
+    while metric(server, name) < least {
+        assert!(patience.elapsed() < Duration::from_secs(20), "{name} is {}", metric(server, name));
+        std::thread::yield_now();
+    }
+}
+
+const AGREED: &str = "sesame_shadow_decisions_total{outcome=\"agreed\"}";
+const DIVERGED: &str = "sesame_shadow_divergences_total";
+
+#[test]
+fn the_shadow_agrees_and_a_wrong_answer_turns_the_instance_red() {
+    let server = Server::with(|config| config.access.shadow_one_in = 1);
+    let admin = server.admin();
+    admin.define(&["doc:read", "doc:write"]);
+    let app = admin.app("shop", &["checker"]);
+    let reader = admin.role("reader", &["doc:*"]);
+    let ann = admin.create_user(&json!({ "username": "ann" }));
+    admin.assign(&ann, &reader);
+    assert!(app.allows(&ann, "doc:read"));
+    wait_for(&server, AGREED, 1);
+    admin.created(&format!("/api/v1/users/{ann}/permissions"), &json!({ "permission": "doc:write", "effect": "deny" }));
+    assert!(!app.allows(&ann, "doc:write") && !app.allows(&ann, "doc:burn"));
+    wait_for(&server, AGREED, 3);
+    assert_eq!((metric(&server, DIVERGED), server.anonymous().get("/health/ready").status), (0, 200));
+    // What no writer ever does: the assignment goes from the store, behind the back of the subject's actor.
+    let id = sesame::kernel::ids::UserId::parse(&ann).unwrap();
+    let store = std::sync::Arc::clone(&server.state().store);
+    let prefix = sesame::store::Key::of(Kind::Assignment, &[id.bytes()]);
+    let mut commit = Commit::default();
+    for record in store.scan(prefix.bytes(), None, 10).unwrap() {
+        commit.remove(record.key);
+    }
+    store.commit(commit).blocking_recv().unwrap().unwrap();
+    assert!(app.allows(&ann, "doc:read"), "the view in memory does not know of it");
+    wait_for(&server, DIVERGED, 1);
+    server.anonymous().get("/health/ready").is_problem(503, "not-ready");
+    assert!(app.allows(&ann, "doc:read"), "it goes on answering: who is unready is looked at");
+}

@@ -1,0 +1,254 @@
+//! Roles and permissions as one text: read, compared, applied; and what everybody holds, exported.
+
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Admin, App, Reply, Server};
+
+const STATE: &str = "/api/v1/access/state";
+
+fn put(admin: &Admin, body: &Value, if_match: &str) -> Reply {
+    admin.call("PUT", STATE, Some(body.to_string()), &[("If-Match", if_match)])
+}
+
+fn etag(admin: &Admin) -> String {
+    admin.get(STATE).header("etag").unwrap().to_owned()
+}
+
+fn changes(answer: &Value) -> Vec<String> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let line = |one: &Value| ["thing", "name", "action"].map(|field| text(&one[field])).join(" ");
+    answer["changes"].as_array().unwrap().iter().map(line).collect()
+}
+
+/// Two permissions and two roles.
+fn first() -> Value {
+    json!({
+        "permissions": [{ "name": "doc:read", "description": "Reads" }, { "name": "doc:write" }],
+        "roles": [
+            // A child may stand before its parent.
+            { "name": "writer", "parents": ["reader"], "permissions": ["doc:write"] },
+            { "name": "reader", "permissions": ["doc:read", { "effect": "deny", "pattern": "doc:write" }] },
+        ],
+    })
+}
+
+#[test]
+fn a_state_is_applied_whole_and_read_back() {
+    let server = Server::start();
+    let admin = server.admin();
+    assert_eq!(admin.get(STATE).expect(200), json!({ "permissions": [], "roles": [] }));
+    let dry = admin.put(&format!("{STATE}?dry_run=true"), &first()).expect(200);
+    let expected =
+        ["permission doc:read defined", "permission doc:write defined", "role reader defined", "role writer defined"];
+    assert_eq!((changes(&dry).as_slice(), &dry["is_applied"]), (&expected.map(str::to_owned)[..], &json!(false)));
+    assert_eq!(admin.get(STATE).expect(200)["roles"], json!([]), "nothing was written");
+    let before = etag(&admin);
+    let applied = put(&admin, &first(), &before);
+    assert_eq!(changes(&applied.expect(200)), expected);
+    assert_eq!(applied.header("etag"), Some(etag(&admin).as_str()));
+    let state = admin.get(STATE).expect(200);
+    let roles = json!([
+        { "name": "reader", "parents": [], "permissions": ["doc:read", { "effect": "deny", "pattern": "doc:write" }], "is_active": true },
+        { "name": "writer", "parents": ["reader"], "permissions": ["doc:write"], "is_active": true },
+    ]);
+    assert_eq!(state["roles"], roles);
+    assert_eq!(state["permissions"], json!([{ "name": "doc:read", "description": "Reads" }, { "name": "doc:write" }]));
+    // What was read is what is: applied again, nothing changes.
+    let again = put(&admin, &state, &etag(&admin)).expect(200);
+    assert_eq!(changes(&again), [""; 0]);
+    put(&admin, &state, &before).is_problem(412, "version-mismatch");
+    admin.put(STATE, &state).is_problem(428, "if-match-required");
+}
+
+#[test]
+fn what_is_not_named_goes_and_who_loses_by_it_is_counted() {
+    let server = Server::start();
+    let admin = server.admin();
+    put(&admin, &first(), "*").expect(200);
+    let ann = admin.create_user(&json!({ "username": "ann" }));
+    admin.assign(&ann, &admin.role_id("reader"));
+    let app = admin.app("shop", &["checker"]);
+    assert!(app.allows(&ann, "doc:read"));
+    // The family is turned around, one permission goes, one changes its words.
+    let second = json!({
+        "permissions": [{ "name": "doc:read" }],
+        "roles": [
+            { "name": "reader", "parents": ["writer"] },
+            { "name": "writer", "permissions": ["*:read"], "is_active": false, "sessions": { "max_sessions": 3 } },
+        ],
+    });
+    let answer = put(&admin, &second, &etag(&admin)).expect(200);
+    let expected =
+        ["permission doc:read changed", "role writer changed", "role reader changed", "permission doc:write removed"];
+    assert_eq!(changes(&answer), expected);
+    assert_eq!((&answer["subjects_gaining"], &answer["subjects_losing"]), (&json!(0), &json!(1)));
+    assert!(!app.allows(&ann, "doc:read"));
+    let nothing = put(&admin, &json!({}), "*").expect(200);
+    assert_eq!(changes(&nothing), ["role reader removed", "role writer removed", "permission doc:read removed"]);
+    assert_eq!(admin.get("/api/v1/roles").expect(200)["items"].as_array().unwrap().len(), 2, "the built-in ones");
+}
+
+#[test]
+fn a_state_that_cannot_be_is_refused_whole() {
+    let server = Server::start();
+    let admin = server.admin();
+    put(&admin, &first(), "*").expect(200);
+    let before = admin.get(STATE).expect(200);
+    let refused = |body: Value, status, code: &str| {
+        let reply = put(&admin, &body, "*");
+        reply.is_problem(status, code);
+        assert_eq!(admin.get(STATE).expect(200), before);
+        reply
+    };
+    let circle = json!({ "roles": [{ "name": "a", "parents": ["b"] }, { "name": "b", "parents": ["a"] }] });
+    assert!(refused(circle, 409, "role-cycle").text("detail").contains("a → b → a"));
+    let unknown = json!({ "roles": [{ "name": "a", "permissions": ["doc:burn"] }] });
+    refused(unknown, 400, "invalid-fields").names_field("roles.a.permissions[0]");
+    let twice = json!({ "roles": [{ "name": "a" }, { "name": "a" }], "permissions": [{ "name": "sesame.x:y" }] });
+    let twice = refused(twice, 400, "invalid-fields");
+    twice.names_field("permissions[0].name");
+    assert!(twice.body.contains("roles[1].name"), "{}", twice.body);
+    refused(json!({ "roles": [{ "name": "checker" }] }), 400, "invalid-fields").names_field("roles[0].name");
+    let orphan = json!({ "roles": [{ "name": "a", "parents": ["b"] }] });
+    refused(orphan, 400, "invalid-fields").names_field("roles[0].parents[0]");
+    refused(json!({ "role": [] }), 400, "invalid-input");
+    let clerk = admin.person("clerk");
+    admin.assign(&clerk.id, &admin.role_id("reader"));
+    let body = json!({ "roles": [{ "name": "front", "permissions": ["sesame.audit:read"] }] });
+    clerk.put(STATE, &body).is_problem(403, "missing-permission");
+    let chief = admin.person("chief");
+    let mut with_chief = first();
+    with_chief["roles"].as_array_mut().unwrap().push(json!({ "name": "chief", "permissions": ["sesame.roles:write"] }));
+    put(&admin, &with_chief, "*").expect(200);
+    admin.assign(&chief.id, &admin.role_id("chief"));
+    chief.call("PUT", STATE, Some(body.to_string()), &[("If-Match", "*")]).is_problem(403, "escalation");
+    let mut denying = with_chief.clone();
+    denying["roles"][1]["permissions"] = json!([{ "effect": "deny", "pattern": "sesame.audit:read" }]);
+    chief.call("PUT", STATE, Some(denying.to_string()), &[("If-Match", "*")]).is_problem(403, "not-yours-to-take");
+}
+
+#[test]
+fn subjects_that_are_named_hold_what_is_said_and_others_are_left_alone() {
+    let server = Server::start();
+    let admin = server.admin();
+    put(&admin, &first(), "*").expect(200);
+    let [ann, bob] = ["ann", "bob"].map(|name| admin.create_user(&json!({ "username": name })));
+    admin.assign(&ann, &admin.role_id("writer"));
+    admin.assign(&bob, &admin.role_id("reader"));
+    let others = admin.get("/api/v1/users?username=admin").expect(200)["items"][0]["id"].to_string();
+    admin.post(&format!("/api/v1/users/{}/suspend", others.trim_matches('"')), &json!({})).expect(200);
+    let mut body = first();
+    body["subjects"] = json!([
+        { "username": "ann", "roles": [{ "role": "reader", "scope": "org" }], "grants": [{ "rule": "doc:write" }] },
+        { "id": admin.id, "roles": [{ "role": "reader" }] },
+    ]);
+    let dry = admin.put(&format!("{STATE}?dry_run=true"), &body).expect(200);
+    assert_eq!(dry["subjects"][0], json!({ "subject": ann, "status": "would_change" }));
+    let answer = put(&admin, &body, &etag(&admin)).expect(200);
+    assert_eq!(answer["subjects"][0], json!({ "subject": ann, "status": "changed" }));
+    let refused = &answer["subjects"][1];
+    assert_eq!((&refused["status"], &refused["code"]), (&json!("refused"), &json!("last-administrator")));
+    let held = admin.get(&format!("/api/v1/users/{ann}/roles")).expect(200);
+    let held: Vec<_> = held["items"].as_array().unwrap().iter().map(|one| (&one["role_name"], &one["scope"])).collect();
+    assert_eq!(held, [(&json!("reader"), &json!("org"))]);
+    let app = admin.app("shop", &["checker"]);
+    // The role that denies it holds in org alone; everywhere else the grant does.
+    let writes = |place: Value| app.check(&json!({ "subject": ann, "permission": "doc:write", "scope": place })).0;
+    assert!(writes(Value::Null) && !writes(json!("org")));
+    assert!(app.allows(&bob, "doc:read"));
+    body["subjects"] = json!([{ "username": "ann", "roles": [{ "role": "reader", "scope": "org" }], "grants": [{ "rule": "doc:write" }] }]);
+    let again = put(&admin, &body, &etag(&admin)).expect(200);
+    assert_eq!(again["subjects"][0]["status"], "unchanged");
+    body["subjects"] = json!([{ "username": "ann", "roles": [{ "role": "burner" }] }]);
+    put(&admin, &body, "*").is_problem(400, "invalid-input").names_field("subjects[0].roles[0].role");
+    body["subjects"] = json!([{ "username": "nobody" }]);
+    put(&admin, &body, "*").is_problem(400, "invalid-input").names_field("subjects[0]");
+    body["subjects"] = json!([{ "username": "ann" }, { "id": ann }]);
+    put(&admin, &body, "*").is_problem(400, "invalid-input").names_field("subjects[1]");
+}
+
+/// Runs `sesame access` against this server.
+fn command(server: &Server, app: &App, arguments: &[&str]) -> Output {
+    let base = format!("http://{}", server.address);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sesame"));
+    command.arg("access").args(arguments).args(["--server", &base]);
+    command.env_clear().env("SESAME_API_KEY", &app.key).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn the_command_line_compares_a_file_with_a_running_server_and_applies_it() {
+    let server = Server::start();
+    let admin = server.admin();
+    let app = admin.app("deployer", &["administrator"]);
+    let file = server.folder().join("roles.toml");
+    let file_name = file.to_str().unwrap();
+    let roles = r#"
+[[permissions]]
+name = "doc:read"
+
+[[roles]]
+name = "reader"
+permissions = ["doc:read", { effect = "deny", pattern = "*:burn" }]
+sessions = { max_sessions = 2 }
+"#;
+    std::fs::write(&file, roles).unwrap();
+    let diff = command(&server, &app, &["diff", file_name]);
+    assert_eq!(
+        (diff.status.code(), text(&diff.stdout).as_str()),
+        (Some(1), "+ permission doc:read\n+ role reader\n"),
+        "{diff:?}"
+    );
+    let apply = command(&server, &app, &["apply", file_name]);
+    assert_eq!((apply.status.code(), text(&apply.stdout)), (Some(0), text(&diff.stdout)), "{apply:?}");
+    let diff = command(&server, &app, &["diff", file_name]);
+    assert_eq!((diff.status.code(), text(&diff.stdout).as_str()), (Some(0), ""), "{diff:?}");
+    // What is shown is a file that changes nothing.
+    let shown = command(&server, &app, &["show"]);
+    std::fs::write(&file, &shown.stdout).unwrap();
+    let diff = command(&server, &app, &["diff", file_name]);
+    assert_eq!((diff.status.code(), text(&diff.stdout).as_str()), (Some(0), ""), "{}", text(&shown.stdout));
+    assert_eq!(admin.get("/api/v1/roles?name=reader").expect(200)["items"][0]["sessions"]["max_sessions"], 2);
+    std::fs::write(&file, "[[roles]]\nname = \"x\"\npermissions = [\"doc:burn\"]\n").unwrap();
+    let refused = command(&server, &app, &["apply", file_name]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("roles.x.permissions[0]"), "{refused:?}");
+    let powerless = admin.app("powerless", &[]);
+    let refused = command(&server, &powerless, &["show"]);
+    assert!(text(&refused.stderr).contains("missing-permission"), "{refused:?}");
+}
+
+#[test]
+fn who_has_what_is_exported_and_no_cell_is_a_formula() {
+    let server = Server::start();
+    let admin = server.admin();
+    put(&admin, &first(), "*").expect(200);
+    let ann = admin.create_user(&json!({ "username": "ann", "external_id": "=1+1" }));
+    let reader = admin.role_id("reader");
+    let assignment = json!({ "role_id": reader, "scope": "org", "reason": "@boss said \"yes\", twice" });
+    admin.post(&format!("/api/v1/users/{ann}/roles"), &assignment).expect(201);
+    admin.created(&format!("/api/v1/users/{ann}/permissions"), &json!({ "permission": "doc:*", "effect": "deny" }));
+    let all = admin.get("/api/v1/access/export").expect(200);
+    let of_ann: Vec<_> = all.as_array().unwrap().iter().filter(|line| line["user_id"] == ann.as_str()).collect();
+    let told: Vec<_> =
+        of_ann.iter().map(|line| (&line["kind"], &line["what"], &line["scope"], &line["effect"])).collect();
+    let expected = [
+        (&json!("role"), &json!("reader"), &json!("org"), &Value::Null),
+        (&json!("grant"), &json!("doc:*"), &Value::Null, &json!("deny")),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!((&of_ann[0]["external_id"], &of_ann[0]["given_by"]), (&json!("=1+1"), &json!(admin.id)));
+    let reply = admin.get("/api/v1/access/export?format=csv");
+    assert_eq!((reply.status, reply.header("content-type")), (200, Some("text/csv; charset=utf-8")));
+    let lines: Vec<&str> = reply.body.lines().collect();
+    assert!(lines[0].starts_with("user_id,username,external_id,status,kind,what,"));
+    let line = lines.iter().find(|line| line.contains("ann") && line.contains(",role,")).unwrap();
+    assert!(line.starts_with(&format!("{ann},ann,'=1+1,active,role,reader,{reader},,,org,,,")), "{line}");
+    assert!(line.ends_with(r#","'@boss said ""yes"", twice""#), "{line}");
+    assert_eq!(lines.len(), all.as_array().unwrap().len() + 1);
+}
