@@ -247,7 +247,7 @@ fn open_store(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<SharedS
 
 fn hash_pool(config: &Config, metrics: &Metrics) -> anyhow::Result<Arc<Pool>> {
     let settings = &config.accounts;
-    let pool = Pool::new("sesame-hasher", settings.hash_threads, settings.hash_queue)?;
+    let pool = Pool::giving_way("sesame-hasher", settings.hash_threads, settings.hash_queue)?;
     Ok(Arc::new(pool.counted(metrics.hash_pool_queue.clone(), metrics.hash_pool_refusals_total.clone())))
 }
 

@@ -8,9 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use prometheus::{IntCounter, IntGauge};
+use rustix::process::setpriority_process;
 use tokio::sync::oneshot;
 
 use crate::kernel::fault::{Fault, Kind};
+
+/// How far threads that give way go: a tenth of the share of the others, where all want the processor.
+const NICENESS: i32 = 10;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -54,11 +58,38 @@ impl Pool {
     /// # Errors
     /// When the operating system gives no more threads.
     pub fn new(name: &'static str, threads: usize, queue: usize) -> io::Result<Self> {
+        Self::started(name, threads, queue, || {})
+    }
+
+    /// The same, for work that takes all the processor there is for long: its threads give way to the others, so that
+    /// who asks for little does not wait for who asks for much. They still get a share of a machine that is busy.
+    ///
+    /// # Errors
+    /// When the operating system gives no more threads.
+    pub fn giving_way(name: &'static str, threads: usize, queue: usize) -> io::Result<Self> {
+        Self::started(name, threads, queue, move || {
+            // Linux takes the calling thread for the process here.
+            if let Err(error) = setpriority_process(None, NICENESS) {
+                tracing::warn!(name, %error, "a thread keeps its priority");
+            }
+        })
+    }
+
+    fn started(
+        name: &'static str,
+        threads: usize,
+        queue: usize,
+        prepare: impl Fn() + Clone + Send + 'static,
+    ) -> io::Result<Self> {
         let (jobs, queued) = sync_channel(queue);
         let queued = Arc::new(Mutex::new(queued));
         for _ in 0..or_cores(threads) {
-            let queued = Arc::clone(&queued);
-            thread::Builder::new().name(name.to_owned()).spawn(move || run_jobs(&queued))?;
+            let (queued, prepare) = (Arc::clone(&queued), prepare.clone());
+            let run = move || {
+                prepare();
+                run_jobs(&queued);
+            };
+            thread::Builder::new().name(name.to_owned()).spawn(run)?;
         }
         Ok(Self { jobs, waiting: None, refusals: None })
     }
@@ -136,6 +167,7 @@ mod tests {
     use std::sync::mpsc;
 
     use futures_util::FutureExt as _;
+    use rustix::process::getpriority_process;
 
     use super::*;
 
@@ -169,6 +201,14 @@ mod tests {
         assert_eq!(pool.run(|| 6 * 7).await, Ok(42));
         assert_eq!(pool.run(|| panic!("on purpose")).await, Err::<(), _>(PoolError::Lost));
         assert_eq!(pool.run(|| thread::current().name().map(str::to_owned)).await, Ok(Some("test".to_owned())));
+    }
+
+    #[tokio::test]
+    async fn threads_give_way_where_they_are_told_to() {
+        let own = getpriority_process(None).unwrap();
+        let giving_way = Pool::giving_way("test", 1, 1).unwrap();
+        assert_eq!(giving_way.run(|| getpriority_process(None)).await.unwrap(), Ok(NICENESS));
+        assert_eq!(pool(1).0.run(|| getpriority_process(None)).await.unwrap(), Ok(own));
     }
 
     #[tokio::test]

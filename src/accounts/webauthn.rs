@@ -3,6 +3,8 @@
 //! What is needed to verify an answer stays here, in memory, under a token of which only the hash is kept: five minutes,
 //! bounded, and for one answer. The library checks challenge, origin, relying party, signature, and the flags.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use quick_cache::sync::Cache;
@@ -39,7 +41,8 @@ enum Asked {
 /// The protocol, for one site.
 pub struct WebAuthn {
     protocol: Webauthn,
-    waiting: Cache<[u8; 32], (Asked, Timestamp)>,
+    /// Boxed: places are held for as many as there may be.
+    waiting: Cache<[u8; 32], Arc<(Asked, Timestamp)>>,
 }
 
 impl WebAuthn {
@@ -65,13 +68,14 @@ impl WebAuthn {
         let options = serde_json::to_value(options).map_err(|error| CeremonyError::Failed(error.to_string()))?;
         let options = options.get("publicKey").cloned().unwrap_or_default();
         let ceremony = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random_bytes::<32>()?));
-        self.waiting.insert(key(&ceremony), (asked, now.plus_seconds(SECONDS)));
+        self.waiting.insert(key(&ceremony), Arc::new((asked, now.plus_seconds(SECONDS))));
         Ok(Begun { ceremony, options })
     }
 
     /// What waits under this token; nothing does any more.
     fn take(&self, ceremony: &str, now: Timestamp) -> Result<Asked, CeremonyError> {
-        let (_, (asked, until)) = self.waiting.remove(&key(ceremony)).ok_or(CeremonyError::Over)?;
+        let (_, waiting) = self.waiting.remove(&key(ceremony)).ok_or(CeremonyError::Over)?;
+        let (asked, until) = Arc::unwrap_or_clone(waiting);
         if now < until { Ok(asked) } else { Err(CeremonyError::Over) }
     }
 }
