@@ -72,7 +72,12 @@ impl Identities {
         };
         let Some(user) = self.owner(owner, now).await? else { return Ok(Err(None)) };
         let session = user.sessions.find(session).filter(|session| {
-            session.is_active(now) && reference.as_ref().is_none_or(|token| session.secret.matches(token.secret()))
+            // A proof of who the person is makes every token worthless that was given before; access tokens tell seconds.
+            let is_after_proof =
+                spoken.is_none_or(|spoken| spoken.issued_at.seconds() >= session.authenticated_at.seconds());
+            session.is_active(now)
+                && is_after_proof
+                && reference.as_ref().is_none_or(|token| session.secret.matches(token.secret()))
         });
         let Some(session) = session.filter(|_| user.is_active()).map(Arc::clone) else {
             return Ok(Err(Some(user)));
