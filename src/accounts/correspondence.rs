@@ -101,7 +101,7 @@ impl Correspondence {
         let addressee = Addressee { user: user.id(), username: &account.username, to };
         let written = self.letters.with_proof(purpose, occasion, addressee, &facts);
         let (proof, mail) = written.map_err(|error| error.to_string())?;
-        let command = MailProof { proof, mail: mail.clone() };
+        let command = MailProof { proof, mail: mail.clone(), session: None };
         let done = self.finder.users.send(user.id(), command, facts).await.map_err(|error| error.to_string())?;
         if done.reply {
             self.posted(Some(&mail));

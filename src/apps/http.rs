@@ -5,7 +5,6 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::access::escalation;
 use crate::access::model::{Assignment, Bounds, Given};
 use crate::access::product::ProductPermission;
 use crate::accounts::commands::{ActivateUser, CreateUser, DeleteUser, SuspendUser};
@@ -247,8 +246,7 @@ async fn delete(call: Call, Path(AppId(id)): Path<AppId>) -> Outcome {
 /// Whoever holds a key can do what the app can: nobody makes one to more than they may themselves.
 async fn refuse_escalation(call: &Call, id: UserId) -> Result<(), Problem> {
     let app = call.state.users.load(id).await?.ok_or(AppError::Missing)?;
-    let book = call.state.book.load();
-    Ok(call.donor(&book).may_give(&escalation::reach(&book, &app.holdings))?)
+    call.refuse_escalation(&app)
 }
 
 async fn issue_key(call: Call, Path(AppId(id)): Path<AppId>, Json(new): Json<NewKey>) -> Outcome {

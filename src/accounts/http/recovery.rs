@@ -183,21 +183,21 @@ async fn verify(call: Call, Json(input): Json<Verification>) -> Outcome {
 }
 
 async fn resend(call: Call) -> Outcome {
-    let user = &person(&call)?.user;
+    let signed_in = person(&call)?;
+    let user = &signed_in.user;
     let account = user.account().ok_or(AccountError::Missing)?;
     let unverified = account.email.as_ref().filter(|_| !account.is_email_verified);
     let to = user.accounts.unverified_email(call.now).or(unverified).ok_or(AccountError::NoAddress)?.clone();
-    mail_verification(&call, user, &to).await
+    mail_verification(&call, signed_in, &to).await
 }
 
 async fn change_email(call: Call, Json(input): Json<EmailChange>) -> Outcome {
-    let user = &person(&call)?.user;
-    mail_verification(&call, user, &input.email).await
+    mail_verification(&call, person(&call)?, &input.email).await
 }
 
 /// Mails a token to an address that somebody says is theirs, or tells its owner that they have an account already.
-async fn mail_verification(call: &Call, user: &User, to: &Email) -> Outcome {
-    let (correspondence, facts) = (&call.state.correspondence, call.facts());
+async fn mail_verification(call: &Call, signed_in: &SignedIn, to: &Email) -> Outcome {
+    let (correspondence, facts, user) = (&call.state.correspondence, call.facts(), &signed_in.user);
     let account = user.account().ok_or(AccountError::Missing)?;
     correspondence.admit(account.username.as_str(), call.ip_address(), call.now)?;
     let is_own = account.bears(&Name::Email(to.clone()));
@@ -205,7 +205,8 @@ async fn mail_verification(call: &Call, user: &User, to: &Email) -> Outcome {
     let occasion = if is_taken { Occasion::AddressInUse } else { Occasion::VerifyEmail };
     let addressee = Addressee { user: user.id(), username: &account.username, to };
     let (proof, mail) = correspondence.letters.with_proof(ProofPurpose::VerifyEmail, occasion, addressee, &facts)?;
-    let done = call.state.users.send(user.id(), MailProof { proof, mail: mail.clone() }, facts).await?;
+    let command = MailProof { proof, mail: mail.clone(), session: Some(signed_in.session.id) };
+    let done = call.state.users.send(user.id(), command, facts).await?;
     if done.reply {
         correspondence.posted(Some(&mail));
     }
