@@ -267,7 +267,7 @@ fn an_address_that_waits_is_forgotten_when_whoever_asked_for_it_is_put_out() {
         }),
         ("everywhere", &|own| drop(own.delete("/api/v1/users/sessions/all").expect(200))),
         ("elsewhere", &|own| drop(own.delete("/api/v1/users/sessions/all?keep_current=true").expect(200))),
-        ("administrator", &|own| drop(admin.delete(&format!("/api/v1/users/{}/sessions", own.id)).expect(200))),
+        ("administrator", &|own| drop(admin.delete(&format!("/api/v1/users/{}/sessions/all", own.id)).expect(200))),
         ("suspended", &|own| {
             admin.post(&format!("/api/v1/users/{}/suspend", own.id), &nothing).expect(200);
             admin.post(&format!("/api/v1/users/{}/activate", own.id), &nothing).expect(200);
