@@ -125,6 +125,20 @@ fn nobody_takes_from_another_what_they_do_not_hold() {
     let warden = admin.person("warden");
     admin.assign(&warden.id, &admin.role("warden", &["sesame.apps:write"]));
     refused(warden.delete(&format!("/api/v1/apps/{}", app.id)));
+    refused(warden.post(&format!("/api/v1/apps/{}/suspend", app.id), &json!({})));
+    let keys = admin.get(&format!("/api/v1/apps/{}", app.id)).expect(200)["keys"].clone();
+    let key = format!("/api/v1/apps/{}/keys/{}", app.id, keys[0]["id"].as_str().unwrap());
+    refused(warden.delete(&key));
+    assert_eq!(app.get("/api/v1/apps").status, 200);
+    // A key outlives the session that made it: it needs a recent proof.
+    server.clock.advance_seconds(600);
+    let stale = |path: &str, body: serde_json::Value| {
+        admin.post(path, &body).is_problem(401, "reauthentication-required");
+    };
+    stale("/api/v1/apps", json!({ "name": "later" }));
+    stale(&format!("/api/v1/apps/{}/keys", app.id), json!({}));
+    stale(&format!("{key}/rotate"), json!({}));
+    admin.delete(&key).expect(204);
     admin.delete(&format!("/api/v1/apps/{}", app.id)).expect(204);
 }
 
