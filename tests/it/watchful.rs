@@ -309,3 +309,18 @@ fn of_two_unusual_requests_at_once_neither_passes_without_a_proof() {
     assert_eq!(responses, [Some(Response::StepUp); 3]);
     browser.sessions().is_problem(401, "reauthentication-required");
 }
+
+#[test]
+fn an_access_token_of_a_browsers_session_is_not_the_browser() {
+    let (server, _) = server(|_| {});
+    let mut browser = Browser::new(&server, FIREFOX, "192.0.2.1");
+    let body = json!({ "identifier": "ann", "password": PASSWORD, "transport": "cookie" });
+    let access_token = browser.call("POST", "/api/v1/auth/login", Some(body)).text("access_token");
+    let backend = server.anonymous().bearing(&access_token);
+    let headers = [("User-Agent", "shop/1.0"), ("X-Forwarded-For", "198.51.100.7")];
+    for _ in 0..2 {
+        assert_eq!(backend.call("GET", "/api/v1/users/sessions", None, &headers).status, 200);
+    }
+    assert_eq!(browser.sessions().status, 200);
+    assert_eq!(browser.events(), Vec::<Value>::new());
+}
