@@ -179,7 +179,8 @@ mod tests {
             ("[2001:db8::1]", "[2001:DB8:0::1]:8443"),
             ("[2001:db8:0:0::1]", "[2001:db8::1]"),
         ] {
-            let rules = [format!("* {rule}/* a:b"), "* /* -".to_owned()].map(|text| text.parse().unwrap());
+            let rules: [ForwardRule; 2] =
+                [format!("* {rule}/* a:b"), "* /* -".to_owned()].map(|text| text.parse().unwrap());
             assert!(matches!(need(&rules, "GET", host, "/"), Need::Permission(_)), "{rule} {host}");
             assert_eq!(need(&rules, "GET", "[2001:db8::2]", "/"), Need::SignIn, "{rule}");
         }
