@@ -4,6 +4,7 @@
 //! uses are written → actors stop → the store makes a checkpoint and closes.
 
 use std::fs::DirBuilder;
+use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::access::shadow::Shadow;
 use crate::accounts::authenticator::{Authenticator, Proofs};
 use crate::accounts::correspondence::Correspondence;
 use crate::accounts::letters::Letters;
+use crate::accounts::listing;
 use crate::accounts::names::{Finder, Names};
 use crate::accounts::passwords::{Cost, Passwords};
 #[cfg(feature = "passkeys")]
@@ -123,7 +125,7 @@ impl Instance {
         let books = Directory::new(around.clone(), housekeeping::book_watcher(&book, &metrics));
         let finder = Finder::new(users.clone(), names, &around);
         let identities = Identities { users: users.clone(), access_tokens: access_tokens(&config, clock.now())? };
-        let (passwords, authenticator) = authenticator(&config, &finder, &metrics)?;
+        let (passwords, authenticator) = authenticator(&config, &store, &finder, &metrics)?;
         let (atlas, refusals) = (atlas(&config)?, refusals(&config, &identities, &finder));
         let letters = Directory::new(around.clone(), housekeeping::letter_watcher());
         let writer = letter_writer(&config)?;
@@ -325,6 +327,7 @@ fn atlas(config: &Config) -> anyhow::Result<Option<Arc<Atlas>>> {
 
 fn authenticator(
     config: &Config,
+    store: &SharedStore,
     finder: &Finder,
     metrics: &Metrics,
 ) -> anyhow::Result<(Passwords, Arc<Authenticator>)> {
@@ -334,7 +337,8 @@ fn authenticator(
     let throttle = Throttle::new(throttle_of(config, settings.max_login_attempts));
     let longest = settings.password_max_length;
     let folder = key_folder(config);
-    let sealer = Sealer::load_or_create(&folder)
+    let is_needed = || listing::holds_sealed(&**store).map_err(io::Error::other);
+    let sealer = Sealer::load_or_create(&folder, is_needed)
         .with_context(|| format!("the sealing key in {} cannot be used", folder.display()))?;
     let totps = Totps::new(sealer, settings.issuer_name.clone());
     let passkeys = passkeys(config, hashers)?;

@@ -10,7 +10,9 @@ use crate::actor::command::{Command, Decision, Facts};
 use crate::apps::model::ApiKey;
 use crate::apps::part::KeyEvent;
 use crate::kernel::cause::Actor;
+use crate::kernel::ids::SessionId;
 use crate::kernel::text::{Email, ExternalId, Username};
+use crate::mail::model::Mail;
 use crate::sessions::ending::EndReason;
 use crate::store::Key;
 use crate::user::{User, UserEvent};
@@ -83,6 +85,8 @@ pub struct ChangeUser {
     pub external_id: Option<Option<ExternalId>>,
     /// Other properties, all of them.
     pub properties: Option<Properties>,
+    /// Tells the address before, if another takes its place.
+    pub notice: Option<Mail>,
 }
 
 impl Command for ChangeUser {
@@ -111,7 +115,13 @@ impl Command for ChangeUser {
         if new == *old {
             return Ok(Decision::nothing(()));
         }
-        Ok(Decision::one(UserEvent::Account(AccountEvent::Changed(new.changed(facts.now))), ()))
+        let mut events = vec![UserEvent::Account(AccountEvent::Changed(new.changed(facts.now)))];
+        if new.email != old.email {
+            let spent = user.accounts.spending_but(|proof| Some(&proof.email) == new.email.as_ref());
+            events.extend(spent.map(UserEvent::Account));
+            events.extend(self.notice.map(UserEvent::Mail));
+        }
+        Ok(Decision { events, reply: () })
     }
 
     fn claim_taken(claim: &Key) -> Option<AccountError> {
@@ -141,6 +151,7 @@ impl Command for SuspendUser {
         }
         let account = Account { status: Status::Suspended, ..account.changed(facts.now) };
         let mut events = vec![UserEvent::Account(AccountEvent::Suspended(account))];
+        events.extend(user.accounts.spending().map(UserEvent::Account));
         events.extend(user.sessions.ending(EndReason::Suspended, facts, |_| true).map(UserEvent::Session));
         Ok(Decision { events, reply: () })
     }
@@ -201,6 +212,13 @@ fn expected(user: &User, if_match: Option<u64>) -> Result<&Account, AccountError
         Some(version) if version != account.version => Err(AccountError::Stale(account.version)),
         _ => Ok(account),
     }
+}
+
+/// Refuses what a session asks for that is over by now, or waits for a proof: it was let in before that was so, and plants
+/// nothing after it.
+pub(super) fn refuse_over(user: &User, session: SessionId, facts: &Facts) -> Result<(), AccountError> {
+    let session = user.sessions.find(session).filter(|session| session.is_active(facts.now) && !session.needs_proof);
+    session.filter(|_| user.is_active()).map(drop).ok_or(AccountError::SessionOver)
 }
 
 fn refuse_own(user: &User, facts: &Facts) -> Result<(), AccountError> {

@@ -17,6 +17,7 @@ use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::{Facts, WriteError};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::{Fault, Kind};
+use crate::kernel::ids::SessionId;
 use crate::kernel::text::Email;
 use crate::mail::model::{Mail, Occasion};
 use crate::mail::postman::Postman;
@@ -131,7 +132,7 @@ impl Correspondence {
         let addressee = Addressee { user: user.id(), username: &account.username, to };
         let written = self.letters.with_proof(purpose, occasion, addressee, &facts);
         let (proof, mail) = written.map_err(|error| error.to_string())?;
-        let command = MailProof { proof, mail: mail.clone() };
+        let command = MailProof { proof, mail: mail.clone(), session: None };
         let done = self.finder.users.send(user.id(), command, facts).await.map_err(|error| error.to_string())?;
         if done.reply {
             self.posted(Some(&mail));
@@ -143,14 +144,15 @@ impl Correspondence {
     ///
     /// # Errors
     /// When it cannot be written or sent.
-    pub async fn verify(&self, user: &User, to: &Email, facts: Facts) -> Result<Revision, VerifyError> {
+    pub async fn verify(&self, user: &User, session: SessionId, to: &Email, facts: Facts) -> Result<Revision, VerifyError> {
         let Some(account) = user.account() else { return Err(VerifyError::Write(WriteError::Missing)) };
         let is_own = account.bears(&Name::Email(to.clone()));
         let is_taken = !is_own && self.is_taken(&Name::Email(to.clone()), facts.now).await;
         let occasion = if is_taken { Occasion::AddressInUse } else { Occasion::VerifyEmail };
         let addressee = Addressee { user: user.id(), username: &account.username, to };
         let (proof, mail) = self.letters.with_proof(ProofPurpose::VerifyEmail, occasion, addressee, &facts)?;
-        let done = self.finder.users.send(user.id(), MailProof { proof, mail: mail.clone() }, facts).await?;
+        let command = MailProof { proof, mail: mail.clone(), session: Some(session) };
+        let done = self.finder.users.send(user.id(), command, facts).await?;
         if done.reply {
             self.posted(Some(&mail));
         }

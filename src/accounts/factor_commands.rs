@@ -1,5 +1,6 @@
 //! The writes to second factors.
 
+use crate::accounts::commands::refuse_over;
 use crate::accounts::error::AccountError;
 use crate::accounts::factors::{Factors, TotpFactor, TotpOffer};
 use crate::accounts::part::{AccountEvent, FactorChange};
@@ -15,6 +16,8 @@ use crate::user::{User, UserEvent};
 pub struct OfferTotp {
     /// The sealed secret.
     pub sealed: Box<[u8]>,
+    /// The session that asks.
+    pub session: SessionId,
 }
 
 impl Command for OfferTotp {
@@ -24,6 +27,7 @@ impl Command for OfferTotp {
     const NAME: &'static str = "offer_totp";
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AccountError> {
+        refuse_over(user, self.session, facts)?;
         let factors = user.accounts.factors().cloned().unwrap_or_default();
         if factors.totp.is_some() {
             return Err(AccountError::FactorExists);
@@ -56,6 +60,7 @@ impl Command for ConfirmTotp {
     const REVOKES: bool = true;
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AccountError> {
+        refuse_over(user, self.session, facts)?;
         let offer = user.accounts.factors().and_then(|factors| factors.open_offer(facts.now));
         if offer.is_none_or(|offer| offer.sealed != self.sealed) {
             return Err(AccountError::NothingOffered);
@@ -87,6 +92,7 @@ impl Command for RemoveTotp {
     const REVOKES: bool = true;
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AccountError> {
+        refuse_over(user, self.session, facts)?;
         let factors = user.accounts.factors().filter(|factors| factors.totp.is_some() || factors.offer.is_some());
         let factors = factors.ok_or(AccountError::NoFactor)?;
         let left = Factors { totp: None, offer: None, ..factors.clone() };
@@ -123,6 +129,7 @@ impl Command for RemoveFactors {
         if !passkeys.is_empty() {
             events.push(UserEvent::Account(AccountEvent::PasskeysRemoved(passkeys)));
         }
+        events.extend(user.accounts.spending().map(UserEvent::Account));
         let ended = user.sessions.ending(EndReason::FactorChanged, facts, |_| true);
         events.extend(ended.map(UserEvent::Session));
         events.extend(self.notice.map(UserEvent::Mail));
@@ -135,6 +142,8 @@ impl Command for RemoveFactors {
 pub struct RenewRecoveryCodes {
     /// Their hashes.
     pub recovery: Vec<SecretHash>,
+    /// The session that asks.
+    pub session: SessionId,
     /// Tells the person.
     pub notice: Option<Mail>,
 }
@@ -145,7 +154,8 @@ impl Command for RenewRecoveryCodes {
     type Refusal = AccountError;
     const NAME: &'static str = "renew_recovery_codes";
 
-    fn decide(self, user: &User, _: &Facts) -> Result<Decision<User, ()>, AccountError> {
+    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AccountError> {
+        refuse_over(user, self.session, facts)?;
         if !user.accounts.has_second_factor() {
             return Err(AccountError::NoFactor);
         }

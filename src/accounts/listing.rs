@@ -1,5 +1,6 @@
 //! Lists of accounts, read from the store page by page; nobody becomes resident by being listed.
 
+use crate::accounts::factors::Factors;
 use crate::accounts::model::{Account, Nature};
 use crate::kernel::ids::UserId;
 use crate::kernel::page::{Page, Paging};
@@ -38,6 +39,28 @@ pub fn people(store: &dyn Store, paging: &Paging) -> Result<Page<(UserId, Accoun
         if found.len() == paging.limit || looked_at >= MOST_LOOKED_AT {
             let cursor = last.as_ref().and_then(|key| key.bytes().get(1..)).unwrap_or_default();
             return Ok(Page::new(found, Some(cursor)));
+        }
+    }
+}
+
+/// Whether the secret of an authenticator app of somebody is sealed in the store. May block.
+///
+/// # Errors
+/// When the store fails.
+pub fn holds_sealed(store: &dyn Store) -> Result<bool, StoreError> {
+    let prefix = Key::of(Kind::Factors, &[]);
+    let mut last = None::<Key>;
+    loop {
+        let page = store.scan(prefix.bytes(), last.as_ref().map(Key::bytes), MOST_LOOKED_AT)?;
+        for record in &page {
+            let factors: Factors = codec::decode(&record.value)?;
+            if factors.totp.is_some() {
+                return Ok(true);
+            }
+        }
+        match page.last() {
+            Some(record) if page.len() == MOST_LOOKED_AT => last = Some(record.key.clone()),
+            _ => return Ok(false),
         }
     }
 }

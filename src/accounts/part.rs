@@ -239,6 +239,19 @@ impl AccountPart {
         waiting.find(|proof| now < proof.expires_at).map(|proof| &proof.email)
     }
 
+    /// The event after which mailed tokens give the account neither another address nor another password: whoever asked
+    /// for them may not be its owner. One for the account's own address stays. None if there is nothing to spend.
+    pub fn spending(&self) -> Option<AccountEvent> {
+        let own = self.account.as_ref().and_then(|account| account.email.as_ref());
+        self.spending_but(|proof| proof.purpose == ProofPurpose::VerifyEmail && own == Some(&proof.email))
+    }
+
+    /// The event after which only those mailed tokens are good that `stays` picks; none if there are no others.
+    pub fn spending_but(&self, stays: impl Fn(&Proof) -> bool) -> Option<AccountEvent> {
+        let spent: Vec<_> = self.proofs.iter().filter(|proof| !stays(proof)).map(|proof| proof.id).collect();
+        (!spent.is_empty()).then_some(AccountEvent::ProofsSpent(spent))
+    }
+
     /// Claims the names that are new and gives back those that are not held any more.
     fn record_names(&self, id: UserId, before: &Self, commit: &mut Commit) {
         let claims = |part: &Self| -> Vec<Key> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::accounts::commands::refuse_over;
 use crate::accounts::error::AccountError;
 use crate::accounts::factors::Factors;
 use crate::accounts::letters::Letters;
@@ -39,6 +40,7 @@ impl Command for AddPasskey {
     const REVOKES: bool = true;
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, bool>, AccountError> {
+        refuse_over(user, self.session, facts)?;
         let part = &user.accounts;
         if part.passkeys.len() >= MAX_PASSKEYS {
             return Err(AccountError::TooManyPasskeys);
@@ -68,6 +70,8 @@ pub struct RenamePasskey {
     pub id: PasskeyId,
     /// As its owner calls it from now on.
     pub name: Box<str>,
+    /// The session that asks.
+    pub session: SessionId,
 }
 
 impl Command for RenamePasskey {
@@ -76,7 +80,8 @@ impl Command for RenamePasskey {
     type Refusal = AccountError;
     const NAME: &'static str = "rename_passkey";
 
-    fn decide(self, user: &User, _: &Facts) -> Result<Decision<User, Passkey>, AccountError> {
+    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Passkey>, AccountError> {
+        refuse_over(user, self.session, facts)?;
         let passkey = user.accounts.find_passkey(self.id).ok_or(AccountError::NoPasskey)?;
         if passkey.name == self.name {
             return Ok(Decision::nothing(passkey.clone()));
@@ -106,6 +111,7 @@ impl Command for RemovePasskey {
     const REVOKES: bool = true;
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AccountError> {
+        refuse_over(user, self.session, facts)?;
         let part = &user.accounts;
         part.find_passkey(self.id).ok_or(AccountError::NoPasskey)?;
         let mut events = vec![UserEvent::Account(AccountEvent::PasskeysRemoved(vec![self.id]))];

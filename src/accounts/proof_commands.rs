@@ -1,5 +1,6 @@
 //! The writes around mailed tokens and passwords: enrolling, verifying an address, resetting and changing a password.
 
+use crate::accounts::commands::refuse_over;
 use crate::accounts::error::AccountError;
 use crate::accounts::evidence::Evidence;
 use crate::accounts::model::{Account, Credential, Name, Nature, Properties, Status};
@@ -72,6 +73,8 @@ pub struct MailProof {
     pub proof: Proof,
     /// The mail.
     pub mail: Mail,
+    /// The session that asks, if one does.
+    pub session: Option<SessionId>,
 }
 
 impl Command for MailProof {
@@ -81,6 +84,7 @@ impl Command for MailProof {
     const NAME: &'static str = "mail_proof";
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, bool>, AccountError> {
+        self.session.map_or(Ok(()), |session| refuse_over(user, session, facts))?;
         let just_before = facts.now.plus_seconds(-SECONDS_BETWEEN_MAILS);
         let is_repeated = user.accounts.proofs.iter().any(|proof| {
             proof.purpose == self.proof.purpose && proof.email == self.proof.email && proof.made_at > just_before
@@ -214,7 +218,8 @@ impl Command for ChangePassword {
     const REVOKES: bool = true;
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AccountError> {
-        if !self.evidence.holds(user) || user.sessions.find(self.session).is_none() {
+        refuse_over(user, self.session, facts)?;
+        if !self.evidence.holds(user) {
             return Err(AccountError::WrongPassword);
         }
         let mut events = password_set(user, self.credential, EndReason::PasswordChanged, Some(self.session), facts);
@@ -231,10 +236,8 @@ fn password_set(
     but: Option<SessionId>,
     facts: &Facts,
 ) -> Vec<UserEvent> {
-    let is_over = |proof: &&Proof| proof.purpose != ProofPurpose::VerifyEmail;
-    let spent: Vec<_> = user.accounts.proofs.iter().filter(is_over).map(|proof| proof.id).collect();
+    let spent = user.accounts.spending().map(UserEvent::Account);
     let ended = user.sessions.ending(reason, facts, |session| Some(session.id) != but);
-    let spent = (!spent.is_empty()).then_some(UserEvent::Account(AccountEvent::ProofsSpent(spent)));
     let set = UserEvent::Account(AccountEvent::PasswordSet(credential));
     [Some(set), spent, ended.map(UserEvent::Session)].into_iter().flatten().collect()
 }

@@ -33,13 +33,17 @@ impl Fault for SealBroken {
 pub struct Sealer(RandomizedNonceKey);
 
 impl Sealer {
-    /// With the key in this folder, made if there is none.
+    /// With the key in this folder, made if there is none and nothing was sealed yet.
     ///
     /// # Errors
-    /// When it cannot be read or written.
-    pub fn load_or_create(folder: &Path) -> io::Result<Self> {
+    /// When it cannot be read or written, or is missing though `is_needed` says that something was sealed with it.
+    pub fn load_or_create(folder: &Path, is_needed: impl FnOnce() -> io::Result<bool>) -> io::Result<Self> {
         let path = folder.join(FILE);
         let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && is_needed()? => {
+                let what = format!("{} is missing, and the store holds secrets sealed with it", path.display());
+                return Err(io::Error::new(io::ErrorKind::NotFound, what));
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => create(folder)?,
             bytes => Zeroizing::new(bytes?),
         };
@@ -91,16 +95,16 @@ mod tests {
     #[test]
     fn what_was_sealed_opens_for_its_owner_alone_and_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
-        let sealer = Sealer::load_or_create(folder.path()).unwrap();
+        let sealer = Sealer::load_or_create(folder.path(), || Ok(false)).unwrap();
         let (ann, bob) = (UserId::generate(Timestamp::default()), UserId::generate(Timestamp::default()));
         let closed = sealer.seal(ann, b"twenty bytes of it..").unwrap();
         assert!(!closed.windows(6).any(|window| window == b"twenty"));
         assert_ne!(closed, sealer.seal(ann, b"twenty bytes of it..").unwrap());
-        let again = Sealer::load_or_create(folder.path()).unwrap();
+        let again = Sealer::load_or_create(folder.path(), || Ok(false)).unwrap();
         assert_eq!(&**again.open(ann, &closed).unwrap(), b"twenty bytes of it..");
         assert!(again.open(bob, &closed).is_err());
         let other = tempfile::tempdir().unwrap();
-        assert!(Sealer::load_or_create(other.path()).unwrap().open(ann, &closed).is_err());
+        assert!(Sealer::load_or_create(other.path(), || Ok(false)).unwrap().open(ann, &closed).is_err());
         for at in 0..closed.len() {
             let mut broken = closed.clone();
             broken[at] ^= 1;

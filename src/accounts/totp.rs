@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn codes_are_those_of_the_specification() {
         let folder = tempfile::tempdir().unwrap();
-        let totps = Totps::new(Sealer::load_or_create(folder.path()).unwrap(), "Sesame".into());
+        let totps = Totps::new(Sealer::load_or_create(folder.path(), || Ok(false)).unwrap(), "Sesame".into());
         let owner = UserId::generate(Timestamp::default());
         let sealed = totps.sealer.seal(owner, b"12345678901234567890").unwrap();
         let step = |code: &str, seconds: i64| {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::access::escalation;
 use crate::access::model::{Assignment, Bounds, Given};
 use crate::access::product::ProductPermission;
 use crate::accounts::commands::{ActivateUser, CreateUser, DeleteUser, SuspendUser};
@@ -211,6 +210,7 @@ async fn create(call: Call, Json(new): Json<NewApp>) -> Outcome {
     let assignments = assignments(&call, &new.roles, &facts)?;
     let id = UserId::generate(call.now);
     let (key, text) = new_key(id, None, new.expires_at, call.now)?;
+    call.refuse_stale()?;
     let command = CreateUser {
         nature: Nature::App,
         username: new.name,
@@ -247,11 +247,11 @@ async fn delete(call: Call, Path(AppId(id)): Path<AppId>) -> Outcome {
 /// Whoever holds a key can do what the app can: nobody makes one to more than they may themselves.
 async fn refuse_escalation(call: &Call, id: UserId) -> Result<(), Problem> {
     let app = call.state.users.load(id).await?.ok_or(AppError::Missing)?;
-    let book = call.state.book.load();
-    Ok(call.donor(&book).may_give(&escalation::reach(&book, &app.holdings))?)
+    call.refuse_escalation(&app)
 }
 
 async fn issue_key(call: Call, Path(AppId(id)): Path<AppId>, Json(new): Json<NewKey>) -> Outcome {
+    call.refuse_stale()?;
     refuse_escalation(&call, id).await?;
     let (key, text) = new_key(id, new.description, new.expires_at, call.now)?;
     let about = KeyView::of(&key);
@@ -273,6 +273,7 @@ async fn rotate_key(call: Call, Path(path): Path<KeyPath>, Json(input): Json<Rot
         return Err(Problem::invalid(vec![FieldError::new("overlap_seconds", what)]));
     }
     let app = path.app_id.0;
+    call.refuse_stale()?;
     refuse_escalation(&call, app).await?;
     let (fresh, text) = new_key(app, None, input.expires_at, call.now)?;
     let command = RotateKey {
@@ -304,6 +305,7 @@ where
 {
     let app = call.state.users.load(id).await?;
     app.filter(|user| user.nature() == Nature::App).ok_or(AppError::Missing)?;
+    let _permit = call.guard(id, &command).await?;
     let done = call.state.users.send(id, command, call.facts()).await?;
     let account = done.after.account().ok_or(AppError::Missing)?.clone();
     let version = Revision(account.version);
@@ -311,8 +313,11 @@ where
     Ok(Answer::ok(&view).with_etag(version).with_revision(done.revision))
 }
 
+/// Whoever takes a key takes what is done with it: as with deleting, nobody does so to an app that can do more than they.
 async fn revoke_key(call: Call, Path(path): Path<KeyPath>) -> Outcome {
-    let done = call.state.users.send(path.app_id.0, RevokeKey { id: path.key_id }, call.facts()).await?;
+    let app = path.app_id.0;
+    let _permit = call.guard(app, &DeleteUser { if_match: None, nature: Nature::App }).await?;
+    let done = call.state.users.send(app, RevokeKey { id: path.key_id }, call.facts()).await?;
     Ok(Answer::no_content().with_revision(done.revision))
 }
 

@@ -50,13 +50,14 @@ pub(super) async fn admit(
     }
 }
 
-/// Refuses a session that must be proved again, and looks at one that lives in a browser's cookie.
+/// Refuses a session that must be proved again, and looks at one that lives in a browser's cookie. Its access
+/// tokens are for other programs at other addresses.
 async fn watch(request: &HttpRequest, state: &State, signed_in: &SignedIn, now: Timestamp) -> Result<(), Problem> {
     let is_open = OPEN_WITHOUT_PROOF.contains(&request.path());
     if signed_in.session.needs_proof && !is_open {
         return Err(Problem::reauthentication_required());
     }
-    if !signed_in.session.lives_in_cookie() {
+    if !signed_in.session.lives_in_cookie() || signed_in.is_by_access_token {
         return Ok(());
     }
     let address = peer::address_of(request, &state.settings.trusted_proxies);

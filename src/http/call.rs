@@ -15,7 +15,7 @@ use super::peer;
 use super::problem::Problem;
 use super::request_id::RequestId;
 use super::state::State;
-use crate::access::escalation::Donor;
+use crate::access::escalation::{self, Donor};
 use crate::access::guardian::Permit;
 use crate::access::review::change;
 use crate::access::role_book::RoleBook;
@@ -96,6 +96,16 @@ impl Call {
         let donor = self.donor(&book);
         let after = Some(&after).filter(|after| !after.is_vacant());
         Ok(self.state.guardian.admit(&donor, &before, after).await?)
+    }
+
+    /// Refuses to put into the caller's hands what a subject can reach over the product, at any time and whatever its
+    /// conditions ask for, and the caller does not hold.
+    ///
+    /// # Errors
+    /// 403 naming the right.
+    pub fn refuse_escalation(&self, subject: &User) -> Result<(), Problem> {
+        let book = self.state.book.load();
+        Ok(self.donor(&book).may_give(&escalation::reach(&book, &subject.holdings))?)
     }
 
     /// The caller, as somebody who gives or takes.

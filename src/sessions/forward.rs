@@ -1,6 +1,8 @@
 //! Which permission a forwarded request needs: the rules of the configuration, and the path they are compared with.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use crate::access::pattern::PermissionName;
@@ -46,13 +48,23 @@ pub fn need<'a>(rules: &'a [ForwardRule], method: &str, host: &str, uri: &str) -
     if rules.is_empty() {
         return Need::SignIn;
     }
-    let host = host.split_once(':').map_or(host, |(name, _)| name);
+    let host = &*bare(host);
     let Some(path) = canonical(uri) else { return Need::Nothing };
     match rules.iter().find(|rule| rule.is_about(method, host, &path)) {
         Some(ForwardRule { permission: Some(permission), .. }) => Need::Permission(permission),
         Some(_) => Need::SignIn,
         None => Need::Nothing,
     }
+}
+
+/// A host without its port, in the one form that rules are compared in: without the dot that ends a whole name, and with
+/// an IPv6 address as RFC 5952 writes it.
+fn bare(host: &str) -> Cow<'_, str> {
+    let Some((literal, _)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) else {
+        let name = host.split_once(':').map_or(host, |(name, _)| name);
+        return Cow::Borrowed(name.trim_end_matches('.'));
+    };
+    literal.parse().map_or(Cow::Borrowed(host), |address: Ipv6Addr| Cow::Owned(format!("[{address}]")))
 }
 
 /// The path of a URI as every server reads it; none if servers could read it differently (`..`, `//`, `\`, `;`, a
@@ -95,13 +107,18 @@ impl FromStr for ForwardRule {
             return Err(wrong());
         };
         let slash = target.find('/').ok_or_else(wrong)?;
-        let (host, path) = target.split_at(slash);
+        let (host_text, path) = target.split_at(slash);
         if path.trim_end_matches('*').contains('*') || path.ends_with("**") {
             return Err(wrong());
         }
         Ok(Self {
             methods: if methods == "*" { Vec::new() } else { methods.split('|').map(str::to_owned).collect() },
-            host: (!host.is_empty()).then(|| host.to_owned()),
+            host: match bare(host_text) {
+                host if host.is_empty() => None,
+                // A port is not compared: a rule with one would never count.
+                _ if !host_text.starts_with('[') && host_text.contains(':') => return Err(wrong()),
+                host => Some(host.into_owned()),
+            },
             path: path.to_owned(),
             permission: match permission {
                 "-" => None,
@@ -146,11 +163,28 @@ mod tests {
         check("GET", "a.example", "/reports/1?x=/public", "reports:read");
         check("GET", "a.example:443", "/reports", "reports:read");
         check("POST", "a.example", "/reports/1", "reports:write");
+        check("GET", "A.example.:443", "/reports", "reports:read");
         check("GET", "b.example", "/reports/", "reports:write");
         check("GET", "b.example", "/public", "-");
         check("GET", "b.example", "/public/x", "nothing");
         check("GET", "b.example", "/reportsx", "nothing");
         assert_eq!(need(&[], "GET", "x", "//"), Need::SignIn);
+    }
+
+    #[test]
+    fn a_host_counts_however_it_is_spelled() {
+        for (rule, host) in [
+            ("a.example", "a.example."),
+            ("a.example.", "A.EXAMPLE:8443"),
+            ("[2001:db8::1]", "[2001:DB8:0::1]:8443"),
+            ("[2001:db8:0:0::1]", "[2001:db8::1]"),
+        ] {
+            let rules: [ForwardRule; 2] =
+                [format!("* {rule}/* a:b"), "* /* -".to_owned()].map(|text| text.parse().unwrap());
+            assert!(matches!(need(&rules, "GET", host, "/"), Need::Permission(_)), "{rule} {host}");
+            assert_eq!(need(&rules, "GET", "[2001:db8::2]", "/"), Need::SignIn, "{rule}");
+        }
+        assert!("* a.example:8443/* a:b".parse::<ForwardRule>().is_err(), "ports are not compared");
     }
 
     #[test]

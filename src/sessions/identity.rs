@@ -22,6 +22,8 @@ pub struct SignedIn {
     pub expires_at: Timestamp,
     /// When the presented token was made.
     pub issued_at: Timestamp,
+    /// Whether an access token was presented: what somebody calls with in the person's place, not the browser.
+    pub is_by_access_token: bool,
 }
 
 /// A service account whose key was presented.
@@ -72,16 +74,22 @@ impl Identities {
         };
         let Some(user) = self.owner(owner, now).await? else { return Ok(Err(None)) };
         let session = user.sessions.find(session).filter(|session| {
-            session.is_active(now) && reference.as_ref().is_none_or(|token| session.secret.matches(token.secret()))
+            // A proof of who the person is makes every token worthless that was given before; access tokens tell seconds.
+            let is_after_proof =
+                spoken.is_none_or(|spoken| spoken.issued_at.seconds() >= session.authenticated_at.seconds());
+            session.is_active(now)
+                && is_after_proof
+                && reference.as_ref().is_none_or(|token| session.secret.matches(token.secret()))
         });
         let Some(session) = session.filter(|_| user.is_active()).map(Arc::clone) else {
             return Ok(Err(Some(user)));
         };
         session.touch(now);
+        let is_by_access_token = spoken.is_some();
         let own_end = session.expires_at.min(session.idle_expires_at());
         let (issued_at, expires_at) =
             spoken.map_or((session.created_at, own_end), |spoken| (spoken.issued_at, spoken.expires_at.min(own_end)));
-        Ok(Ok(SignedIn { user, session, expires_at, issued_at }))
+        Ok(Ok(SignedIn { user, session, expires_at, issued_at, is_by_access_token }))
     }
 
     /// The service account behind an API key, and the key, if it is accepted.

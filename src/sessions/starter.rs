@@ -160,7 +160,7 @@ impl Starter {
         })
     }
 
-    /// Gives a session another token, because its person just proved again who they are.
+    /// Gives a session other tokens, because its person just proved again who they are.
     ///
     /// # Errors
     /// See [`SignInError`].
@@ -168,10 +168,19 @@ impl Starter {
         let (now, owner) = (facts.now, proven.user.id());
         let (session_token, secret) = Token::issue(Purpose::Session, owner, session.bytes())?;
         let methods = proven.evidence.methods();
-        let renew = RenewSession { session, secret, methods, evidence: proven.evidence };
+        let first = first_refresh(owner, session)?;
+        let refresh = Refresh::begin(first.family, first.hash, facts.cause.ip_address.map(Network::of), now);
+        let renew = RenewSession { session, secret, refresh, methods, evidence: proven.evidence };
         let done = self.users.send(owner, renew, facts).await?;
         let access_token = self.access_tokens.issue(owner, &done.reply, now)?;
-        Ok(Renewed { user: done.after, session: done.reply, session_token, access_token, revision: done.revision })
+        Ok(Renewed {
+            user: done.after,
+            session_token,
+            access_token,
+            refresh_token: (!done.reply.lives_in_cookie()).then_some(first.text),
+            session: done.reply,
+            revision: done.revision,
+        })
     }
 
     /// Whether nobody can have come here from where the user was last seen.
@@ -183,7 +192,7 @@ impl Starter {
     }
 }
 
-/// A session with a new token.
+/// A session with new tokens.
 pub struct Renewed {
     /// The person.
     pub user: Arc<User>,
@@ -191,8 +200,10 @@ pub struct Renewed {
     pub session: Arc<Session>,
     /// The only reference token that is good from now on.
     pub session_token: String,
-    /// An access token that tells the new time of proof.
+    /// An access token that tells the new time of proof; those before are worth nothing.
     pub access_token: String,
+    /// The first refresh token of a new family; none for a session in a cookie.
+    pub refresh_token: Option<String>,
     /// The commit that made it so.
     pub revision: Revision,
 }

@@ -189,7 +189,7 @@ impl Proxy {
     }
 }
 
-/// An application that answers with who its proxy says is calling.
+/// An application that answers with who its proxy says is calling, and with whatever forged value came through.
 fn application() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -200,7 +200,9 @@ fn application() -> SocketAddr {
             let lines = BufReader::new(socket.try_clone().unwrap()).lines();
             let head: Vec<String> = lines.map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
             let users = head.iter().filter_map(|line| line.split_once(": "));
-            let users = users.filter(|(name, _)| name.eq_ignore_ascii_case("x-auth-user-id")).map(|(_, value)| value);
+            let is_told =
+                |name: &str, value: &str| name.eq_ignore_ascii_case("x-auth-user-id") || value.contains("forged");
+            let users = users.filter(|(name, value)| is_told(name, value)).map(|(_, value)| value);
             let body = users.collect::<Vec<_>>().join(",");
             let length = body.len();
             _ = write!(socket, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
@@ -212,7 +214,15 @@ fn application() -> SocketAddr {
 /// What every proxy must do.
 fn guards(proxy: &Proxy, server: &Server) {
     let (visitor, direct) = (Anonymous::of(proxy.address), server.anonymous());
-    let forged = [("X-Auth-User-Id", "user_admin"), ("X-Forwarded-Uri", "/any"), ("X-Forwarded-Method", "GET")];
+    let forged = [
+        ("X-Auth-User-Id", "user_forged"),
+        ("X-Auth-Username", "forged"),
+        ("X-Auth-Email", "forged@example.org"),
+        ("X-Auth-Session-Id", "session_forged"),
+        ("X-Auth-Methods", "forged"),
+        ("X-Forwarded-Uri", "/any"),
+        ("X-Forwarded-Method", "GET"),
+    ];
     assert_eq!(visitor.call("GET", "/any", None, &forged).status, 401);
     let ann: SignedIn = visitor.sign_in("ann", PASSWORD);
     let reply = ann.call("GET", "/any", None, &forged);

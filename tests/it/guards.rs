@@ -125,5 +125,49 @@ fn nobody_takes_from_another_what_they_do_not_hold() {
     let warden = admin.person("warden");
     admin.assign(&warden.id, &admin.role("warden", &["sesame.apps:write"]));
     refused(warden.delete(&format!("/api/v1/apps/{}", app.id)));
+    refused(warden.post(&format!("/api/v1/apps/{}/suspend", app.id), &json!({})));
+    let keys = admin.get(&format!("/api/v1/apps/{}", app.id)).expect(200)["keys"].clone();
+    let key = format!("/api/v1/apps/{}/keys/{}", app.id, keys[0]["id"].as_str().unwrap());
+    refused(warden.delete(&key));
+    assert_eq!(app.get("/api/v1/apps").status, 200);
+    // A key outlives the session that made it: it needs a recent proof.
+    server.clock.advance_seconds(600);
+    let stale = |path: &str, body: serde_json::Value| {
+        admin.post(path, &body).is_problem(401, "reauthentication-required");
+    };
+    stale("/api/v1/apps", json!({ "name": "later" }));
+    stale(&format!("/api/v1/apps/{}/keys", app.id), json!({}));
+    stale(&format!("{key}/rotate"), json!({}));
+    admin.delete(&key).expect(204);
     admin.delete(&format!("/api/v1/apps/{}", app.id)).expect(204);
+}
+
+#[test]
+fn nobody_takes_over_the_account_of_who_can_do_more_than_they() {
+    let server = Server::start();
+    let admin = server.admin();
+    let clerk = clerk(&admin);
+    let boss = admin.create_user(&json!({ "username": "boss", "email": "boss@example.org" }));
+    admin.assign(&boss, &admin.role_id("administrator"));
+    let path = format!("/api/v1/users/{boss}");
+    let refused = |reply: crate::harness::Reply| {
+        reply.is_problem(403, "escalation");
+    };
+    refused(clerk.patch(&path, &json!({ "email": "clerk@example.org", "email_verified": true })));
+    refused(clerk.patch(&path, &json!({ "email_verified": true })));
+    refused(clerk.patch(&path, &json!({ "username": "other" })));
+    refused(clerk.patch(&path, &json!({ "properties": { "level": 9 } })));
+    refused(clerk.delete(&format!("{path}/mfa")));
+    refused(clerk.post(&format!("{path}/invitation"), &json!({})));
+    clerk.patch(&path, &json!({ "external_id": "crm-1" })).expect(200);
+    admin.post(&format!("{path}/invitation"), &json!({})).expect(202);
+    // Of who can do less, everything; and nobody makes true what a condition of their own rights asks for.
+    let plain = admin.create_user(&json!({ "username": "plain", "email": "plain@example.org" }));
+    let path = format!("/api/v1/users/{plain}");
+    clerk.patch(&path, &json!({ "email": "p@example.org", "properties": { "level": 9 } })).expect(200);
+    clerk.post(&format!("{path}/invitation"), &json!({})).expect(202);
+    clerk.delete(&format!("{path}/mfa")).expect(204);
+    let grant = json!({ "permission": "sesame.audit:read", "condition": "subject.properties.level > 5" });
+    admin.post(&format!("/api/v1/users/{}/permissions", clerk.id), &grant).expect(201);
+    refused(clerk.patch(&format!("/api/v1/users/{}", clerk.id), &json!({ "properties": { "level": 9 } })));
 }

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 
+use sesame::kernel::clock::Clock;
 use sesame::metrics;
 
 use crate::harness::{Anonymous, PASSWORD, Process, ask};
@@ -109,4 +110,31 @@ fn a_second_signal_does_not_wait_for_a_request_under_way() {
     server.signal("TERM");
     let (status, _, log) = server.ended();
     assert_eq!(status.code(), Some(130), "{log}");
+}
+
+#[test]
+fn a_missing_seal_key_is_made_anew_only_while_nothing_is_sealed() {
+    use totp_rs::{Builder, Secret};
+
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::start(folder.path(), &WITH_PASSWORD);
+    let key = folder.path().join("keys/seal.key");
+    drop(server);
+    std::fs::remove_file(&key).unwrap();
+    let server = Process::start(folder.path(), &[]);
+    let admin = server.anonymous().sign_in("admin", PASSWORD);
+    let offer = admin.post("/api/v1/auth/mfa/totp", &serde_json::json!({})).expect(200);
+    let secret = Secret::try_from_base32(offer["secret"].as_str().unwrap()).unwrap();
+    let seconds = u64::try_from(Clock::system().now().seconds()).unwrap();
+    let code = Builder::new().with_secret(secret).build().unwrap().generate(seconds).to_string();
+    admin.post("/api/v1/auth/mfa/totp/confirm", &serde_json::json!({ "code": code })).expect(200);
+    drop(server);
+    let kept = std::fs::read(&key).unwrap();
+    std::fs::remove_file(&key).unwrap();
+    let (status, log) = Process::try_start("127.0.0.1:0", folder.path(), &[]).err().unwrap();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("keys/seal.key is missing"), "{log}");
+    assert!(!key.exists());
+    std::fs::write(&key, kept).unwrap();
+    drop(Process::start(folder.path(), &[]));
 }

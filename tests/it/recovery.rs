@@ -252,3 +252,67 @@ fn an_administrator_starts_a_reset_and_does_not_choose_the_password() {
     let bob = admin.create_user(&json!({ "username": "bob", "password": PASSWORD }));
     admin.post(&format!("/api/v1/users/{bob}/password/reset"), &json!({})).is_problem(409, "no-address");
 }
+
+#[test]
+fn an_address_that_waits_is_forgotten_when_whoever_asked_for_it_is_put_out() {
+    let server = Server::with(|config| config.accounts.max_mail_requests = 100);
+    let admin = server.admin();
+    let nothing = json!({});
+    let ways: [(&str, &dyn Fn(&SignedIn)); 8] = [
+        ("password", &|own| drop(change(own, PASSWORD, OTHER).expect(204))),
+        ("reset", &|own| {
+            admin.post(&format!("/api/v1/users/{}/password/reset", own.id), &nothing).expect(202);
+            let token = admin.mailed_token("reset@example.org", "reset-password");
+            reset(&server, &token, OTHER).expect(204);
+        }),
+        ("everywhere", &|own| drop(own.delete("/api/v1/users/sessions/all").expect(200))),
+        ("elsewhere", &|own| drop(own.delete("/api/v1/users/sessions/all?keep_current=true").expect(200))),
+        ("administrator", &|own| drop(admin.delete(&format!("/api/v1/users/{}/sessions/all", own.id)).expect(200))),
+        ("suspended", &|own| {
+            admin.post(&format!("/api/v1/users/{}/suspend", own.id), &nothing).expect(200);
+            admin.post(&format!("/api/v1/users/{}/activate", own.id), &nothing).expect(200);
+        }),
+        ("factors", &|own| {
+            own.post("/api/v1/auth/mfa/totp", &nothing).expect(200);
+            admin.delete(&format!("/api/v1/users/{}/mfa", own.id)).expect(204);
+        }),
+        ("changed", &|own| {
+            let email = json!({ "email": "true@example.org" });
+            admin.patch(&format!("/api/v1/users/{}", own.id), &email).expect(200);
+        }),
+    ];
+    for (name, put_out) in ways {
+        let (own, planted) = (format!("{name}@example.org"), format!("{name}@example.net"));
+        admin.create_user(&json!({ "username": name, "email": own, "password": PASSWORD }));
+        let person = server.anonymous().sign_in(name, PASSWORD);
+        person.post("/api/v1/auth/email/change", &json!({ "email": planted })).expect(202);
+        let token = admin.mailed_token(&planted, "verify-email");
+        put_out(&person);
+        assert_eq!(verify(&server, &token).status, 401, "{name}");
+        let user = admin.get(&format!("/api/v1/users/{}", person.id)).expect(200);
+        assert_eq!(user["unverified_email"], Value::Null, "{name}");
+    }
+    // A token for one's own address goes on.
+    let id = admin.create_user(&json!({ "username": "own", "email": "own@example.org", "password": PASSWORD }));
+    let person = server.anonymous().sign_in("own", PASSWORD);
+    person.post("/api/v1/auth/email/resend", &nothing).expect(202);
+    let token = admin.mailed_token("own@example.org", "verify-email");
+    change(&person, PASSWORD, OTHER).expect(204);
+    verify(&server, &token).expect(204);
+    assert_eq!(admin.get(&format!("/api/v1/users/{id}")).expect(200)["email_verified"], true);
+}
+
+#[test]
+fn an_address_that_an_administrator_changes_is_told_to_the_one_before() {
+    let server = Server::start();
+    let admin = with_ann(&server);
+    let path = format!("/api/v1/users/{}", server.anonymous().sign_in("ann", PASSWORD).id);
+    admin.patch(&path, &json!({ "email": "ann@example.org", "username": "Ann" })).expect(200);
+    assert_eq!(admin.mails_about("ann@example.org", "email-changed"), 0);
+    admin.patch(&path, &json!({ "email": "new@example.org" })).expect(200);
+    assert_eq!(admin.mails_about("ann@example.org", "email-changed"), 1);
+    assert!(admin.mails("new@example.org").is_empty());
+    server.clock.advance_seconds(600);
+    admin.patch(&path, &json!({ "email": "own@example.org" })).is_problem(401, "reauthentication-required");
+    admin.patch(&path, &json!({ "external_id": "crm-7" })).expect(200);
+}

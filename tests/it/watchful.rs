@@ -284,3 +284,43 @@ fn write_places(file: &Path) {
         [([192, 0, 2], (52.52, 13.405)), ([198, 51, 100], (48.857, 2.352)), ([203, 0, 113], (-33.868, 151.209))];
     std::fs::write(file, places::database(&places)).unwrap();
 }
+
+#[test]
+fn of_two_unusual_requests_at_once_neither_passes_without_a_proof() {
+    use sesame::actor::command::Facts;
+    use sesame::kernel::cause::Cause;
+
+    let (server, _) = server(|_| {});
+    let mut browser = Browser::new(&server, FIREFOX, "192.0.2.1");
+    browser.sign_in("ann");
+    let token = browser.cookies.iter().find(|(name, _)| name == "__Host-sesame").unwrap().1.clone();
+    let state = std::sync::Arc::clone(server.state());
+    let now = state.clock.now();
+    let cause = Cause { ip_address: Some("198.51.100.7".parse().unwrap()), ..Cause::system("test") };
+    let facts = Facts { now, cause };
+    let responses = actix_rt::System::new().block_on(async move {
+        // Both saw the session as it was before either.
+        let before = state.identities.open(&token, now).await.unwrap().unwrap();
+        let first = state.watch.look(&before, Some(CHROME), facts.clone()).await.unwrap();
+        let second = state.watch.look(&before, Some(CHROME), facts.clone()).await.unwrap();
+        let updated = state.watch.look(&before, Some(FIREFOX), facts).await.unwrap();
+        [first, second, updated]
+    });
+    assert_eq!(responses, [Some(Response::StepUp); 3]);
+    browser.sessions().is_problem(401, "reauthentication-required");
+}
+
+#[test]
+fn an_access_token_of_a_browsers_session_is_not_the_browser() {
+    let (server, _) = server(|_| {});
+    let mut browser = Browser::new(&server, FIREFOX, "192.0.2.1");
+    let body = json!({ "identifier": "ann", "password": PASSWORD, "transport": "cookie" });
+    let access_token = browser.call("POST", "/api/v1/auth/login", Some(body)).text("access_token");
+    let backend = server.anonymous().bearing(&access_token);
+    let headers = [("User-Agent", "shop/1.0"), ("X-Forwarded-For", "198.51.100.7")];
+    for _ in 0..2 {
+        assert_eq!(backend.call("GET", "/api/v1/users/sessions", None, &headers).status, 200);
+    }
+    assert_eq!(browser.sessions().status, 200);
+    assert_eq!(browser.events(), Vec::<Value>::new());
+}

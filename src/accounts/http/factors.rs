@@ -95,10 +95,12 @@ async fn show(call: Call) -> Outcome {
 }
 
 async fn offer(call: Call) -> Outcome {
-    let user = &person(&call)?.user;
+    let signed_in = person(&call)?;
+    let user = &signed_in.user;
     let account = user.account().ok_or(AccountError::Missing)?;
     let fresh = call.state.authenticator.totps.fresh(user.id(), account.username.as_str())?;
-    let done = call.state.users.send(user.id(), OfferTotp { sealed: fresh.sealed }, call.facts()).await?;
+    let command = OfferTotp { sealed: fresh.sealed, session: signed_in.session.id };
+    let done = call.state.users.send(user.id(), command, call.facts()).await?;
     let view = OfferView { secret: fresh.secret, otpauth_uri: fresh.uri };
     Ok(Answer::ok(&view).with_revision(done.revision))
 }
@@ -129,10 +131,11 @@ async fn remove(call: Call) -> Outcome {
 }
 
 async fn renew_codes(call: Call) -> Outcome {
-    let (user, facts) = (&person(&call)?.user, call.facts());
+    let signed_in = person(&call)?;
+    let (user, facts) = (&signed_in.user, call.facts());
     let (recovery_codes, recovery) = new_recovery_codes()?;
     let notice = call.state.correspondence.notice(Occasion::FactorsChanged, user, &facts)?;
-    let command = RenewRecoveryCodes { recovery, notice: notice.clone() };
+    let command = RenewRecoveryCodes { recovery, session: signed_in.session.id, notice: notice.clone() };
     let done = call.state.users.send(user.id(), command, facts).await?;
     call.state.correspondence.posted(notice.as_ref());
     Ok(Answer::ok(&CodesView { recovery_codes }).with_revision(done.revision))
@@ -141,6 +144,7 @@ async fn renew_codes(call: Call) -> Outcome {
 async fn remove_of(call: Call, Path(id): Path<UserId>) -> Outcome {
     call.refuse_stale()?;
     let (user, facts) = (call.state.users.load(id).await?.ok_or(AccountError::Missing)?, call.facts());
+    call.refuse_escalation(&user)?;
     let notice = call.state.correspondence.notice(Occasion::FactorsChanged, &user, &facts)?;
     let done = call.state.users.send(id, RemoveFactors { notice: notice.clone() }, facts).await?;
     call.state.correspondence.posted(notice.as_ref());

@@ -177,8 +177,9 @@ async fn register(call: Call, Json(input): Json<Registration>) -> Outcome {
 }
 
 async fn rename(call: Call, Path(id): Path<PasskeyId>, Json(input): Json<Renaming>) -> Outcome {
-    let (user, name) = (&person(&call)?.user, name(&input.name)?);
-    let done = call.state.users.send(user.id(), RenamePasskey { id, name }, call.facts()).await?;
+    let (signed_in, name) = (person(&call)?, name(&input.name)?);
+    let command = RenamePasskey { id, name, session: signed_in.session.id };
+    let done = call.state.users.send(signed_in.user.id(), command, call.facts()).await?;
     Ok(Answer::ok(&PasskeyView::of(&done.reply)).with_revision(done.revision))
 }
 

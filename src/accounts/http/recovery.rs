@@ -182,24 +182,24 @@ async fn verify(call: Call, Json(input): Json<Verification>) -> Outcome {
 }
 
 async fn resend(call: Call) -> Outcome {
-    let user = &person(&call)?.user;
+    let signed_in = person(&call)?;
+    let user = &signed_in.user;
     let account = user.account().ok_or(AccountError::Missing)?;
     let unverified = account.email.as_ref().filter(|_| !account.is_email_verified);
     let to = user.accounts.unverified_email(call.now).or(unverified).ok_or(AccountError::NoAddress)?.clone();
-    mail_verification(&call, user, &to).await
+    mail_verification(&call, signed_in, &to).await
 }
 
 async fn change_email(call: Call, Json(input): Json<EmailChange>) -> Outcome {
-    let user = &person(&call)?.user;
-    mail_verification(&call, user, &input.email).await
+    mail_verification(&call, person(&call)?, &input.email).await
 }
 
 /// Mails a token to an address that somebody says is theirs, or tells its owner that they have an account already.
-async fn mail_verification(call: &Call, user: &User, to: &Email) -> Outcome {
-    let (correspondence, facts) = (&call.state.correspondence, call.facts());
+async fn mail_verification(call: &Call, signed_in: &SignedIn, to: &Email) -> Outcome {
+    let (correspondence, facts, user) = (&call.state.correspondence, call.facts(), &signed_in.user);
     let account = user.account().ok_or(AccountError::Missing)?;
     correspondence.admit(account.username.as_str(), call.ip_address(), call.now)?;
-    let revision = correspondence.verify(user, to, facts).await?;
+    let revision = correspondence.verify(user, signed_in.session.id, to, facts).await?;
     Ok(Answer::empty(StatusCode::ACCEPTED).with_revision(revision))
 }
 

@@ -142,6 +142,8 @@ async fn invite(call: Call, Json(new): Json<Invitee>) -> Outcome {
 async fn invite_again(call: Call, Path(id): Path<UserId>) -> Outcome {
     let user = call.state.users.load(id).await?.filter(|user| user.nature() == Nature::Person);
     let user = user.ok_or(AccountError::Missing)?;
+    call.refuse_stale()?;
+    call.refuse_escalation(&user)?;
     if user.accounts.credential.is_some() || user.account().is_none_or(|account| account.email.is_none()) {
         return Err(AccountError::NoAddress.into());
     }

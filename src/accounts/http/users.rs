@@ -25,6 +25,7 @@ use crate::kernel::ids::UserId;
 use crate::kernel::page::Page;
 use crate::kernel::secret::{ExposeSecret, Password};
 use crate::kernel::text::{Email, ExternalId, Username};
+use crate::mail::model::Occasion;
 use crate::store::Revision;
 use crate::user::User;
 
@@ -230,13 +231,26 @@ async fn credential(
 }
 
 async fn show(call: Call, Path(id): Path<UserId>) -> Outcome {
-    let user = call.state.users.load(id).await?.filter(|user| user.nature() == Nature::Person);
-    let user = user.ok_or(AccountError::Missing)?;
+    let user = person(&call, id).await?;
     answer(&user, user.version(), call.now, Answer::ok)
 }
 
+/// Whoever chooses the names and the address of an account can come to sign in as it, and conditions read properties:
+/// nobody changes them of whom can reach more over the product than they hold themselves.
 async fn change(call: Call, Path(id): Path<UserId>, Json(changes): Json<UserChanges>) -> Outcome {
     let new_properties = changes.properties.map(|given| properties(&given.unwrap_or_default())).transpose()?;
+    let user = person(&call, id).await?;
+    let is_of_sign_in = changes.username.is_some() || changes.email.is_some() || changes.email_verified.is_some();
+    if is_of_sign_in {
+        call.refuse_stale()?;
+    }
+    if is_of_sign_in || new_properties.is_some() {
+        call.refuse_escalation(&user)?;
+    }
+    let notice = match &changes.email {
+        Some(_) => call.state.correspondence.notice(Occasion::EmailChanged, &user, &call.facts())?,
+        None => None,
+    };
     let command = ChangeUser {
         if_match: call.if_match()?.map(|revision| revision.0),
         username: changes.username,
@@ -244,8 +258,12 @@ async fn change(call: Call, Path(id): Path<UserId>, Json(changes): Json<UserChan
         is_email_verified: changes.email_verified,
         external_id: changes.external_id,
         properties: new_properties,
+        notice: notice.clone(),
     };
-    written(&call, &send(&call, id, command).await?)
+    let done = send(&call, id, command).await?;
+    let address = |user: &User| user.account().and_then(|account| account.email.clone());
+    call.state.correspondence.posted(notice.as_ref().filter(|_| address(&done.after) != address(&user)));
+    written(&call, &done)
 }
 
 async fn suspend(call: Call, Path(id): Path<UserId>) -> Outcome {
@@ -264,13 +282,18 @@ async fn delete(call: Call, Path(id): Path<UserId>) -> Outcome {
     Ok(Answer::no_content().with_revision(done.revision))
 }
 
-/// Sends a command to a person; service accounts have routes of their own.
+/// The person with this id; service accounts have routes of their own.
+async fn person(call: &Call, id: UserId) -> Result<Arc<User>, Problem> {
+    let user = call.state.users.load(id).await?.filter(|user| user.nature() == Nature::Person);
+    Ok(user.ok_or(AccountError::Missing)?)
+}
+
+/// Sends a command to a person.
 async fn send<C>(call: &Call, id: UserId, command: C) -> Result<Done<User, C::Reply>, Problem>
 where
     C: Command<Target = User>,
 {
-    let user = call.state.users.load(id).await?;
-    user.filter(|user| user.nature() == Nature::Person).ok_or(AccountError::Missing)?;
+    person(call, id).await?;
     let _permit = call.guard(id, &command).await?;
     Ok(call.state.users.send(id, command, call.facts()).await?)
 }

@@ -15,7 +15,7 @@ use crate::accounts::model::Nature;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::annex::Held;
 use crate::http::handler::Outcome;
-use crate::http::{Answer, Call, Json, Path, Problem, Routes, Who};
+use crate::http::{Answer, Call, Caller, Json, Path, Problem, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::UserId;
@@ -173,8 +173,8 @@ async fn mail(call: &Call, user: &Arc<User>, method: Method) -> Outcome {
     let addressee = Addressee { user: user.id(), username: &account.username, to };
     match method {
         Method::Link => {
-            let correspondence = &call.state.correspondence;
-            correspondence.verify(user, to, call.facts()).await?;
+            let Caller::Person(signed_in) = &call.caller else { return Err(ProfileError::Missing.into()) };
+            call.state.correspondence.verify(user, signed_in.session.id, to, call.facts()).await?;
             Ok(sent(ChallengeKind::Email, None))
         }
         Method::Code => mail_code(call, user, to, addressee).await,

@@ -11,7 +11,7 @@ use crate::sessions::ending::EndReason;
 use crate::sessions::error::SessionError;
 use crate::sessions::model::{AuthenticationMethod, Session};
 use crate::sessions::part::{SessionChange, SessionEvent};
-use crate::sessions::refresh::{Outcome, Turn};
+use crate::sessions::refresh::{Outcome, Refresh, Turn};
 use crate::sessions::risk::{Occasion, Oddity, Response, Risk, SecurityEvent};
 use crate::user::{User, UserEvent};
 
@@ -83,14 +83,16 @@ impl Command for RefreshSession {
     }
 }
 
-/// Gives a session another token, because its person just proved again who they are. The old token is worth nothing
-/// from then on (OWASP ASVS 5.0, 7.2.4).
+/// Gives a session other tokens, because its person just proved again who they are. Those before are worth nothing from
+/// then on (OWASP ASVS 5.0, 7.2.4).
 #[derive(Debug, Clone)]
 pub struct RenewSession {
     /// Which.
     pub session: SessionId,
     /// The hash of the new token's secret.
     pub secret: SecretHash,
+    /// The family of its refresh tokens from then on, unless it lives in a cookie.
+    pub refresh: Refresh,
     /// How they proved it this time.
     pub methods: Vec<AuthenticationMethod>,
     /// What they showed: if it does not hold any more, nothing is renewed.
@@ -114,6 +116,7 @@ impl Command for RenewSession {
             }
         }
         renewed.secret = self.secret;
+        renewed.refresh = renewed.refresh.map(|_| self.refresh);
         renewed.authenticated_at = facts.now;
         renewed.needs_proof = false;
         let session = Arc::new(renewed);

@@ -36,7 +36,8 @@ impl Command for SuspectSession {
     const NAME: &'static str = "suspect_session";
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Option<Response>>, SessionError> {
-        let session = user.sessions.find(self.session).ok_or(SessionError::Missing)?;
+        let session = user.sessions.find(self.session).filter(|session| session.is_active(facts.now));
+        let session = session.ok_or(SessionError::Missing)?;
         let device = session.device.and_then(|id| user.sessions.find_device(id));
         // Another request of the session may have been quicker.
         let is_known = |address| device.is_none_or(|device| device.knows(address));
@@ -48,13 +49,15 @@ impl Command for SuspectSession {
             .with_if(is_other, Oddity::OtherProgram);
         let is_updated = !self.risk.has(Oddity::OtherProgram) && session.user_agent != self.user_agent;
         let Some(response) = self.policy.response(risk) else {
+            // What the other request brought about is so for this one too.
+            let reply = session.needs_proof.then_some(Response::StepUp);
             if !is_updated {
-                return Ok(Decision::nothing(None));
+                return Ok(Decision::nothing(reply));
             }
             let mut updated = session.draft(facts.now);
             updated.user_agent = self.user_agent;
             let event = SessionEvent::Changed(Arc::new(updated), SessionChange::Updated);
-            return Ok(Decision::one(UserEvent::Session(event), None));
+            return Ok(Decision::one(UserEvent::Session(event), reply));
         };
         let noted = SecurityEvent {
             id: SecurityEventId::generate(facts.now),
@@ -86,6 +89,7 @@ impl Command for SuspectSession {
             }
         }
         let events = events.into_iter().map(UserEvent::Session).chain(alert.map(UserEvent::Mail)).collect();
-        Ok(Decision { events, reply: Some(response) })
+        let least = if session.needs_proof { Response::StepUp } else { response };
+        Ok(Decision { events, reply: Some(response.max(least)) })
     }
 }

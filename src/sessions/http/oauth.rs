@@ -87,7 +87,8 @@ async fn introspect(call: Call, Form(input): Form<IntrospectionInput>) -> Outcom
         });
         return Ok(Answer::ok(&described.unwrap_or_default()));
     }
-    let Ok(SignedIn { user, session, expires_at, issued_at }) = identities.session_of(&input.token, call.now).await?
+    let Ok(SignedIn { user, session, expires_at, issued_at, .. }) =
+        identities.session_of(&input.token, call.now).await?
     else {
         return Ok(Answer::ok(&Introspection::default()));
     };

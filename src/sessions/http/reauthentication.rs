@@ -17,7 +17,7 @@ use crate::sessions::sign_in::Again;
 pub(super) fn routes(routes: &mut Routes) {
     routes
         .post("/api/v1/auth/reauthenticate", Who::SignedIn, reauthenticate)
-        .about("Proves again who one is; the session gets another token, the one before is worth nothing")
+        .about("Proves again who one is; the session gets other tokens, those before are worth nothing")
         .answers::<Renewed>(200);
 }
 
@@ -38,15 +38,18 @@ struct Reauthentication {
     passkey: Option<PasskeyInput>,
 }
 
-/// The session, with another token.
+/// The session, with other tokens.
 #[derive(Serialize, ToSchema)]
 struct Renewed {
     session: SessionView,
     /// The session's token from now on. Absent when it travels in the cookie.
     #[serde(skip_serializing_if = "Option::is_none")]
     session_token: Option<String>,
-    /// A short-lived JWT (RFC 9068).
+    /// A short-lived JWT (RFC 9068). Those before are refused.
     access_token: String,
+    /// The only refresh token that is good from now on. Absent when the session is in the cookie.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
     token_type: &'static str,
     /// The seconds that the access token is valid.
     expires_in: i64,
@@ -71,6 +74,7 @@ async fn reauthenticate(call: Call, Json(input): Json<Reauthentication>) -> Outc
         session: SessionView::of(&renewed.user, session, Some(session.id), call.now),
         session_token: (!in_cookie).then(|| renewed.session_token.clone()),
         access_token: renewed.access_token,
+        refresh_token: renewed.refresh_token,
         token_type: "Bearer",
         expires_in: call.state.identities.access_tokens.lifetime_seconds(),
     });
