@@ -19,6 +19,8 @@ mod authzen_rules;
 #[cfg(test)]
 mod brute_force;
 #[cfg(test)]
+mod conditional_oracle;
+#[cfg(test)]
 mod conditions;
 #[cfg(test)]
 mod crash;
