@@ -270,7 +270,7 @@ pub fn denied_anew(before: &RoleBook, after: &RoleBook) -> Vec<ProductPermission
     let nothing = Closure::default();
     let mut anew = BTreeSet::new();
     for role in after.roles() {
-        let closure = |book: &RoleBook| book.closure(role.id).map(Arc::clone);
+        let closure = |book: &RoleBook| book.closure(role.id).cloned();
         let (was, is) = (closure(before), closure(after));
         let was = spoken(was.as_deref().unwrap_or(&nothing), before, Effect::Deny);
         let is = spoken(is.as_deref().unwrap_or(&nothing), after, Effect::Deny);
