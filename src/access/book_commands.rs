@@ -381,6 +381,8 @@ fn sound(mut draft: RoleDraft, id: RoleId, book: &RoleBook) -> Result<RoleDraft,
         {
             wrong.push(FieldError::new(format!("permissions[{index}]"), format!("permission {name} is not defined")));
         }
+        let complaint = rule.complaint();
+        wrong.extend(complaint.map(|what| FieldError::new(format!("permissions[{index}].condition"), what)));
     }
     if !wrong.is_empty() {
         return Err(AccessError::Fields(wrong));

@@ -99,6 +99,8 @@ impl Fault for CheckError {
 const SNAPSHOT_TRIES: usize = 16;
 /// Subjects of a batch that are loaded at a time.
 const LOADS_AT_ONCE: usize = 32;
+/// Asks of a batch that are answered before others of the same worker have their turn.
+const ASKS_AT_ONCE: usize = 128;
 /// One evaluation in so many is timed.
 const TIMED_ONE_IN: u32 = 16;
 
@@ -286,14 +288,20 @@ impl Checks {
                 let was_resident = seen.as_ref().is_none_or(|seen| seen.was_resident);
                 *seen = Some(Seen { was_resident, ..again });
             }
-            let book = self.book.load();
+            let book = Arc::clone(&self.book.load());
             if !is_moment || book.version() != version {
                 continue;
             }
             let seen = |ask: &Ask| subjects.get(&ask.subject).and_then(Option::as_ref);
             let revision = asks.iter().filter_map(seen).map(Seen::version).fold(book.version(), Revision::max);
             let reason = |ask| seen(ask).map_or(Reason::UnknownSubject, |seen| self.evaluate(seen, &book, ask, now));
-            return Ok((asks.iter().map(reason).collect(), revision));
+            let mut reasons = Vec::with_capacity(asks.len());
+            for some in asks.chunks(ASKS_AT_ONCE) {
+                reasons.extend(some.iter().map(reason));
+                // Conditions may take long; the moment is kept, for what was read is held.
+                tokio::task::yield_now().await;
+            }
+            return Ok((reasons, revision));
         }
         Err(CheckError::Unsettled)
     }

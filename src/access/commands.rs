@@ -111,6 +111,9 @@ impl Command for GrantRule {
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Grant>, AccessError> {
         refuse_empty_time(&self.bounds)?;
+        if let Some(complaint) = self.rule.complaint() {
+            return Err(AccessError::field("condition", complaint));
+        }
         let held = user.holdings.grants.iter().find(|held| held.rule == self.rule && held.bounds == self.bounds);
         if let Some(held) = held {
             return Ok(Decision::nothing(held.clone()));

@@ -7,7 +7,7 @@ use roaring::RoaringBitmap;
 
 use crate::access::effective::Holdings;
 use crate::access::error::AccessError;
-use crate::access::model::Rule;
+use crate::access::model::{Assignment, Bounds, Grant, Rule};
 use crate::access::pattern::{Effect, Pattern, RESERVED_PREFIX, Scope};
 use crate::access::product::ProductPermission;
 use crate::access::role_book::{Closure, RoleBook};
@@ -30,12 +30,13 @@ pub struct Donor<'a> {
 }
 
 impl Donor<'_> {
-    /// Refuses to give what allows one of the product's permissions that the donor does not hold.
+    /// Refuses to give what allows one of the product's permissions that the donor does not hold, or holds on a condition
+    /// or for a shorter time than it is given for; `until` none: for ever.
     ///
     /// # Errors
     /// [`AccessError::Escalation`] with the permission's name.
-    pub fn may_give(&self, given: &Closure) -> Result<(), AccessError> {
-        self.holds_all(&given.whole(Effect::Allow))
+    pub fn may_give(&self, given: &Closure, until: Option<Timestamp>) -> Result<(), AccessError> {
+        self.refuse_others(&given.whole(Effect::Allow), |permission| self.holds_until(permission, until))
     }
 
     /// Refuses to take away what denies one of the product's permissions that the donor does not hold.
@@ -43,7 +44,7 @@ impl Donor<'_> {
     /// # Errors
     /// [`AccessError::Escalation`] with the permission's name.
     pub fn may_take(&self, taken: &Closure) -> Result<(), AccessError> {
-        self.holds_all(&taken.whole(Effect::Deny))
+        self.refuse_others(&taken.whole(Effect::Deny), |permission| self.holds(permission))
     }
 
     /// Refuses rules with a wildcard over the product's own resources to all but those who hold everything: such a rule
@@ -51,26 +52,58 @@ impl Donor<'_> {
     ///
     /// # Errors
     /// [`AccessError::Escalation`] with the pattern.
-    pub fn may_say<'r>(&self, rules: impl IntoIterator<Item = &'r Rule>) -> Result<(), AccessError> {
+    pub fn may_say<'r>(
+        &self,
+        rules: impl IntoIterator<Item = &'r Rule>,
+        until: Option<Timestamp>,
+    ) -> Result<(), AccessError> {
         let is_open = |rule: &&Rule| {
             rule.effect == Effect::Allow
                 && matches!(&rule.pattern, Pattern::Resource(resource) if resource.starts_with(RESERVED_PREFIX))
         };
-        let holds_everything = || ProductPermission::ALL.iter().all(|permission| self.holds(*permission));
+        let holds_everything = || ProductPermission::ALL.iter().all(|permission| self.holds_until(*permission, until));
         match rules.into_iter().find(is_open) {
             Some(rule) if !holds_everything() => Err(AccessError::Escalation(rule.pattern.to_string())),
             _ => Ok(()),
         }
     }
 
-    fn holds_all(&self, numbers: &RoaringBitmap) -> Result<(), AccessError> {
+    /// Refuses when one of these is the product's and not held so.
+    fn refuse_others(
+        &self,
+        numbers: &RoaringBitmap,
+        is_held: impl Fn(ProductPermission) -> bool,
+    ) -> Result<(), AccessError> {
         let is_meant = |permission: &ProductPermission| {
             self.book.product_number(*permission).is_some_and(|number| numbers.contains(number))
         };
-        match ProductPermission::ALL.iter().find(|permission| is_meant(permission) && !self.holds(**permission)) {
+        match ProductPermission::ALL.iter().find(|permission| is_meant(permission) && !is_held(**permission)) {
             Some(permission) => Err(AccessError::Escalation(permission.name().to_owned())),
             None => Ok(()),
         }
+    }
+
+    /// Whether the donor holds this permission, everywhere, without a condition, and not for a shorter time than until
+    /// then; none: for ever.
+    fn holds_until(&self, permission: ProductPermission, until: Option<Timestamp>) -> bool {
+        let Some(number) = self.book.product_number(permission) else { return false };
+        let lasts = |bounds: &Bounds| {
+            let is_long = bounds.expires_at.is_none_or(|end| until.is_some_and(|until| until <= end));
+            bounds.scope.is_everywhere() && bounds.hold_at(self.now) && is_long
+        };
+        let is_lasting = |holdings: &Holdings| {
+            let by_role = |held: &Assignment| {
+                let closure = self.book.closure(held.role_id);
+                lasts(&held.bounds) && closure.is_some_and(|closure| closure.allow.contains(number))
+            };
+            let by_grant = |held: &Grant| {
+                lasts(&held.bounds)
+                    && held.rule.pattern.is_reserved()
+                    && self.book.bits_of([&held.rule]).allow.contains(number)
+            };
+            holdings.assignments.iter().any(by_role) || holdings.grants.iter().any(by_grant)
+        };
+        self.holds(permission) && self.user.is_some_and(|user| is_lasting(&user.holdings))
     }
 
     /// Whether the donor holds this permission, everywhere.

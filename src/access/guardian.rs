@@ -2,23 +2,27 @@
 //! themselves.
 //!
 //! An administrator is whoever holds the role `administrator` everywhere and for ever, is not suspended, and is denied
-//! nothing of the product. What would end the last one is refused, however it would come about: by taking the role or giving
-//! it a time, by a denial, by suspending or deleting. Such changes are looked at one at a time, from before the decision
-//! until it is carried out, so that two administrators cannot end each other.
+//! nothing of the product, at any time, in any place or on any condition. What would end the last one is refused, however
+//! it would come about: by taking the role or giving it a time, by a denial, by suspending or deleting.
+//!
+//! What counts is what is written, not what it comes to at this moment: a denial that begins tomorrow takes as much.
+//!
+//! Such changes are looked at one at a time, from before what they are about is read until they are carried out, so that
+//! two administrators cannot end each other. Those that touch no right over the product go on beside each other.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use crate::access::error::AccessError;
 use crate::access::escalation::Donor;
 use crate::access::holders::{Entries, List};
-use crate::access::model::Assignment;
-use crate::access::pattern::{Effect, Scope};
+use crate::access::model::{Assignment, Bounds};
+use crate::access::pattern::Effect;
 use crate::access::product::{ADMINISTRATOR, ProductPermission};
 use crate::access::review::survey;
 use crate::access::role_book::{Closure, RoleBook};
-use crate::access::variables::Asked;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::directory::LoadError;
 use crate::kernel::clock::Timestamp;
@@ -63,14 +67,21 @@ impl Fault for GuardError {
 
 /// Held until a change that was let through is carried out.
 #[must_use = "the change is to be carried out while this is held"]
-#[derive(Default)]
-pub struct Permit(#[expect(dead_code, reason = "held, not looked at")] Option<OwnedMutexGuard<()>>);
+pub struct Permit(#[expect(dead_code, reason = "held, not looked at")] Turn);
+
+/// Whether others may go on meanwhile.
+enum Turn {
+    /// Those that touch no right over the product.
+    Beside(#[expect(dead_code, reason = "held, not looked at")] OwnedRwLockReadGuard<()>),
+    /// Nobody.
+    Alone(#[expect(dead_code, reason = "held, not looked at")] OwnedRwLockWriteGuard<()>),
+}
 
 /// Looks at changes that take rights over the product.
 pub struct Guardian {
     store: SharedStore,
     loader: Arc<Pool>,
-    turn: Arc<Mutex<()>>,
+    turn: Arc<RwLock<()>>,
 }
 
 impl Guardian {
@@ -79,29 +90,34 @@ impl Guardian {
         Self { store, loader, turn: Arc::default() }
     }
 
+    /// Waits until nobody changes rights over the product, for a change that may turn out to touch none. What it is about
+    /// is to be read after this.
+    pub async fn beside(&self) -> Permit {
+        Permit(Turn::Beside(Arc::clone(&self.turn).read_owned().await))
+    }
+
+    /// Waits until nobody changes anything, for a change that touches such a right. What it is about is to be read after
+    /// this.
+    pub async fn alone(&self) -> Permit {
+        Permit(Turn::Alone(Arc::clone(&self.turn).write_owned().await))
+    }
+
     /// Lets a change to one subject through, if it takes from it no right over the product that the donor does not hold,
-    /// and leaves an administrator. `after` is none when the subject may not act any more.
+    /// and leaves an administrator. `after` is none when the subject is no more.
     ///
     /// # Errors
     /// Naming the right; or that it is the last administrator.
-    pub async fn admit(&self, donor: &Donor<'_>, before: &User, after: Option<&User>) -> Result<Permit, GuardError> {
+    pub async fn admit(&self, donor: &Donor<'_>, before: &User, after: Option<&User>) -> Result<(), GuardError> {
         let (book, now) = (donor.book, donor.now);
-        let is_lost = |permission: ProductPermission| {
-            let holds = |user: &User| holds(user, book, permission, now);
-            holds(before) && !after.is_some_and(holds)
-        };
-        let lost = ProductPermission::ALL.iter().copied().filter(|permission| is_lost(*permission));
-        if let Some(permission) = { lost }.find(|permission| !donor.holds(*permission)) {
+        let taken = taken(before, after, book, now);
+        if let Some(permission) = taken.into_iter().find(|permission| !donor.holds(*permission)) {
             return Err(AccessError::NotYoursToTake(permission.name()).into());
         }
         let is_meant = |user: &User| is_administrator(user, book, now);
-        let ends = is_meant(before) && !after.is_some_and(is_meant);
-        if !ends {
-            return Ok(Permit(None));
+        if is_meant(before) && !after.is_some_and(is_meant) {
+            self.refuse_without_others(Arc::new(book.clone()), Some(before.id()), now).await?;
         }
-        let turn = Arc::clone(&self.turn).lock_owned().await;
-        self.refuse_without_others(Arc::new(book.clone()), Some(before.id()), now).await?;
-        Ok(Permit(Some(turn)))
+        Ok(())
     }
 
     /// Lets a change of the role book through, if it denies no right over the product that the donor does not hold, and
@@ -109,17 +125,15 @@ impl Guardian {
     ///
     /// # Errors
     /// Naming the right; or that nobody would be administrator any more.
-    pub async fn admit_book(&self, donor: &Donor<'_>, after: &Arc<RoleBook>) -> Result<Permit, GuardError> {
+    pub async fn admit_book(&self, donor: &Donor<'_>, after: &Arc<RoleBook>) -> Result<(), GuardError> {
         let denied = denied_anew(donor.book, after);
-        if denied.is_empty() {
-            return Ok(Permit(None));
-        }
         if let Some(permission) = denied.iter().find(|permission| !donor.holds(**permission)) {
             return Err(AccessError::NotYoursToTake(permission.name()).into());
         }
-        let turn = Arc::clone(&self.turn).lock_owned().await;
-        self.refuse_without_others(Arc::clone(after), None, donor.now).await?;
-        Ok(Permit(Some(turn)))
+        if denied.is_empty() {
+            return Ok(());
+        }
+        self.refuse_without_others(Arc::clone(after), None, donor.now).await
     }
 
     /// Refuses when nobody but `ended` is an administrator by this book.
@@ -162,30 +176,106 @@ fn administrator(book: &RoleBook) -> Option<RoleId> {
     book.role_named(&name).filter(|role| role.is_built_in).map(|role| role.id)
 }
 
-/// Holds the role everywhere and for ever, may act, and is denied nothing.
+/// Holds the role everywhere and for ever, may act, and is denied nothing, whenever and wherever it were.
 fn is_administrator(user: &User, book: &RoleBook, now: Timestamp) -> bool {
     let Some(role) = administrator(book) else { return false };
     let is_meant =
         |held: &Assignment| held.role_id == role && held.bounds.scope.is_everywhere() && held.bounds.are_timeless();
-    user.holdings.assignments.iter().any(is_meant)
-        && ProductPermission::ALL.iter().all(|permission| holds(user, book, *permission, now))
+    user.is_active()
+        && user.holdings.assignments.iter().any(is_meant)
+        && rights(user, book, Effect::Deny, now).is_empty()
 }
 
-/// Whether a subject may act and holds this permission, everywhere.
-fn holds(user: &User, book: &RoleBook, permission: ProductPermission, now: Timestamp) -> bool {
-    Asked::plain(user, permission.name(), &Scope::everywhere(), now).decide(book).allows()
+/// One of the product's permissions as something held gives or takes it.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Right<'a> {
+    permission: ProductPermission,
+    scope: &'a str,
+    not_before: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    condition: Option<Box<str>>,
 }
 
-/// The product's permissions that some role denies by the one book and not by the other.
-fn denied_anew(before: &RoleBook, after: &RoleBook) -> Vec<ProductPermission> {
-    let nothing = Closure::default();
-    let is_new = |permission: &ProductPermission| {
-        let Some(number) = after.product_number(*permission) else { return false };
-        after.roles().any(|role| {
-            let closure = |book: &RoleBook| book.closure(role.id).map_or(&nothing, Arc::as_ref).whole(Effect::Deny);
-            let denies = |book: &RoleBook| closure(book).contains(number);
-            denies(after) && !denies(before)
-        })
+impl Right<'_> {
+    fn is_everywhere(&self) -> bool {
+        self.scope.is_empty()
+    }
+
+    /// Whether neither place, time nor condition plays a part in it.
+    fn is_boundless(&self) -> bool {
+        self.is_everywhere() && self.not_before.is_none() && self.expires_at.is_none() && self.condition.is_none()
+    }
+}
+
+/// Everything that a subject holds to this effect about the product and that has not ended.
+fn rights<'a>(user: &'a User, book: &RoleBook, effect: Effect, now: Timestamp) -> BTreeSet<Right<'a>> {
+    let mut rights = BTreeSet::new();
+    let mut note = |closure: &Closure, bounds: &'a Bounds| {
+        let speaking = spoken(closure, book, effect).into_iter();
+        rights.extend(speaking.map(|(permission, condition)| Right {
+            permission,
+            scope: bounds.scope.as_str(),
+            not_before: bounds.not_before,
+            expires_at: bounds.expires_at,
+            condition: condition.map(Into::into),
+        }));
     };
-    ProductPermission::ALL.iter().copied().filter(|permission| is_new(permission)).collect()
+    let lasts = |bounds: &Bounds| bounds.expires_at.is_none_or(|end| now < end);
+    for held in user.holdings.assignments.iter().filter(|held| lasts(&held.bounds)) {
+        if let Some(closure) = book.closure(held.role_id) {
+            note(closure, &held.bounds);
+        }
+    }
+    for held in user.holdings.grants.iter().filter(|held| lasts(&held.bounds)) {
+        // Any other pattern never means the product, and may mean much.
+        if held.rule.effect == effect && held.rule.pattern.is_reserved() {
+            note(&book.bits_of([&held.rule]), &held.bounds);
+        }
+    }
+    rights
+}
+
+/// The product's permissions that a closure gives or takes, each with the condition.
+fn spoken<'c>(closure: &'c Closure, book: &RoleBook, effect: Effect) -> Vec<(ProductPermission, Option<&'c str>)> {
+    let bits = match effect {
+        Effect::Allow => &closure.allow,
+        Effect::Deny => &closure.deny,
+    };
+    let conditional = closure.conditional.iter().filter(|one| one.effect == effect);
+    let conditional = conditional.map(|one| (&one.numbers, Some(one.condition.source())));
+    let mut spoken = Vec::new();
+    for (numbers, condition) in std::iter::once((bits, None)).chain(conditional) {
+        let is_meant = |one: &&ProductPermission| book.product_number(**one).is_some_and(|bit| numbers.contains(bit));
+        spoken.extend(ProductPermission::ALL.iter().filter(is_meant).map(|one| (*one, condition)));
+    }
+    spoken
+}
+
+/// The product's permissions that a change to a subject takes, or may take later: by a denial that was not there so
+/// before, by the end of what gave them, or because the subject may not act any more.
+pub fn taken(before: &User, after: Option<&User>, book: &RoleBook, now: Timestamp) -> BTreeSet<ProductPermission> {
+    let denied = after.map(|user| rights(user, book, Effect::Deny, now)).unwrap_or_default();
+    let denied_before = rights(before, book, Effect::Deny, now);
+    let given_before = rights(before, book, Effect::Allow, now);
+    // Whoever stops acting loses everything.
+    let acting = after.filter(|after| after.is_active() || !before.is_active());
+    let given = acting.map(|user| rights(user, book, Effect::Allow, now)).unwrap_or_default();
+    let is_kept = |permission| given.iter().any(|right| right.permission == permission && right.is_boundless());
+    let ended = given_before.difference(&given).filter(|right| right.is_everywhere() && !is_kept(right.permission));
+    denied.difference(&denied_before).chain(ended).map(|right| right.permission).collect()
+}
+
+/// The product's permissions that some role denies by the one book and not, or not so, by the other.
+pub fn denied_anew(before: &RoleBook, after: &RoleBook) -> Vec<ProductPermission> {
+    let nothing = Closure::default();
+    let mut anew = BTreeSet::new();
+    for role in after.roles() {
+        let closure = |book: &RoleBook| book.closure(role.id).cloned();
+        let (was, is) = (closure(before), closure(after));
+        let was = spoken(was.as_deref().unwrap_or(&nothing), before, Effect::Deny);
+        let is = spoken(is.as_deref().unwrap_or(&nothing), after, Effect::Deny);
+        let is_new = |one: &&(ProductPermission, Option<&str>)| !was.contains(one) && !was.contains(&(one.0, None));
+        anew.extend(is.iter().filter(is_new).map(|one| one.0));
+    }
+    anew.into_iter().collect()
 }

@@ -46,6 +46,25 @@ pub struct Rule {
     pub condition: Option<Condition>,
 }
 
+impl Rule {
+    /// What is wrong with the condition of a rule that allows something of the product itself: it may look only at what
+    /// nobody can set who does not hold it yet. Names, properties and external ids are written by others.
+    pub fn complaint(&self) -> Option<String> {
+        const TRUSTED: [&str; 3] = ["session", "now", "subject.type"];
+        if self.effect == Effect::Deny || !self.pattern.is_reserved() {
+            return None;
+        }
+        let paths = self.condition.as_ref()?.paths();
+        let is_trusted = |path: &String| {
+            TRUSTED
+                .iter()
+                .any(|one| path.strip_prefix(one).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+        };
+        let path = paths.into_iter().find(|path| !is_trusted(path))?;
+        Some(format!("what allows {} may look only at {}, not at {path}", self.pattern, TRUSTED.join(", ")))
+    }
+}
+
 /// A named set of rules that inherits those of its parents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Role {

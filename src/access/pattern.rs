@@ -111,6 +111,15 @@ impl Pattern {
             Self::All => !name.is_reserved(),
         }
     }
+
+    /// Whether it is about the product's own permissions: no wildcard over resources is.
+    pub fn is_reserved(&self) -> bool {
+        match self {
+            Self::Exact(name) => name.is_reserved(),
+            Self::Resource(resource) => resource.starts_with(RESERVED_PREFIX),
+            Self::Action(_) | Self::All => false,
+        }
+    }
 }
 
 impl fmt::Display for PermissionName {

@@ -16,7 +16,7 @@ use super::problem::Problem;
 use super::request_id::RequestId;
 use super::state::State;
 use crate::access::escalation::{self, Donor};
-use crate::access::guardian::Permit;
+use crate::access::guardian::{self, Permit};
 use crate::access::review::change;
 use crate::access::role_book::RoleBook;
 use crate::actor::aggregate::Aggregate as _;
@@ -39,6 +39,13 @@ pub struct Call {
     /// The request's name.
     pub request_id: RequestId,
     request: HttpRequest,
+}
+
+/// A subject before and after a change, by the book of the moment.
+struct Looked {
+    book: Arc<RoleBook>,
+    before: Arc<User>,
+    after: Option<User>,
 }
 
 /// The worker's own reference to the state, so that a call touches no counter of another core.
@@ -86,16 +93,30 @@ impl Call {
     /// # Errors
     /// 403 naming the right, or 409 about the last administrator.
     pub async fn guard<C: Command<Target = User>>(&self, id: UserId, command: &C) -> Result<Permit, Problem> {
-        let Some(before) = self.state.users.load(id).await? else { return Ok(Permit::default()) };
+        let guardian = &self.state.guardian;
+        // The turn first: what is read before it may have changed when it comes.
+        let permit = guardian.beside().await;
+        let Some(Looked { book, before, after }) = self.look(id, command).await? else { return Ok(permit) };
+        if guardian::taken(&before, after.as_ref(), &book, self.now).is_empty() {
+            return Ok(permit);
+        }
+        drop(permit);
+        let permit = guardian.alone().await;
+        if let Some(Looked { book, before, after }) = self.look(id, command).await? {
+            guardian.admit(&self.donor(&book), &before, after.as_ref()).await?;
+        }
+        Ok(permit)
+    }
+
+    /// What a command would do to a subject; none: it will be refused for another reason.
+    async fn look<C: Command<Target = User>>(&self, id: UserId, command: &C) -> Result<Option<Looked>, Problem> {
+        let Some(before) = self.state.users.load(id).await? else { return Ok(None) };
         let mut after = User::clone(&before);
         if change::apply(command.clone(), &mut after, &self.facts()).is_err() {
-            // It will be refused for another reason.
-            return Ok(Permit::default());
+            return Ok(None);
         }
-        let book = Arc::clone(&self.state.book.load());
-        let donor = self.donor(&book);
-        let after = Some(&after).filter(|after| !after.is_vacant());
-        Ok(self.state.guardian.admit(&donor, &before, after).await?)
+        let after = Some(after).filter(|after| !after.is_vacant());
+        Ok(Some(Looked { book: Arc::clone(&self.state.book.load()), before, after }))
     }
 
     /// Refuses to put into the caller's hands what a subject can reach over the product, at any time and whatever its
@@ -105,7 +126,7 @@ impl Call {
     /// 403 naming the right.
     pub fn refuse_escalation(&self, subject: &User) -> Result<(), Problem> {
         let book = self.state.book.load();
-        Ok(self.donor(&book).may_give(&escalation::reach(&book, &subject.holdings))?)
+        Ok(self.donor(&book).may_give(&escalation::reach(&book, &subject.holdings), None)?)
     }
 
     /// The caller, as somebody who gives or takes.

@@ -192,8 +192,44 @@ fn a_condition_that_cannot_be_compiled_is_refused_with_its_place() {
     refuse(&format!("{}true{}", "(".repeat(200), ")".repeat(200)), "line", "");
     refuse(&format!("{}true", "!(".repeat(30)), "line", "");
     refuse(&format!("1{} == 3", " + 1".repeat(9)), "line 1", "adds at most 8 times");
+    let often = |clause: &str, times: usize| vec![clause; times].join(" || ");
+    refuse(&often("context.a == context.b", 9), "line 1", "compares at most 8 times");
+    refuse(&often("1 in context.a", 9), "line 1", "compares at most 8 times");
+    refuse(&format!("context.a in [{}]", ["context.b"; 9].join(", ")), "line 1", "compares at most 8 times");
     refuse(&"a".repeat(1025), "expected at most 1024 bytes", "");
     refuse("", "line 1", "");
+}
+
+/// Else whoever writes names and properties would give themselves what is Sesame's.
+#[test]
+fn what_allows_something_of_sesame_looks_only_at_what_nobody_can_set() {
+    let (_server, admin, _app, ann) = stage();
+    let grants = format!("/api/v1/users/{ann}/permissions");
+    let roles = |condition: &str, name: &str, effect: &str| {
+        let rule = json!({ "effect": effect, "pattern": "sesame.users:*", "condition": condition });
+        admin.post("/api/v1/roles", &json!({ "name": name, "permissions": ["doc:read", rule] }))
+    };
+    for condition in [
+        "subject.properties.department == 'IT'",
+        "subject.username == 'ann'",
+        "subject.email == 'ann@example.com'",
+        "subject.id == '7'",
+        "context.is_fine",
+        "session.risk.level == 'low' && 'staff' in subject.roles",
+    ] {
+        let reply = admin.post(&grants, &json!({ "permission": "sesame.users:read", "condition": condition }));
+        reply.is_problem(400, "invalid-fields").names_field("condition");
+        roles(condition, "r", "allow").is_problem(400, "invalid-fields").names_field("permissions[1].condition");
+    }
+    for (index, condition) in
+        ["session.risk.level == 'low'", "now.getHours() < 12", "subject.type == 'user'"].into_iter().enumerate()
+    {
+        admin.post(&grants, &json!({ "permission": "sesame.users:read", "condition": condition })).expect(201);
+        roles(condition, &format!("r{index}"), "allow").expect(201);
+    }
+    // A denial may look at anything, and so may what is not Sesame's.
+    roles("context.is_fine", "denying", "deny").expect(201);
+    admin.post(&grants, &json!({ "permission": "*", "condition": "context.is_fine" })).expect(201);
 }
 
 #[test]

@@ -50,6 +50,55 @@ fn the_last_administrator_stays() {
     admin.delete(&format!("{own}/roles/{role}")).expect(204);
 }
 
+/// What is denied tomorrow, or in some session, is denied.
+#[test]
+fn denials_that_bite_later_or_on_a_condition_count_as_denials() {
+    let server = Server::start();
+    let admin = server.admin();
+    let clerk = clerk(&admin);
+    let boss = own_administrator(&admin);
+    let denials = [
+        json!({ "permission": "sesame.audit:read", "effect": "deny", "not_before": "2999-01-01T00:00:00Z" }),
+        json!({ "permission": "sesame.audit:read", "effect": "deny", "condition": "session.risk.level == 'high'" }),
+    ];
+    let grants = |id: &str| format!("/api/v1/users/{id}/permissions");
+    for denial in &denials {
+        clerk.post(&grants(&boss), denial).is_problem(403, "not-yours-to-take");
+    }
+    let rule = |condition: &str| json!({ "effect": "deny", "pattern": "sesame.audit:read", "condition": condition });
+    let role = json!({ "name": "mild", "permissions": [rule("session.risk.level == 'high'")] });
+    let mild = admin.created("/api/v1/roles", &role);
+    let harsh = json!({ "name": "mild", "permissions": [rule("true"), rule("session.risk.level == 'high'")] });
+    clerk.put(&format!("/api/v1/roles/{mild}"), &harsh).is_problem(403, "not-yours-to-take");
+    // Nor do they leave an administrator.
+    admin.post(&format!("/api/v1/users/{boss}/suspend"), &json!({})).expect(200);
+    for denial in &denials {
+        admin.post(&grants(&admin.id), denial).is_problem(409, "last-administrator");
+    }
+    let body = json!({ "role_id": mild });
+    admin.post(&format!("/api/v1/users/{}/roles", admin.id), &body).is_problem(409, "last-administrator");
+}
+
+/// Who is administrator until tomorrow makes nobody administrator for ever.
+#[test]
+fn nobody_gives_for_longer_or_more_freely_than_they_hold() {
+    let server = Server::start();
+    let admin = server.admin();
+    let clerk = clerk(&admin);
+    let until = |time: &str| json!({ "permission": "sesame.audit:read", "expires_at": time });
+    let grants = |id: &str| format!("/api/v1/users/{id}/permissions");
+    let plain = admin.create_user(&json!({ "username": "plain" }));
+    admin.created(&grants(&clerk.id), &until("2900-01-01T00:00:00Z"));
+    clerk.post(&grants(&plain), &json!({ "permission": "sesame.audit:read" })).is_problem(403, "escalation");
+    clerk.post(&grants(&plain), &until("2900-01-01T00:00:01Z")).is_problem(403, "escalation");
+    clerk.post(&grants(&plain), &until("2900-01-01T00:00:00Z")).expect(201);
+    let role = json!({ "name": "auditor", "permissions": ["sesame.audit:read"] });
+    clerk.post("/api/v1/roles", &role).is_problem(403, "escalation");
+    let conditional = json!({ "permission": "sesame.apps:read", "condition": "now.getFullYear() > 1" });
+    admin.created(&grants(&clerk.id), &conditional);
+    clerk.post(&grants(&plain), &json!({ "permission": "sesame.apps:read" })).is_problem(403, "escalation");
+}
+
 #[test]
 fn two_administrators_cannot_end_each_other_at_once() {
     let server = Server::start();

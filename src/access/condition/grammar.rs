@@ -1,8 +1,9 @@
 //! What conditions may use of CEL, so that none costs much whatever it is asked about.
 //!
 //! At most 24 levels, no comprehensions, at most 8 additions (each copies texts); lists stand only to the right of `in`,
-//! no maps or messages; the variables and functions that there are, and no others. With the bound on what a caller may
-//! pass, one evaluation stays below a millisecond and a mebibyte.
+//! no maps or messages; the variables and functions that there are, and no others. What is compared with a literal costs
+//! nothing to speak of; two values may be large, so at most 8 times two values are compared. With the bound on what a
+//! caller may pass (16 KiB each), one evaluation looks into each of two values at most 8 times.
 
 use cel::Env;
 use cel::common::ast::operators::{
@@ -17,6 +18,9 @@ use crate::kernel::fault::Malformed;
 pub const MAX_DEPTH: usize = 24;
 /// How often it may add.
 pub const MAX_ADDITIONS: usize = 8;
+
+/// How often it may compare values that are both not written out, each of which may be large.
+pub const MAX_COMPARISONS: usize = 8;
 
 /// The variables, and what each has; none: anything.
 const VARIABLES: [(&str, Option<&[&str]>); 6] = [
@@ -78,7 +82,7 @@ pub(super) fn parse(environment: &Env, source: &str) -> Result<IdedExpr, Malform
         let (line, column, what) = error.map_or((1, 1, "not CEL".into()), |one| (one.pos.0, one.pos.1, one.msg));
         Malformed(format!("line {line}, column {column}: {what}"))
     })?;
-    let mut check = Check { source, places: &places, additions: 0 };
+    let mut check = Check { source, places: &places, additions: 0, comparisons: 0 };
     check.walk(&expression, 1)?;
     if is_no_boolean(&expression.expr) {
         return Err(check.complaint(&expression, "a condition must be true or false"));
@@ -165,10 +169,22 @@ fn is_no_boolean(expression: &Expr) -> bool {
     }
 }
 
+/// How often a call compares values that may both be large; one to the right of `in` is looked through whatever is sought.
+fn comparisons(call: &CallExpr) -> usize {
+    let is_value = |one: &&IdedExpr| !matches!(one.expr, Expr::Literal(_));
+    match (call.func_name.as_str(), call.args.as_slice()) {
+        (EQUALS | NOT_EQUALS, sides) => usize::from(sides.iter().all(|side| is_value(&side))),
+        (IN, [_, IdedExpr { expr: Expr::List(list), .. }]) => list.elements.iter().filter(is_value).count(),
+        (IN, _) => 1,
+        _ => 0,
+    }
+}
+
 struct Check<'a> {
     source: &'a str,
     places: &'a SourceInfo,
     additions: usize,
+    comparisons: usize,
 }
 
 impl Check<'_> {
@@ -246,6 +262,11 @@ impl Check<'_> {
             };
         if !is_known {
             let what = format!("there is no function {name} of {} values", call.args.len() + call.target.iter().len());
+            return Err(self.complaint(at, what));
+        }
+        self.comparisons += comparisons(call);
+        if self.comparisons > MAX_COMPARISONS {
+            let what = format!("a condition compares at most {MAX_COMPARISONS} times what is not written out in it");
             return Err(self.complaint(at, what));
         }
         call.target.iter().try_for_each(|target| self.walk(target, depth + 1))?;

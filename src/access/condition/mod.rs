@@ -109,15 +109,20 @@ impl Condition {
         }
     }
 
-    /// Every value it names, such as `resource.properties.owner`, and what it is; none: there is no such value.
-    pub fn values_read<'v>(&self, variables: &'v dyn Variables) -> Vec<(String, Option<Datum<'v>>)> {
+    /// Every value it names, such as `resource.properties.owner`.
+    pub fn paths(&self) -> Vec<String> {
         let mut paths = Vec::new();
         if let Some(program) = &self.0.program {
             grammar::collect_paths(program, &mut paths);
         }
         paths.sort_unstable();
         paths.dedup();
-        paths.into_iter().map(|path| (path.clone(), datum::find(variables, &path))).collect()
+        paths
+    }
+
+    /// Every value it names and what it is; none: there is no such value.
+    pub fn values_read<'v>(&self, variables: &'v dyn Variables) -> Vec<(String, Option<Datum<'v>>)> {
+        self.paths().into_iter().map(|path| (path.clone(), datum::find(variables, &path))).collect()
     }
 }
 

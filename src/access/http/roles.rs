@@ -9,7 +9,7 @@ use crate::access::book_aggregate::THE_BOOK;
 use crate::access::book_commands::{ChangeRole, DefineRole, MAX_RULES, RemoveRole, RoleDraft};
 use crate::access::error::AccessError;
 use crate::access::escalation;
-use crate::access::guardian::Permit;
+use crate::access::guardian::{self, Permit};
 use crate::access::http::given::{self, RuleInput, RuleView};
 use crate::access::model::Role;
 use crate::access::product::ProductPermission;
@@ -231,8 +231,8 @@ fn refuse_escalation(call: &Call, old: Option<RoleId>, draft: &RoleDraft) -> Res
     let book = call.state.book.load();
     let donor = call.donor(&book);
     let reach = escalation::reach_of_role(&book, &draft.rules, &draft.parent_role_ids);
-    donor.may_say(&draft.rules)?;
-    donor.may_give(&reach)?;
+    donor.may_say(&draft.rules, None)?;
+    donor.may_give(&reach, None)?;
     if let Some(old) = old.and_then(|old| book.closure(old)) {
         let mut lifted = Closure::clone(old);
         if draft.is_active {
@@ -246,14 +246,27 @@ fn refuse_escalation(call: &Call, old: Option<RoleId>, draft: &RoleDraft) -> Res
 
 /// Lets a change through that denies nobody what the caller does not hold, and leaves an administrator.
 async fn guarded(call: &Call, command: &ChangeRole) -> Result<Permit, Problem> {
-    let book = Arc::clone(&call.state.book.load());
-    let mut after = RoleBook::clone(&book);
-    if change::apply(command.clone(), &mut after, &call.facts()).is_err() {
-        // It will be refused for another reason.
-        return Ok(Permit::default());
+    let guardian = &call.state.guardian;
+    let permit = guardian.beside().await;
+    let Some((before, after)) = look(call, command) else { return Ok(permit) };
+    if guardian::denied_anew(&before, &after).is_empty() {
+        return Ok(permit);
     }
+    drop(permit);
+    let permit = guardian.alone().await;
+    if let Some((before, after)) = look(call, command) {
+        guardian.admit_book(&call.donor(&before), &Arc::new(after)).await?;
+    }
+    Ok(permit)
+}
+
+/// The book before and after a change; none: it will be refused for another reason.
+fn look(call: &Call, command: &ChangeRole) -> Option<(Arc<RoleBook>, RoleBook)> {
+    let before = Arc::clone(&call.state.book.load());
+    let mut after = RoleBook::clone(&before);
+    change::apply(command.clone(), &mut after, &call.facts()).ok()?;
     after.stamp(Revision(u64::MAX));
-    Ok(call.state.guardian.admit_book(&call.donor(&book), &Arc::new(after)).await?)
+    Some((before, after))
 }
 
 fn answer(role: &Role, shape: impl FnOnce(&RoleView) -> Answer) -> Answer {
