@@ -248,7 +248,7 @@ async fn delete(call: Call, Path(AppId(id)): Path<AppId>) -> Outcome {
 async fn refuse_escalation(call: &Call, id: UserId) -> Result<(), Problem> {
     let app = call.state.users.load(id).await?.ok_or(AppError::Missing)?;
     let book = call.state.book.load();
-    Ok(call.donor(&book).may_give(&escalation::reach(&book, &app.holdings), None)?)
+    Ok(call.donor(&book).may_give(&escalation::reach(&book, &app.holdings))?)
 }
 
 async fn issue_key(call: Call, Path(AppId(id)): Path<AppId>, Json(new): Json<NewKey>) -> Outcome {
@@ -347,7 +347,7 @@ fn assignments(call: &Call, roles: &[RoleName], facts: &Facts) -> Result<Vec<Ass
     }
     let donor = call.donor(&book);
     for closure in ids.iter().filter_map(|id| book.closure(*id)) {
-        donor.may_give(closure, None)?;
+        donor.may_give(closure)?;
     }
     let given = Given { by: facts.cause.actor.clone(), at: facts.now, reason: None, approved_by: None };
     let assignment = |role_id| Assignment { role_id, bounds: Bounds::default(), given: given.clone() };
