@@ -30,12 +30,20 @@ pub struct Donor<'a> {
 }
 
 impl Donor<'_> {
-    /// Refuses to give what allows one of the product's permissions that the donor does not hold, or holds on a condition
-    /// or for a shorter time than it is given for; `until` none: for ever.
+    /// Refuses to give for ever what allows one of the product's permissions that the donor does not hold for ever and
+    /// without a condition.
     ///
     /// # Errors
     /// [`AccessError::Escalation`] with the permission's name.
-    pub fn may_give(&self, given: &Closure, until: Option<Timestamp>) -> Result<(), AccessError> {
+    pub fn may_give(&self, given: &Closure) -> Result<(), AccessError> {
+        self.may_give_until(given, None)
+    }
+
+    /// The same for what is given until then; none: for ever.
+    ///
+    /// # Errors
+    /// [`AccessError::Escalation`] with the permission's name.
+    pub fn may_give_until(&self, given: &Closure, until: Option<Timestamp>) -> Result<(), AccessError> {
         self.refuse_others(&given.whole(Effect::Allow), |permission| self.holds_until(permission, until))
     }
 
@@ -52,7 +60,15 @@ impl Donor<'_> {
     ///
     /// # Errors
     /// [`AccessError::Escalation`] with the pattern.
-    pub fn may_say<'r>(
+    pub fn may_say<'r>(&self, rules: impl IntoIterator<Item = &'r Rule>) -> Result<(), AccessError> {
+        self.may_say_until(rules, None)
+    }
+
+    /// The same for rules that are given until then; none: for ever.
+    ///
+    /// # Errors
+    /// [`AccessError::Escalation`] with the pattern.
+    pub fn may_say_until<'r>(
         &self,
         rules: impl IntoIterator<Item = &'r Rule>,
         until: Option<Timestamp>,

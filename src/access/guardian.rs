@@ -120,12 +120,26 @@ impl Guardian {
         Ok(())
     }
 
+    /// Takes a turn and lets a change of the role book through that demands the version it was made up on; see
+    /// [`Self::weigh_book`].
+    ///
+    /// # Errors
+    /// Naming the right; or that nobody would be administrator any more.
+    pub async fn admit_book(&self, donor: &Donor<'_>, after: &Arc<RoleBook>) -> Result<Permit, GuardError> {
+        if denied_anew(donor.book, after).is_empty() {
+            return Ok(self.beside().await);
+        }
+        let permit = self.alone().await;
+        self.weigh_book(donor, after).await?;
+        Ok(permit)
+    }
+
     /// Lets a change of the role book through, if it denies no right over the product that the donor does not hold, and
     /// leaves an administrator.
     ///
     /// # Errors
     /// Naming the right; or that nobody would be administrator any more.
-    pub async fn admit_book(&self, donor: &Donor<'_>, after: &Arc<RoleBook>) -> Result<(), GuardError> {
+    pub async fn weigh_book(&self, donor: &Donor<'_>, after: &Arc<RoleBook>) -> Result<(), GuardError> {
         let denied = denied_anew(donor.book, after);
         if let Some(permission) = denied.iter().find(|permission| !donor.holds(**permission)) {
             return Err(AccessError::NotYoursToTake(permission.name()).into());

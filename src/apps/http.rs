@@ -352,7 +352,7 @@ fn assignments(call: &Call, roles: &[RoleName], facts: &Facts) -> Result<Vec<Ass
     }
     let donor = call.donor(&book);
     for closure in ids.iter().filter_map(|id| book.closure(*id)) {
-        donor.may_give(closure, None)?;
+        donor.may_give(closure)?;
     }
     let given = Given { by: facts.cause.actor.clone(), at: facts.now, reason: None, approved_by: None };
     let assignment = |role_id| Assignment { role_id, bounds: Bounds::default(), given: given.clone() };

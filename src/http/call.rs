@@ -126,7 +126,7 @@ impl Call {
     /// 403 naming the right.
     pub fn refuse_escalation(&self, subject: &User) -> Result<(), Problem> {
         let book = self.state.book.load();
-        Ok(self.donor(&book).may_give(&escalation::reach(&book, &subject.holdings), None)?)
+        Ok(self.donor(&book).may_give(&escalation::reach(&book, &subject.holdings))?)
     }
 
     /// The caller, as somebody who gives or takes.

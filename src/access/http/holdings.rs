@@ -197,7 +197,7 @@ async fn assign(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): J
         let unknown = || AccessError::field("role_id", "there is no such role");
         let role = book.role(input.role_id).ok_or_else(unknown)?;
         let reach = escalation::reach_of_role(&book, &role.rules, &role.parent_role_ids);
-        call.donor(&book).may_give(&reach, input.expires_at)?;
+        call.donor(&book).may_give_until(&reach, input.expires_at)?;
         // Giving it again replaces its times, and may so end what it denies.
         call.donor(&book).may_take(&reach)?;
     }
@@ -282,8 +282,8 @@ async fn grant(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): Js
         {
             return Err(AccessError::field("permission", format!("permission {name} is not defined")).into());
         }
-        call.donor(&book).may_say([&rule], input.expires_at)?;
-        call.donor(&book).may_give(&book.bits_of([&rule]), input.expires_at)?;
+        call.donor(&book).may_say_until([&rule], input.expires_at)?;
+        call.donor(&book).may_give_until(&book.bits_of([&rule]), input.expires_at)?;
     }
     let approved_by = approver(&call, input.approved_by).await?;
     let command = GrantRule {

@@ -231,8 +231,8 @@ fn refuse_escalation(call: &Call, old: Option<RoleId>, draft: &RoleDraft) -> Res
     let book = call.state.book.load();
     let donor = call.donor(&book);
     let reach = escalation::reach_of_role(&book, &draft.rules, &draft.parent_role_ids);
-    donor.may_say(&draft.rules, None)?;
-    donor.may_give(&reach, None)?;
+    donor.may_say(&draft.rules)?;
+    donor.may_give(&reach)?;
     if let Some(old) = old.and_then(|old| book.closure(old)) {
         let mut lifted = Closure::clone(old);
         if draft.is_active {
@@ -255,7 +255,7 @@ async fn guarded(call: &Call, command: &ChangeRole) -> Result<Permit, Problem> {
     drop(permit);
     let permit = guardian.alone().await;
     if let Some((before, after)) = look(call, command) {
-        guardian.admit_book(&call.donor(&before), &Arc::new(after)).await?;
+        guardian.weigh_book(&call.donor(&before), &Arc::new(after)).await?;
     }
     Ok(permit)
 }
