@@ -62,7 +62,7 @@ use crate::sessions::signing_keys;
 use crate::sessions::starter::Starter;
 use crate::sessions::watch::Watch;
 use crate::store::blobs::Blobs;
-use crate::store::{SharedStore, backup as backups, doctor as examiner, embedded};
+use crate::store::{SharedStore, embedded};
 use crate::webhook::Webhook;
 use crate::{access, accounts, apps, audit, bootstrap, housekeeping, mail, preferences, profiles, sessions};
 
@@ -235,7 +235,11 @@ fn bind(state: &Arc<State>, settings: &HttpSettings) -> anyhow::Result<Bound> {
         .with_context(|| format!("cannot listen at {} and, for metrics, {}", settings.listen, settings.metrics_listen))
 }
 
-fn open_store(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<SharedStore> {
+/// Opens the store where the settings say it is.
+///
+/// # Errors
+/// When its folder cannot be made, or the store cannot be opened.
+pub fn open_store(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<SharedStore> {
     let folder = config.store.folder();
     // Password hashes are inside: nobody else may look.
     DirBuilder::new()
@@ -473,35 +477,4 @@ pub fn openapi() -> anyhow::Result<String> {
     let mut routes = routes();
     operations::routes(&mut routes);
     Ok(openapi::document(&routes)?)
-}
-
-/// Examines the store without changing it; says what it found, and whether all is sound.
-///
-/// # Errors
-/// When the store cannot be examined, such as while it is being served.
-pub fn doctor(config: &Config) -> anyhow::Result<(String, bool)> {
-    let report = examiner::examine(&config.store.folder())?;
-    Ok((report.to_string(), report.is_sound()))
-}
-
-/// Writes a copy of the store into an empty folder. The store must not be served meanwhile.
-///
-/// # Errors
-/// When the store cannot be opened or the folder not be written.
-pub fn backup(config: &Config, to: &Path) -> anyhow::Result<()> {
-    let store = open_store(config, &Arc::new(Metrics::new()?))?;
-    let revision = store.backup(to)?;
-    store.close()?;
-    tracing::info!(%revision, folder = %to.display(), "backup written");
-    Ok(())
-}
-
-/// Fills an empty store from a backup.
-///
-/// # Errors
-/// When there is a store already, or the backup is not sound.
-pub fn restore(config: &Config, from: &Path) -> anyhow::Result<()> {
-    backups::restore(from, &config.store.folder())?;
-    tracing::info!(folder = %from.display(), "restored");
-    Ok(())
 }

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config, Flags};
 use crate::remote::Remote;
-use crate::{app, telemetry};
+use crate::{app, telemetry, upkeep};
 
 /// Sesame: a session and permission engine.
 #[derive(Debug, Parser)]
@@ -120,7 +120,7 @@ fn obey(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::PrintConfig => print(&config::printed())?,
         Command::Openapi => print(&app::openapi()?)?,
         Command::Doctor => {
-            let (report, is_sound) = app::doctor(&arguments.started()?)?;
+            let (report, is_sound) = upkeep::doctor(&arguments.started()?)?;
             print(&report)?;
             return Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
@@ -135,8 +135,8 @@ fn obey(arguments: Arguments) -> anyhow::Result<ExitCode> {
             };
             return access(&command, &base);
         }
-        Command::Backup { directory } => app::backup(&arguments.started()?, &directory)?,
-        Command::Restore { directory } => app::restore(&arguments.started()?, &directory)?,
+        Command::Backup { directory } => upkeep::backup(&arguments.started()?, &directory)?,
+        Command::Restore { directory } => upkeep::restore(&arguments.started()?, &directory)?,
     }
     Ok(ExitCode::SUCCESS)
 }

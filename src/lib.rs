@@ -23,5 +23,6 @@ pub mod sessions;
 pub mod store;
 pub mod telemetry;
 pub mod transfers;
+pub mod upkeep;
 pub mod user;
 pub mod webhook;

@@ -144,7 +144,13 @@ impl Correspondence {
     ///
     /// # Errors
     /// When it cannot be written or sent.
-    pub async fn verify(&self, user: &User, session: SessionId, to: &Email, facts: Facts) -> Result<Revision, VerifyError> {
+    pub async fn verify(
+        &self,
+        user: &User,
+        session: SessionId,
+        to: &Email,
+        facts: Facts,
+    ) -> Result<Revision, VerifyError> {
         let Some(account) = user.account() else { return Err(VerifyError::Write(WriteError::Missing)) };
         let is_own = account.bears(&Name::Email(to.clone()));
         let is_taken = !is_own && self.is_taken(&Name::Email(to.clone()), facts.now).await;

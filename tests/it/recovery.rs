@@ -253,12 +253,15 @@ fn an_administrator_starts_a_reset_and_does_not_choose_the_password() {
     admin.post(&format!("/api/v1/users/{bob}/password/reset"), &json!({})).is_problem(409, "no-address");
 }
 
+/// What puts out whoever is signed in as somebody.
+type Way<'a> = &'a dyn Fn(&SignedIn);
+
 #[test]
 fn an_address_that_waits_is_forgotten_when_whoever_asked_for_it_is_put_out() {
     let server = Server::with(|config| config.accounts.max_mail_requests = 100);
     let admin = server.admin();
     let nothing = json!({});
-    let ways: [(&str, &dyn Fn(&SignedIn)); 8] = [
+    let ways: [(&str, Way<'_>); 8] = [
         ("password", &|own| drop(change(own, PASSWORD, OTHER).expect(204))),
         ("reset", &|own| {
             admin.post(&format!("/api/v1/users/{}/password/reset", own.id), &nothing).expect(202);

@@ -86,6 +86,7 @@ const ROWS: &[(&str, u8)] = &[
     ("*::http", SLICE_HTTP),
     ("app", 7),
     ("bootstrap", 7),
+    ("upkeep", 7),
     ("cli", 7),
     ("config", 7),
     ("housekeeping", 7),
