@@ -37,11 +37,13 @@ pub fn allows(asked: &Asked<'_>, book: &RoleBook) -> bool {
     is_allowed && !is_denied && permission.conditions.iter().all(|condition| comes_to(condition) == Truth::Holds)
 }
 
-/// The rules of a role and of all it inherits from; nothing of and through an inactive one.
+/// The rules of a role and of all it inherits from; nothing of and through an inactive one. Not by recursion: a chain of
+/// roles may be longer than a stack is deep.
 fn gather<'a>(book: &'a RoleBook, role: RoleId, seen: &mut BTreeSet<RoleId>, rules: &mut Vec<&'a Rule>) {
-    let Some(role) = book.role(role).filter(|role| role.is_active && seen.insert(role.id)) else { return };
-    rules.extend(&role.rules);
-    for parent in &role.parent_role_ids {
-        gather(book, *parent, seen, rules);
+    let mut waiting = vec![role];
+    while let Some(id) = waiting.pop() {
+        let Some(role) = book.role(id).filter(|role| role.is_active && seen.insert(role.id)) else { continue };
+        rules.extend(&role.rules);
+        waiting.extend(&role.parent_role_ids);
     }
 }

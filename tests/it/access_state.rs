@@ -170,6 +170,28 @@ fn subjects_that_are_named_hold_what_is_said_and_others_are_left_alone() {
 }
 
 /// Runs `sesame access` against this server.
+#[test]
+fn what_is_held_in_one_place_or_later_is_not_made_to_be_held_everywhere_and_now() {
+    let server = Server::start();
+    let admin = server.admin();
+    let power = admin.role("power", &["sesame.users:write"]);
+    let deputy = admin.role("deputy", &["sesame.roles:read", "sesame.roles:write", "sesame.assignments:write"]);
+    for (name, bounds) in
+        [("place", json!({ "scope": "org" })), ("later", json!({ "not_before": "2999-01-01T00:00:00Z" }))]
+    {
+        let person = admin.person(name);
+        admin.assign(&person.id, &deputy);
+        let mut assignment = bounds;
+        assignment["role_id"] = json!(power);
+        admin.post(&format!("/api/v1/users/{}/roles", person.id), &assignment).expect(201);
+        let mut body = admin.get(STATE).expect(200);
+        body["subjects"] = json!([{ "username": name, "roles": [{ "role": "deputy" }, { "role": "power" }] }]);
+        let answer = person.call("PUT", STATE, Some(body.to_string()), &[("If-Match", "*")]).expect(200);
+        let outcome = &answer["subjects"][0];
+        assert_eq!((&outcome["status"], &outcome["code"]), (&json!("refused"), &json!("escalation")), "{answer}");
+    }
+}
+
 fn command(server: &Server, app: &App, arguments: &[&str]) -> Output {
     let base = format!("http://{}", server.address);
     let mut command = Command::new(env!("CARGO_BIN_EXE_sesame"));

@@ -281,6 +281,11 @@ fn context_must_come_with_a_decision_only_when_it_is_asked_for() {
     let mut body = evaluation("bob", "write", "record-1");
     assert_eq!(decision(&app, &body), NO);
     body["options"] = json!({ "explain": true });
+    let reason = json!({ "decision": false, "context": { "reason": "condition_not_met" } });
+    assert_eq!(app.post("/access/v1/evaluation", &body).expect(200), reason, "who may not read roles is told no more");
+    let admin = server.admin();
+    admin.role("witness", &["sesame.roles:read", "sesame.users:read"]);
+    let app = admin.app("witness", &["checker", "witness"]);
     let answer = app.post("/access/v1/evaluation", &body).expect(200);
     assert_eq!((&answer["decision"], &answer["context"]["reason"]), (&json!(false), &json!("condition_not_met")));
     assert!(answer["context"]["explanation"]["summary"].as_str().unwrap().contains("status"), "{answer}");

@@ -12,9 +12,27 @@ fn stage() -> (Server, Admin, App, String) {
     let server = Server::start();
     let admin = server.admin();
     admin.define(&["documents:read", "documents:write", "reports:read"]);
-    let app = admin.app("shop", &["checker"]);
+    admin.role("witness", &["sesame.roles:read", "sesame.users:read"]);
+    let app = admin.app("shop", &["checker", "witness"]);
     let ann = admin.create_user(&json!({ "username": "ann", "email": "ann@example.org" }));
     (server, admin, app, ann)
+}
+
+#[test]
+fn who_may_not_read_roles_and_users_is_told_no_more_than_the_reason() {
+    let (_server, admin, witness, ann) = stage();
+    let plain = admin.app("plain", &["checker"]);
+    let ask = json!({ "subject": ann, "permission": "documents:read", "explain": true });
+    witness.post("/api/v1/permissions/check", &ask).expect(200);
+    plain.post("/api/v1/permissions/check", &ask).is_problem(403, "missing-permission");
+    admin.role("half", &["sesame.roles:read"]);
+    let half = admin.app("half", &["half"]);
+    let path = format!("/api/v1/users/{ann}/permissions/documents:read/explain");
+    half.get(&path).is_problem(403, "missing-permission");
+    witness.get(&path).expect(200);
+    let trial = json!({ "condition": "subject.email == 'ann@example.org'", "subject": ann });
+    half.post("/api/v1/conditions/test", &trial).is_problem(403, "missing-permission");
+    witness.post("/api/v1/conditions/test", &trial).expect(200);
 }
 
 fn rule(effect: &str, pattern: &str, condition: &str) -> Value {

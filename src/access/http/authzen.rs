@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::access::checks::Ask;
 use crate::access::effective::Reason;
 use crate::access::http::checks::MAX_BATCH;
-use crate::access::http::explanations::ExplanationView;
+use crate::access::http::explanations::{ExplanationView, may_be_told};
 use crate::access::passed::{Passed, Told};
 use crate::access::pattern::Scope;
 use crate::access::product::ProductPermission;
@@ -210,8 +210,9 @@ async fn evaluation(call: Call, Json(input): Json<Evaluation>) -> Outcome {
 async fn decided(call: &Call, ask: Ask, explains: bool) -> Outcome {
     if explains {
         let (explanation, _) = call.state.checks.explain(&ask, None, call.now).await?;
-        let view = ExplanationView::of(&explanation, &ask.permission);
-        return Ok(Answer::ok(&Decision::because(explanation.reason, Some(view))));
+        // To whom may not read what it is made of, the reason alone.
+        let view = may_be_told(call).then(|| ExplanationView::of(&explanation, &ask.permission));
+        return Ok(Answer::ok(&Decision::because(explanation.reason, view)));
     }
     let verdict = call.state.checks.check(&ask, None, call.now).await?;
     Ok(Answer::ok(&Decision::plain(verdict.reason.allows())))

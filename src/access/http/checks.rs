@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::access::checks::{Ask, Subject};
 use crate::access::effective::Reason;
-use crate::access::http::explanations::ExplanationView;
+use crate::access::http::explanations::{ExplanationView, refuse_untold};
 use crate::access::passed::{Passed, Told};
 use crate::access::pattern::{PermissionName, Scope};
 use crate::access::product::ProductPermission;
@@ -170,6 +170,7 @@ async fn check(call: Call, Json(input): Json<CheckInput>) -> Outcome {
     let explains = input.explain;
     let ask = ask(input, None, String::new).map_err(|wrong| Problem::invalid(vec![wrong]))?;
     if explains {
+        refuse_untold(&call)?;
         let (explanation, revision) = call.state.checks.explain(&ask, at_least, call.now).await?;
         let (reason, view) = (explanation.reason, ExplanationView::of(&explanation, &ask.permission));
         let (allowed, explanation) = (reason.allows(), Some(view));

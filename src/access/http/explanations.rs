@@ -18,7 +18,7 @@ use crate::access::variables::Asked;
 use crate::accounts::error::AccountError;
 use crate::accounts::model::SubjectId;
 use crate::http::handler::Outcome;
-use crate::http::{Answer, Call, Json, Path, Query, Routes, Who};
+use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
 
 pub(super) fn routes(routes: &mut Routes) {
@@ -301,7 +301,23 @@ struct PlaceQuery {
     scope: Option<Scope>,
 }
 
+/// Whether the caller may be told why: an explanation names roles, and shows what is known of the subject.
+pub(super) fn may_be_told(call: &Call) -> bool {
+    let needed = [ProductPermission::RolesRead, ProductPermission::UsersRead];
+    needed.into_iter().all(|permission| call.caller.may(&call.state, permission, call.now))
+}
+
+/// Refuses an explanation to whoever may not read what it is made of.
+pub(super) fn refuse_untold(call: &Call) -> Result<(), Problem> {
+    if may_be_told(call) {
+        return Ok(());
+    }
+    let detail = "an explanation needs the permissions sesame.roles:read and sesame.users:read";
+    Err(Problem::forbidden("missing-permission", detail))
+}
+
 async fn explain(call: Call, Path(path): Path<PermissionPath>, Query(query): Query<PlaceQuery>) -> Outcome {
+    refuse_untold(&call)?;
     let (subject, scope) = (Subject::Id(path.user_id.0), query.scope.unwrap_or_default());
     let ask = Ask { subject, permission: path.name, scope, passed: Passed::default() };
     let (explanation, revision) = call.state.checks.explain(&ask, None, call.now).await?;
@@ -346,6 +362,10 @@ struct Trial {
 }
 
 async fn test(call: Call, Json(input): Json<TrialInput>) -> Outcome {
+    if input.subject.is_some() {
+        // What a condition reads of somebody is shown.
+        refuse_untold(&call)?;
+    }
     let mut made = given::conditions(&call, vec![("condition".to_owned(), input.condition)]).await?;
     let other = match input.subject {
         Some(SubjectId(id)) => Some(call.state.users.load(id).await?.ok_or(AccountError::Missing)?),

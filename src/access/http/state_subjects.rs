@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::access::effective::Holdings;
 use crate::access::error::AccessError;
 use crate::access::escalation::reach;
 use crate::access::http::given::{self, RuleInput, bounds};
@@ -251,15 +252,27 @@ async fn change(call: &Call, planned: Planned) -> Result<(), Problem> {
 fn refuse_escalation(call: &Call, book: &RoleBook, before: &User, command: &ChangeHoldings) -> Result<(), AccessError> {
     let mut after = before.clone();
     crate::access::review::change::apply(command.clone(), &mut after, &call.facts())?;
-    let (old, new) = (reach(book, &before.holdings), reach(book, &after.holdings));
     let donor = call.donor(book);
-    let (mut given, mut lifted) = (new.clone(), old.clone());
-    given.allow -= &old.allow;
-    lifted.deny -= &new.deny;
+    // Other times or another place are something else: what is had for an hour is not had for ever.
+    let given = without(&after.holdings, &before.holdings);
+    let lifted = without(&before.holdings, &after.holdings);
     donor.may_say(command.changes.iter().filter_map(|change| match change {
         HoldingChange::Grant(_, rule, _) => Some(rule),
         _ => None,
     }))?;
-    donor.may_give(&given)?;
-    donor.may_take(&lifted)
+    donor.may_give(&reach(book, &given))?;
+    donor.may_take(&reach(book, &lifted))
+}
+
+/// What is held and not, just so, among the others.
+fn without(held: &Holdings, others: &Holdings) -> Holdings {
+    let is_assigned = |one: &&Assignment| {
+        !others.assignments.iter().any(|other| other.role_id == one.role_id && other.bounds == one.bounds)
+    };
+    let is_granted =
+        |one: &&Grant| !others.grants.iter().any(|other| other.rule == one.rule && other.bounds == one.bounds);
+    Holdings::new(
+        held.assignments.iter().filter(is_assigned).cloned().collect(),
+        held.grants.iter().filter(is_granted).cloned().collect(),
+    )
 }
