@@ -84,7 +84,8 @@ const HEAD: &str = "# Why an answer is what it is
 
 `POST /api/v1/permissions/check` with `\"explain\": true`, and `GET /api/v1/users/{user_id}/permissions/{name}/explain`, say
 what decided, what else matched, and of a denial what is nearest to allowing it, nearest first: a condition that does not hold,
-a time, a scope, an inactive role, a role not held. Explaining walks every role and rule, and is much slower than checking.
+a time, a scope, an inactive role, a role not held. Explaining walks every role and rule, and is much slower than checking. It
+is for who holds `sesame.roles:read` and `sesame.users:read`: an explanation names roles and shows what is known of the subject.
 
 Below is one example for each reason. A test asks them and compares this page with what Sesame answers.
 ";
