@@ -61,7 +61,7 @@ impl Remote {
     pub fn shown(&self) -> anyhow::Result<String> {
         let state = self.state()?.body;
         let mut text = String::new();
-        for kind in ["permissions", "roles"] {
+        for kind in ["permissions", "roles", "constraints"] {
             for thing in list(&state, kind) {
                 writeln!(text, "[[{kind}]]")?;
                 for (name, value) in thing.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
@@ -157,6 +157,10 @@ fn told(body: &Value) -> anyhow::Result<String> {
         let detail = Some(word(subject, "detail")).filter(|detail| !detail.is_empty());
         let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
         writeln!(lines, "~ subject {} {}{detail}", word(subject, "subject"), word(subject, "status"))?;
+    }
+    for broken in list(body, "broken_constraints") {
+        let count = broken.get("subjects").and_then(Value::as_u64).unwrap_or_default();
+        writeln!(lines, "! constraint {} would be broken by {count} subjects", word(broken, "constraint"))?;
     }
     let count = |name| body.get(name).and_then(Value::as_u64).unwrap_or_default();
     let (gaining, losing) = (count("subjects_gaining"), count("subjects_losing"));

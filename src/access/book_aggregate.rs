@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::access::model::{Permission, Role};
+use crate::access::model::{Constraint, Permission, Role};
 use crate::access::role_book::RoleBook;
 use crate::actor::aggregate::{Aggregate, Note, Part};
-use crate::kernel::ids::{BookId, PermissionId, RoleId};
+use crate::kernel::ids::{BookId, ConstraintId, PermissionId, RoleId};
 use crate::store::codec::Stored;
 use crate::store::key::Kind;
 use crate::store::{Commit, Key, Record, Revision, StoreError, codec};
@@ -28,6 +28,10 @@ pub enum BookEvent {
     RoleDefined(Role),
     /// A role is gone.
     RoleRemoved(RoleId),
+    /// A constraint on roles came, or is another now.
+    ConstraintDefined(Constraint),
+    /// A constraint is gone.
+    ConstraintRemoved(ConstraintId),
 }
 
 /// The book's own record.
@@ -63,22 +67,23 @@ impl Aggregate for RoleBook {
 
     fn parts(id: BookId) -> Vec<Part> {
         let all = |kind| Part::All(Key::of(kind, &[]));
-        vec![Part::One(Self::head(id)), all(Kind::Permission), all(Kind::Role)]
+        vec![Part::One(Self::head(id)), all(Kind::Permission), all(Kind::Role), all(Kind::Constraint)]
     }
 
     fn from_records(_: BookId, records: Vec<Record>) -> Result<Self, StoreError> {
         let mut head: Option<(Revision, Head)> = None;
-        let (mut permissions, mut roles) = (Vec::new(), Vec::new());
+        let (mut permissions, mut roles, mut constraints) = (Vec::new(), Vec::new(), Vec::new());
         for record in records {
             match record.key.kind() {
                 Some(Kind::Book) => head = Some((record.revision, codec::decode(&record.value)?)),
                 Some(Kind::Permission) => permissions.push(codec::decode(&record.value)?),
                 Some(Kind::Role) => roles.push(codec::decode(&record.value)?),
+                Some(Kind::Constraint) => constraints.push(codec::decode(&record.value)?),
                 _ => return Err(StoreError::Damaged(format!("{:?} is not part of a role book", record.key))),
             }
         }
         let Some((version, head)) = head else { return Ok(Self::default()) };
-        let mut book = Self::of(permissions, roles);
+        let mut book = Self::of(permissions, roles).with_constraints(constraints);
         book.version = version;
         book.next_number = book.next_number.max(head.next_number);
         Ok(book)
@@ -99,6 +104,8 @@ impl Aggregate for RoleBook {
             BookEvent::PermissionRemoved(id) => self.remove_permission(*id),
             BookEvent::RoleDefined(role) => self.put_role(role.clone()),
             BookEvent::RoleRemoved(id) => self.remove_role(*id),
+            BookEvent::ConstraintDefined(constraint) => self.put_constraint(constraint.id, Some(constraint.clone())),
+            BookEvent::ConstraintRemoved(id) => self.put_constraint(*id, None),
         }
     }
 
@@ -111,6 +118,8 @@ impl Aggregate for RoleBook {
             BookEvent::PermissionRemoved(id) => commit.remove(permission_key(*id)),
             BookEvent::RoleDefined(role) => commit.put(role_key(role.id), codec::encode(role)?),
             BookEvent::RoleRemoved(id) => commit.remove(role_key(*id)),
+            BookEvent::ConstraintDefined(one) => commit.put(constraint_key(one.id), codec::encode(one)?),
+            BookEvent::ConstraintRemoved(id) => commit.remove(constraint_key(*id)),
         }
         Ok(())
     }
@@ -129,6 +138,10 @@ impl Aggregate for RoleBook {
             let told = |book: &Self| book.role(id).map(|role| told_role(role));
             Note { action, target: id.to_string(), before: told(before), after: told(self) }
         };
+        let constraint = |id: ConstraintId, action| {
+            let told = |book: &Self| book.separation().constraint(id).map(|one| told_constraint(one));
+            Note { action, target: id.to_string(), before: told(before), after: told(self) }
+        };
         match event {
             BookEvent::Opened => None,
             BookEvent::PermissionDefined(one) if one.version == 1 => {
@@ -139,6 +152,11 @@ impl Aggregate for RoleBook {
             BookEvent::RoleDefined(one) if one.version == 1 => Some(role(one.id, "access.role_defined")),
             BookEvent::RoleDefined(one) => Some(role(one.id, "access.role_changed")),
             BookEvent::RoleRemoved(id) => Some(role(*id, "access.role_removed")),
+            BookEvent::ConstraintDefined(one) if one.version == 1 => {
+                Some(constraint(one.id, "access.constraint_defined"))
+            }
+            BookEvent::ConstraintDefined(one) => Some(constraint(one.id, "access.constraint_changed")),
+            BookEvent::ConstraintRemoved(id) => Some(constraint(*id, "access.constraint_removed")),
         }
     }
 }
@@ -149,6 +167,20 @@ fn permission_key(id: PermissionId) -> Key {
 
 fn role_key(id: RoleId) -> Key {
     Key::of(Kind::Role, &[id.bytes()])
+}
+
+fn constraint_key(id: ConstraintId) -> Key {
+    Key::of(Kind::Constraint, &[id.bytes()])
+}
+
+fn told_constraint(constraint: &Constraint) -> Value {
+    json!({
+        "name": constraint.name,
+        "kind": constraint.kind.text(),
+        "role_ids": constraint.role_ids,
+        "cardinality": constraint.cardinality,
+        "description": constraint.description,
+    })
 }
 
 fn told_permission(permission: &Permission) -> Value {

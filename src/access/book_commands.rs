@@ -209,7 +209,7 @@ impl Command for ChangeRole {
     }
 }
 
-/// Removes a role that no other inherits from. Whoever holds it holds nothing by it any more.
+/// Removes a role that no other inherits from and no constraint names. Whoever holds it holds nothing by it any more.
 #[derive(Debug, Clone)]
 pub struct RemoveRole {
     /// Which.
@@ -229,6 +229,11 @@ impl Command for RemoveRole {
         let children: Vec<String> = book.children(self.id).map(|role| role.name.to_string()).collect();
         if !children.is_empty() {
             return Err(AccessError::HasChildren(children));
+        }
+        let constraints = book.separation().constraints().filter(|one| one.role_ids.contains(&self.id));
+        let constraints: Vec<String> = constraints.map(|one| one.name.to_string()).collect();
+        if !constraints.is_empty() {
+            return Err(AccessError::Constrained(constraints));
         }
         Ok(Decision::one(BookEvent::RoleRemoved(self.id), ()))
     }

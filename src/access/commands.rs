@@ -1,20 +1,26 @@
 //! The writes to what a subject was given.
 
+use std::sync::Arc;
+
+use crate::access::effective::Holdings;
 use crate::access::error::AccessError;
-use crate::access::model::{Assignment, Bounds, Given, Grant, Rule};
+use crate::access::model::{Assignment, Bounds, ConstraintKind, Given, Grant, Rule};
 use crate::access::part::AccessEvent;
 use crate::access::pattern::Scope;
+use crate::access::role_book::RoleBook;
 use crate::actor::command::{Command, Decision, Facts};
 use crate::kernel::cause::Actor;
+use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::{GrantId, RoleId};
 use crate::kernel::text::Note;
+use crate::user::part::UserPart as _;
 use crate::user::{User, UserEvent};
 
 /// The most assignments, and the most grants, of one subject.
 pub const MAX_HELD: usize = 1000;
 
-/// Gives a subject a role; giving it again in the same scope replaces its times, giving the same changes nothing.
+/// Gives a subject a role, if no static constraint keeps it apart from what the subject holds; giving it again in the same scope replaces its times, giving the same changes nothing.
 #[derive(Debug, Clone)]
 pub struct AssignRole {
     /// Which role; the caller has seen that it exists.
@@ -25,6 +31,8 @@ pub struct AssignRole {
     pub reason: Option<Note>,
     /// Who agreed.
     pub approved_by: Option<Actor>,
+    /// The book whose constraints count.
+    pub book: Arc<RoleBook>,
 }
 
 impl Command for AssignRole {
@@ -51,7 +59,13 @@ impl Command for AssignRole {
             bounds: self.bounds,
             given: given(facts, self.reason, self.approved_by),
         };
-        Ok(Decision::one(UserEvent::Access(AccessEvent::RoleAssigned(assignment.clone())), assignment))
+        let event = AccessEvent::RoleAssigned(assignment.clone());
+        if !self.book.separation().marks(self.role_id).is_empty() {
+            let mut after = Holdings::clone(&user.holdings);
+            after.apply(&event);
+            refuse_joined(&self.book, &after.assignments, &[self.role_id], facts.now)?;
+        }
+        Ok(Decision::one(UserEvent::Access(event), assignment))
     }
 }
 
@@ -148,6 +162,23 @@ impl Command for RevokeGrant {
     fn decide(self, user: &User, _: &Facts) -> Result<Decision<User, ()>, AccessError> {
         user.holdings.grant(self.id).ok_or(AccessError::Missing("grant"))?;
         Ok(Decision::one(UserEvent::Access(AccessEvent::GrantRevoked(self.id)), ()))
+    }
+}
+
+/// Refuses assignments that join what a static constraint of this book keeps apart; only constraints count that these
+/// roles, just given, are about.
+///
+/// # Errors
+/// [`AccessError::DutiesJoined`] with the constraint and the roles.
+pub fn refuse_joined(
+    book: &RoleBook,
+    held: &[Assignment],
+    given: &[RoleId],
+    now: Timestamp,
+) -> Result<(), AccessError> {
+    match book.separation().breach(ConstraintKind::Static, held, Some(given), now) {
+        Some(breach) => Err(breach.refusal(book)),
+        None => Ok(()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What can be wrong with a request about roles, permissions, assignments and grants.
+//! What can be wrong with a request about roles, permissions, constraints, assignments and grants.
 
 use crate::kernel::fault::{Fault, FieldError, Kind};
 
@@ -38,9 +38,49 @@ pub enum AccessError {
     /// Whoever takes may take no right over Sesame that they do not hold themselves; the permission's name.
     #[error("nobody can take {0} from anybody without holding it")]
     NotYoursToTake(&'static str),
+    /// A subject would have too many of the roles that a constraint keeps apart.
+    #[error("the constraint {constraint} lets nobody have {cardinality} of the roles it names, such as {}", .roles.join(", "))]
+    DutiesJoined {
+        /// Its name.
+        constraint: String,
+        /// So many are too many.
+        cardinality: u32,
+        /// The names of those that there would be at once.
+        roles: Vec<String>,
+    },
+    /// Subjects would have too many of the roles that a constraint keeps apart, by what they hold already.
+    #[error(
+        "the constraint {constraint} lets nobody have {cardinality} of the roles it names; {} would, the first of them {}",
+        several(*.holders),
+        .first.join(", ")
+    )]
+    HoldersJoin {
+        /// Its name.
+        constraint: String,
+        /// So many are too many.
+        cardinality: u32,
+        /// How many subjects; at most [`MOST_COUNTED`] are counted.
+        holders: usize,
+        /// The first of them: an id, and the names of the roles.
+        first: Vec<String>,
+    },
+    /// Constraints name the role; their names.
+    #[error("constraints name this role: {}", .0.join(", "))]
+    Constrained(Vec<String>),
     /// Nobody would administer the instance any more.
     #[error("this would leave nobody who holds the role administrator everywhere, for ever and undenied")]
     LastAdministrator,
+}
+
+/// The most subjects that are counted where a change is refused because of what they hold.
+pub const MOST_COUNTED: usize = 1000;
+
+fn several(holders: usize) -> String {
+    match holders {
+        1 => "1 subject".to_owned(),
+        MOST_COUNTED.. => format!("{MOST_COUNTED} subjects or more"),
+        some => format!("{some} subjects"),
+    }
 }
 
 impl AccessError {
@@ -63,6 +103,9 @@ impl Fault for AccessError {
             | Self::PermissionInUse(_)
             | Self::BuiltIn(_)
             | Self::TooMany(_)
+            | Self::DutiesJoined { .. }
+            | Self::HoldersJoin { .. }
+            | Self::Constrained(_)
             | Self::LastAdministrator => Kind::Conflict,
         }
     }
@@ -79,6 +122,9 @@ impl Fault for AccessError {
             Self::TooMany(_) => "too-many",
             Self::Escalation(_) => "escalation",
             Self::NotYoursToTake(_) => "not-yours-to-take",
+            Self::DutiesJoined { .. } => "separation-of-duty",
+            Self::HoldersJoin { .. } => "separation-of-duty-holders",
+            Self::Constrained(_) => "role-constrained",
             Self::LastAdministrator => "last-administrator",
         }
     }

@@ -55,6 +55,21 @@ impl Donor<'_> {
         self.refuse_others(&taken.whole(Effect::Deny), |permission| self.holds(permission))
     }
 
+    /// Refuses to keep apart from others, or no longer, a role that gives one of the product's permissions which the donor
+    /// does not hold.
+    ///
+    /// # Errors
+    /// [`AccessError::NotYoursToTake`] with the permission's name.
+    pub fn may_constrain(&self, role: &Closure) -> Result<(), AccessError> {
+        let allowed = role.whole(Effect::Allow);
+        let is_meant =
+            |one: &ProductPermission| self.book.product_number(*one).is_some_and(|bit| allowed.contains(bit));
+        match ProductPermission::ALL.iter().find(|one| is_meant(one) && !self.holds(**one)) {
+            Some(permission) => Err(AccessError::NotYoursToTake(permission.name())),
+            None => Ok(()),
+        }
+    }
+
     /// Refuses rules with a wildcard over the product's own resources to all but those who hold everything: such a rule
     /// gives what a later version of the product may bring.
     ///

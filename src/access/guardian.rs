@@ -1,5 +1,5 @@
-//! Keeps an instance from losing its last administrator, and anybody from taking a right over Sesame that they do not hold
-//! themselves.
+//! Keeps an instance from losing its last administrator, anybody from taking a right over Sesame that they do not hold
+//! themselves, and the role book from joining in somebody's hands what a constraint keeps apart.
 //!
 //! An administrator is whoever holds the role `administrator` everywhere and for ever, is not suspended, and is denied
 //! nothing of the product, at any time, in any place or on any condition. What would end the last one is refused, however
@@ -9,6 +9,9 @@
 //!
 //! Such changes are looked at one at a time, from before what they are about is read until they are carried out, so that
 //! two administrators cannot end each other. Those that touch no right over the product go on beside each other.
+//!
+//! Who is given a role holds a turn beside others, and is refused by the book that counts meanwhile; who makes constraints
+//! forbid more, or roles inherit more of what they forbid, has the turn alone and looks at everybody concerned.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,8 +24,9 @@ use crate::access::holders::{Entries, List};
 use crate::access::model::{Assignment, Bounds};
 use crate::access::pattern::Effect;
 use crate::access::product::{ADMINISTRATOR, ProductPermission};
-use crate::access::review::survey;
+use crate::access::review::{joined, survey};
 use crate::access::role_book::{Closure, RoleBook};
+use crate::access::separation::Separation;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::directory::LoadError;
 use crate::kernel::clock::Timestamp;
@@ -120,34 +124,31 @@ impl Guardian {
         Ok(())
     }
 
-    /// Takes a turn and lets a change of the role book through that demands the version it was made up on; see
-    /// [`Self::weigh_book`].
+    /// Lets a change of the role book through, if it denies no right over the product that the donor does not hold, leaves
+    /// an administrator, and joins in nobody's hands what a static constraint keeps apart.
     ///
     /// # Errors
-    /// Naming the right; or that nobody would be administrator any more.
-    pub async fn admit_book(&self, donor: &Donor<'_>, after: &Arc<RoleBook>) -> Result<Permit, GuardError> {
-        if denied_anew(donor.book, after).is_empty() {
-            return Ok(self.beside().await);
-        }
-        let permit = self.alone().await;
-        self.weigh_book(donor, after).await?;
-        Ok(permit)
-    }
-
-    /// Lets a change of the role book through, if it denies no right over the product that the donor does not hold, and
-    /// leaves an administrator.
-    ///
-    /// # Errors
-    /// Naming the right; or that nobody would be administrator any more.
+    /// Naming the right; that nobody would be administrator any more; or the constraint, and who would break it.
     pub async fn weigh_book(&self, donor: &Donor<'_>, after: &Arc<RoleBook>) -> Result<(), GuardError> {
         let denied = denied_anew(donor.book, after);
         if let Some(permission) = denied.iter().find(|permission| !donor.holds(**permission)) {
             return Err(AccessError::NotYoursToTake(permission.name()).into());
         }
-        if denied.is_empty() {
-            return Ok(());
+        if !denied.is_empty() {
+            self.refuse_without_others(Arc::clone(after), None, donor.now).await?;
         }
-        self.refuse_without_others(Arc::clone(after), None, donor.now).await
+        if Separation::tightened(donor.book, after).next().is_some() {
+            self.refuse_joined(donor.book.clone(), Arc::clone(after), donor.now).await?;
+        }
+        Ok(())
+    }
+
+    /// Refuses when somebody holds what is to be kept apart by the one book and was not by the other.
+    async fn refuse_joined(&self, before: RoleBook, after: Arc<RoleBook>, now: Timestamp) -> Result<(), GuardError> {
+        let store = Arc::clone(&self.store);
+        let look = move || joined::refusal(&*store, &before, &after, now);
+        let refusal = self.loader.run(look).await.map_err(LoadError::from)?.map_err(LoadError::from)?;
+        refusal.map_or(Ok(()), |refusal| Err(refusal.into()))
     }
 
     /// Refuses when nobody but `ended` is an administrator by this book.
@@ -279,8 +280,13 @@ pub fn taken(before: &User, after: Option<&User>, book: &RoleBook, now: Timestam
     denied.difference(&denied_before).chain(ended).map(|right| right.permission).collect()
 }
 
+/// Whether a change of the role book must be weighed while nobody changes anything.
+pub fn is_weighty(before: &RoleBook, after: &RoleBook) -> bool {
+    !denied_anew(before, after).is_empty() || Separation::tightened(before, after).next().is_some()
+}
+
 /// The product's permissions that some role denies by the one book and not, or not so, by the other.
-pub fn denied_anew(before: &RoleBook, after: &RoleBook) -> Vec<ProductPermission> {
+fn denied_anew(before: &RoleBook, after: &RoleBook) -> Vec<ProductPermission> {
     let nothing = Closure::default();
     let mut anew = BTreeSet::new();
     for role in after.roles() {

@@ -1,5 +1,5 @@
-//! The nouns of access control as they are stored: permission, role, rule, assignment, grant. Older forms are in
-//! `older`.
+//! The nouns of access control as they are stored: permission, role, rule, constraint, assignment, grant. Older
+//! forms are in `older`.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,8 +8,8 @@ use crate::access::older::{AssignmentV1, GrantV1, PermissionV1, RoleV1, RoleV2};
 use crate::access::pattern::{Effect, Pattern, PermissionName, Scope};
 use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
-use crate::kernel::ids::{GrantId, PermissionId, RoleId};
-use crate::kernel::text::{Note, RoleName};
+use crate::kernel::ids::{ConstraintId, GrantId, PermissionId, RoleId};
+use crate::kernel::text::{ConstraintName, Note, RoleName};
 use crate::sessions::terms::RoleTerms;
 use crate::store::StoreError;
 use crate::store::codec::{self, Stored};
@@ -84,6 +84,45 @@ pub struct Role {
     pub is_built_in: bool,
     /// What it demands of sessions that begin while it is held.
     pub session_terms: RoleTerms,
+    /// When it was defined.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// Counts its changes, from 1; the `ETag`.
+    pub version: u64,
+}
+
+/// What a constraint on roles speaks of (ANSI INCITS 359-2012, sections 6.3 and 6.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ConstraintKind {
+    /// Static separation of duty: of what a subject holds, itself or by inheritance.
+    Static,
+}
+
+impl ConstraintKind {
+    /// Its name on the wire.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Static => "static",
+        }
+    }
+}
+
+/// Keeps duties apart: nobody has `cardinality` or more of these roles at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Constraint {
+    /// Its id.
+    pub id: ConstraintId,
+    /// Unique among constraints.
+    pub name: ConstraintName,
+    /// What it speaks of.
+    pub kind: ConstraintKind,
+    /// The roles; sorted, each once, at least two.
+    pub role_ids: Vec<RoleId>,
+    /// So many of them are too many: from 2 to the number of roles.
+    pub cardinality: u32,
+    /// For people.
+    pub description: Option<Note>,
     /// When it was defined.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -170,6 +209,9 @@ impl Stored for Role {
             _ => None,
         }
     }
+}
+impl Stored for Constraint {
+    const VERSION: u8 = 1;
 }
 impl Stored for Assignment {
     const VERSION: u8 = 2;

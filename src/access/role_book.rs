@@ -13,10 +13,11 @@ use foldhash::fast::RandomState;
 use roaring::RoaringBitmap;
 
 use crate::access::condition::Condition;
-use crate::access::model::{Permission, Role, Rule};
+use crate::access::model::{Constraint, Permission, Role, Rule};
 use crate::access::pattern::{Effect, Pattern, PermissionName};
 use crate::access::product::ProductPermission;
-use crate::kernel::ids::{PermissionId, RoleId};
+use crate::access::separation::Separation;
+use crate::kernel::ids::{ConstraintId, PermissionId, RoleId};
 use crate::kernel::text::RoleName;
 use crate::store::Revision;
 
@@ -166,6 +167,7 @@ pub struct RoleBook {
     closures: Arc<Map<RoleId, Arc<Closure>>>,
     wild: Wild,
     product_numbers: Arc<[Option<u32>]>,
+    separation: Arc<Separation>,
 }
 
 impl RoleBook {
@@ -188,6 +190,19 @@ impl RoleBook {
         book.find_product_numbers();
         book.recompute(book.roles.keys().copied().collect());
         book
+    }
+
+    /// The same with these constraints on its roles, and no others.
+    #[must_use]
+    pub fn with_constraints(mut self, constraints: Vec<Constraint>) -> Self {
+        let constraints = constraints.into_iter().map(|one| (one.id, Arc::new(one))).collect();
+        self.separation = Arc::new(Separation::of(constraints, &self.roles));
+        self
+    }
+
+    /// The constraints on its roles.
+    pub fn separation(&self) -> &Separation {
+        &self.separation
     }
 
     /// The revision that wrote it.
@@ -349,12 +364,21 @@ impl RoleBook {
             let old_name = old.name.clone();
             Arc::make_mut(&mut self.role_names).remove(&old_name);
         }
+        let has_same_parents = self.roles.get(&id).is_some_and(|old| old.parent_role_ids == role.parent_role_ids);
         Arc::make_mut(&mut self.role_names).insert(role.name.clone(), id);
         Arc::make_mut(&mut self.roles).insert(id, Arc::new(role));
+        if !has_same_parents && !self.separation.is_empty() {
+            self.separation = Arc::new(self.separation.over(&self.roles));
+        }
         self.recompute(vec![id]);
     }
 
-    /// Takes a role out; it has no children.
+    /// Puts a constraint in the place of its id, or in a new one; without one, takes it out.
+    pub(super) fn put_constraint(&mut self, id: ConstraintId, constraint: Option<Constraint>) {
+        self.separation = Arc::new(self.separation.with(id, constraint, &self.roles));
+    }
+
+    /// Takes a role out; it has no children, and no constraint names it.
     pub(super) fn remove_role(&mut self, id: RoleId) {
         if let Some(role) = Arc::make_mut(&mut self.roles).remove(&id) {
             Arc::make_mut(&mut self.role_names).remove(&role.name);

@@ -157,7 +157,7 @@ impl Judge {
     fn read_book(&mut self, store: &dyn Store) -> Result<(), StoreError> {
         let before = head(store)?;
         let permissions = all(store, Kind::Permission)?;
-        self.book = RoleBook::of(permissions, all(store, Kind::Role)?);
+        self.book = RoleBook::of(permissions, all(store, Kind::Role)?).with_constraints(all(store, Kind::Constraint)?);
         if head(store)? == before {
             self.book.stamp(before);
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::access::commands::refuse_joined;
 use crate::access::model::{Assignment, Bounds, Given};
 use crate::access::product::ProductPermission;
 use crate::accounts::commands::{ActivateUser, CreateUser, DeleteUser, SuspendUser};
@@ -207,6 +208,8 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
 
 async fn create(call: Call, Json(new): Json<NewApp>) -> Outcome {
     let facts = call.facts();
+    // Until the app is there: the constraints of the book that its roles are looked up in.
+    let _permit = call.state.guardian.beside().await;
     let assignments = assignments(&call, &new.roles, &facts)?;
     let id = UserId::generate(call.now);
     let (key, text) = new_key(id, None, new.expires_at, call.now)?;
@@ -356,5 +359,7 @@ fn assignments(call: &Call, roles: &[RoleName], facts: &Facts) -> Result<Vec<Ass
     }
     let given = Given { by: facts.cause.actor.clone(), at: facts.now, reason: None, approved_by: None };
     let assignment = |role_id| Assignment { role_id, bounds: Bounds::default(), given: given.clone() };
-    Ok(ids.into_iter().map(assignment).collect())
+    let assignments: Vec<_> = ids.iter().copied().map(assignment).collect();
+    refuse_joined(&book, &assignments, &ids, call.now)?;
+    Ok(assignments)
 }

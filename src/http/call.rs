@@ -93,19 +93,65 @@ impl Call {
     /// # Errors
     /// 403 naming the right, or 409 about the last administrator.
     pub async fn guard<C: Command<Target = User>>(&self, id: UserId, command: &C) -> Result<Permit, Problem> {
+        Ok(self.guard_by_book(id, |_| command.clone()).await?.0)
+    }
+
+    /// The same for a command that is made of the role book: of the one that counts while the permit is held.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn guard_by_book<C: Command<Target = User>>(
+        &self,
+        id: UserId,
+        command: impl Fn(Arc<RoleBook>) -> C,
+    ) -> Result<(Permit, C), Problem> {
         let guardian = &self.state.guardian;
+        let made = || command(Arc::clone(&self.state.book.load()));
         // The turn first: what is read before it may have changed when it comes.
-        let permit = guardian.beside().await;
-        let Some(Looked { book, before, after }) = self.look(id, command).await? else { return Ok(permit) };
+        let (permit, command) = (guardian.beside().await, made());
+        let Some(Looked { book, before, after }) = self.look(id, &command).await? else {
+            return Ok((permit, command));
+        };
         if guardian::taken(&before, after.as_ref(), &book, self.now).is_empty() {
+            return Ok((permit, command));
+        }
+        drop(permit);
+        let (permit, command) = (guardian.alone().await, made());
+        if let Some(Looked { book, before, after }) = self.look(id, &command).await? {
+            guardian.admit(&self.donor(&book), &before, after.as_ref()).await?;
+        }
+        Ok((permit, command))
+    }
+
+    /// Lets a command to the role book through, if it denies nobody what the caller does not hold, leaves an
+    /// administrator, and joins in nobody's hands what a constraint keeps apart. The permit is held until the command is
+    /// carried out.
+    ///
+    /// # Errors
+    /// 403 naming the right; 409 about the last administrator, or naming the constraint and who would break it.
+    pub async fn guard_book<C: Command<Target = RoleBook>>(&self, command: &C) -> Result<Permit, Problem> {
+        let guardian = &self.state.guardian;
+        let permit = guardian.beside().await;
+        let Some((before, after)) = self.look_at_book(command) else { return Ok(permit) };
+        if !guardian::is_weighty(&before, &after) {
             return Ok(permit);
         }
         drop(permit);
         let permit = guardian.alone().await;
-        if let Some(Looked { book, before, after }) = self.look(id, command).await? {
-            guardian.admit(&self.donor(&book), &before, after.as_ref()).await?;
+        if let Some((before, after)) = self.look_at_book(command) {
+            guardian.weigh_book(&self.donor(&before), &Arc::new(after)).await?;
         }
         Ok(permit)
+    }
+
+    /// The book before and after a command; none: it will be refused for another reason.
+    fn look_at_book<C: Command<Target = RoleBook>>(&self, command: &C) -> Option<(Arc<RoleBook>, RoleBook)> {
+        let before = Arc::clone(&self.state.book.load());
+        let mut after = RoleBook::clone(&before);
+        change::apply(command.clone(), &mut after, &self.facts()).ok()?;
+        // What is joined with the one book is never taken for joined with the other.
+        after.stamp(Revision(u64::MAX));
+        Some((before, after))
     }
 
     /// What a command would do to a subject; none: it will be refused for another reason.

@@ -61,6 +61,8 @@ ids! {
     AuditEntry AuditId "evt";
     /// The one role book of an instance.
     Book BookId "book";
+    /// A constraint on roles.
+    Constraint ConstraintId "constraint";
 }
 
 /// An identifier of a `K`.

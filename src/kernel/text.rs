@@ -58,6 +58,8 @@ texts! {
     ExternalId(external_id);
     /// A name of a role: 1 to 128 printable characters, no space at either end. Compared exactly.
     RoleName(role_name);
+    /// A name of a constraint on roles: as a role's.
+    ConstraintName(role_name);
     /// A free text for people: at most 1 000 characters, no control characters but line breaks.
     Note(note);
 }

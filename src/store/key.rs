@@ -117,6 +117,8 @@ kinds! {
     Permission = 0x31, "permissions", large;
     /// A role: `role id`.
     Role = 0x32, "roles", large;
+    /// A constraint on roles: `constraint id`.
+    Constraint = 0x33, "role_constraints", large;
     /// An audit entry: `entry id`.
     Audit = 0x40, "audit_entries", large;
     /// A device that a user signs in from: `user id, device id`.

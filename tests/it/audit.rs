@@ -35,6 +35,13 @@ fn every_change_is_listed_once_with_its_circumstances() {
     let role = id(&change("access.role_defined", "POST", "/api/v1/roles", json!({ "name": "r" })));
     let role_path = format!("/api/v1/roles/{role}");
     change("access.role_changed", "PUT", &role_path, json!({ "name": "r", "permissions": ["a:*"] }));
+    let spare = id(&change("access.role_defined", "POST", "/api/v1/roles", json!({ "name": "s" })));
+    let apart = |name| json!({ "name": name, "kind": "static", "role_ids": [role, spare], "cardinality": 2 });
+    let constraints = "/api/v1/role-constraints";
+    let constraint = id(&change("access.constraint_defined", "POST", constraints, apart("c")));
+    let constraint = format!("{constraints}/{constraint}");
+    change("access.constraint_changed", "PUT", &constraint, apart("d"));
+    change("access.constraint_removed", "DELETE", &constraint, Value::Null);
     let user =
         id(&change("accounts.created", "POST", "/api/v1/users", json!({ "username": "u", "password": PASSWORD })));
     let path = format!("/api/v1/users/{user}");

@@ -1,5 +1,7 @@
 //! An instance keeps an administrator, and nobody takes from another what they do not hold themselves.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use crate::harness::{Admin, Server, SignedIn};
@@ -136,7 +138,7 @@ fn restore(server: &Server, one: &str, other: &str) {
     for id in [one, other] {
         let id = sesame::kernel::ids::UserId::parse(id).unwrap();
         let bounds = sesame::access::model::Bounds::default();
-        let command = AssignRole { role_id, bounds, reason: None, approved_by: None };
+        let command = AssignRole { role_id, bounds, reason: None, approved_by: None, book: Arc::default() };
         let (state, facts) = (std::sync::Arc::clone(&state), facts.clone());
         actix_rt::System::new().block_on(async move { state.users.send(id, command, facts).await.unwrap() });
     }

@@ -86,6 +86,8 @@ mod searches;
 #[cfg(test)]
 mod second_factor;
 #[cfg(test)]
+mod separation;
+#[cfg(test)]
 mod session_model;
 #[cfg(test)]
 mod sessions;

@@ -64,7 +64,7 @@ const TIMES: std::ops::Range<i64> = 0..6;
 /// A role by the numbers of others.
 #[derive(Debug, Clone)]
 pub(crate) struct RoleModel {
-    parents: BTreeSet<usize>,
+    pub(crate) parents: BTreeSet<usize>,
     rules: Vec<(bool, &'static str)>,
     is_active: bool,
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use sesame::access::book_aggregate::THE_BOOK;
 use sesame::access::condition::Condition;
 use sesame::access::holders::{GrantHolder, RoleHolder};
-use sesame::access::model::{Assignment, Bounds, Given, Grant, Permission, Role, Rule};
+use sesame::access::model::{Assignment, Bounds, Constraint, ConstraintKind, Given, Grant, Permission, Role, Rule};
 use sesame::access::pattern::{Effect, Pattern, PermissionName, Scope};
 use sesame::access::role_book::RoleBook;
 use sesame::accounts::factors::{Factors, TotpFactor, TotpOffer};
@@ -24,12 +24,12 @@ use sesame::audit::model::Entry;
 use sesame::kernel::cause::Actor;
 use sesame::kernel::clock::Timestamp;
 use sesame::kernel::ids::{
-    AuditId, ChangeId, DeviceId, GrantId, KeyId, MailId, PasskeyId, PermissionId, ProofId, RoleId, SecurityEventId,
-    SessionId, UserId,
+    AuditId, ChangeId, ConstraintId, DeviceId, GrantId, KeyId, MailId, PasskeyId, PermissionId, ProofId, RoleId,
+    SecurityEventId, SessionId, UserId,
 };
 use sesame::kernel::secret::{SecretHash, ShortHash};
 use sesame::kernel::sheet::{Difference, Sheet};
-use sesame::kernel::text::{Email, ExternalId, Note, RoleName, Username};
+use sesame::kernel::text::{ConstraintName, Email, ExternalId, Note, RoleName, Username};
 use sesame::mail::model::{self, Delivery, Mail};
 use sesame::preferences::model::{Layer, Namespace, PreferenceMarks, Preferences};
 use sesame::profiles::challenge::{Challenge, ChallengeKind, CodeHash};
@@ -400,6 +400,20 @@ fn records_of_access() {
             created_at: at(0),
             updated_at: at(60),
             version: 9,
+        },
+    );
+    check(
+        "role_constraint",
+        &Constraint {
+            id: ConstraintId::from_uuid(id(24)),
+            name: ConstraintName::parse("Vier Augen").unwrap(),
+            kind: ConstraintKind::Static,
+            role_ids: vec![RoleId::from_uuid(id(5)), RoleId::from_uuid(id(6))],
+            cardinality: 2,
+            description: Some(note("who pays does not approve")),
+            created_at: at(0),
+            updated_at: at(60),
+            version: 3,
         },
     );
     check(

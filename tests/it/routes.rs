@@ -23,6 +23,7 @@ struct Things {
     grant: String,
     invited: String,
     preview: String,
+    constraint: String,
 }
 
 impl Things {
@@ -30,6 +31,7 @@ impl Things {
         let permission = admin.created("/api/v1/permissions", &json!({ "name": format!("thing-{number}:use") }));
         let role = admin.role(&format!("role {number}"), &["*:use"]);
         let spare_role = admin.role(&format!("spare role {number}"), &[]);
+        let apart = ["one", "another"].map(|name| admin.role(&format!("{name} role {number}"), &[]));
         let person = admin.person(&format!("person{number}"));
         admin.assign(&person.id, &role);
         let grant = admin.created(&format!("/api/v1/users/{}/permissions", person.id), &json!({ "permission": "*" }));
@@ -39,7 +41,20 @@ impl Things {
         let denial = json!({ "name": "x", "permissions": [{ "effect": "deny", "pattern": "*" }] });
         let preview = admin.post(&format!("/api/v1/roles/{role}/preview?limit=1"), &denial).expect(200);
         let preview = preview["next_cursor"].as_str().unwrap_or_default().to_owned();
-        Self { invited, preview, person, app, key: key.replace('"', ""), role, spare_role, permission, grant }
+        let apart = json!({ "name": format!("apart {number}"), "kind": "static", "role_ids": apart, "cardinality": 2 });
+        let constraint = admin.created("/api/v1/role-constraints", &apart);
+        Self {
+            invited,
+            preview,
+            constraint,
+            person,
+            app,
+            key: key.replace('"', ""),
+            role,
+            spare_role,
+            permission,
+            grant,
+        }
     }
 
     fn path(&self, path: &str) -> String {
@@ -49,6 +64,7 @@ impl Things {
             .replace("{app_id}", &self.app.id)
             .replace("{key_id}", &self.key)
             .replace("{role_id}", &self.role)
+            .replace("{constraint_id}", &self.constraint)
             .replace("{permission_id}", &self.permission)
             .replace("{grant_id}", &self.grant)
             .replace("{session_id}", &self.person.session_id)
@@ -103,6 +119,9 @@ impl Things {
             "POST /api/v1/roles/{role_id}/preview" => json!({ "name": format!("role {number}") }),
             "POST /api/v1/access/preview" => json!({ "changes": [{ "remove_role": { "role_id": self.spare_role } }] }),
             "POST /api/v1/roles" | "PUT /api/v1/roles/{role_id}" => json!({ "name": format!("new role {number}") }),
+            "POST /api/v1/role-constraints" | "PUT /api/v1/role-constraints/{constraint_id}" => json!({
+                "name": format!("new {number}"), "kind": "static", "role_ids": [self.role, self.spare_role], "cardinality": 2,
+            }),
             "POST /api/v1/permissions" => json!({ "name": format!("new-{number}:use") }),
             "PUT /api/v1/permissions/{permission_id}" => json!({ "name": format!("thing-{number}:use") }),
             "POST /api/v1/apps" => json!({ "name": format!("new{number}") }),

@@ -27,6 +27,7 @@ const ROWS: &[(&str, u8)] = &[
     ("actor::command", 2),
     ("*::commands", 3),
     ("access::book_commands", 3),
+    ("access::constraint_commands", 3),
     ("*::queries", 3),
     ("access::escalation", 3),
     ("access::review::reviewer", 4),

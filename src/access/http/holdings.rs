@@ -202,13 +202,15 @@ async fn assign(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): J
         call.donor(&book).may_take(&reach)?;
     }
     let approved_by = approver(&call, input.approved_by).await?;
-    let command = AssignRole {
+    let bounds = bounds(input.scope, input.not_before, input.expires_at);
+    let command = |book| AssignRole {
         role_id: input.role_id,
-        bounds: bounds(input.scope, input.not_before, input.expires_at),
-        reason: input.reason,
-        approved_by,
+        bounds: bounds.clone(),
+        reason: input.reason.clone(),
+        approved_by: approved_by.clone(),
+        book,
     };
-    let _permit = call.guard(id, &command).await?;
+    let (_permit, command) = call.guard_by_book(id, command).await?;
     let done = call.state.users.send(id, command, call.facts()).await?;
     let view = AssignmentView::of(&done.reply, &call.state.book.load());
     let location = format!("/api/v1/users/{}/roles/{}", done.after.id_text(), view.role_id);

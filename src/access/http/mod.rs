@@ -3,6 +3,7 @@
 mod analytics;
 mod authzen;
 mod checks;
+mod constraints;
 mod effective_lists;
 mod explanations;
 mod export;
@@ -24,6 +25,7 @@ pub fn routes(routes: &mut Routes) {
     authzen::routes(routes);
     permissions::routes(routes);
     roles::routes(routes);
+    constraints::routes(routes);
     holdings::routes(routes);
     role_holders::routes(routes);
     previews::routes(routes);

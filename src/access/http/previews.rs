@@ -6,23 +6,25 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::book_commands::{ChangeRole, DefinePermission, DefineRole, RemovePermission, RemoveRole};
+use crate::access::constraint_commands::{DefineConstraint, RemoveConstraint};
+use crate::access::http::constraints::ConstraintInput;
 use crate::access::http::given::{bounds, conditions, shown_scope};
 use crate::access::http::roles::RoleInput;
 use crate::access::model::Rule;
 use crate::access::pattern::{Effect, Pattern, PermissionName, Scope};
 use crate::access::product::ProductPermission;
 use crate::access::review::change::{BookChange, Change, HoldingChange, RoleRef};
-use crate::access::review::preview::Outlook;
+use crate::access::review::preview::{Broken, Outlook};
 use crate::access::review::reviewer::{Kept, ReviewError};
 use crate::access::review::shelf::Place;
-use crate::accounts::model::{Account, SubjectId, subject_text};
+use crate::accounts::model::{Account, Nature, SubjectId, subject_text};
 use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
 use crate::http::paging::paging;
 use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
-use crate::kernel::ids::{GrantId, PermissionId, RoleId, UserId};
+use crate::kernel::ids::{ConstraintId, GrantId, PermissionId, RoleId, UserId};
 use crate::kernel::page::Page;
 use crate::kernel::text::RoleName;
 use crate::store::{Revision, Store, StoreError, codec};
@@ -71,6 +73,10 @@ enum ChangeInput {
     DefinePermission(NewPermission),
     /// A permission is removed.
     RemovePermission(PermissionInQuestion),
+    /// A new constraint on roles.
+    DefineConstraint(ConstraintInput),
+    /// A constraint is removed.
+    RemoveConstraint(ConstraintInQuestion),
     /// A subject is given a role.
     Assign(AssignInput),
     /// A role is taken back.
@@ -108,6 +114,13 @@ struct NewPermission {
 struct PermissionInQuestion {
     #[schema(value_type = String)]
     permission_id: PermissionId,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ConstraintInQuestion {
+    #[schema(value_type = String)]
+    constraint_id: ConstraintId,
 }
 
 /// A role to give: by `role_id`, or by `role_name`, which may be of a role that an earlier change defines.
@@ -196,6 +209,13 @@ impl ChangeInput {
             Self::RemovePermission(PermissionInQuestion { permission_id: id }) => {
                 Change::Book(BookChange::RemovePermission(RemovePermission { id, if_match: None }))
             }
+            Self::DefineConstraint(input) => {
+                let id = ConstraintId::generate(now);
+                Change::Book(BookChange::DefineConstraint(DefineConstraint { id, draft: input.draft() }))
+            }
+            Self::RemoveConstraint(ConstraintInQuestion { constraint_id: id }) => {
+                Change::Book(BookChange::RemoveConstraint(RemoveConstraint { id, if_match: None }))
+            }
             Self::Assign(input) => {
                 let bounds = bounds(input.scope, input.not_before, input.expires_at);
                 Change::Holding(
@@ -244,6 +264,8 @@ struct PreviewView {
     subjects_gaining: usize,
     /// So many lose something, somewhere.
     subjects_losing: usize,
+    /// The static constraints that somebody would break: while there is one, the real changes are refused.
+    broken_constraints: Vec<BrokenView>,
     /// By permission; at most 1 000 of them, by name.
     permissions: Vec<PermissionTally>,
     /// One line for each subject, permission and place.
@@ -328,10 +350,45 @@ async fn first_page(call: &Call, kept: &Arc<Kept>, limit: usize) -> Outcome {
         revision,
         subjects_gaining: all.gaining,
         subjects_losing: all.losing,
+        broken_constraints: broken(outlook),
         permissions: permissions.collect(),
         items,
         next_cursor,
     }))
+}
+
+/// A constraint that somebody would break.
+#[derive(Serialize, ToSchema)]
+pub(super) struct BrokenView {
+    /// Its name.
+    constraint: String,
+    /// So many subjects would.
+    subjects: usize,
+    /// The first of them.
+    first: Vec<BreakerView>,
+}
+
+/// Somebody who would break a constraint.
+#[derive(Serialize, ToSchema)]
+struct BreakerView {
+    user_id: String,
+    /// The names of the roles of the constraint that there would be together.
+    roles: Vec<String>,
+}
+
+/// The constraints that somebody would break.
+pub(super) fn broken(outlook: &Outlook) -> Vec<BrokenView> {
+    let name = |id: &RoleId| outlook.book.role(*id).map(|role| role.name.to_string());
+    let breaker = |(user, nature, roles): (UserId, Nature, &[RoleId])| BreakerView {
+        user_id: subject_text(user, nature),
+        roles: roles.iter().filter_map(name).collect(),
+    };
+    let view = |Broken { constraint, subjects, first }: Broken<'_>| BrokenView {
+        constraint: constraint.name.to_string(),
+        subjects,
+        first: first.into_iter().map(breaker).collect(),
+    };
+    outlook.breaches().into_iter().map(view).collect()
 }
 
 /// Which part of a preview.

@@ -1,7 +1,5 @@
 //! Roles over HTTP.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -9,13 +7,10 @@ use crate::access::book_aggregate::THE_BOOK;
 use crate::access::book_commands::{ChangeRole, DefineRole, MAX_RULES, RemoveRole, RoleDraft};
 use crate::access::error::AccessError;
 use crate::access::escalation;
-use crate::access::guardian::{self, Permit};
 use crate::access::http::given::{self, RuleInput, RuleView};
 use crate::access::model::Role;
 use crate::access::product::ProductPermission;
-use crate::access::review::change;
-use crate::access::role_book::{Closure, RoleBook};
-use crate::actor::aggregate::Aggregate as _;
+use crate::access::role_book::Closure;
 use crate::http::handler::Outcome;
 use crate::http::paging::paging;
 use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
@@ -38,7 +33,7 @@ pub(super) fn routes(routes: &mut Routes) {
         .answers::<RoleView>(200);
     routes
         .delete("/api/v1/roles/{role_id}", write, remove)
-        .about("Removes a role that no other inherits from")
+        .about("Removes a role that no other inherits from and no constraint names")
         .answers_with(204);
 }
 
@@ -211,7 +206,7 @@ async fn change(call: Call, Path(id): Path<RoleId>, Json(input): Json<RoleInput>
     let draft = input.draft(&call).await?;
     refuse_escalation(&call, Some(id), &draft)?;
     let command = ChangeRole { id, if_match, draft };
-    let _permit = guarded(&call, &command).await?;
+    let _permit = call.guard_book(&command).await?;
     let done = call.state.books.send(THE_BOOK, command, call.facts()).await?;
     Ok(answer(&done.reply, Answer::ok).with_revision(done.revision))
 }
@@ -242,31 +237,6 @@ fn refuse_escalation(call: &Call, old: Option<RoleId>, draft: &RoleDraft) -> Res
         donor.may_take(&lifted)?;
     }
     Ok(())
-}
-
-/// Lets a change through that denies nobody what the caller does not hold, and leaves an administrator.
-async fn guarded(call: &Call, command: &ChangeRole) -> Result<Permit, Problem> {
-    let guardian = &call.state.guardian;
-    let permit = guardian.beside().await;
-    let Some((before, after)) = look(call, command) else { return Ok(permit) };
-    if guardian::denied_anew(&before, &after).is_empty() {
-        return Ok(permit);
-    }
-    drop(permit);
-    let permit = guardian.alone().await;
-    if let Some((before, after)) = look(call, command) {
-        guardian.weigh_book(&call.donor(&before), &Arc::new(after)).await?;
-    }
-    Ok(permit)
-}
-
-/// The book before and after a change; none: it will be refused for another reason.
-fn look(call: &Call, command: &ChangeRole) -> Option<(Arc<RoleBook>, RoleBook)> {
-    let before = Arc::clone(&call.state.book.load());
-    let mut after = RoleBook::clone(&before);
-    change::apply(command.clone(), &mut after, &call.facts()).ok()?;
-    after.stamp(Revision(u64::MAX));
-    Some((before, after))
 }
 
 fn answer(role: &Role, shape: impl FnOnce(&RoleView) -> Answer) -> Answer {

@@ -1,4 +1,4 @@
-//! All roles and permissions as one text over HTTP: read, compared, and made what the text says.
+//! All roles, permissions and constraints as one text over HTTP: read, compared, and made what the text says.
 
 use std::sync::Arc;
 
@@ -9,25 +9,30 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::access::book_aggregate::THE_BOOK;
 use crate::access::book_commands::RoleDraft;
+use crate::access::constraint_commands::ConstraintDraft;
 use crate::access::error::AccessError;
 use crate::access::escalation;
+use crate::access::http::constraints::KindView;
 use crate::access::http::given::{self, RuleInput, RuleView};
+use crate::access::http::previews::{BrokenView, broken};
 use crate::access::http::roles::SessionTerms;
 use crate::access::http::state_subjects::{Outcome as SubjectOutcome, Planned, SubjectState, carry_out, planned};
-use crate::access::model::{Permission, Role, Rule};
+use crate::access::model::{Constraint, Permission, Role, Rule};
 use crate::access::pattern::{Effect, PermissionName};
 use crate::access::product::ProductPermission;
 use crate::access::review::change::{Change, ChangeBook};
 use crate::access::review::preview::{Refused, Tally};
 use crate::access::review::reviewer::{Kept, ReviewError};
-use crate::access::review::state::{Action, Desired, DesiredPermission, DesiredRole, Step, Thing, plan};
+use crate::access::review::state::{
+    Action, Desired, DesiredConstraint, DesiredPermission, DesiredRole, Step, Thing, plan,
+};
 use crate::access::role_book::{Closure, RoleBook};
 use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Json, Problem, Query, Routes, Who};
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::PermissionId;
-use crate::kernel::text::{Note, RoleName};
+use crate::kernel::text::{ConstraintName, Note, RoleName};
 
 /// The most changes of the role book at once: they are one commit, decided while other writes to the book wait.
 const MAX_STEPS: usize = 2000;
@@ -38,12 +43,12 @@ pub(super) fn routes(routes: &mut Routes) {
     let (read, write) = (Who::Holding(ProductPermission::RolesRead), Who::Holding(ProductPermission::RolesWrite));
     routes
         .get("/api/v1/access/state", read, show)
-        .about("Every role and permission that is not Sesame's own, by names")
+        .about("Every role and permission that is not Sesame's own, and every constraint on roles, by names")
         .answers::<StateView>(200);
     routes
         .put("/api/v1/access/state", write, apply)
         .takes_batches()
-        .about("Makes roles and permissions what the body says, all of them; with `dry_run`, says what would change")
+        .about("Makes roles, permissions and constraints what the body says, all of them; with `dry_run`, says what would change")
         .answers::<ChangesView>(200);
 }
 
@@ -83,6 +88,23 @@ struct RoleState {
     sessions: SessionTerms,
 }
 
+/// A constraint on roles.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ConstraintState {
+    #[schema(value_type = String)]
+    name: ConstraintName,
+    kind: KindView,
+    /// The names of the roles that are kept apart.
+    #[schema(value_type = Vec<String>)]
+    roles: Vec<RoleName>,
+    /// Nobody has so many of them, or more.
+    cardinality: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    description: Option<Note>,
+}
+
 /// Everything that is to be. What is not named is removed; what subjects hold is changed only for those named.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -91,6 +113,8 @@ struct StateInput {
     permissions: Vec<PermissionState>,
     #[serde(default)]
     roles: Vec<RoleState>,
+    #[serde(default)]
+    constraints: Vec<ConstraintState>,
     /// Up to 1 000 subjects, each with everything it is to hold; this needs `sesame.assignments:write`.
     #[serde(default)]
     subjects: Vec<SubjectState>,
@@ -124,6 +148,29 @@ struct RoleStateView {
 struct StateView {
     permissions: Vec<PermissionState>,
     roles: Vec<RoleStateView>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    constraints: Vec<ConstraintState>,
+}
+
+impl ConstraintState {
+    fn of(constraint: &Constraint, book: &RoleBook) -> Self {
+        let mut roles: Vec<RoleName> =
+            constraint.role_ids.iter().filter_map(|id| Some(book.role(*id)?.name.clone())).collect();
+        roles.sort_unstable();
+        Self {
+            name: constraint.name.clone(),
+            kind: constraint.kind.into(),
+            roles,
+            cardinality: constraint.cardinality,
+            description: constraint.description.clone(),
+        }
+    }
+
+    fn desired(self) -> DesiredConstraint {
+        let Self { name, kind, roles, cardinality, description } = self;
+        let draft = ConstraintDraft { name, kind: kind.into(), role_ids: Vec::new(), cardinality, description };
+        DesiredConstraint { roles, draft }
+    }
 }
 
 impl PermissionState {
@@ -174,6 +221,9 @@ struct ChangesView {
     subjects_gaining: usize,
     /// How many lose something.
     subjects_losing: usize,
+    /// The static constraints that somebody would break: while there is one, nothing is applied.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    broken_constraints: Vec<BrokenView>,
     /// The subjects that were named, in their order.
     subjects: Vec<SubjectOutcome>,
 }
@@ -195,7 +245,12 @@ async fn show(call: Call) -> Outcome {
     let own = book.roles().filter(|role| !role.is_built_in);
     let mut roles: Vec<RoleStateView> = own.map(|role| RoleStateView::of(role, &book)).collect();
     roles.sort_by(|one, other| one.name.cmp(&other.name));
-    Ok(Answer::ok(&StateView { permissions, roles }).with_etag(book.version()).with_revision(book.version()))
+    let mut constraints: Vec<ConstraintState> =
+        book.separation().constraints().map(|one| ConstraintState::of(one, &book)).collect();
+    constraints.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(Answer::ok(&StateView { permissions, roles, constraints })
+        .with_etag(book.version())
+        .with_revision(book.version()))
 }
 
 async fn apply(call: Call, Query(query): Query<StateQuery>, Json(input): Json<StateInput>) -> Outcome {
@@ -213,7 +268,8 @@ async fn apply(call: Call, Query(query): Query<StateQuery>, Json(input): Json<St
     if if_match.is_some_and(|version| version != book.version()) {
         return Err(AccessError::Stale(book.version().0).into());
     }
-    let desired = desired(&call, input.permissions, input.roles).await?;
+    let mut desired = desired(&call, input.permissions, input.roles).await?;
+    desired.constraints = input.constraints.into_iter().map(ConstraintState::desired).collect();
     let steps = plan(&book, desired, call.now)?;
     if steps.len() > MAX_STEPS {
         let wrong =
@@ -223,13 +279,13 @@ async fn apply(call: Call, Query(query): Query<StateQuery>, Json(input): Json<St
     let after = Arc::new(stepped(&call, &book, &steps)?);
     refuse_escalation(&call, &book, &after, &steps)?;
     let subjects = planned(&call, &after, input.subjects).await?;
-    let all = tally(&call, &steps, &subjects).await?;
+    let (all, broken_constraints) = tally(&call, &steps, &subjects).await?;
     let mut outcomes: Vec<SubjectOutcome> = subjects.iter().map(Planned::outlook).collect();
     let mut version = book.version();
     if !is_dry {
-        let permit = call.state.guardian.admit_book(&call.donor(&book), &after).await?;
         let changes = steps.iter().map(|step| step.change.clone()).collect();
         let command = ChangeBook { if_match: book.version(), changes };
+        let permit = call.guard_book(&command).await?;
         version = call.state.books.send(THE_BOOK, command, call.facts()).await?.revision;
         drop(permit);
         outcomes = carry_out(&call, subjects).await;
@@ -240,6 +296,7 @@ async fn apply(call: Call, Query(query): Query<StateQuery>, Json(input): Json<St
         changes: steps.into_iter().map(shown).collect(),
         subjects_gaining: all.gaining,
         subjects_losing: all.losing,
+        broken_constraints,
         subjects: outcomes,
     };
     Ok(Answer::ok(&view).with_etag(version).with_revision(version))
@@ -287,7 +344,11 @@ fn stepped(call: &Call, book: &RoleBook, steps: &[Step]) -> Result<RoleBook, Pro
 fn refusal(step: &Step, why: AccessError) -> Problem {
     match why {
         AccessError::Fields(fields) => {
-            let kind = if step.thing == Thing::Role { "roles" } else { "permissions" };
+            let kind = match step.thing {
+                Thing::Permission => "permissions",
+                Thing::Role => "roles",
+                Thing::Constraint => "constraints",
+            };
             let placed =
                 |wrong: FieldError| FieldError::new(format!("{kind}.{}.{}", step.name, wrong.field), wrong.message);
             AccessError::Fields(fields.into_iter().map(placed).collect()).into()
@@ -300,6 +361,12 @@ fn refusal(step: &Step, why: AccessError) -> Problem {
 fn refuse_escalation(call: &Call, before: &RoleBook, after: &RoleBook, steps: &[Step]) -> Result<(), Problem> {
     let donor = call.donor(before);
     let nothing = Closure::default();
+    for id in steps.iter().filter_map(|step| step.change.constraint_id()) {
+        let named = [before, after].into_iter().filter_map(|book| book.separation().constraint(id));
+        for role in named.flat_map(|constraint| &constraint.role_ids) {
+            before.closure(*role).or_else(|| after.closure(*role)).map_or(Ok(()), |role| donor.may_constrain(role))?;
+        }
+    }
     for step in steps.iter().filter(|step| step.thing == Thing::Role) {
         let Some(id) = step.change.role_id() else { continue };
         let reach = match after.role(id) {
@@ -317,13 +384,13 @@ fn refuse_escalation(call: &Call, before: &RoleBook, after: &RoleBook, steps: &[
     Ok(())
 }
 
-/// How many gain and lose something by all of it; refuses what cannot be.
-async fn tally(call: &Call, steps: &[Step], subjects: &[Planned]) -> Result<Tally, Problem> {
+/// How many gain and lose something by all of it, and the constraints that it breaks; refuses what cannot be.
+async fn tally(call: &Call, steps: &[Step], subjects: &[Planned]) -> Result<(Tally, Vec<BrokenView>), Problem> {
     let book = steps.iter().map(|step| Change::Book(step.change.clone()));
     let holdings = subjects.iter().flat_map(Planned::changes);
     let changes: Vec<Change> = book.chain(holdings).collect();
     if changes.is_empty() {
-        return Ok(Tally::default());
+        return Ok((Tally::default(), Vec::new()));
     }
     let kept = call.state.reviewer.preview(changes, call.facts()).await.map_err(|error| match error {
         ReviewError::Refused(Refused { change, why }) => match steps.get(change) {
@@ -333,7 +400,7 @@ async fn tally(call: &Call, steps: &[Step], subjects: &[Planned]) -> Result<Tall
         error => error.into(),
     })?;
     match &*kept {
-        Kept::Outlook(outlook) => Ok(outlook.tallies().0),
-        Kept::Findings(_) => Ok(Tally::default()),
+        Kept::Outlook(outlook) => Ok((outlook.tallies().0, broken(outlook))),
+        Kept::Findings(_) => Ok((Tally::default(), Vec::new())),
     }
 }

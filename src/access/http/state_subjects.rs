@@ -243,7 +243,8 @@ async fn change(call: &Call, planned: Planned) -> Result<(), Problem> {
     let book = Arc::clone(&call.state.book.load());
     let command = ChangeHoldings { changes: planned.changes, book: Arc::clone(&book) };
     refuse_escalation(call, &book, &planned.user, &command)?;
-    let _permit = call.guard(planned.user.id(), &command).await?;
+    let command = |book| ChangeHoldings { book, ..command.clone() };
+    let (_permit, command) = call.guard_by_book(planned.user.id(), command).await?;
     call.state.users.send(planned.user.id(), command, call.facts()).await?;
     Ok(())
 }

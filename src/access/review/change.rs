@@ -8,14 +8,15 @@ use crate::access::book_aggregate::BookEvent;
 use crate::access::book_commands::{
     ChangePermission, ChangeRole, DefinePermission, DefineRole, RemovePermission, RemoveRole,
 };
-use crate::access::commands::{AssignRole, GrantRule, RevokeGrant, UnassignRole};
+use crate::access::commands::{AssignRole, GrantRule, RevokeGrant, UnassignRole, refuse_joined};
+use crate::access::constraint_commands::{ChangeConstraint, DefineConstraint, RemoveConstraint};
 use crate::access::error::AccessError;
 use crate::access::model::{Bounds, Rule};
 use crate::access::pattern::{Pattern, Scope};
 use crate::access::role_book::RoleBook;
 use crate::actor::aggregate::Aggregate;
 use crate::actor::command::{Command, Decision, Facts};
-use crate::kernel::ids::{GrantId, RoleId, UserId};
+use crate::kernel::ids::{ConstraintId, GrantId, RoleId, UserId};
 use crate::kernel::text::RoleName;
 use crate::store::Revision;
 use crate::user::{User, UserEvent};
@@ -54,6 +55,12 @@ pub enum BookChange {
     ChangePermission(ChangePermission),
     /// A permission less.
     RemovePermission(RemovePermission),
+    /// A new constraint.
+    DefineConstraint(DefineConstraint),
+    /// Another form of a constraint.
+    ChangeConstraint(ChangeConstraint),
+    /// A constraint less.
+    RemoveConstraint(RemoveConstraint),
 }
 
 impl BookChange {
@@ -63,7 +70,17 @@ impl BookChange {
             Self::DefineRole(command) => Some(command.id),
             Self::ChangeRole(command) => Some(command.id),
             Self::RemoveRole(command) => Some(command.id),
-            Self::DefinePermission(_) | Self::ChangePermission(_) | Self::RemovePermission(_) => None,
+            _ => None,
+        }
+    }
+
+    /// The constraint it is about.
+    pub const fn constraint_id(&self) -> Option<ConstraintId> {
+        match self {
+            Self::DefineConstraint(command) => Some(command.id),
+            Self::ChangeConstraint(command) => Some(command.id),
+            Self::RemoveConstraint(command) => Some(command.id),
+            _ => None,
         }
     }
 
@@ -79,6 +96,9 @@ impl BookChange {
             Self::DefinePermission(command) => command.decide(book, facts)?.events,
             Self::ChangePermission(command) => command.decide(book, facts)?.events,
             Self::RemovePermission(command) => command.decide(book, facts)?.events,
+            Self::DefineConstraint(command) => command.decide(book, facts)?.events,
+            Self::ChangeConstraint(command) => command.decide(book, facts)?.events,
+            Self::RemoveConstraint(command) => command.decide(book, facts)?.events,
         })
     }
 
@@ -155,7 +175,16 @@ impl HoldingChange {
         }
     }
 
-    /// Changes the subject as the real change would.
+    /// The role that it gives.
+    fn given(&self, book: &RoleBook) -> Option<RoleId> {
+        match self {
+            Self::Assign(role, _) => role.find(book),
+            _ => None,
+        }
+    }
+
+    /// Changes the subject as the real change would; whether that joins what constraints keep apart is for whoever has
+    /// made all of several changes to look at.
     ///
     /// # Errors
     /// What the real change would refuse.
@@ -164,7 +193,7 @@ impl HoldingChange {
         match self {
             Self::Assign(role, bounds) => {
                 let (role_id, bounds) = (found(role)?, bounds.clone());
-                let command = AssignRole { role_id, bounds, reason: None, approved_by: None };
+                let command = AssignRole { role_id, bounds, reason: None, approved_by: None, book: Arc::default() };
                 apply(command, user, facts)
             }
             Self::Unassign(role, scope) => {
@@ -185,7 +214,7 @@ impl HoldingChange {
 pub struct ChangeHoldings {
     /// In this order; no two about one thing.
     pub changes: Vec<HoldingChange>,
-    /// The book that names roles.
+    /// The book that names roles and whose constraints count.
     pub book: Arc<RoleBook>,
 }
 
@@ -202,6 +231,8 @@ impl Command for ChangeHoldings {
             change.refuse_unknown(&self.book)?;
             events.extend(change.apply(&mut after, &self.book, facts)?);
         }
+        let given: Vec<RoleId> = self.changes.iter().filter_map(|change| change.given(&self.book)).collect();
+        refuse_joined(&self.book, &after.holdings.assignments, &given, facts.now)?;
         Ok(Decision { events, reply: () })
     }
 }

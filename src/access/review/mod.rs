@@ -4,6 +4,7 @@
 //! many subjects is one of a single revision (`survey`).
 
 pub mod change;
+pub mod joined;
 pub mod preview;
 pub mod reviewer;
 pub mod search;

@@ -13,17 +13,20 @@ use roaring::RoaringBitmap;
 use crate::access::error::AccessError;
 use crate::access::escalation::reach;
 use crate::access::holders::List;
+use crate::access::model::{Constraint, ConstraintKind};
 use crate::access::pattern::{Effect, Pattern, PermissionName, Scope};
 use crate::access::review::change::{Change, HoldingChange};
+use crate::access::review::joined::NAMED;
 use crate::access::review::shelf::{Place, Weigh};
 use crate::access::review::survey::{Question, Survey};
 use crate::access::role_book::{Closure, RoleBook};
+use crate::access::separation::{Breach, Separation};
 use crate::access::variables::Asked;
 use crate::accounts::model::Nature;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::Facts;
 use crate::kernel::fault::FieldError;
-use crate::kernel::ids::{RoleId, UserId};
+use crate::kernel::ids::{ConstraintId, RoleId, UserId};
 use crate::store::Revision;
 use crate::user::User;
 
@@ -45,6 +48,8 @@ pub struct Gain {
     pub nature: Nature,
     /// Sorted by permission, then by place. Shared by all who hold the same.
     pub differences: Arc<[Difference]>,
+    /// The constraint that the subject would break, if it would one.
+    pub breach: Option<Breach>,
 }
 
 /// Why one of the changes cannot be.
@@ -82,6 +87,19 @@ pub struct Outlook {
     pub gains: Vec<(UserId, Gain)>,
     /// The names of the permissions, by number.
     pub names: HashMap<u32, PermissionName, RandomState>,
+    /// The book as it would be.
+    pub book: Arc<RoleBook>,
+}
+
+/// A constraint that subjects would break.
+#[derive(Debug)]
+pub struct Broken<'a> {
+    /// Which.
+    pub constraint: &'a Constraint,
+    /// How many subjects.
+    pub subjects: usize,
+    /// The first of them, and the roles of the constraint that they would have together.
+    pub first: Vec<(UserId, Nature, &'a [RoleId])>,
 }
 
 /// How many subjects gain and lose something.
@@ -103,7 +121,23 @@ impl Tally {
 impl Outlook {
     /// What was found by asking everybody.
     pub fn of(preview: &Preview, survey: Survey<Gain>) -> Self {
-        Self { revision: survey.revision, gains: survey.found, names: preview.names() }
+        let book = Arc::clone(&preview.after);
+        Self { revision: survey.revision, gains: survey.found, names: preview.names(), book }
+    }
+
+    /// The constraints that subjects would break, each with who would.
+    pub fn breaches(&self) -> Vec<Broken<'_>> {
+        let mut broken: BTreeMap<ConstraintId, Broken<'_>> = BTreeMap::new();
+        for (user, Gain { nature, breach, .. }) in &self.gains {
+            let Some(Breach { constraint, roles }) = breach else { continue };
+            let new = || Broken { constraint, subjects: 0, first: Vec::new() };
+            let of_constraint = broken.entry(constraint.id).or_insert_with(new);
+            of_constraint.subjects += 1;
+            if of_constraint.first.len() < NAMED {
+                of_constraint.first.push((*user, *nature, roles));
+            }
+        }
+        broken.into_values().collect()
     }
 
     /// Over all permissions, and by the name of each that somebody gains or loses.
@@ -288,8 +322,11 @@ impl Question for Preview {
     type Finding = Gain;
 
     fn lists(&self) -> Vec<List> {
-        let roles = self.roles.iter().map(|role| List::Role(*role));
-        roles.chain(self.patterns.iter().cloned().map(List::Pattern)).collect()
+        let separation = self.after.separation();
+        let tightened = Separation::tightened(&self.before, &self.after);
+        let bearers = tightened.flat_map(|constraint| separation.bearers(constraint));
+        let roles: BTreeSet<RoleId> = self.roles.iter().copied().chain(bearers).collect();
+        roles.into_iter().map(List::Role).chain(self.patterns.iter().cloned().map(List::Pattern)).collect()
     }
 
     fn others(&self) -> BTreeSet<UserId> {
@@ -297,7 +334,7 @@ impl Question for Preview {
     }
 
     fn judge(&mut self, subject: &User) -> Option<Gain> {
-        let differences = if let Some(changes) = self.own.get(&subject.id()).cloned() {
+        let (differences, breach) = if let Some(changes) = self.own.get(&subject.id()).cloned() {
             self.seen.insert(subject.id());
             let mut after = subject.clone();
             for (number, change) in &changes {
@@ -308,15 +345,21 @@ impl Question for Preview {
             }
             self.touch(subject);
             self.touch(&after);
-            self.differences(subject, &after)
+            (self.differences(subject, &after), self.breach(&after))
         } else {
-            self.differences_by_roles(subject)
+            (self.differences_by_roles(subject), self.breach(subject))
         };
-        (!differences.is_empty()).then(|| Gain { nature: subject.nature(), differences })
+        let is_found = breach.is_some() || !differences.is_empty();
+        is_found.then(|| Gain { nature: subject.nature(), differences, breach })
     }
 }
 
 impl Preview {
+    /// What this subject would have together and may not.
+    fn breach(&self, subject: &User) -> Option<Breach> {
+        self.after.separation().breach(ConstraintKind::Static, &subject.holdings.assignments, None, self.facts.now)
+    }
+
     /// Whether what is given to it may depend on who it is.
     fn is_conditional(&self, subject: &User) -> bool {
         [&self.before, &self.after].into_iter().any(|book| {

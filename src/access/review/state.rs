@@ -1,20 +1,22 @@
-//! The roles and permissions of an instance as one text that can be kept elsewhere, and the changes that lead there.
+//! The roles, permissions and constraints of an instance as one text that can be kept elsewhere, and the changes that lead there.
 //!
 //! Everything is named, not numbered: what is not in the text is removed, what has another name is another thing. The
 //! product's own permissions and roles are never touched; roles may inherit from built-in ones.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::access::book_commands::{
     ChangePermission, ChangeRole, DefinePermission, DefineRole, RemovePermission, RemoveRole, RoleDraft,
 };
+use crate::access::constraint_commands::{ChangeConstraint, ConstraintDraft, DefineConstraint, RemoveConstraint};
 use crate::access::error::AccessError;
-use crate::access::model::Role;
+use crate::access::model::{Constraint, Role};
 use crate::access::review::change::BookChange;
 use crate::access::role_book::RoleBook;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
-use crate::kernel::ids::RoleId;
+use crate::kernel::ids::{ConstraintId, RoleId};
 use crate::kernel::text::RoleName;
 
 /// A permission as it should be; the id is used if it is new.
@@ -29,13 +31,24 @@ pub struct DesiredRole {
     pub draft: RoleDraft,
 }
 
-/// All permissions and roles as they should be.
+/// A constraint as it should be.
+#[derive(Debug, Clone)]
+pub struct DesiredConstraint {
+    /// The names of the roles that it keeps apart.
+    pub roles: Vec<RoleName>,
+    /// Everything else; its list of roles is not looked at.
+    pub draft: ConstraintDraft,
+}
+
+/// All permissions, roles and constraints as they should be.
 #[derive(Debug, Clone, Default)]
 pub struct Desired {
     /// The permissions, but for the product's own.
     pub permissions: Vec<DesiredPermission>,
     /// The roles, but for the built-in ones.
     pub roles: Vec<DesiredRole>,
+    /// The constraints.
+    pub constraints: Vec<DesiredConstraint>,
 }
 
 /// What happens to something.
@@ -60,6 +73,8 @@ pub enum Thing {
     Permission,
     /// A role.
     Role,
+    /// A constraint on roles.
+    Constraint,
 }
 
 /// One change on the way, with what people call what it is about.
@@ -81,13 +96,16 @@ pub struct Step {
 /// What is named twice, or not at all; a role that ships with the product; a circle.
 pub fn plan(book: &RoleBook, desired: Desired, now: Timestamp) -> Result<Vec<Step>, AccessError> {
     refuse_unsound(book, &desired)?;
-    let (mut steps, gone_permissions) = permission_steps(book, desired.permissions);
+    let mut steps = gone_constraints(book, &desired.constraints);
+    let (permission_steps, gone_permissions) = permission_steps(book, desired.permissions);
+    steps.extend(permission_steps);
     let wanted: BTreeSet<RoleName> = desired.roles.iter().map(|role| role.draft.name.clone()).collect();
     let mut ids: BTreeMap<RoleName, RoleId> = book.roles().map(|role| (role.name.clone(), role.id)).collect();
     for name in &wanted {
         ids.entry(name.clone()).or_insert_with(|| RoleId::generate(now));
     }
     steps.extend(role_steps(book, desired.roles, &ids)?);
+    steps.extend(constraint_steps(book, desired.constraints, &ids, now));
     let gone: Vec<&Role> =
         book.roles().map(AsRef::as_ref).filter(|role| !role.is_built_in && !wanted.contains(&role.name)).collect();
     for role in heirs_first(&gone) {
@@ -127,7 +145,65 @@ fn refuse_unsound(book: &RoleBook, desired: &Desired) -> Result<(), AccessError>
             }
         }
     }
+    let mut constraints = BTreeSet::new();
+    for (at, constraint) in desired.constraints.iter().enumerate() {
+        if !constraints.insert(&constraint.draft.name) {
+            wrong.push(FieldError::new(format!("constraints[{at}].name"), "is named twice"));
+        }
+        for (number, role) in constraint.roles.iter().enumerate() {
+            if !names.contains(role) && !built_in.contains(role) {
+                wrong.push(FieldError::new(
+                    format!("constraints[{at}].roles[{number}]"),
+                    "there is no such role in here",
+                ));
+            }
+        }
+    }
     if wrong.is_empty() { Ok(()) } else { Err(AccessError::Fields(wrong)) }
+}
+
+/// The constraints that go: first, so that none names a role that goes.
+fn gone_constraints(book: &RoleBook, desired: &[DesiredConstraint]) -> Vec<Step> {
+    let is_gone = |one: &&Arc<Constraint>| !desired.iter().any(|wanted| wanted.draft.name == one.name);
+    let gone = book.separation().constraints().filter(is_gone);
+    let step = |one: &Arc<Constraint>| {
+        let change = BookChange::RemoveConstraint(RemoveConstraint { id: one.id, if_match: None });
+        Step { thing: Thing::Constraint, name: one.name.to_string(), action: Action::Removed, change }
+    };
+    gone.map(step).collect()
+}
+
+/// The constraints that come and change: behind the roles that come, before those that go.
+fn constraint_steps(
+    book: &RoleBook,
+    desired: Vec<DesiredConstraint>,
+    ids: &BTreeMap<RoleName, RoleId>,
+    now: Timestamp,
+) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for DesiredConstraint { roles, mut draft } in desired {
+        draft.role_ids = roles.iter().filter_map(|role| ids.get(role).copied()).collect();
+        draft.role_ids.sort_unstable();
+        draft.role_ids.dedup();
+        let name = draft.name.to_string();
+        let (action, change) = match book.separation().constraints().find(|one| one.name == draft.name) {
+            None => {
+                let id = ConstraintId::generate(now);
+                (Action::Defined, BookChange::DefineConstraint(DefineConstraint { id, draft }))
+            }
+            Some(old) => {
+                let is_same = (old.kind, old.cardinality) == (draft.kind, draft.cardinality)
+                    && (&old.role_ids, &old.description) == (&draft.role_ids, &draft.description);
+                if is_same {
+                    continue;
+                }
+                let command = ChangeConstraint { id: old.id, if_match: None, draft };
+                (Action::Changed, BookChange::ChangeConstraint(command))
+            }
+        };
+        steps.push(Step { thing: Thing::Constraint, name, action, change });
+    }
+    steps
 }
 
 /// What comes and changes, and what goes once no role speaks of it any more.
