@@ -13,6 +13,7 @@ use arc_swap::ArcSwapOption;
 use roaring::RoaringBitmap;
 use serde::Serialize;
 
+use crate::access::activation::Kept;
 use crate::access::condition::datum::Variables;
 use crate::access::condition::{Condition, Truth};
 use crate::access::model::{Assignment, Bounds, Grant};
@@ -35,6 +36,8 @@ pub enum Reason {
     DeniedDirectly,
     /// Nothing the subject holds here and now speaks of it.
     NoMatchingGrant,
+    /// A role of the subject gives it, and is not in force in this session.
+    RoleNotActivated,
     /// What would allow it has a condition that is not met.
     ConditionNotMet,
     /// What would allow it has a condition that could not be evaluated.
@@ -66,18 +69,19 @@ pub struct Holdings {
     /// Direct grants, by id.
     pub grants: Vec<Grant>,
     joined: ArcSwapOption<Effective>,
+    pub(super) in_sessions: Kept,
 }
 
 impl Clone for Holdings {
     fn clone(&self) -> Self {
-        Self { assignments: self.assignments.clone(), grants: self.grants.clone(), joined: ArcSwapOption::empty() }
+        Self::new(self.assignments.clone(), self.grants.clone())
     }
 }
 
 impl Holdings {
     /// These assignments and grants.
     pub fn new(assignments: Vec<Assignment>, grants: Vec<Grant>) -> Self {
-        Self { assignments, grants, joined: ArcSwapOption::empty() }
+        Self { assignments, grants, ..Self::default() }
     }
 
     /// Decides about the permission with this number, in this place, at this moment. The permission's own conditions are
@@ -107,8 +111,8 @@ impl Holdings {
 
 /// What conditions look at, for the one decision that meets some.
 pub trait Setting {
-    /// Builds the variables and shows them.
-    fn look(&self, book: &RoleBook, see: &mut dyn FnMut(&dyn Variables));
+    /// Builds the variables as conditions of what gives, or takes, see them, and shows them.
+    fn look(&self, book: &RoleBook, effect: Effect, see: &mut dyn FnMut(&dyn Variables));
 
     /// A condition could not be evaluated.
     fn note_error(&self);
@@ -125,7 +129,7 @@ pub fn truth(condition: &Condition, variables: &dyn Variables, setting: &dyn Set
 
 /// A subject's holdings joined with one role book.
 #[derive(Debug)]
-struct Effective {
+pub(super) struct Effective {
     book: Revision,
     /// What holds everywhere, at any time.
     everywhere: Held,
@@ -264,11 +268,21 @@ fn joined(sources: &[Source]) -> Source {
 
 impl Effective {
     fn join(holdings: &Holdings, book: &RoleBook) -> Self {
-        let roles = holdings.assignments.iter().filter_map(|assignment| {
-            let closure = Arc::clone(book.closure(assignment.role_id)?);
-            Some((&assignment.bounds, Source { closure, is_direct: false }))
-        });
-        let grants = holdings.grants.iter().map(|grant| {
+        let roles = holdings
+            .assignments
+            .iter()
+            .filter_map(|assignment| Some((&assignment.bounds, Arc::clone(book.closure(assignment.role_id)?))));
+        Self::of(book, roles, &holdings.grants)
+    }
+
+    /// Of what roles come to, each with its bounds, and of grants.
+    pub(super) fn of<'a>(
+        book: &RoleBook,
+        roles: impl Iterator<Item = (&'a Bounds, Arc<Closure>)>,
+        grants: &'a [Grant],
+    ) -> Self {
+        let roles = roles.map(|(bounds, closure)| (bounds, Source { closure, is_direct: false }));
+        let grants = grants.iter().map(|grant| {
             let closure = Arc::new(book.bits_of([&grant.rule]));
             (&grant.bounds, Source { closure, is_direct: true })
         });
@@ -295,7 +309,14 @@ impl Effective {
         }
     }
 
-    fn decide(&self, book: &RoleBook, permission: u32, scope: &Scope, now: Timestamp, setting: &dyn Setting) -> Reason {
+    pub(super) fn decide(
+        &self,
+        book: &RoleBook,
+        permission: u32,
+        scope: &Scope,
+        now: Timestamp,
+        setting: &dyn Setting,
+    ) -> Reason {
         let mut voice = self.everywhere.voice(permission);
         if !self.places.is_empty() {
             for place in scope.lineage() {
@@ -350,15 +371,22 @@ impl<'a> Speaking<'a> {
             Some(reason) => !reason.allows() || self.denies.is_empty(),
             None => self.denies.is_empty() && self.allows.is_empty(),
         };
-        let mut decided = unconditional.unwrap_or(Reason::NoMatchingGrant);
-        if !is_settled {
-            setting.look(book, &mut |variables| {
-                let truth = |condition: &Condition| truth(condition, variables, setting);
-                decided =
-                    denial(&self.denies, truth).or(unconditional).unwrap_or_else(|| allowance(&self.allows, truth));
+        if is_settled {
+            return unconditional.unwrap_or(Reason::NoMatchingGrant);
+        }
+        let mut decided = None;
+        if !self.denies.is_empty() {
+            setting.look(book, Effect::Deny, &mut |variables| {
+                decided = denial(&self.denies, |condition| truth(condition, variables, setting));
             });
         }
-        decided
+        decided = decided.or(unconditional);
+        if decided.is_none() && !self.allows.is_empty() {
+            setting.look(book, Effect::Allow, &mut |variables| {
+                decided = Some(allowance(&self.allows, |condition| truth(condition, variables, setting)));
+            });
+        }
+        decided.unwrap_or(Reason::NoMatchingGrant)
     }
 }
 
@@ -377,7 +405,7 @@ fn denial(denies: &[(&Condition, Reason)], truth: impl Fn(&Condition) -> Truth) 
 
 /// An allow that holds, else why none does.
 fn allowance(allows: &[(&Condition, Reason)], truth: impl Fn(&Condition) -> Truth) -> Reason {
-    let mut missed = if allows.is_empty() { Reason::NoMatchingGrant } else { Reason::ConditionNotMet };
+    let mut missed = Reason::ConditionNotMet;
     for (condition, reason) in allows {
         match truth(condition) {
             Truth::Holds => return *reason,

@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::Value;
 
+use crate::access::activation::InForce;
 use crate::access::condition::datum::{Datum, Variables};
 use crate::access::condition::{Condition, Truth};
 use crate::access::effective::Reason;
-use crate::access::model::{Bounds, Rule};
+use crate::access::model::{Bounds, Role, Rule};
 use crate::access::pattern::{Effect, Pattern, PermissionName};
 use crate::access::role_book::RoleBook;
 use crate::access::variables::{Asked, View};
@@ -86,6 +87,8 @@ pub enum Miss {
     OtherScope(Matched),
     /// A role on the way is inactive.
     InactiveRole(Matched, RoleName),
+    /// The role that the subject holds is not in force in this session.
+    NotActivated(Matched, RoleName),
     /// A role that the subject does not hold.
     RoleNotHeld(RoleId, RoleName),
     /// The permission is not defined; others of its resource are.
@@ -102,6 +105,7 @@ enum Standing {
     Expired(Timestamp),
     NotYet(Timestamp),
     Inactive(RoleName),
+    NotActivated(RoleName),
 }
 
 impl Explanation {
@@ -112,7 +116,11 @@ impl Explanation {
         match reason {
             Reason::SubjectSuspended | Reason::UnknownSubject | Reason::SessionNotActive => {}
             Reason::UnknownPermission => explanation.nearest_misses = undefined(asked.permission, book),
-            _ => Walk { asked, book, view: &View::of(asked, book) }.fill(&mut explanation),
+            _ => {
+                let (giving, taking) = (View::of(asked, book, Effect::Allow), View::of(asked, book, Effect::Deny));
+                let in_force = asked.in_force(book);
+                Walk { asked, book, in_force, giving: &giving, taking: &taking }.fill(&mut explanation);
+            }
         }
         explanation
     }
@@ -137,7 +145,12 @@ fn undefined(name: &str, book: &RoleBook) -> Vec<Miss> {
 struct Walk<'a> {
     asked: &'a Asked<'a>,
     book: &'a RoleBook,
-    view: &'a dyn Variables,
+    /// The roles in force in the session; none: all.
+    in_force: Option<InForce>,
+    /// The variables as what gives sees them.
+    giving: &'a dyn Variables,
+    /// And what takes.
+    taking: &'a dyn Variables,
 }
 
 impl Walk<'_> {
@@ -155,10 +168,11 @@ impl Walk<'_> {
                 Standing::Expired(at) => misses.push((2, Miss::Expired(matched, at))),
                 Standing::NotYet(at) => misses.push((2, Miss::NotYet(matched, at))),
                 Standing::Inactive(role) => misses.push((4, Miss::InactiveRole(matched, role))),
+                Standing::NotActivated(role) => misses.push((1, Miss::NotActivated(matched, role))),
             }
         }
         spoken.sort_by_key(rank);
-        let own = permission.conditions.iter().map(|condition| self.judged(condition));
+        let own = permission.conditions.iter().map(|condition| Judged::by(condition, self.giving));
         let unmet: Vec<Judged> = own.filter(|judged| judged.truth != Truth::Holds).collect();
         if !explanation.reason.allows() {
             let is_only_missed = spoken.first().is_some_and(|matched| matched.rule.effect == Effect::Allow);
@@ -192,7 +206,9 @@ impl Walk<'_> {
                 let Some(role) = path.last().and_then(|(id, _)| self.book.role(*id)) else { continue };
                 for rule in role.rules.iter().filter(|rule| rule.pattern.matches(name)) {
                     let standing = self.held(&assignment.bounds);
-                    let standing = standing.or(inactive.clone().map(Standing::Inactive)).unwrap_or(Standing::Speaks);
+                    let standing = standing.or(inactive.clone().map(Standing::Inactive));
+                    let standing = standing.or_else(|| self.kept_back(assignment.role_id, role, rule));
+                    let standing = standing.unwrap_or(Standing::Speaks);
                     let source = Source::Role(path.clone());
                     found.push((self.matched(rule, source, &assignment.bounds, &standing), standing));
                 }
@@ -210,6 +226,14 @@ impl Walk<'_> {
             _ if !bounds.scope.contains(self.asked.scope) => Some(Standing::OtherScope),
             _ => None,
         }
+    }
+
+    /// Whether a rule that would give something comes by no role in force in the session; what takes always counts.
+    fn kept_back(&self, assigned: RoleId, speaking: &Role, rule: &Rule) -> Option<Standing> {
+        let in_force = self.in_force.as_ref().filter(|_| rule.effect == Effect::Allow)?;
+        let is_given = in_force.gives(assigned, speaking.id, self.book);
+        let name = self.book.role(assigned)?.name.clone();
+        (!is_given).then_some(Standing::NotActivated(name))
     }
 
     /// A role and all that it inherits, each by the shortest way, active ways first; with the first inactive role on it.
@@ -238,12 +262,9 @@ impl Walk<'_> {
 
     fn matched(&self, rule: &Rule, source: Source, bounds: &Bounds, standing: &Standing) -> Matched {
         let is_asked = matches!(standing, Standing::Speaks);
-        let condition = rule.condition.as_ref().filter(|_| is_asked).map(|condition| self.judged(condition));
+        let view = if rule.effect == Effect::Allow { self.giving } else { self.taking };
+        let condition = rule.condition.as_ref().filter(|_| is_asked).map(|condition| Judged::by(condition, view));
         Matched { rule: rule.clone(), source, bounds: bounds.clone(), condition }
-    }
-
-    fn judged(&self, condition: &Condition) -> Judged {
-        Judged::by(condition, self.view)
     }
 
     /// The roles that would allow it: those that allow the least come first.
@@ -266,7 +287,7 @@ impl Walk<'_> {
 impl Judged {
     /// What a condition comes to for a question.
     pub fn of(condition: &Condition, asked: &Asked<'_>, book: &RoleBook) -> Self {
-        Self::by(condition, &View::of(asked, book))
+        Self::by(condition, &View::of(asked, book, Effect::Allow))
     }
 
     fn by(condition: &Condition, view: &dyn Variables) -> Self {
@@ -289,6 +310,7 @@ impl Miss {
             | Self::Expired(matched, _)
             | Self::NotYet(matched, _)
             | Self::OtherScope(matched)
+            | Self::NotActivated(matched, _)
             | Self::InactiveRole(matched, _) => matched.rule.effect == Effect::Allow,
             Self::RoleNotHeld(..) | Self::UndefinedPermission(_) => true,
         }

@@ -1,5 +1,6 @@
 //! Access control: permissions, roles, who holds what, and the decision.
 
+pub mod activation;
 pub mod book_aggregate;
 pub mod book_commands;
 pub mod checks;

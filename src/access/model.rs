@@ -97,6 +97,8 @@ pub struct Role {
 pub enum ConstraintKind {
     /// Static separation of duty: of what a subject holds, itself or by inheritance.
     Static,
+    /// Dynamic separation of duty: of what is in force in a session, itself or by inheritance.
+    Dynamic,
 }
 
 impl ConstraintKind {
@@ -104,6 +106,7 @@ impl ConstraintKind {
     pub const fn text(self) -> &'static str {
         match self {
             Self::Static => "static",
+            Self::Dynamic => "dynamic",
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::access::condition::{Condition, Truth};
-use crate::access::model::Rule;
+use crate::access::model::{ConstraintKind, Role, Rule};
 use crate::access::pattern::Effect;
 use crate::access::role_book::RoleBook;
 use crate::access::variables::{Asked, View};
@@ -18,32 +18,63 @@ pub fn allows(asked: &Asked<'_>, book: &RoleBook) -> bool {
         return false;
     };
     let holdings = &asked.user.holdings;
-    let mut rules: Vec<&Rule> = Vec::new();
+    let in_force = in_force(asked, book);
+    let (mut giving, mut taking): (Vec<&Rule>, Vec<&Rule>) = (Vec::new(), Vec::new());
     for held in &holdings.assignments {
         if held.bounds.hold_at(asked.now) && held.bounds.scope.contains(asked.scope) {
-            gather(book, held.role_id, &mut BTreeSet::new(), &mut rules);
+            let family = family(book, held.role_id, |role| role.is_active);
+            taking.extend(family.iter().filter_map(|id| book.role(*id)).flat_map(|role| &role.rules));
+            // Of what is not in force in the session only the denials count.
+            let by = family.iter().filter(|role| in_force.as_ref().is_none_or(|in_force| in_force.contains(role)));
+            let given = by.flat_map(|role| self::family(book, *role, |role| role.is_active));
+            giving.extend(given.filter_map(|id| book.role(id)).flat_map(|role| &role.rules));
         }
     }
     let granted = holdings.grants.iter();
     let granted = granted.filter(|held| held.bounds.hold_at(asked.now) && held.bounds.scope.contains(asked.scope));
-    rules.extend(granted.map(|held| &held.rule));
-    rules.retain(|rule| rule.pattern.matches(&permission.name));
-    let view = View::of(asked, book);
-    let comes_to = |condition: &Condition| condition.truth(&view);
-    let truth = |rule: &Rule| rule.condition.as_ref().map_or(Truth::Holds, comes_to);
+    for held in granted {
+        giving.push(&held.rule);
+        taking.push(&held.rule);
+    }
+    giving.retain(|rule| rule.effect == Effect::Allow && rule.pattern.matches(&permission.name));
+    taking.retain(|rule| rule.effect == Effect::Deny && rule.pattern.matches(&permission.name));
+    let (seen_by_giving, seen_by_taking) = (View::of(asked, book, Effect::Allow), View::of(asked, book, Effect::Deny));
+    let truth = |rule: &Rule, view| rule.condition.as_ref().map_or(Truth::Holds, |condition| condition.truth(view));
     // Fails closed: an allow that cannot be evaluated does not count, a deny that cannot does.
-    let is_allowed = rules.iter().any(|rule| rule.effect == Effect::Allow && truth(rule) == Truth::Holds);
-    let is_denied = rules.iter().any(|rule| rule.effect == Effect::Deny && truth(rule) != Truth::Fails);
-    is_allowed && !is_denied && permission.conditions.iter().all(|condition| comes_to(condition) == Truth::Holds)
+    let is_allowed = giving.iter().any(|rule| truth(rule, &seen_by_giving) == Truth::Holds);
+    let is_denied = taking.iter().any(|rule| truth(rule, &seen_by_taking) != Truth::Fails);
+    let is_met = |condition: &Condition| condition.truth(&seen_by_giving) == Truth::Holds;
+    is_allowed && !is_denied && permission.conditions.iter().all(is_met)
 }
 
-/// The rules of a role and of all it inherits from; nothing of and through an inactive one. Not by recursion: a chain of
-/// roles may be longer than a stack is deep.
-fn gather<'a>(book: &'a RoleBook, role: RoleId, seen: &mut BTreeSet<RoleId>, rules: &mut Vec<&'a Rule>) {
-    let mut waiting = vec![role];
+/// The roles in force in the session: those it chose that some assignment leads to, or all that are assigned; but none of
+/// which a dynamic constraint says that they are too many. None: there is no session, and everything counts.
+fn in_force(asked: &Asked<'_>, book: &RoleBook) -> Option<BTreeSet<RoleId>> {
+    let session = asked.session?;
+    let held = asked.user.holdings.assignments.iter().filter(|held| held.bounds.hold_at(asked.now));
+    let held: Vec<RoleId> = held.map(|held| held.role_id).collect();
+    let has = |from: RoleId, role: RoleId| family(book, from, |_| true).contains(&role);
+    let wanted: BTreeSet<RoleId> = match session.chosen_roles() {
+        Some(chosen) => chosen.iter().copied().filter(|role| held.iter().any(|from| has(*from, *role))).collect(),
+        None => held.into_iter().collect(),
+    };
+    let mut in_force = wanted.clone();
+    for constraint in book.separation().constraints().filter(|one| one.kind == ConstraintKind::Dynamic) {
+        let is_had = |member: &&RoleId| wanted.iter().any(|role| has(*role, **member));
+        if constraint.role_ids.iter().filter(is_had).count() >= constraint.cardinality as usize {
+            in_force.retain(|role| !constraint.role_ids.iter().any(|member| has(*role, *member)));
+        }
+    }
+    Some(in_force)
+}
+
+/// A role and all it inherits from, as far as each is one that counts; nothing through one that does not. Not by
+/// recursion: a chain of roles may be longer than a stack is deep.
+fn family(book: &RoleBook, role: RoleId, counts: impl Fn(&Role) -> bool) -> BTreeSet<RoleId> {
+    let (mut seen, mut waiting) = (BTreeSet::new(), vec![role]);
     while let Some(id) = waiting.pop() {
-        let Some(role) = book.role(id).filter(|role| role.is_active && seen.insert(role.id)) else { continue };
-        rules.extend(&role.rules);
+        let Some(role) = book.role(id).filter(|role| counts(role) && seen.insert(role.id)) else { continue };
         waiting.extend(&role.parent_role_ids);
     }
+    seen
 }

@@ -23,6 +23,7 @@ use crate::kernel::ids::{ConstraintId, RoleId};
 pub struct Separation {
     constraints: BTreeMap<ConstraintId, Arc<Constraint>>,
     marks: HashMap<RoleId, Box<[RoleId]>, RandomState>,
+    has_dynamic: bool,
 }
 
 /// Roles that somebody would have together, and may not.
@@ -53,9 +54,15 @@ impl Breach {
 impl Separation {
     /// These constraints over these roles.
     pub fn of(constraints: BTreeMap<ConstraintId, Arc<Constraint>>, roles: &BTreeMap<RoleId, Arc<Role>>) -> Self {
-        let mut separation = Self { constraints, ..Self::default() };
+        let has_dynamic = constraints.values().any(|one| one.kind == ConstraintKind::Dynamic);
+        let mut separation = Self { constraints, has_dynamic, ..Self::default() };
         separation.mark(roles);
         separation
+    }
+
+    /// Whether some constraint keeps roles apart in sessions.
+    pub const fn has_dynamic(&self) -> bool {
+        self.has_dynamic
     }
 
     /// Every constraint, by id.

@@ -7,11 +7,12 @@ use std::sync::OnceLock;
 
 use serde_json::{Map, Value, json};
 
+use crate::access::activation::{self, InForce};
 use crate::access::condition::datum::{Datum, Variable, Variables};
 use crate::access::condition::{Condition, Truth};
 use crate::access::effective::{Reason, Setting, truth};
 use crate::access::passed::{Passed, Told};
-use crate::access::pattern::Scope;
+use crate::access::pattern::{Effect, Scope};
 use crate::access::role_book::RoleBook;
 use crate::kernel::clock::Timestamp;
 use crate::sessions::model::Session;
@@ -52,17 +53,34 @@ impl<'a> Asked<'a> {
         }
         let Some((number, conditions)) = book.find(self.permission) else { return Reason::UnknownPermission };
         self.number.set(Some(number));
-        let reason = self.user.holdings.decide(book, number, self.scope, self.now, self);
+        let reason = self.held(book, number);
         if conditions.is_empty() || !reason.allows() {
             return reason;
         }
         self.missed(conditions, book).unwrap_or(reason)
     }
 
+    /// What the subject holds says of the permission with this number, as far as it is in force in the session; the
+    /// permission's own conditions are not looked at.
+    pub fn held(&self, book: &RoleBook, number: u32) -> Reason {
+        let holdings = &self.user.holdings;
+        match self.session.filter(|session| may_be_narrow(session, book)) {
+            None => holdings.decide(book, number, self.scope, self.now, self),
+            Some(session) => {
+                activation::decide(holdings, book, session.chosen_roles(), (number, self.scope), self.now, self)
+            }
+        }
+    }
+
+    /// The roles in force in the session; none: all, or there is no session.
+    pub fn in_force(&self, book: &RoleBook) -> Option<InForce> {
+        in_force(self.user, self.session, book, self.now)
+    }
+
     /// Why a permission cannot be had, given its own conditions; none: it can.
     fn missed(&self, conditions: &[Condition], book: &RoleBook) -> Option<Reason> {
         let mut missed = None;
-        self.look(book, &mut |variables| {
+        self.look(book, Effect::Allow, &mut |variables| {
             missed = conditions.iter().find_map(|condition| match truth(condition, variables, self) {
                 Truth::Holds => None,
                 Truth::Fails => Some(Reason::ConditionNotMet),
@@ -74,8 +92,8 @@ impl<'a> Asked<'a> {
 }
 
 impl Setting for Asked<'_> {
-    fn look(&self, book: &RoleBook, see: &mut dyn FnMut(&dyn Variables)) {
-        see(&View::of(self, book));
+    fn look(&self, book: &RoleBook, effect: Effect, see: &mut dyn FnMut(&dyn Variables)) {
+        see(&View::of(self, book, effect));
     }
 
     fn note_error(&self) {
@@ -83,9 +101,21 @@ impl Setting for Asked<'_> {
     }
 }
 
+/// Whether not all that is held may be in force in a session.
+fn may_be_narrow(session: &Session, book: &RoleBook) -> bool {
+    session.chosen_roles().is_some() || book.separation().has_dynamic()
+}
+
+fn in_force(user: &User, session: Option<&Session>, book: &RoleBook, now: Timestamp) -> Option<InForce> {
+    let session = session.filter(|session| may_be_narrow(session, book))?;
+    let in_force = InForce::of(&user.holdings, book, session.chosen_roles(), now);
+    Some(in_force).filter(InForce::is_narrow)
+}
+
 /// The variables themselves.
 #[derive(Debug)]
 pub struct View<'a> {
+    effect: Effect,
     user: &'a User,
     session: Option<&'a Session>,
     now: Timestamp,
@@ -113,10 +143,12 @@ struct Parts<'a> {
 }
 
 impl<'a> View<'a> {
-    /// Of one question.
-    pub fn of(asked: &Asked<'a>, book: &'a RoleBook) -> Self {
+    /// Of one question, as conditions of what gives, or takes, see it: in a session that chose roles, `subject.roles` are
+    /// those in force where something would be given, and all that are held where it would be taken.
+    pub fn of(asked: &Asked<'a>, book: &'a RoleBook, effect: Effect) -> Self {
         let (resource, action) = asked.permission.split_once(':').unwrap_or((asked.permission, ""));
         Self {
+            effect,
             user: asked.user,
             session: asked.session,
             now: asked.now,
@@ -154,12 +186,17 @@ impl<'a> View<'a> {
     /// The names of the roles that the subject holds here and now, inherited ones too.
     fn role_names(&self) -> Vec<Box<str>> {
         let book = self.place.book;
+        let session = self.session.filter(|_| self.effect == Effect::Allow);
+        let in_force = in_force(self.user, session, book, self.now);
         let holdings = &self.user.holdings;
         let mut waiting: Vec<_> = holdings
             .assignments
             .iter()
             .filter(|held| held.bounds.hold_at(self.now) && held.bounds.scope.contains(self.place.scope))
-            .map(|held| held.role_id)
+            .flat_map(|held| match &in_force {
+                None => vec![held.role_id],
+                Some(in_force) => in_force.led_to(held.role_id, book),
+            })
             .collect();
         let (mut seen, mut names) = (BTreeSet::new(), BTreeSet::new());
         while let Some(id) = waiting.pop() {

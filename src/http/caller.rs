@@ -41,7 +41,7 @@ impl Caller {
         let Some(number) = book.product_number(permission) else { return false };
         let everywhere = Scope::everywhere();
         let asked = Asked { session: self.session(), ..Asked::plain(user, permission.name(), &everywhere, now) };
-        user.holdings.decide(&book, number, &everywhere, now, &asked).allows()
+        asked.held(&book, number).allows()
     }
 
     /// The session, if a person calls.

@@ -1,6 +1,7 @@
 //! What can be wrong with a sign-in, a token or a session.
 
-use crate::kernel::fault::{Fault, Kind};
+use crate::access::error::AccessError;
+use crate::kernel::fault::{Fault, FieldError, Kind};
 
 /// The code of a sign-in that waits for a second factor.
 pub const MFA_REQUIRED: &str = "mfa-required";
@@ -38,6 +39,18 @@ pub enum SessionError {
     /// The user has as many sessions as are allowed.
     #[error("this account is signed in on as many devices as are allowed; sign out on one first")]
     TooManySessions,
+    /// A role was chosen that the person does not hold; its place among those chosen.
+    #[error("a role was chosen that you do not hold, nor one that inherits it, at this moment")]
+    RoleNotHeld(usize),
+    /// Roles were chosen together that a dynamic constraint keeps apart.
+    #[error(transparent)]
+    DutiesJoined(AccessError),
+    /// Another session than the one that asks.
+    #[error("a session chooses its roles itself: ask with its own token")]
+    OtherSession,
+    /// An access token was presented, where the session's own token is needed.
+    #[error("an access token cannot choose roles: ask with the session's own token")]
+    OwnTokenRequired,
     /// The sign-in looked too unlike the owner of the account.
     #[error("this sign-in was refused for safety")]
     TooRisky,
@@ -63,6 +76,8 @@ impl Fault for SessionError {
             | Self::TooRisky
             | Self::BadRefreshToken
             | Self::RefreshReused => Kind::Unauthenticated,
+            Self::RoleNotHeld(_) | Self::OtherSession | Self::OwnTokenRequired => Kind::Forbidden,
+            Self::DutiesJoined(error) => error.kind(),
             Self::TooManyFailures(_) => Kind::Limited,
             Self::Letter(_) => Kind::Bug,
             Self::TooManySessions => Kind::Conflict,
@@ -77,12 +92,22 @@ impl Fault for SessionError {
             Self::WrongPasskey => "wrong-passkey",
             Self::ChallengeOver => "challenge-over",
             Self::TooManyFailures(_) => "too-many-failures",
+            Self::RoleNotHeld(_) => "role-not-held",
+            Self::DutiesJoined(error) => error.code(),
+            Self::OtherSession => "other-session",
+            Self::OwnTokenRequired => "session-token-required",
             Self::TooManySessions => "too-many-sessions",
             Self::Letter(_) => "letter-failed",
             Self::TooRisky => "sign-in-refused",
             Self::BadRefreshToken => "invalid-refresh-token",
             Self::RefreshReused => "session-refresh-reused",
             Self::Missing | Self::MissingUser | Self::MissingDevice => "not-found",
+        }
+    }
+    fn fields(&self) -> Vec<FieldError> {
+        match self {
+            Self::RoleNotHeld(at) => vec![FieldError::new(format!("role_ids[{at}]"), "is not a role of yours")],
+            _ => Vec::new(),
         }
     }
     fn challenge(&self) -> Option<String> {

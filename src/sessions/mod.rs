@@ -14,6 +14,7 @@ pub mod http;
 pub mod identity;
 pub mod key_keeper;
 pub mod model;
+mod older;
 pub mod part;
 pub mod refresh;
 pub mod refresher;

@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
-use crate::kernel::ids::{DeviceId, SessionId};
+use crate::kernel::ids::{DeviceId, RoleId, SessionId};
 use crate::kernel::secret::SecretHash;
 use crate::sessions::ending::{EndReason, EndedSession};
+use crate::sessions::older::{SessionV1, SessionV2};
 use crate::sessions::refresh::Refresh;
 use crate::sessions::risk::Risk;
 use crate::store::StoreError;
@@ -75,54 +76,30 @@ pub struct Session {
     pub is_remembered: bool,
     /// It is refused until the person proves again who they are.
     pub needs_proof: bool,
-    last_seen_millis: Arc<AtomicI64>,
-    written_millis: i64,
+    /// What was chosen of the person's roles, and when; none: nothing ever was.
+    pub activation: Option<Arc<Activation>>,
+    pub(super) last_seen_millis: Arc<AtomicI64>,
+    pub(super) written_millis: i64,
 }
 
-/// The first form of a session's record.
-#[derive(Deserialize)]
-struct SessionV1 {
-    id: SessionId,
-    secret: SecretHash,
-    created_at: Timestamp,
-    authenticated_at: Timestamp,
-    expires_at: Timestamp,
-    idle_seconds: u32,
-    methods: Vec<AuthenticationMethod>,
-    ip_address: Option<IpAddr>,
-    user_agent: Option<Arc<str>>,
-    last_seen_millis: Arc<AtomicI64>,
-    stored_last_seen_millis: i64,
-}
-
-impl From<SessionV1> for Session {
-    fn from(old: SessionV1) -> Self {
-        Self {
-            id: old.id,
-            secret: old.secret,
-            created_at: old.created_at,
-            authenticated_at: old.authenticated_at,
-            expires_at: old.expires_at,
-            idle_seconds: old.idle_seconds,
-            methods: old.methods,
-            ip_address: old.ip_address,
-            user_agent: old.user_agent,
-            device: None,
-            refresh: None,
-            risk: Risk::default(),
-            is_remembered: false,
-            needs_proof: false,
-            last_seen_millis: old.last_seen_millis,
-            written_millis: old.stored_last_seen_millis,
-        }
-    }
+/// Which of a person's roles a session uses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activation {
+    /// The roles that were chosen, sorted; none: all of them again.
+    pub role_ids: Option<Box<[RoleId]>>,
+    /// When. Tokens of before are worth nothing.
+    pub at: Timestamp,
 }
 
 impl Stored for Session {
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
     fn upgrade(version: u8, body: &[u8]) -> Option<Result<Self, StoreError>> {
-        (version == 1).then(|| codec::decode_body::<SessionV1>(body).map(Self::from))
+        match version {
+            1 => Some(codec::decode_body::<SessionV1>(body).map(Self::from)),
+            2 => Some(codec::decode_body::<SessionV2>(body).map(Self::from)),
+            _ => None,
+        }
     }
 }
 
@@ -169,6 +146,7 @@ impl Session {
             risk: Risk::default(),
             is_remembered: new.is_remembered,
             needs_proof: false,
+            activation: None,
             last_seen_millis: Arc::new(AtomicI64::new(now.millis())),
             written_millis: now.millis(),
         }
@@ -177,6 +155,16 @@ impl Session {
     /// Whether its token travels in a browser's cookie.
     pub const fn lives_in_cookie(&self) -> bool {
         self.refresh.is_none()
+    }
+
+    /// The roles that were chosen for it, sorted; none: it uses all that may be used together.
+    pub fn chosen_roles(&self) -> Option<&[RoleId]> {
+        self.activation.as_ref()?.role_ids.as_deref()
+    }
+
+    /// Since when its tokens count: those before were replaced.
+    pub fn tokens_since(&self) -> Timestamp {
+        self.activation.as_ref().map_or(self.authenticated_at, |chosen| chosen.at.max(self.authenticated_at))
     }
 
     /// When it was last used.
@@ -229,6 +217,7 @@ impl Session {
         Self {
             methods: self.methods.clone(),
             user_agent: self.user_agent.clone(),
+            activation: self.activation.clone(),
             last_seen_millis: Arc::clone(&self.last_seen_millis),
             // A use in this very millisecond may still come: it counts as one after the writing.
             written_millis: now.millis() - i64::from(self.last_seen() < now),

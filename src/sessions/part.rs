@@ -62,6 +62,8 @@ pub enum SessionChange {
     Suspected,
     /// Its program was updated.
     Updated,
+    /// It uses other roles of its person: it has another token.
+    Activated,
 }
 
 impl SessionPart {
@@ -226,6 +228,10 @@ impl UserPart for SessionPart {
             SessionEvent::Changed(session, SessionChange::Renewed) => {
                 ("sessions.renewed", None, Some(json!({ "session_id": session.id })))
             }
+            SessionEvent::Changed(session, SessionChange::Activated) => {
+                let old = before.find(session.id).map(|session| told_roles(session));
+                ("sessions.roles_activated", old, Some(told_roles(session)))
+            }
             SessionEvent::DeviceChanged(device) => {
                 let old = before.find_device(device.id).map(|device| told_device(device));
                 ("sessions.device_changed", old, Some(told_device(device)))
@@ -276,6 +282,10 @@ fn told_session(session: &Session) -> Value {
         "ip_address": session.ip_address,
         "user_agent": session.user_agent,
     })
+}
+
+fn told_roles(session: &Session) -> Value {
+    json!({ "session_id": session.id, "role_ids": session.chosen_roles() })
 }
 
 /// Sessions that were ended; nobody asks who noticed that a time was over.

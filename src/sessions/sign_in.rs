@@ -10,6 +10,7 @@ use crate::accounts::relying_party::CeremonyError;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::{Facts, WriteError};
 use crate::kernel::fault::{Fault, FieldError, Kind};
+use crate::kernel::ids::RoleId;
 use crate::kernel::secret::{NoRandomness, SecretString};
 use crate::sessions::access_token::SigningError;
 use crate::sessions::error::SessionError;
@@ -198,6 +199,19 @@ impl SignIn {
             self.starter.renew(proven, signed_in.session.id, facts.clone()).await
         };
         self.authenticator.guarded(guess, work).await
+    }
+
+    /// Lets the session that asks use some of its person's roles, or all again, and gives it another token.
+    ///
+    /// # Errors
+    /// See [`SignInError`].
+    pub async fn activate(
+        &self,
+        signed_in: &SignedIn,
+        role_ids: Option<Vec<RoleId>>,
+        facts: Facts,
+    ) -> Result<Renewed, SignInError> {
+        self.starter.activate(signed_in, role_ids, facts).await
     }
 }
 

@@ -8,16 +8,18 @@ use crate::access::published::PublishedBook;
 use crate::accounts::authenticator::Proven;
 use crate::accounts::letters::Letters;
 use crate::actor::aggregate::Aggregate as _;
-use crate::actor::command::Facts;
+use crate::actor::command::{Done, Facts};
 use crate::actor::directory::Directory;
-use crate::kernel::ids::{DeviceId, SessionId, UserId};
+use crate::kernel::clock::Timestamp;
+use crate::kernel::ids::{DeviceId, RoleId, SessionId, UserId};
 use crate::kernel::secret::{SecretHash, ShortHash, random_bytes};
 use crate::sessions::access_token::AccessTokens;
 use crate::sessions::agent::ClientText;
 use crate::sessions::atlas::Atlas;
-use crate::sessions::commands::{Begun, DeviceClaim, RenewSession, StartSession};
+use crate::sessions::commands::{ActivateRoles, Begun, DeviceClaim, RenewSession, StartSession};
 use crate::sessions::device::{Device, Network};
 use crate::sessions::error::SessionError;
+use crate::sessions::identity::SignedIn;
 use crate::sessions::model::{NewSession, Session};
 use crate::sessions::refresh::Refresh;
 use crate::sessions::risk::{Oddity, Policy, Risk};
@@ -172,7 +174,38 @@ impl Starter {
         let refresh = Refresh::begin(first.family, first.hash, facts.cause.ip_address.map(Network::of), now);
         let renew = RenewSession { session, secret, refresh, methods, evidence: proven.evidence };
         let done = self.users.send(owner, renew, facts).await?;
-        let access_token = self.access_tokens.issue(owner, &done.reply, now)?;
+        self.renewed(done, session_token, first, now)
+    }
+
+    /// Lets a session use some of its person's roles, or all again, and gives it other tokens.
+    ///
+    /// # Errors
+    /// See [`SignInError`].
+    pub async fn activate(
+        &self,
+        signed_in: &SignedIn,
+        role_ids: Option<Vec<RoleId>>,
+        facts: Facts,
+    ) -> Result<Renewed, SignInError> {
+        let (owner, session) = (signed_in.user.id(), signed_in.session.id);
+        let (session_token, secret) = Token::issue(Purpose::Session, owner, session.bytes())?;
+        let first = first_refresh(owner, session)?;
+        let refresh = Refresh::begin(first.family, first.hash, facts.cause.ip_address.map(Network::of), facts.now);
+        let shown = signed_in.session.secret;
+        let activate = ActivateRoles { session, shown, role_ids, secret, refresh, book: Arc::clone(&self.book.load()) };
+        let done = self.users.send(owner, activate, facts.clone()).await?;
+        self.renewed(done, session_token, first, facts.now)
+    }
+
+    /// A session whose tokens were replaced, with those that are good from then on.
+    fn renewed(
+        &self,
+        done: Done<User, Arc<Session>>,
+        session_token: String,
+        first: First,
+        now: Timestamp,
+    ) -> Result<Renewed, SignInError> {
+        let access_token = self.access_tokens.issue(done.after.id(), &done.reply, now)?;
         Ok(Renewed {
             user: done.after,
             session_token,

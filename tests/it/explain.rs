@@ -84,8 +84,9 @@ const HEAD: &str = "# Why an answer is what it is
 
 `POST /api/v1/permissions/check` with `\"explain\": true`, and `GET /api/v1/users/{user_id}/permissions/{name}/explain`, say
 what decided, what else matched, and of a denial what is nearest to allowing it, nearest first: a condition that does not hold,
-a time, a scope, an inactive role, a role not held. Explaining walks every role and rule, and is much slower than checking. It
-is for who holds `sesame.roles:read` and `sesame.users:read`: an explanation names roles and shows what is known of the subject.
+a role that is not in force in the session, a time, a scope, an inactive role, a role not held. Explaining walks every role and
+rule, and is much slower than checking. It is for who holds `sesame.roles:read` and `sesame.users:read`: an explanation names
+roles and shows what is known of the subject.
 
 Below is one example for each reason. A test asks them and compares this page with what Sesame answers.
 ";
@@ -134,6 +135,16 @@ fn every_reason_has_an_example_in_the_documentation() {
     let mut nobody = ask("documents:read");
     nobody["subject"] = json!({ "username": "nobody" });
     document.example("unknown_subject", "Nobody has this name.", nobody);
+    let carl = admin.person("carl");
+    document.names.put(&carl.id, "carl");
+    admin.assign(&carl.id, &viewer);
+    let own = format!("/api/v1/users/sessions/{}/roles", carl.session_id);
+    let shown = carl.put(&own, &json!({ "role_ids": [] })).text("session_token");
+    let mut narrow = ask("documents:read");
+    narrow["subject"] = json!({ "session_token": shown });
+    document.names.0.insert(shown, "ssm_st_…".to_owned());
+    let about = "Carl is a viewer, and his session uses none of his roles.";
+    document.example("role_not_activated", about, narrow);
     let mut signed_out = ask("documents:read");
     signed_out["subject"] = json!({ "session_token": "ssm_st_…" });
     document.example("session_not_active", "The token of a session that is over.", signed_out);

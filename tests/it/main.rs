@@ -9,6 +9,8 @@ mod access_state;
 #[cfg(test)]
 mod accounts;
 #[cfg(test)]
+mod activation;
+#[cfg(test)]
 mod aggregates;
 #[cfg(test)]
 mod apps;

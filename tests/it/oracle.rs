@@ -3,6 +3,7 @@
 //! The oracle is written from the semantics in prose: it walks the roles each time, compares texts, and keeps nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::collection::{btree_set, vec};
@@ -13,7 +14,8 @@ use proptest::test_runner::{Config, TestRunner};
 use uuid::Uuid;
 
 use sesame::access::effective::Reason;
-use sesame::access::model::{Assignment, Bounds, Given, Grant, Permission, Role, Rule};
+use sesame::access::model::{Assignment, Bounds, Constraint, ConstraintKind, Given, Grant, Permission, Role, Rule};
+use sesame::access::naive;
 use sesame::access::part::AccessEvent;
 use sesame::access::pattern::{Effect, Pattern, PermissionName, Scope};
 use sesame::access::role_book::RoleBook;
@@ -23,8 +25,10 @@ use sesame::accounts::part::AccountEvent;
 use sesame::actor::aggregate::Aggregate as _;
 use sesame::kernel::cause::Actor;
 use sesame::kernel::clock::Timestamp;
-use sesame::kernel::ids::{GrantId, PermissionId, RoleId, UserId};
-use sesame::kernel::text::{RoleName, Username};
+use sesame::kernel::ids::{ConstraintId, GrantId, PermissionId, RoleId, SessionId, UserId};
+use sesame::kernel::secret::SecretHash;
+use sesame::kernel::text::{ConstraintName, RoleName, Username};
+use sesame::sessions::model::{Activation, NewSession, Session};
 use sesame::sessions::terms::RoleTerms;
 use sesame::user::{User, UserEvent};
 
@@ -78,6 +82,7 @@ struct Held<T> {
     expires_at: Option<i64>,
 }
 
+#[expect(clippy::option_option, reason = "a session that chose nothing is another matter than none")]
 #[derive(Debug, Clone)]
 struct Model {
     defined: BTreeSet<&'static str>,
@@ -85,6 +90,10 @@ struct Model {
     assignments: Vec<Held<usize>>,
     grants: Vec<Held<(bool, &'static str)>>,
     is_suspended: bool,
+    /// Roles that dynamic constraints keep apart, and how many of them are too many.
+    apart: Vec<(BTreeSet<usize>, u32)>,
+    /// Whether the questions are asked in a session, and the roles that it chose, if it chose.
+    session: Option<Option<BTreeSet<usize>>>,
 }
 
 fn rule() -> impl Strategy<Value = (bool, &'static str)> {
@@ -117,13 +126,16 @@ fn model() -> impl Strategy<Value = Model> {
     // One number more than there are roles: an assignment outlives its role.
     let assignments = vec(held(0..9_usize), 0..8);
     let defined = btree_set(select(&NAMES[..]), 4..=NAMES.len());
-    (defined, roles(9), assignments, vec(held(rule()), 0..4), prop::bool::weighted(0.05)).prop_map(
-        |(defined, roles, assignments, grants, is_suspended)| Model {
-            defined,
-            roles,
-            assignments,
-            grants,
-            is_suspended,
+    let apart = vec((btree_set(0..9_usize, 2..5), 2..4_u32), 0..3);
+    let session = option::weighted(0.6, option::weighted(0.7, btree_set(0..9_usize, 0..5)));
+    let held = (assignments, vec(held(rule()), 0..4));
+    (defined, roles(9), held, prop::bool::weighted(0.05), apart, session).prop_map(
+        |(defined, roles, (assignments, grants), is_suspended, mut apart, session)| {
+            for (named, _) in &mut apart {
+                named.retain(|role| *role < roles.len());
+            }
+            apart.retain(|(named, cardinality)| named.len() >= *cardinality as usize);
+            Model { defined, roles, assignments, grants, is_suspended, apart, session }
         },
     )
 }
@@ -137,13 +149,16 @@ impl<T> Held<T> {
         }
     }
 
-    /// In prose: from `not_before` on, before `expires_at`, in its scope and below.
+    /// In prose: from `not_before` on, before `expires_at`.
+    fn lasts(&self, now: i64) -> bool {
+        self.not_before.is_none_or(|start| now >= start) && self.expires_at.is_none_or(|end| now < end)
+    }
+
+    /// In prose: at its time, in its scope and below.
     fn counts(&self, scope: &str, now: i64) -> bool {
         let own: Vec<&str> = self.scope.split('/').filter(|segment| !segment.is_empty()).collect();
         let asked: Vec<&str> = scope.split('/').filter(|segment| !segment.is_empty()).collect();
-        asked.starts_with(&own)
-            && self.not_before.is_none_or(|start| now >= start)
-            && self.expires_at.is_none_or(|end| now < end)
+        asked.starts_with(&own) && self.lasts(now)
     }
 }
 
@@ -154,6 +169,8 @@ enum Finding {
     Undefined,
     Denied,
     Allowed,
+    /// A role that is held allows it, and is not in force in the session.
+    NotInForce,
     Nothing,
 }
 
@@ -176,6 +193,42 @@ impl Model {
         }
     }
 
+    /// In prose: whether a role is another one or inherits it, by whatever path; through active roles alone, if it must.
+    fn has(&self, from: usize, role: usize, only_active: bool) -> bool {
+        let Some(model) = self.roles.get(from).filter(|model| model.is_active || !only_active) else { return false };
+        from == role || model.parents.iter().any(|parent| self.has(*parent, role, only_active))
+    }
+
+    /// In prose: the roles in force in the session. Those chosen that somebody holds or inherits just then, or all that they
+    /// were assigned; but if too many of a constraint's roles are among them, none that is or inherits one of those.
+    fn in_force(&self, now: i64) -> Option<BTreeSet<usize>> {
+        let chosen = self.session.as_ref()?;
+        let assigned: BTreeSet<usize> =
+            self.last().into_iter().filter(|held| held.lasts(now)).map(|held| held.what).collect();
+        let wanted: BTreeSet<usize> = match chosen {
+            Some(chosen) => {
+                let is_held = |role: &&usize| assigned.iter().any(|from| self.has(*from, **role, false));
+                chosen.iter().filter(is_held).copied().collect()
+            }
+            None => assigned,
+        };
+        let is_too_many = |(named, cardinality): &&(BTreeSet<usize>, u32)| {
+            let is_had = |one: &&usize| wanted.iter().any(|role| self.has(*role, **one, false));
+            named.iter().filter(is_had).count() >= *cardinality as usize
+        };
+        let broken: Vec<_> = self.apart.iter().filter(is_too_many).collect();
+        let is_out =
+            |role: &usize| broken.iter().any(|(named, _)| named.iter().any(|one| self.has(*role, *one, false)));
+        Some(wanted.iter().copied().filter(|role| !is_out(role)).collect())
+    }
+
+    /// A role is given once in one scope: what came last is what holds.
+    fn last(&self) -> Vec<&Held<usize>> {
+        let last: BTreeMap<(usize, &str), &Held<usize>> =
+            self.assignments.iter().map(|held| ((held.what, held.scope), held)).collect();
+        last.into_values().collect()
+    }
+
     fn decide(&self, permission: &'static str, scope: &str, now: i64) -> Finding {
         if self.is_suspended {
             return Finding::Suspended;
@@ -183,19 +236,30 @@ impl Model {
         if !self.defined.contains(permission) {
             return Finding::Undefined;
         }
-        // A role is given once in one scope: what came last is what holds.
-        let last: BTreeMap<(usize, &str), &Held<usize>> =
-            self.assignments.iter().map(|held| ((held.what, held.scope), held)).collect();
-        let mut rules = Vec::new();
-        for held in last.values().filter(|held| held.counts(scope, now)) {
+        let in_force = self.in_force(now);
+        // Everything that is held, and what of it is in force in the session.
+        let (mut rules, mut counting) = (Vec::new(), Vec::new());
+        for held in self.last().into_iter().filter(|held| held.counts(scope, now)) {
             self.rules_of(held.what, &mut rules);
+            let all = || BTreeSet::from([held.what]);
+            for role in in_force.clone().unwrap_or_else(all) {
+                if self.has(held.what, role, true) {
+                    self.rules_of(role, &mut counting);
+                }
+            }
         }
-        rules.extend(self.grants.iter().filter(|held| held.counts(scope, now)).map(|held| held.what));
-        let mut speaking = rules.iter().filter(|(_, pattern)| speaks_of(pattern, permission)).peekable();
-        match (speaking.peek().is_some(), speaking.any(|(denies, _)| *denies)) {
-            (false, _) => Finding::Nothing,
-            (true, true) => Finding::Denied,
-            (true, false) => Finding::Allowed,
+        let granted = self.grants.iter().filter(|held| held.counts(scope, now)).map(|held| held.what);
+        rules.extend(granted.clone());
+        counting.extend(granted);
+        let says = |rules: &[(bool, &str)], denies: bool| {
+            rules.iter().any(|(denying, pattern)| *denying == denies && speaks_of(pattern, permission))
+        };
+        // A session lifts no denial.
+        match (says(&rules, true), says(&counting, false), says(&rules, false)) {
+            (true, ..) => Finding::Denied,
+            (_, true, _) => Finding::Allowed,
+            (_, _, true) => Finding::NotInForce,
+            _ => Finding::Nothing,
         }
     }
 
@@ -203,7 +267,29 @@ impl Model {
     fn book(&self) -> RoleBook {
         let permissions = self.defined.iter().enumerate().map(|(number, name)| permission(number as u32, name));
         let roles = self.roles.iter().enumerate().map(|(number, model)| role(number, model, 1));
-        RoleBook::of(permissions.collect(), roles.collect())
+        let constraints = self.apart.iter().enumerate();
+        let constraints = constraints.map(|(number, apart)| constraint(number, ConstraintKind::Dynamic, apart));
+        RoleBook::of(permissions.collect(), roles.collect()).with_constraints(constraints.collect())
+    }
+
+    fn session(&self) -> Option<Session> {
+        let chosen = self.session.as_ref()?;
+        let new = NewSession {
+            id: SessionId::from_uuid(Uuid::from_u128(8)),
+            secret: SecretHash::of(b"secret"),
+            lifetime_seconds: 1000,
+            idle_seconds: 1000,
+            methods: Vec::new(),
+            ip_address: None,
+            user_agent: None,
+            device: None,
+            refresh: None,
+            is_remembered: false,
+        };
+        let mut session = Session::begin(new, Timestamp::default());
+        let role_ids = chosen.as_ref().map(|chosen| chosen.iter().map(|number| role_id(*number)).collect());
+        session.activation = Some(Arc::new(Activation { role_ids, at: Timestamp::default() }));
+        Some(session)
     }
 
     fn user(&self) -> User {
@@ -282,11 +368,30 @@ pub(crate) fn role(number: usize, model: &RoleModel, version: u64) -> Role {
     }
 }
 
+pub(crate) fn constraint(
+    number: usize,
+    kind: ConstraintKind,
+    (roles, cardinality): &(BTreeSet<usize>, u32),
+) -> Constraint {
+    Constraint {
+        id: ConstraintId::from_uuid(Uuid::from_u128(number as u128)),
+        name: ConstraintName::parse(&format!("constraint {number}")).unwrap(),
+        kind,
+        role_ids: roles.iter().map(|number| role_id(*number)).collect(),
+        cardinality: *cardinality,
+        description: None,
+        created_at: Timestamp::default(),
+        updated_at: Timestamp::default(),
+        version: 1,
+    }
+}
+
 fn finding(reason: Reason) -> Finding {
     match reason {
         Reason::GrantedByRole | Reason::GrantedDirectly => Finding::Allowed,
         Reason::DeniedByRole | Reason::DeniedDirectly => Finding::Denied,
         Reason::NoMatchingGrant => Finding::Nothing,
+        Reason::RoleNotActivated => Finding::NotInForce,
         Reason::UnknownPermission => Finding::Undefined,
         Reason::SubjectSuspended => Finding::Suspended,
         Reason::UnknownSubject | Reason::SessionNotActive => panic!("{reason:?} about a subject that is there"),
@@ -298,19 +403,22 @@ fn finding(reason: Reason) -> Finding {
 
 #[test]
 fn random_models_are_decided_as_the_rules_say() {
-    let (asked, allowed, denied) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    let [asked, allowed, denied, out_of_force] = [const { AtomicUsize::new(0) }; 4];
     let mut runner = TestRunner::new(Config { cases: 1200, failure_persistence: None, ..Config::default() });
     let outcome = runner.run(&model(), |model| {
-        let (book, user) = (model.book(), model.user());
+        let (book, user, session) = (model.book(), model.user(), model.session());
         for name in NAMES {
             for scope in SCOPES {
                 for now in TIMES {
                     let expected = model.decide(name, scope, now);
                     let place = if scope.is_empty() { Scope::everywhere() } else { Scope::parse(scope).unwrap() };
-                    let question = Asked::plain(&user, name, &place, Timestamp::from_millis(now));
+                    let plain = Asked::plain(&user, name, &place, Timestamp::from_millis(now));
+                    let question = Asked { session: session.as_ref(), ..plain };
                     let reason = question.decide(&book);
                     prop_assert_eq!(finding(reason), expected, "{} in {:?} at {}", name, scope, now);
                     prop_assert_eq!(reason.allows(), expected == Finding::Allowed);
+                    prop_assert_eq!(naive::allows(&question, &book), expected == Finding::Allowed);
+                    out_of_force.fetch_add(usize::from(expected == Finding::NotInForce), Ordering::Relaxed);
                     asked.fetch_add(1, Ordering::Relaxed);
                     allowed.fetch_add(usize::from(expected == Finding::Allowed), Ordering::Relaxed);
                     denied.fetch_add(usize::from(expected == Finding::Denied), Ordering::Relaxed);
@@ -322,10 +430,12 @@ fn random_models_are_decided_as_the_rules_say() {
     outcome.unwrap_or_else(|error| panic!("{error}"));
     let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
     println!(
-        "{} questions, {} allowed, {} denied by a rule; 0 differences",
+        "{} questions, {} allowed, {} denied by a rule, {} by a role not in force; 0 differences",
         count(&asked),
         count(&allowed),
-        count(&denied)
+        count(&denied),
+        count(&out_of_force)
     );
     assert!(count(&asked) >= 100_000 && count(&allowed) > 10_000 && count(&denied) > 5000);
+    assert!(count(&out_of_force) > 5000);
 }

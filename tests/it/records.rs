@@ -4,6 +4,7 @@
 //! one; `UPDATE_GOLDEN=1` writes the files of the current versions.
 
 use std::fmt::{Debug, Write as _};
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use uuid::Uuid;
@@ -39,7 +40,7 @@ use sesame::profiles::privacy::Consent;
 use sesame::sessions::agent::{ClientText, Hints};
 use sesame::sessions::device::{Device, Network};
 use sesame::sessions::ending::{EndReason, EndedSession, HistoryCount};
-use sesame::sessions::model::{AuthenticationMethod, NewSession, Session};
+use sesame::sessions::model::{Activation, AuthenticationMethod, NewSession, Session};
 use sesame::sessions::refresh::Refresh;
 use sesame::sessions::risk::{Occasion, Oddity, Response, Risk, SecurityEvent};
 use sesame::sessions::terms::RoleTerms;
@@ -185,11 +186,20 @@ fn records_of_accounts() {
     };
     let mut session = Session::begin(new, at(0));
     session.risk = Risk::default().with(Oddity::NewDevice);
+    let role_ids = Some(Box::from([RoleId::from_uuid(id(4)), RoleId::from_uuid(id(5))]));
+    session.activation = Some(Arc::new(Activation { role_ids, at: at(30) }));
     check("session", &session);
 }
 
 fn network() -> Network {
     Network::of("192.0.2.1".parse().unwrap())
+}
+
+#[test]
+fn a_session_of_the_second_form_is_read() {
+    let old: Session = codec::decode(&stored("tests/it/golden/records/session.2.hex")).unwrap();
+    assert_eq!((old.id, old.device), (SessionId::from_uuid(id(2)), Some(DeviceId::from_uuid(id(11)))));
+    assert_eq!((old.is_remembered, old.activation), (true, None));
 }
 
 #[test]

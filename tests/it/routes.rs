@@ -99,6 +99,7 @@ impl Things {
             "POST /api/v1/auth/mfa/totp/confirm" => json!({ "code": "123456" }),
             "POST /api/v1/auth/passkeys" => json!({ "ceremony": "x", "name": "phone", "credential": {} }),
             "PATCH /api/v1/auth/passkeys/{passkey_id}" => json!({ "name": "phone" }),
+            "PUT /api/v1/users/sessions/{session_id}/roles" => json!({ "role_ids": [] }),
             "POST /api/v1/invitations" | "POST /api/v1/auth/email/change" => {
                 json!({ "email": format!("new{number}@example.org") })
             }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use sesame::access::commands::AssignRole;
 use sesame::access::error::AccessError;
-use sesame::access::model::{Bounds, Constraint, ConstraintKind};
+use sesame::access::model::{Bounds, ConstraintKind};
 use sesame::access::pattern::Scope;
 use sesame::access::review::change;
 use sesame::access::role_book::RoleBook;
@@ -22,12 +22,11 @@ use sesame::actor::aggregate::Aggregate as _;
 use sesame::actor::command::Facts;
 use sesame::kernel::cause::Cause;
 use sesame::kernel::clock::Timestamp;
-use sesame::kernel::ids::{ConstraintId, UserId};
-use sesame::kernel::text::ConstraintName;
+use sesame::kernel::ids::UserId;
 use sesame::user::{User, UserEvent};
 
 use crate::harness::{Admin, Reply, Server};
-use crate::oracle::{RoleModel, account, role, role_id, roles};
+use crate::oracle::{RoleModel, account, constraint, role, role_id, roles};
 
 const CONSTRAINTS: &str = "/api/v1/role-constraints";
 const STATE: &str = "/api/v1/access/state";
@@ -347,18 +346,9 @@ const MOMENTS: std::ops::Range<i64> = 0..6;
 
 fn book(models: &[RoleModel], apart: &[Apart]) -> RoleBook {
     let roles = models.iter().enumerate().map(|(number, model)| role(number, model, 1)).collect();
-    let constraint = |(number, (roles, cardinality)): (usize, &Apart)| Constraint {
-        id: ConstraintId::from_uuid(Uuid::from_u128(number as u128)),
-        name: ConstraintName::parse(&format!("constraint {number}")).unwrap(),
-        kind: ConstraintKind::Static,
-        role_ids: roles.iter().map(|number| role_id(*number)).collect(),
-        cardinality: *cardinality,
-        description: None,
-        created_at: Timestamp::default(),
-        updated_at: Timestamp::default(),
-        version: 1,
-    };
-    RoleBook::of(Vec::new(), roles).with_constraints(apart.iter().enumerate().map(constraint).collect())
+    let constraints = apart.iter().enumerate();
+    let constraints = constraints.map(|(number, apart)| constraint(number, ConstraintKind::Static, apart));
+    RoleBook::of(Vec::new(), roles).with_constraints(constraints.collect())
 }
 
 /// In prose: whether somebody who holds the one role has the other, by whatever path.

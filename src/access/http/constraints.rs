@@ -48,12 +48,15 @@ pub(super) fn routes(routes: &mut Routes) {
 pub(super) enum KindView {
     /// Of what a subject holds, itself or by inheritance.
     Static,
+    /// Of what is in force in a session, itself or by inheritance.
+    Dynamic,
 }
 
 impl From<KindView> for ConstraintKind {
     fn from(kind: KindView) -> Self {
         match kind {
             KindView::Static => Self::Static,
+            KindView::Dynamic => Self::Dynamic,
         }
     }
 }
@@ -62,6 +65,7 @@ impl From<ConstraintKind> for KindView {
     fn from(kind: ConstraintKind) -> Self {
         match kind {
             ConstraintKind::Static => Self::Static,
+            ConstraintKind::Dynamic => Self::Dynamic,
         }
     }
 }

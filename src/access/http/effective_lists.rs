@@ -1,20 +1,28 @@
 //! Review functions of RBAC (ANSI INCITS 359, section 6.1.4): what a role comes to, what a subject may do here and now.
 
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::access::activation;
 use crate::access::effective::Reason;
 use crate::access::error::AccessError;
+use crate::access::model::Role;
 use crate::access::pattern::{Effect, PermissionName, Scope};
 use crate::access::product::ProductPermission;
 use crate::access::role_book::RoleBook;
 use crate::access::variables::Asked;
+use crate::accounts::error::AccountError;
+use crate::accounts::model::SubjectId;
+use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
 use crate::http::paging::paging;
 use crate::http::{Answer, Call, Path, Problem, Query, Routes, Who};
-use crate::kernel::ids::RoleId;
+use crate::kernel::ids::{RoleId, SessionId};
 use crate::kernel::page::{Page, Paging};
+use crate::kernel::text::RoleName;
 use crate::sessions::model::Session;
 use crate::store::Revision;
 use crate::user::User;
@@ -29,6 +37,14 @@ pub(super) fn routes(routes: &mut Routes) {
         .get("/api/v1/users/me/permissions", Who::SignedIn, own)
         .about("Lists what you may do in this session, here and now")
         .answers::<Page<Held>>(200);
+    routes
+        .get("/api/v1/users/{user_id}/authorized-roles", read, authorized)
+        .about("Lists the roles that a subject has at this moment, assigned or inherited, active or not")
+        .answers::<Page<AuthorizedRole>>(200);
+    routes
+        .get("/api/v1/users/{user_id}/sessions/{session_id}/permissions", read, in_session)
+        .about("Lists what a user may do in one of their sessions, here and now")
+        .answers::<Page<Held>>(200);
 }
 
 /// A permission that a subject has.
@@ -37,6 +53,26 @@ pub(super) struct Held {
     #[schema(value_type = String)]
     permission: PermissionName,
     reason: Reason,
+}
+
+/// A role that a subject has.
+#[derive(Serialize, ToSchema)]
+struct AuthorizedRole {
+    #[schema(value_type = String)]
+    role_id: RoleId,
+    #[schema(value_type = String)]
+    role_name: RoleName,
+    /// Whether it was assigned, in some scope; else it is inherited.
+    is_assigned: bool,
+    /// An inactive role gives nothing and passes nothing on.
+    is_active: bool,
+}
+
+/// A session of a user in a path.
+#[derive(Deserialize)]
+struct SessionPath {
+    user_id: SubjectId,
+    session_id: SessionId,
 }
 
 /// A permission that a role speaks of.
@@ -95,6 +131,32 @@ pub(super) fn held(call: &Call, user: &User, session: Option<&Session>, scope: &
     });
     let page = Page::of_sorted(allowed, paging, |(permission, _)| permission.id.bytes().to_vec());
     page.map(|(permission, reason)| Held { permission: permission.name.clone(), reason })
+}
+
+async fn authorized(call: Call, Path(SubjectId(id)): Path<SubjectId>, Query(query): Query<PageQuery>) -> Outcome {
+    let paging = paging(query.limit, query.cursor.as_deref())?;
+    let user = call.state.users.load(id).await?.ok_or(AccountError::Missing)?;
+    let book = call.state.book.load();
+    let roles = activation::authorized(&user.holdings, &book, call.now);
+    let roles = roles.into_iter().filter_map(|id| book.role(id));
+    let page = Page::of_sorted(roles, &paging, |role| role.id.bytes().to_vec());
+    let is_assigned =
+        |id| user.holdings.assignments.iter().any(|held| held.role_id == id && held.bounds.hold_at(call.now));
+    let view = |role: &Arc<Role>| AuthorizedRole {
+        role_id: role.id,
+        role_name: role.name.clone(),
+        is_assigned: is_assigned(role.id),
+        is_active: role.is_active,
+    };
+    Ok(Answer::ok(&page.map(view)).with_revision(book.version().max(user.version())))
+}
+
+async fn in_session(call: Call, Path(path): Path<SessionPath>, Query(query): Query<HeldQuery>) -> Outcome {
+    let paging = paging(query.limit, query.cursor.as_deref())?;
+    let user = call.state.users.load(path.user_id.0).await?.ok_or(AccountError::Missing)?;
+    let session = user.sessions.find(path.session_id).filter(|session| session.is_active(call.now));
+    let session = session.ok_or(AccessError::Missing("session"))?;
+    Ok(Answer::ok(&held(&call, &user, Some(session), &query.scope.unwrap_or_default(), &paging)))
 }
 
 async fn of_role(call: Call, Path(id): Path<RoleId>, Query(query): Query<PageQuery>) -> Outcome {

@@ -99,13 +99,13 @@ enum Result3 {
 #[derive(Serialize, ToSchema)]
 struct MissView {
     /// What kind of thing: `condition_failed`, `condition_error`, `expired`, `not_yet_valid`, `scope_too_narrow`,
-    /// `inactive_role`, `role_not_held` or `undefined_permission`.
+    /// `inactive_role`, `role_not_activated`, `role_not_held` or `undefined_permission`.
     kind: &'static str,
     /// In words.
     message: String,
     /// The rule that would allow it.
     rule: Option<MatchView>,
-    /// The role that would allow it, or is inactive.
+    /// The role that would allow it, or is inactive, or not in force in this session.
     role: Option<String>,
 }
 
@@ -168,7 +168,7 @@ impl MissView {
             Miss::Condition(rule) | Miss::Expired(rule, _) | Miss::NotYet(rule, _) | Miss::OtherScope(rule) => {
                 (Some(rule), None)
             }
-            Miss::InactiveRole(rule, name) => (Some(rule), Some(name.to_string())),
+            Miss::InactiveRole(rule, name) | Miss::NotActivated(rule, name) => (Some(rule), Some(name.to_string())),
             Miss::RoleNotHeld(_, name) => (None, Some(name.to_string())),
             Miss::UndefinedPermission(_) => (None, None),
         };
@@ -184,6 +184,7 @@ const fn kind(miss: &Miss) -> &'static str {
         Miss::NotYet(..) => "not_yet_valid",
         Miss::OtherScope(_) => "scope_too_narrow",
         Miss::InactiveRole(..) => "inactive_role",
+        Miss::NotActivated(..) => "role_not_activated",
         Miss::RoleNotHeld(..) => "role_not_held",
         Miss::UndefinedPermission(_) => "undefined_permission",
     }
@@ -203,6 +204,9 @@ fn summary(explanation: &Explanation, permission: &str) -> String {
         }
         Reason::NoMatchingGrant => {
             format!("Denied: nothing that the subject holds here and now allows {permission}.{nearest}")
+        }
+        Reason::RoleNotActivated => {
+            format!("Denied: a role of the subject allows {permission}, and is not in force in this session.{nearest}")
         }
         Reason::ConditionNotMet | Reason::ConditionError => {
             format!("Denied: what would allow {permission} has a condition that does not hold.{nearest}")
@@ -265,6 +269,9 @@ fn message(miss: &Miss) -> String {
         Miss::NotYet(rule, at) => format!("{} allows it from {at} on", holder(rule)),
         Miss::OtherScope(rule) => format!("{} allows it in {} only", holder(rule), rule.bounds.scope),
         Miss::InactiveRole(rule, name) => format!("{} would allow it, but the role {name} is inactive", holder(rule)),
+        Miss::NotActivated(rule, _) => {
+            format!("{} would allow it, but is not in force in this session", holder(rule))
+        }
         Miss::RoleNotHeld(_, role) => format!("the role {role} would allow it, and the subject does not hold it"),
         Miss::UndefinedPermission(names) if names.is_empty() => "no permission of this resource is defined".to_owned(),
         Miss::UndefinedPermission(names) => {

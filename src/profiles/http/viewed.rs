@@ -29,6 +29,7 @@ use crate::profiles::error::ProfileError;
 use crate::profiles::model::{AvatarId, Profile};
 use crate::profiles::picture::SIDES;
 use crate::profiles::privacy::{self, Audience, Viewer};
+use crate::sessions::model::Session;
 use crate::user::User;
 
 /// Registers the routes.
@@ -51,13 +52,19 @@ pub(super) fn routes(routes: &mut Routes) {
 pub(super) struct Looking<'a> {
     state: &'a State,
     viewer: Option<&'a User>,
+    session: Option<&'a Session>,
     owner: &'a User,
     now: Timestamp,
 }
 
 impl<'a> Looking<'a> {
     pub(super) const fn new(state: &'a State, viewer: Option<&'a User>, owner: &'a User, now: Timestamp) -> Self {
-        Self { state, viewer, owner, now }
+        Self { state, viewer, session: None, owner, now }
+    }
+
+    /// The same in a session: what is in force in it counts.
+    const fn within(self, session: Option<&'a Session>) -> Self {
+        Self { session, ..self }
     }
 
     fn decide(&self, name: &str) -> bool {
@@ -65,8 +72,8 @@ impl<'a> Looking<'a> {
         let book = self.state.book.load();
         let Some(number) = book.number_of(name) else { return false };
         let everywhere = Scope::everywhere();
-        let asked = Asked::plain(viewer, name, &everywhere, self.now);
-        viewer.holdings.decide(&book, number, &everywhere, self.now, &asked).allows()
+        let asked = Asked { session: self.session, ..Asked::plain(viewer, name, &everywhere, self.now) };
+        asked.held(&book, number).allows()
     }
 }
 
@@ -125,7 +132,7 @@ async fn load(call: &Call, id: UserId) -> Result<(Arc<User>, Arc<Held<Profile, P
 async fn show(call: Call, Path(id): Path<UserId>) -> Outcome {
     let caller = call.identify().await?;
     let (owner, held) = load(&call, id).await?;
-    let viewer = Looking::new(&call.state, looking(&caller), &owner, call.now);
+    let viewer = Looking::new(&call.state, looking(&caller), &owner, call.now).within(caller.session());
     let sees_everything = viewer.sees_everything();
     let mut seen = visible(&call, &owner, &held.part, &viewer);
     if seen.is_empty() || (!owner.is_active() && !sees_everything) {
@@ -169,7 +176,7 @@ async fn avatar(call: Call, Path(path): Path<OfAvatar>, Query(side): Query<Side>
     }
     let caller = call.identify().await?;
     let (owner, held) = load(&call, path.user_id).await?;
-    let viewer = Looking::new(&call.state, looking(&caller), &owner, call.now);
+    let viewer = Looking::new(&call.state, looking(&caller), &owner, call.now).within(caller.session());
     let audience = privacy::audience_of("avatar_url", &held.part.audiences, &call.state.profile_settings);
     // Whether it may be seen is asked before it is looked for, so that both refusals take the same time.
     let may_see = privacy::may_see(&audience, &viewer) && (owner.is_active() || viewer.sees_everything());

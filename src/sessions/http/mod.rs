@@ -1,5 +1,6 @@
 //! Sessions over HTTP: signing in and out, one's own sessions and devices, those of others, and what OAuth clients ask.
 
+mod activation;
 mod cookies;
 mod oauth;
 mod owned;
@@ -22,6 +23,7 @@ pub fn routes(routes: &mut Routes) {
     sign_in::routes(routes);
     reauthentication::routes(routes);
     owned::routes(routes);
+    activation::routes(routes);
     signing_keys::routes(routes);
     verify::routes(routes);
     routes
@@ -45,7 +47,7 @@ async fn whoami(call: Call) -> Outcome {
     let caller = call.identify().await?;
     let session = match &caller {
         Caller::Person(signed_in) => {
-            Some(SessionView::of(&signed_in.user, &signed_in.session, Some(signed_in.session.id), call.now))
+            Some(SessionView::of(&call, &signed_in.user, &signed_in.session, Some(signed_in.session.id)))
         }
         Caller::App(_) | Caller::Nobody => None,
     };

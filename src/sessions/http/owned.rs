@@ -142,9 +142,9 @@ fn for_administrators(routes: &mut Routes) {
 
 /// A session of a user.
 #[derive(Deserialize)]
-struct OfSession {
-    user_id: UserId,
-    session_id: SessionId,
+pub(super) struct OfSession {
+    pub(super) user_id: UserId,
+    pub(super) session_id: SessionId,
 }
 
 /// A device of a user.
@@ -155,14 +155,14 @@ struct OfDevice {
 }
 
 /// Whose things are asked for, and by which of their own sessions.
-struct Whose {
-    user: Arc<User>,
+pub(super) struct Whose {
+    pub(super) user: Arc<User>,
     current: Option<SessionId>,
 }
 
 impl Whose {
     /// Those of whoever calls.
-    fn own(call: &Call) -> Result<Self, Problem> {
+    pub(super) fn own(call: &Call) -> Result<Self, Problem> {
         match &call.caller {
             Caller::Person(signed_in) => {
                 Ok(Self { user: Arc::clone(&signed_in.user), current: Some(signed_in.session.id) })
@@ -172,7 +172,7 @@ impl Whose {
     }
 
     /// Those of this user, for an administrator.
-    async fn other(call: &Call, id: UserId) -> Result<Self, Problem> {
+    pub(super) async fn other(call: &Call, id: UserId) -> Result<Self, Problem> {
         let user = call.state.users.load(id).await?.ok_or(SessionError::MissingUser)?;
         let current = match &call.caller {
             Caller::Person(signed_in) if signed_in.user.id() == id => Some(signed_in.session.id),
@@ -237,7 +237,7 @@ async fn list(call: &Call, whose: &Whose, query: &ListQuery) -> Outcome {
     let user = &whose.user;
     if !query.ended {
         let alive = user.sessions.sessions.iter().filter(|session| session.is_active(call.now));
-        let view = |session| SessionView::of(user, session, whose.current, call.now);
+        let view = |session| SessionView::of(call, user, session, whose.current);
         return Ok(Answer::ok(&Page::whole(alive.map(|session| view(session)).collect())));
     }
     let (store, id, since) = (Arc::clone(&call.state.store), user.id(), history_start(call));

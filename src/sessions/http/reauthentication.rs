@@ -12,6 +12,7 @@ use crate::kernel::fault::FieldError;
 use crate::kernel::secret::Password;
 use crate::sessions::error::SessionError;
 use crate::sessions::sign_in::Again;
+use crate::sessions::starter;
 
 /// Registers the routes.
 pub(super) fn routes(routes: &mut Routes) {
@@ -40,7 +41,7 @@ struct Reauthentication {
 
 /// The session, with other tokens.
 #[derive(Serialize, ToSchema)]
-struct Renewed {
+pub(super) struct Renewed {
     session: SessionView,
     /// The session's token from now on. Absent when it travels in the cookie.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,10 +69,15 @@ async fn reauthenticate(call: Call, Json(input): Json<Reauthentication>) -> Outc
         }
     };
     let renewed = call.state.sign_in.prove_again(signed_in, shown, call.facts()).await?;
+    answer(&call, renewed)
+}
+
+/// The answer that hands out the other tokens of a session.
+pub(super) fn answer(call: &Call, renewed: starter::Renewed) -> Outcome {
     let session = &renewed.session;
     let in_cookie = session.lives_in_cookie();
     let answer = Answer::ok(&Renewed {
-        session: SessionView::of(&renewed.user, session, Some(session.id), call.now),
+        session: SessionView::of(call, &renewed.user, session, Some(session.id)),
         session_token: (!in_cookie).then(|| renewed.session_token.clone()),
         access_token: renewed.access_token,
         refresh_token: renewed.refresh_token,

@@ -195,7 +195,7 @@ async fn presented(call: &Call) -> Result<Option<(UserId, SessionId)>, Problem> 
 fn welcome(call: &Call, welcome: starter::Welcome, in_cookie: bool) -> Outcome {
     let current = Some(welcome.session.id);
     let answer = Answer::ok(&Welcome {
-        session: SessionView::of(&welcome.user, &welcome.session, current, call.now),
+        session: SessionView::of(call, &welcome.user, &welcome.session, current),
         session_token: (!in_cookie).then(|| welcome.session_token.clone()),
         access_token: welcome.access_token,
         refresh_token: welcome.refresh_token,
@@ -234,7 +234,7 @@ struct NextTokens {
 async fn refresh(call: Call, Json(input): Json<RefreshInput>) -> Outcome {
     let next = call.state.refresher.refresh(&input.refresh_token, call.user_agent(), call.facts()).await?;
     let answer = Answer::ok(&NextTokens {
-        session: SessionView::of(&next.user, &next.session, Some(next.session.id), call.now),
+        session: SessionView::of(&call, &next.user, &next.session, Some(next.session.id)),
         access_token: next.access_token,
         refresh_token: next.refresh_token,
         token_type: "Bearer",

@@ -1,12 +1,18 @@
 //! Sessions, devices and security events as they are shown.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::access::activation::InForce;
+use crate::access::role_book::RoleBook;
 use crate::actor::aggregate::Aggregate as _;
+use crate::http::Call;
 use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
-use crate::kernel::ids::{DeviceId, SecurityEventId, SessionId, UserId};
+use crate::kernel::ids::{DeviceId, RoleId, SecurityEventId, SessionId, UserId};
+use crate::kernel::text::RoleName;
 use crate::sessions::agent::{Agent, ClientText, Hints};
 use crate::sessions::device::Device;
 use crate::sessions::ending::EndedSession;
@@ -33,6 +39,10 @@ pub(super) struct SessionView {
     is_active: bool,
     /// Whether the person asked to stay signed in.
     is_remembered: bool,
+    /// The roles that it uses, each with all that it inherits; null: all that its person holds.
+    active_roles: Option<Vec<RoleOfSession>>,
+    /// Roles that dynamic constraints keep out of it, because too many would be in force together: choose some.
+    kept_out_roles: Vec<RoleOfSession>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -48,7 +58,9 @@ pub(super) struct SessionView {
 
 impl SessionView {
     /// A session of `user`, as `current` asks for it.
-    pub(super) fn of(user: &User, session: &Session, current: Option<SessionId>, now: Timestamp) -> Self {
+    pub(super) fn of(call: &Call, user: &User, session: &Session, current: Option<SessionId>) -> Self {
+        let (now, book) = (call.now, call.state.book.load());
+        let in_force = InForce::of(&user.holdings, &book, session.chosen_roles(), now);
         let device = session.device.and_then(|id| user.sessions.find_device(id));
         Self {
             id: session.id,
@@ -60,6 +72,8 @@ impl SessionView {
             is_current: current == Some(session.id),
             is_active: session.is_active(now),
             is_remembered: session.is_remembered,
+            active_roles: session.chosen_roles().map(|_| RoleOfSession::all(&in_force.roles, &book)),
+            kept_out_roles: RoleOfSession::all(&in_force.kept_out, &book),
             created_at: session.created_at,
             authenticated_at: session.authenticated_at,
             last_activity: session.last_seen(),
@@ -67,6 +81,22 @@ impl SessionView {
             expires_at: session.expires_at,
             risk: RiskView::of(session.risk),
         }
+    }
+}
+
+/// A role, as sessions show it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct RoleOfSession {
+    #[schema(value_type = String)]
+    id: RoleId,
+    #[schema(value_type = String)]
+    name: RoleName,
+}
+
+impl RoleOfSession {
+    pub(super) fn all(roles: &BTreeSet<RoleId>, book: &RoleBook) -> Vec<Self> {
+        let role = |id: &RoleId| Some(Self { id: *id, name: book.role(*id)?.name.clone() });
+        roles.iter().filter_map(role).collect()
     }
 }
 

@@ -197,6 +197,13 @@ impl Anonymous {
     }
 }
 
+impl SignedIn {
+    /// The same session, with another token.
+    pub(crate) fn with_token(&self, token: &str) -> Self {
+        Self { client: self.client.bearing(token), session_token: token.to_owned(), ..self.clone() }
+    }
+}
+
 impl Admin {
     /// Creates a person with the common password, and signs them in.
     #[track_caller]

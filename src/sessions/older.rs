@@ -1,0 +1,98 @@
+//! The older forms of a session's record, as they are read for ever.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
+use serde::Deserialize;
+
+use crate::kernel::clock::Timestamp;
+use crate::kernel::ids::{DeviceId, SessionId};
+use crate::kernel::secret::SecretHash;
+use crate::sessions::model::{AuthenticationMethod, Session};
+use crate::sessions::refresh::Refresh;
+use crate::sessions::risk::Risk;
+
+/// The first form.
+#[derive(Deserialize)]
+pub(super) struct SessionV1 {
+    id: SessionId,
+    secret: SecretHash,
+    created_at: Timestamp,
+    authenticated_at: Timestamp,
+    expires_at: Timestamp,
+    idle_seconds: u32,
+    methods: Vec<AuthenticationMethod>,
+    ip_address: Option<IpAddr>,
+    user_agent: Option<Arc<str>>,
+    last_seen_millis: Arc<AtomicI64>,
+    stored_last_seen_millis: i64,
+}
+
+/// The form before roles were chosen.
+#[derive(Deserialize)]
+pub(super) struct SessionV2 {
+    id: SessionId,
+    secret: SecretHash,
+    created_at: Timestamp,
+    authenticated_at: Timestamp,
+    expires_at: Timestamp,
+    idle_seconds: u32,
+    methods: Vec<AuthenticationMethod>,
+    ip_address: Option<IpAddr>,
+    user_agent: Option<Arc<str>>,
+    device: Option<DeviceId>,
+    refresh: Option<Refresh>,
+    risk: Risk,
+    is_remembered: bool,
+    needs_proof: bool,
+    last_seen_millis: Arc<AtomicI64>,
+    written_millis: i64,
+}
+
+impl From<SessionV1> for Session {
+    fn from(old: SessionV1) -> Self {
+        Self::from(SessionV2 {
+            id: old.id,
+            secret: old.secret,
+            created_at: old.created_at,
+            authenticated_at: old.authenticated_at,
+            expires_at: old.expires_at,
+            idle_seconds: old.idle_seconds,
+            methods: old.methods,
+            ip_address: old.ip_address,
+            user_agent: old.user_agent,
+            device: None,
+            refresh: None,
+            risk: Risk::default(),
+            is_remembered: false,
+            needs_proof: false,
+            last_seen_millis: old.last_seen_millis,
+            written_millis: old.stored_last_seen_millis,
+        })
+    }
+}
+
+impl From<SessionV2> for Session {
+    fn from(old: SessionV2) -> Self {
+        Self {
+            id: old.id,
+            secret: old.secret,
+            created_at: old.created_at,
+            authenticated_at: old.authenticated_at,
+            expires_at: old.expires_at,
+            idle_seconds: old.idle_seconds,
+            methods: old.methods,
+            ip_address: old.ip_address,
+            user_agent: old.user_agent,
+            device: old.device,
+            refresh: old.refresh,
+            risk: old.risk,
+            is_remembered: old.is_remembered,
+            needs_proof: old.needs_proof,
+            activation: None,
+            last_seen_millis: old.last_seen_millis,
+            written_millis: old.written_millis,
+        }
+    }
+}
