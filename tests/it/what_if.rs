@@ -421,6 +421,22 @@ fn a_role_is_previewed_and_nothing_is_written() {
 }
 
 #[test]
+fn who_held_something_in_another_place_is_told_of_there_too() {
+    let server = Server::start();
+    let admin = server.admin();
+    let (reader, _) = stage(&admin);
+    let over = json!({ "role_id": admin.role("other", &[]), "scope": "org/a", "expires_at": "2025-11-23T12:00:01Z" });
+    let late = admin.create_user(&json!({ "username": "late" }));
+    let roles = |user: &str| format!("/api/v1/users/{user}/roles");
+    admin.post(&roles(&late), &json!({ "role_id": reader, "scope": "org" })).expect(201);
+    admin.post(&roles(&late), &over).expect(201);
+    server.clock.advance_seconds(2);
+    let answer = admin.post(&format!("/api/v1/roles/{reader}/preview"), &json!({ "name": "reader" })).expect(200);
+    let told: Vec<String> = lines(&answer).into_iter().filter(|line| line.contains(" org")).collect();
+    assert_eq!(told, ["cid doc:read org lost", "late doc:read org lost", "late doc:read org/a lost"]);
+}
+
+#[test]
 fn the_pages_of_a_preview_are_of_one_revision() {
     let server = Server::start();
     let admin = server.admin();

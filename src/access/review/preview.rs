@@ -373,12 +373,14 @@ impl Preview {
         let mut same = subject.clone();
         // A copy of its own: what it comes to with one book is kept beside it, and with the other beside the other.
         Arc::make_mut(&mut same.holdings);
-        if !subject.is_active() || !subject.holdings.grants.is_empty() || self.is_conditional(subject) {
+        let now = self.facts.now;
+        let held = &subject.holdings.assignments;
+        // What holds at another time gives nothing, and yet is told of in its place.
+        let has_others = !subject.holdings.grants.is_empty() || held.iter().any(|held| !held.bounds.hold_at(now));
+        if !subject.is_active() || has_others || self.is_conditional(subject) {
             return self.differences(subject, &same);
         }
-        let now = self.facts.now;
-        let held = subject.holdings.assignments.iter().filter(|held| held.bounds.hold_at(now));
-        let signature: Signature = held.map(|held| (held.role_id, held.bounds.scope.clone())).collect();
+        let signature: Signature = held.iter().map(|held| (held.role_id, held.bounds.scope.clone())).collect();
         if let Some(known) = self.remembered.get(&signature) {
             return Arc::clone(known);
         }
