@@ -51,6 +51,7 @@ use crate::pool::{Pool, or_cores};
 use crate::preferences::desk::{PreferenceDesk, unpublished};
 use crate::profiles::album::Album;
 use crate::profiles::desk::Profiles;
+use crate::resources::desk::ResourceDesk;
 use crate::sessions::access_token::AccessTokens;
 use crate::sessions::atlas::Atlas;
 use crate::sessions::identity::Identities;
@@ -64,7 +65,7 @@ use crate::sessions::watch::Watch;
 use crate::store::blobs::Blobs;
 use crate::store::{SharedStore, embedded};
 use crate::webhook::Webhook;
-use crate::{access, accounts, apps, audit, bootstrap, housekeeping, mail, preferences, profiles, sessions};
+use crate::{access, accounts, apps, audit, bootstrap, housekeeping, mail, preferences, profiles, resources, sessions};
 
 /// A running instance. Tests hold one; `serve` holds the process's.
 pub struct Instance {
@@ -87,6 +88,7 @@ pub fn routes() -> Routes {
     mail::http::routes(&mut routes);
     profiles::http::routes(&mut routes);
     preferences::http::routes(&mut routes);
+    resources::http::routes(&mut routes);
     routes
 }
 
@@ -130,12 +132,13 @@ impl Instance {
         let letters = Directory::new(around.clone(), housekeeping::letter_watcher());
         let writer = letter_writer(&config)?;
         let postman = postman(&config, &finder, letters.clone(), clock.clone(), &metrics)?;
+        let resources = Arc::new(ResourceDesk::new(around.clone(), config.resources.cache_mib << 20)?);
         let preferences = preferences(&config, &finder, around);
         let state = Arc::new(State {
             clock,
             settings: config.http.clone(),
             account_settings: config.accounts.clone(),
-            checks: checks(&config, &finder, &identities, &books, &book, &metrics)?,
+            checks: checks(&config, &finder, &identities, &books, &book, &resources, &metrics)?,
             guardian: Guardian::new(Arc::clone(&store), Arc::clone(&loader)),
             reviewer: Reviewer::new(Arc::clone(&store), Arc::clone(&book), &config.access)?,
             refresher: refresher(&config, &identities, &refusals, &writer)?,
@@ -152,6 +155,7 @@ impl Instance {
             album: album(&config)?,
             messenger: messenger(&config)?,
             preferences,
+            resources,
             postman,
             letters,
             metrics,
@@ -193,6 +197,7 @@ impl Instance {
         self.state.books.drain().await;
         self.state.preferences.books.drain().await;
         self.state.letters.drain().await;
+        self.state.resources.entries.drain().await;
         for arbiter in &self.arbiters {
             arbiter.stop();
         }
@@ -421,10 +426,12 @@ fn checks(
     identities: &Identities,
     books: &Directory<RoleBook>,
     book: &Arc<PublishedBook>,
+    resources: &Arc<ResourceDesk>,
     metrics: &Metrics,
 ) -> anyhow::Result<Checks> {
     let shadow = Shadow::new(&finder.store, config.access.shadow_one_in, metrics)?;
-    let checks = Checks::new(finder.clone(), identities.clone(), books.clone(), Arc::clone(book), metrics);
+    let (book, resources) = (Arc::clone(book), Arc::clone(resources));
+    let checks = Checks::new(finder.clone(), identities.clone(), books.clone(), book, resources, metrics);
     Ok(checks.watched(shadow, books.now()))
 }
 

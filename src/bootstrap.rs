@@ -6,6 +6,7 @@ use anyhow::Context as _;
 
 use crate::access::book_aggregate::THE_BOOK;
 use crate::access::book_commands::SyncBuiltIns;
+use crate::access::expiry::{self, Expiry};
 use crate::access::holders::{self, RoleHolder};
 use crate::access::model::{Assignment, Bounds, Given};
 use crate::access::product::{ADMINISTRATOR, BUILT_IN_ROLES, ProductPermission};
@@ -22,7 +23,7 @@ use crate::kernel::text::{RoleName, Username};
 use crate::preferences::book::THE_PREFERENCES;
 use crate::preferences::book_commands::OpenPreferences;
 use crate::store::key::Kind;
-use crate::store::{Commit, Key, Store, Write, codec};
+use crate::store::{Commit, Key, Record, Store, StoreError, Write, codec};
 
 /// The administrator's sign-in name.
 const ADMIN: &str = "admin";
@@ -32,7 +33,9 @@ const ADMIN: &str = "admin";
 /// # Errors
 /// When the store fails, or `SESAME_ADMIN_PASSWORD` is no password.
 pub async fn prepare(state: &Arc<State>) -> anyhow::Result<()> {
-    index_holders(&*state.store).await?;
+    let store = &*state.store;
+    index(store, holders::completion(), codec::encode(&RoleHolder)?, holders::entry_of, "who holds what").await?;
+    index(store, expiry::completion(), codec::encode(&Expiry)?, expiry::entry_of, "what ends when").await?;
     let now = state.clock.now();
     let facts = Facts { now, cause: Cause::system("start") };
     let sync = SyncBuiltIns {
@@ -65,10 +68,18 @@ pub async fn prepare(state: &Arc<State>) -> anyhow::Result<()> {
 /// Records read, and entries written, at a time.
 const ENTRIES_AT_ONCE: usize = 1000;
 
-/// Gives every assignment and grant its entry among the holders, once: versions before this one wrote none. Nobody else
-/// writes yet.
-async fn index_holders(store: &dyn Store) -> anyhow::Result<()> {
-    if store.read(&holders::completion())?.is_some() {
+/// The entry that an assignment or a grant should have.
+type EntryOf = fn(&Record) -> Result<Option<(Key, Vec<u8>)>, StoreError>;
+
+/// Gives every assignment and grant its entry in an index, once: older versions wrote none. Nobody else writes yet.
+async fn index(
+    store: &dyn Store,
+    completion: Key,
+    complete: Vec<u8>,
+    entry_of: EntryOf,
+    about: &str,
+) -> anyhow::Result<()> {
+    if store.read(&completion)?.is_some() {
         return Ok(());
     }
     let mut written = 0;
@@ -81,17 +92,17 @@ async fn index_holders(store: &dyn Store) -> anyhow::Result<()> {
             after = Some(last.key.clone());
             let mut commit = Commit::default();
             for record in &page {
-                commit.writes.extend(holders::entry_of(record)?.map(|(key, value)| Write { key, value: Some(value) }));
+                commit.writes.extend(entry_of(record)?.map(|(key, value)| Write { key, value: Some(value) }));
             }
             written += commit.writes.len();
             store.commit(commit).await??;
         }
     }
     let mut commit = Commit::default();
-    commit.put(holders::completion(), codec::encode(&RoleHolder)?);
+    commit.put(completion, complete);
     store.commit(commit).await??;
     if written > 0 {
-        tracing::info!(written, "the index of who holds what was made");
+        tracing::info!(written, "the index of {about} was made");
     }
     Ok(())
 }

@@ -45,6 +45,7 @@ sections! {
     accounts: crate::accounts::settings::Settings,
     sessions: crate::sessions::settings::Settings,
     access: crate::access::settings::Settings,
+    resources: crate::resources::settings::Settings,
     mail: crate::mail::settings::Settings,
     profiles: crate::profiles::settings::Settings,
     preferences: crate::preferences::settings::Settings,

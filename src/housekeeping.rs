@@ -1,6 +1,7 @@
 //! What goes on beside the requests: names and figures follow what is in memory, last uses are written, idle users
 //! leave memory.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,8 @@ use futures_util::{StreamExt as _, stream};
 use prometheus::IntGauge;
 
 use crate::access::book_aggregate::THE_BOOK;
+use crate::access::commands::RemoveExpired;
+use crate::access::expiry;
 use crate::access::published::PublishedBook;
 use crate::access::role_book::RoleBook;
 use crate::accounts::names::Names;
@@ -17,6 +20,7 @@ use crate::apps::commands::CatchUpKeys;
 use crate::config::Config;
 use crate::http::State;
 use crate::kernel::cause::Cause;
+use crate::kernel::ids::UserId;
 use crate::mail::letter::Letter;
 use crate::metrics::Metrics;
 use crate::preferences::book::{PreferenceBook, THE_PREFERENCES};
@@ -30,6 +34,9 @@ const SWEEP_SECONDS: u64 = 10;
 const QUIET_SECONDS: i64 = 30;
 /// How often, in seconds, pictures that no profile names are looked for; younger ones may be on their way to one.
 const COLLECT_SECONDS: i64 = 3600;
+/// Entries of what has expired that are read at once, and how often before others have their turn until the next sweep.
+const EXPIRED_AT_ONCE: usize = 1000;
+const MOST_READINGS: usize = 16;
 /// How many last uses are written at once: they share commits of the store.
 const WRITES_AT_ONCE: usize = 64;
 
@@ -120,6 +127,7 @@ pub async fn run(state: Arc<State>, config: Config) {
             Err(error) => tracing::warn!(%error, "the signing keys were not looked at"),
         }
         state.reviewer.tidy(now);
+        remove_expired(&state).await;
         if now >= collect_next {
             collect_next = now.plus_seconds(COLLECT_SECONDS);
             if let Err(error) = state.album.collect(&state.store, &state.loader, COLLECT_SECONDS.unsigned_abs()).await {
@@ -127,6 +135,7 @@ pub async fn run(state: Arc<State>, config: Config) {
             }
         }
         state.letters.sweep(quiet_since, quiet_since, usize::MAX, |_| false).await;
+        state.resources.entries.sweep(quiet_since, quiet_since, usize::MAX, |_| false).await;
         // After a write whose outcome is unknown, the book is read again.
         if let Err(error) = state.books.load(THE_BOOK).await {
             tracing::error!(%error, "the role book cannot be read");
@@ -134,6 +143,42 @@ pub async fn run(state: Arc<State>, config: Config) {
         if let Err(error) = state.preferences.books.load(THE_PREFERENCES).await {
             tracing::error!(%error, "the preference book cannot be read");
         }
+    }
+}
+
+/// Removes assignments and grants that have expired and were kept long enough. Nobody is looked at who has none.
+pub async fn remove_expired(state: &Arc<State>) {
+    let now = state.clock.now();
+    let until = now.plus_seconds(-state.access_settings.keep_expired_seconds());
+    let facts = Facts { now, cause: Cause::system("expiry") };
+    let mut after = None;
+    for _ in 0..MOST_READINGS {
+        let (store, from) = (Arc::clone(&state.store), after.clone());
+        let read = move || expiry::ended(&*store, until, from.as_ref(), EXPIRED_AT_ONCE);
+        let ended = match state.loader.run(read).await {
+            Ok(Ok(ended)) => ended,
+            Ok(Err(error)) => return tracing::error!(%error, "what has expired cannot be read"),
+            Err(error) => return tracing::warn!(%error, "what has expired was not looked for"),
+        };
+        let users: BTreeSet<UserId> = ended.iter().map(|(_, one)| one.user).collect();
+        let remove = |id| {
+            let (state, facts) = (Arc::clone(state), facts.clone());
+            async move {
+                match state.users.send(id, RemoveExpired { until }, facts).await {
+                    Ok(done) => {
+                        let count = |what| state.metrics.expired_removed_total.with_label_values(&[what]);
+                        count("assignment").inc_by(done.reply.assignments);
+                        count("grant").inc_by(done.reply.grants);
+                    }
+                    Err(error) => tracing::warn!(%id, %error, "what has expired could not be removed"),
+                }
+            }
+        };
+        stream::iter(users).for_each_concurrent(WRITES_AT_ONCE, remove).await;
+        if ended.len() < EXPIRED_AT_ONCE {
+            return;
+        }
+        after = ended.last().map(|(key, _)| key.clone());
     }
 }
 

@@ -19,6 +19,7 @@ pub mod pool;
 pub mod preferences;
 pub mod profiles;
 pub mod remote;
+pub mod resources;
 pub mod sessions;
 pub mod store;
 pub mod telemetry;

@@ -62,7 +62,7 @@ pub const DECISIONS: [&str; 2] = ["allow", "deny"];
 /// Values of the label `source`: the user's view was resident, or had to be loaded.
 pub const SOURCES: [&str; 2] = ["warm", "cold"];
 /// Values of the label `entity`.
-pub const ENTITIES: [&str; 4] = ["user", "role_book", "mail", "preference_book"];
+pub const ENTITIES: [&str; 5] = ["user", "role_book", "mail", "preference_book", "resource"];
 /// Routes are known to the HTTP kit, which registers their series itself.
 const NONE: [&str; 0] = [];
 
@@ -127,6 +127,8 @@ metrics! {
     shadow_decisions_total: IntCounterVec ["outcome" = ["agreed", "outdated", "dropped"]];
     /// Live decisions that the store does not bear out: must be 0, and makes the service unready.
     shadow_divergences_total: IntCounter;
+    /// Assignments and grants that had expired, were kept long enough and were removed.
+    expired_removed_total: IntCounterVec ["what" = ["assignment", "grant"]];
     /// The revision of the published role book.
     role_book_revision: IntGauge;
 }

@@ -1,6 +1,6 @@
 //! Checks: a subject is found, its view and the role book are asked, the answer names its revision.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -10,7 +10,7 @@ use prometheus::{Histogram, IntCounter};
 use crate::access::book_aggregate::THE_BOOK;
 use crate::access::effective::Reason;
 use crate::access::explain::Explanation;
-use crate::access::passed::Passed;
+use crate::access::passed::{Passed, Standing};
 use crate::access::pattern::Scope;
 use crate::access::published::PublishedBook;
 use crate::access::role_book::RoleBook;
@@ -23,7 +23,10 @@ use crate::actor::aggregate::Aggregate as _;
 use crate::actor::directory::{Directory, LoadError};
 use crate::kernel::clock::{Stopwatch, Timestamp};
 use crate::kernel::fault::{Fault, Kind};
+use crate::kernel::ids::UserId;
 use crate::metrics::Metrics;
+use crate::resources::desk::{LookError, Looked, ResourceDesk};
+use crate::resources::model::{Lineage, ResourceName};
 use crate::sessions::identity::Identities;
 use crate::sessions::model::Session;
 use crate::store::{Revision, SharedStore};
@@ -47,6 +50,26 @@ impl Ask {
     pub fn about<'a>(&'a self, user: &'a User, session: Option<&'a Session>, now: Timestamp) -> Asked<'a> {
         let passed = &self.passed;
         Asked { session, passed, ..Asked::plain(user, &self.permission, &self.scope, now) }
+    }
+
+    /// The stored resource that it may be about.
+    fn named(&self, resources: &ResourceDesk) -> Option<ResourceName> {
+        let id = self.passed.resource_id.as_deref()?;
+        let own = || self.permission.split_once(':').map(|(kind, _)| kind);
+        resources.name_of(self.passed.resource_type.as_deref().or_else(own)?, id)
+    }
+
+    /// The same with what is stored of its resource: asked in the resource's scope, if none was passed.
+    #[must_use]
+    pub fn standing(&self, lineage: Option<&Lineage>) -> Self {
+        let mut ask = self.clone();
+        ask.passed.standing = lineage.and_then(|lineage| Standing::of(lineage, &self.scope));
+        if let Some(standing) = ask.passed.standing.as_ref().filter(|standing| !standing.is_elsewhere)
+            && ask.scope.is_everywhere()
+        {
+            ask.scope = standing.scope.clone();
+        }
+        ask
     }
 }
 
@@ -73,6 +96,9 @@ pub enum CheckError {
         /// The newest revision.
         newest: Revision,
     },
+    /// What is stored of a resource could not be looked at.
+    #[error(transparent)]
+    Look(#[from] LookError),
     /// The subjects of a batch change so fast that no moment was found at which all were read.
     #[error("the subjects of this batch are changing, try again")]
     Unsettled,
@@ -82,6 +108,7 @@ impl Fault for CheckError {
     fn kind(&self) -> Kind {
         match self {
             Self::Load(error) => error.kind(),
+            Self::Look(error) => error.kind(),
             Self::Ahead { .. } => Kind::Conflict,
             Self::Unsettled => Kind::Busy,
         }
@@ -89,6 +116,7 @@ impl Fault for CheckError {
     fn code(&self) -> &'static str {
         match self {
             Self::Load(error) => error.code(),
+            Self::Look(error) => error.code(),
             Self::Ahead { .. } => "revision-ahead",
             Self::Unsettled => "unsettled",
         }
@@ -148,6 +176,7 @@ pub struct Checks {
     finder: Finder,
     identities: Identities,
     book: Arc<PublishedBook>,
+    resources: Arc<ResourceDesk>,
     store: SharedStore,
     counters: Counters,
     usage: Usage,
@@ -161,6 +190,7 @@ impl Checks {
         identities: Identities,
         books: Directory<RoleBook>,
         book: Arc<PublishedBook>,
+        resources: Arc<ResourceDesk>,
         metrics: &Metrics,
     ) -> Self {
         let count = |decision, source| metrics.checks_total.with_label_values(&[decision, source]);
@@ -180,6 +210,7 @@ impl Checks {
             finder,
             identities,
             book,
+            resources,
             counters,
             usage: Usage::new(Timestamp::default()),
             shadow: None,
@@ -207,9 +238,48 @@ impl Checks {
     /// # Errors
     /// When the subject cannot be loaded, or `at_least` is a revision that there is not yet.
     pub async fn check(&self, ask: &Ask, at_least: Option<Revision>, now: Timestamp) -> Result<Verdict, CheckError> {
-        let answer = |seen: &Seen, book: &RoleBook| self.evaluate(seen, book, ask, now);
-        let (reason, revision) = self.answer(ask, at_least, now, answer).await?;
+        let evaluate = |ask: &Ask, seen: &Seen, book: &RoleBook| self.evaluate(seen, book, ask, now);
+        let (reason, revision) = match ask.named(&self.resources) {
+            None => self.answer(ask, at_least, now, |seen, book| evaluate(ask, seen, book)).await?,
+            // Boxed, so that the futures of those who name no stored resource stay small.
+            Some(name) => Box::pin(self.answer_about(name, ask, at_least, now, evaluate)).await?,
+        };
         Ok(Verdict { reason, revision })
+    }
+
+    /// Answers one question about a resource that may be stored.
+    async fn answer_about<T>(
+        &self,
+        name: ResourceName,
+        ask: &Ask,
+        at_least: Option<Revision>,
+        now: Timestamp,
+        answer: impl Fn(&Ask, &Seen, &RoleBook) -> T,
+    ) -> Result<(T, Revision), CheckError> {
+        let placed = async |looked: &Looked| {
+            let ask = ask.standing(looked.lineage(&name));
+            self.answer(&ask, at_least, now, |seen, book| answer(&ask, seen, book)).await
+        };
+        self.resources.while_still(&BTreeSet::from([name]), at_least, placed).await
+    }
+
+    /// Gives what answers a question the question together with what is stored of its resource, again until nothing of
+    /// that changed meanwhile.
+    ///
+    /// # Errors
+    /// What the answer fails with; when the resource cannot be loaded, or changes all the time.
+    pub async fn with_standing<T, E: From<LookError>>(
+        &self,
+        ask: &Ask,
+        answer: impl AsyncFn(Ask) -> Result<(T, Revision), E>,
+    ) -> Result<(T, Revision), E> {
+        match ask.named(&self.resources) {
+            None => answer(ask.clone()).await,
+            Some(name) => {
+                let placed = async |looked: &Looked| answer(ask.standing(looked.lineage(&name))).await;
+                self.resources.while_still(&BTreeSet::from([name]), None, placed).await
+            }
+        }
     }
 
     /// Answers one question and says why; much slower.
@@ -222,11 +292,14 @@ impl Checks {
         at_least: Option<Revision>,
         now: Timestamp,
     ) -> Result<(Explanation, Revision), CheckError> {
-        let answer = |seen: &Seen, book: &RoleBook| match &seen.view {
+        let explain = |ask: &Ask, seen: &Seen, book: &RoleBook| match &seen.view {
             Ok(user) => Explanation::of(&ask.about(user, seen.session.as_deref(), now), book),
             Err(reason) => Explanation::bare(*reason),
         };
-        self.answer(ask, at_least, now, answer).await
+        match ask.named(&self.resources) {
+            None => self.answer(ask, at_least, now, |seen, book| explain(ask, seen, book)).await,
+            Some(name) => self.answer_about(name, ask, at_least, now, explain).await,
+        }
     }
 
     async fn answer<T>(
@@ -257,6 +330,28 @@ impl Checks {
     /// # Errors
     /// As for one; and `Unsettled` when the subjects change all the time.
     pub async fn check_all(
+        &self,
+        asks: &[Ask],
+        at_least: Option<Revision>,
+        now: Timestamp,
+    ) -> Result<(Vec<Reason>, Revision), CheckError> {
+        let names: BTreeSet<ResourceName> = asks.iter().filter_map(|ask| ask.named(&self.resources)).collect();
+        if names.is_empty() {
+            return self.answer_all(asks, at_least, now).await;
+        }
+        let placed = async |looked: &Looked| {
+            let lineage = |ask: &Ask| looked.lineage(&ask.named(&self.resources)?);
+            let mut placed = Vec::with_capacity(asks.len());
+            for some in asks.chunks(ASKS_AT_ONCE) {
+                placed.extend(some.iter().map(|ask| ask.standing(lineage(ask))));
+                tokio::task::yield_now().await;
+            }
+            self.answer_all(&placed, at_least, now).await
+        };
+        Box::pin(self.resources.while_still(&names, at_least, placed)).await
+    }
+
+    async fn answer_all(
         &self,
         asks: &[Ask],
         at_least: Option<Revision>,
@@ -304,6 +399,19 @@ impl Checks {
             return Ok((reasons, revision));
         }
         Err(CheckError::Unsettled)
+    }
+
+    /// Whether a question may be about a stored resource.
+    pub fn may_name_stored(&self, ask: &Ask) -> bool {
+        ask.named(&self.resources).is_some()
+    }
+
+    /// The subject that is meant, if there is one.
+    ///
+    /// # Errors
+    /// When it cannot be loaded.
+    pub async fn who(&self, subject: &Subject, now: Timestamp) -> Result<Option<UserId>, CheckError> {
+        Ok(self.see(subject, now).await?.view.ok().map(|user| user.id()))
     }
 
     /// Waits for what was committed and may not be visible yet, if the view or the book is older than `wanted`.

@@ -165,6 +165,43 @@ impl Command for RevokeGrant {
     }
 }
 
+/// Removes what ended at this moment or before.
+#[derive(Debug, Clone)]
+pub struct RemoveExpired {
+    /// What ended later is kept.
+    pub until: Timestamp,
+}
+
+/// So much was removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Assignments.
+    pub assignments: u64,
+    /// Grants.
+    pub grants: u64,
+}
+
+impl Command for RemoveExpired {
+    type Target = User;
+    type Reply = Removed;
+    type Refusal = AccessError;
+    const NAME: &'static str = "remove_expired";
+
+    fn decide(self, user: &User, _: &Facts) -> Result<Decision<User, Removed>, AccessError> {
+        let is_over = |bounds: &Bounds| bounds.expires_at.is_some_and(|end| end <= self.until);
+        let assignments = user.holdings.assignments.iter().filter(|held| is_over(&held.bounds));
+        let grants = user.holdings.grants.iter().filter(|held| is_over(&held.bounds));
+        let mut events: Vec<_> = assignments
+            .map(|held| AccessEvent::AssignmentExpired(held.role_id, held.bounds.scope.clone()))
+            .map(UserEvent::Access)
+            .collect();
+        let assignments = events.len() as u64;
+        events.extend(grants.map(|held| UserEvent::Access(AccessEvent::GrantExpired(held.id))));
+        let grants = events.len() as u64 - assignments;
+        Ok(Decision { events, reply: Removed { assignments, grants } })
+    }
+}
+
 /// Refuses assignments that join what a static constraint of this book keeps apart; only constraints count that these
 /// roles, just given, are about.
 ///

@@ -52,6 +52,8 @@ pub enum Reason {
     SubjectSuspended,
     /// The session has ended or expired, or never was.
     SessionNotActive,
+    /// The resource is stored in another scope than the one that was passed.
+    ResourceElsewhere,
 }
 
 impl Reason {

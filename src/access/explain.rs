@@ -12,7 +12,7 @@ use crate::access::condition::datum::{Datum, Variables};
 use crate::access::condition::{Condition, Truth};
 use crate::access::effective::Reason;
 use crate::access::model::{Bounds, Role, Rule};
-use crate::access::pattern::{Effect, Pattern, PermissionName};
+use crate::access::pattern::{Effect, Pattern, PermissionName, Scope};
 use crate::access::role_book::RoleBook;
 use crate::access::variables::{Asked, View};
 use crate::kernel::clock::Timestamp;
@@ -93,6 +93,8 @@ pub enum Miss {
     RoleNotHeld(RoleId, RoleName),
     /// The permission is not defined; others of its resource are.
     UndefinedPermission(Vec<PermissionName>),
+    /// The resource is stored in this place, and another was asked about.
+    Elsewhere(Scope),
 }
 
 /// From a role to one that it inherits, and the first inactive one among them.
@@ -115,6 +117,11 @@ impl Explanation {
         let mut explanation = Self { reason, decided_by: None, also_matched: Vec::new(), nearest_misses: Vec::new() };
         match reason {
             Reason::SubjectSuspended | Reason::UnknownSubject | Reason::SessionNotActive => {}
+            Reason::ResourceElsewhere => {
+                let standing = asked.passed.standing.as_ref();
+                explanation.nearest_misses =
+                    standing.map(|one| Miss::Elsewhere(one.scope.clone())).into_iter().collect();
+            }
             Reason::UnknownPermission => explanation.nearest_misses = undefined(asked.permission, book),
             _ => {
                 let (giving, taking) = (View::of(asked, book, Effect::Allow), View::of(asked, book, Effect::Deny));
@@ -312,7 +319,7 @@ impl Miss {
             | Self::OtherScope(matched)
             | Self::NotActivated(matched, _)
             | Self::InactiveRole(matched, _) => matched.rule.effect == Effect::Allow,
-            Self::RoleNotHeld(..) | Self::UndefinedPermission(_) => true,
+            Self::RoleNotHeld(..) | Self::UndefinedPermission(_) | Self::Elsewhere(_) => true,
         }
     }
 }

@@ -205,6 +205,38 @@ fn start(prefix: &Key, list: usize, after: &Found) -> Option<Key> {
     }
 }
 
+/// An entry of a pattern.
+#[derive(Debug)]
+pub struct Granted {
+    /// Where it is.
+    pub key: Key,
+    /// What was granted.
+    pub pattern: Pattern,
+    /// To whom.
+    pub user: UserId,
+    /// By which grant.
+    pub grant: GrantId,
+}
+
+/// The entries of all patterns from behind this key on, at most so many, by pattern. May block.
+///
+/// # Errors
+/// When the store fails.
+pub fn granted(store: &dyn Store, after: Option<&Key>, most: usize) -> Result<Vec<Granted>, StoreError> {
+    let read = |record: Record| {
+        let damaged = nameless(&record);
+        let parse = |bytes: &[u8]| {
+            let end = bytes.iter().position(|byte| *byte == END)?;
+            let pattern = Pattern::parse(std::str::from_utf8(bytes.get(..end)?).ok()?).ok()?;
+            let (user, grant) = split(bytes.get(end + 1..)?)?;
+            Some((pattern, user, GrantId::from_bytes(grant.try_into().ok()?)))
+        };
+        let (pattern, user, grant) = record.key.bytes().get(1..).and_then(parse).ok_or(damaged)?;
+        Ok(Granted { key: record.key, pattern, user, grant })
+    };
+    store.scan(&[Kind::GrantHolder as u8], after.map(Key::bytes), most)?.into_iter().map(read).collect()
+}
+
 /// How many assignments a role has. Reads them all: may block for long.
 ///
 /// # Errors

@@ -10,6 +10,7 @@ pub mod constraint_commands;
 pub mod effective;
 pub mod error;
 pub mod escalation;
+pub mod expiry;
 pub mod explain;
 pub mod guardian;
 pub mod holders;

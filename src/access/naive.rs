@@ -17,6 +17,9 @@ pub fn allows(asked: &Asked<'_>, book: &RoleBook) -> bool {
     let Some(permission) = book.permission_named(asked.permission).filter(|_| asked.user.is_active()) else {
         return false;
     };
+    if asked.passed.standing.as_ref().is_some_and(|standing| standing.is_elsewhere) {
+        return false;
+    }
     let holdings = &asked.user.holdings;
     let in_force = in_force(asked, book);
     let (mut giving, mut taking): (Vec<&Rule>, Vec<&Rule>) = (Vec::new(), Vec::new());

@@ -3,13 +3,14 @@
 use serde_json::{Value, json};
 
 use crate::access::effective::Holdings;
+use crate::access::expiry::{self, Expiring};
 use crate::access::holders::{self, GrantHolder, RoleHolder};
 use crate::access::model::{Assignment, Grant};
 use crate::access::pattern::Scope;
 use crate::actor::aggregate::Note;
 use crate::kernel::ids::{GrantId, RoleId, UserId};
 use crate::store::key::Kind;
-use crate::store::{Commit, Key, StoreError, codec};
+use crate::store::{Commit, Key, StoreError, Write, codec};
 use crate::user::part::UserPart;
 
 /// What can happen to what a subject was given.
@@ -23,6 +24,10 @@ pub enum AccessEvent {
     RuleGranted(Grant),
     /// The rule was taken back.
     GrantRevoked(GrantId),
+    /// The role in this scope had ended, and was kept long enough.
+    AssignmentExpired(RoleId, Scope),
+    /// The rule had ended, and was kept long enough.
+    GrantExpired(GrantId),
 }
 
 impl Holdings {
@@ -41,10 +46,12 @@ impl Holdings {
         for assignment in &self.assignments {
             commit.remove(assignment_key(id, assignment.role_id, &assignment.bounds.scope));
             commit.remove(holders::role_entry(assignment.role_id, id, &assignment.bounds.scope));
+            commit.writes.extend(Expiring::assignment(id, assignment).map(removal));
         }
         for grant in &self.grants {
             commit.remove(grant_key(id, grant.id));
             commit.remove(holders::grant_entry(&grant.rule.pattern, id, grant.id));
+            commit.writes.extend(Expiring::grant(id, grant).map(removal));
         }
     }
 }
@@ -67,11 +74,13 @@ impl UserPart for Holdings {
                     Err(at) => self.assignments.insert(at, new.clone()),
                 }
             }
-            AccessEvent::RoleUnassigned(role, scope) => {
+            AccessEvent::RoleUnassigned(role, scope) | AccessEvent::AssignmentExpired(role, scope) => {
                 self.assignments.retain(|one| one.role_id != *role || one.bounds.scope != *scope);
             }
             AccessEvent::RuleGranted(grant) => self.grants.push(grant.clone()),
-            AccessEvent::GrantRevoked(id) => self.grants.retain(|grant| grant.id != *id),
+            AccessEvent::GrantRevoked(id) | AccessEvent::GrantExpired(id) => {
+                self.grants.retain(|grant| grant.id != *id);
+            }
         }
     }
 
@@ -79,23 +88,30 @@ impl UserPart for Holdings {
         match event {
             AccessEvent::RoleAssigned(new) => {
                 commit.put(assignment_key(id, new.role_id, &new.bounds.scope), codec::encode(new)?);
-                if before.assignment(new.role_id, &new.bounds.scope).is_none() {
+                let old = before.assignment(new.role_id, &new.bounds.scope);
+                if old.is_none() {
                     let entry = holders::role_entry(new.role_id, id, &new.bounds.scope);
                     commit.put(entry, codec::encode(&RoleHolder)?);
                 }
+                let old = old.and_then(|old| Expiring::assignment(id, old));
+                expiry::replace(old.as_ref(), Expiring::assignment(id, new).as_ref(), commit)?;
             }
-            AccessEvent::RoleUnassigned(role, scope) => {
+            AccessEvent::RoleUnassigned(role, scope) | AccessEvent::AssignmentExpired(role, scope) => {
                 commit.remove(assignment_key(id, *role, scope));
                 commit.remove(holders::role_entry(*role, id, scope));
+                let old = before.assignment(*role, scope).and_then(|old| Expiring::assignment(id, old));
+                expiry::replace(old.as_ref(), None, commit)?;
             }
             AccessEvent::RuleGranted(grant) => {
                 commit.put(grant_key(id, grant.id), codec::encode(grant)?);
                 commit.put(holders::grant_entry(&grant.rule.pattern, id, grant.id), codec::encode(&GrantHolder)?);
+                expiry::replace(None, Expiring::grant(id, grant).as_ref(), commit)?;
             }
-            AccessEvent::GrantRevoked(grant) => {
+            AccessEvent::GrantRevoked(grant) | AccessEvent::GrantExpired(grant) => {
                 commit.remove(grant_key(id, *grant));
                 if let Some(old) = before.grant(*grant) {
                     commit.remove(holders::grant_entry(&old.rule.pattern, id, *grant));
+                    expiry::replace(Expiring::grant(id, old).as_ref(), None, commit)?;
                 }
             }
         }
@@ -113,9 +129,18 @@ impl UserPart for Holdings {
             }
             AccessEvent::RuleGranted(grant) => ("access.granted", None, Some(told_grant(grant))),
             AccessEvent::GrantRevoked(id) => ("access.grant_revoked", before.grant(*id).map(told_grant), None),
+            AccessEvent::AssignmentExpired(role, scope) => {
+                ("access.assignment_expired", before.assignment(*role, scope).map(told_assignment), None)
+            }
+            AccessEvent::GrantExpired(id) => ("access.grant_expired", before.grant(*id).map(told_grant), None),
         };
         Some(Note { action, target: subject, before, after })
     }
+}
+
+/// The removal of an entry.
+fn removal(one: Expiring) -> Write {
+    Write { key: one.key(), value: None }
 }
 
 fn assignment_key(user: UserId, role: RoleId, scope: &Scope) -> Key {

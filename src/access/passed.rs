@@ -6,6 +6,10 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::access::pattern::Scope;
+use crate::resources::model::{Known, Lineage, ResourceName};
+use crate::store::Revision;
+
 /// The largest object that a caller may pass with a check, in bytes of JSON.
 pub const MAX_TOLD_BYTES: usize = 16 * 1024;
 
@@ -19,7 +23,50 @@ struct Text {
     object: OnceLock<Option<Map<String, Value>>>,
 }
 
-/// Everything told with one check.
+/// What is stored of the resource that a check is about.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    known: Arc<Known>,
+    /// The newest commit that it is made of.
+    pub revision: Revision,
+    /// Whether the caller asks about it in another place than it is in.
+    pub is_elsewhere: bool,
+    /// Where it is; everywhere: nowhere in particular.
+    pub scope: Scope,
+}
+
+impl Standing {
+    /// Of a question that passes this scope; none where the resource is not stored.
+    pub fn of(lineage: &Lineage, passed: &Scope) -> Option<Self> {
+        let known = Arc::clone(lineage.resource()?);
+        let scope = lineage.scope().cloned().unwrap_or_default();
+        let is_elsewhere = !scope.is_everywhere() && !passed.is_everywhere() && *passed != scope;
+        Some(Self { known, revision: lineage.revision(), is_elsewhere, scope })
+    }
+
+    /// Of a question that passes no scope about a resource that is here.
+    pub fn at(known: Arc<Known>, scope: Scope) -> Self {
+        Self { revision: known.revision, known, is_elsewhere: false, scope }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> Option<&ResourceName> {
+        self.known.resource.as_ref().map(|resource| &resource.name)
+    }
+
+    /// Its properties.
+    pub fn properties(&self) -> Option<&Map<String, Value>> {
+        self.known.properties()
+    }
+}
+
+impl PartialEq for Standing {
+    fn eq(&self, other: &Self) -> bool {
+        (self.revision, &self.known.resource, &self.scope) == (other.revision, &other.known.resource, &other.scope)
+    }
+}
+
+/// Everything told with one check, and what is stored of its resource.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Passed {
     /// What the caller calls the subject's kind; none: `user` or `app`.
@@ -28,12 +75,16 @@ pub struct Passed {
     pub subject_properties: Option<Told>,
     /// Facts about what is done.
     pub action_properties: Option<Told>,
+    /// The resource's type, where it is not the first half of the permission's name.
+    pub resource_type: Option<Box<str>>,
     /// Which resource.
     pub resource_id: Option<Box<str>>,
     /// Facts about the resource; they win over stored ones.
     pub resource_properties: Option<Told>,
     /// Everything else.
     pub context: Option<Told>,
+    /// What is stored of the resource; the caller does not say it.
+    pub standing: Option<Standing>,
 }
 
 impl Passed {
@@ -42,9 +93,11 @@ impl Passed {
         subject_type: None,
         subject_properties: None,
         action_properties: None,
+        resource_type: None,
         resource_id: None,
         resource_properties: None,
         context: None,
+        standing: None,
     };
 }
 

@@ -57,6 +57,10 @@ product_permissions! {
     OutboxRead = "sesame.outbox:read";
     /// Read and set the defaults of preferences, and register namespaces.
     PreferencesWrite = "sesame.preferences:write";
+    /// Read and list stored resources.
+    ResourcesRead = "sesame.resources:read";
+    /// Store, change and forget resources: what conditions and scopes of checks about them go by.
+    ResourcesWrite = "sesame.resources:write";
 }
 
 /// A role that ships with the product and cannot be changed or removed.

@@ -17,8 +17,20 @@ settings! {
         kept_answers_bytes: usize = 128 << 20, in 1 << 20..=1 << 36;
         /// How long such an answer is kept.
         kept_answers_seconds: u32 = 300, in 1..=86_400;
+        /// How long assignments and grants are kept after they have expired, so that explanations can tell of them; they
+        /// count for nothing meanwhile.
+        keep_expired_days: u32 = 7, in 0..=3650;
+        /// How long a search over stored resources may take; one that would take longer is refused with 503.
+        search_seconds: u32 = 30, in 1..=3600;
         /// One decision in so many is made once more, naively and from the store, beside the requests; 0 is none. One that
         /// comes out otherwise makes the service unready.
         shadow_one_in: u32 = 10_000, in 0..=1_000_000_000;
+    }
+}
+
+impl Settings {
+    /// How long what has expired is kept.
+    pub fn keep_expired_seconds(&self) -> i64 {
+        i64::from(self.keep_expired_days) * 86_400
     }
 }

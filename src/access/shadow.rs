@@ -20,6 +20,7 @@ use crate::access::role_book::RoleBook;
 use crate::actor::aggregate::Aggregate as _;
 use crate::kernel::clock::Timestamp;
 use crate::metrics::Metrics;
+use crate::resources::listing;
 use crate::sessions::model::Session;
 use crate::store::key::Kind;
 use crate::store::{Key, Revision, SharedStore, Store, StoreError, codec};
@@ -148,7 +149,8 @@ impl Judge {
             return Ok(Verdict::Outdated);
         }
         user.sessions = Arc::clone(&decided.user.sessions);
-        let asked = decided.ask.about(&user, decided.session.as_deref(), decided.now);
+        let Some(ask) = read_standing(&*store, &decided.ask)? else { return Ok(Verdict::Outdated) };
+        let asked = ask.about(&user, decided.session.as_deref(), decided.now);
         let is_same = naive::allows(&asked, &self.book) == decided.is_allowed;
         Ok(if is_same { Verdict::Agreed } else { Verdict::Diverged })
     }
@@ -163,6 +165,15 @@ impl Judge {
         }
         Ok(())
     }
+}
+
+/// The question as it was asked, with what the store says of its resource; none: that is another by now.
+fn read_standing(store: &dyn Store, ask: &Ask) -> Result<Option<Ask>, StoreError> {
+    let Some(standing) = &ask.passed.standing else { return Ok(Some(ask.clone())) };
+    let Some(name) = standing.name() else { return Ok(None) };
+    let again = ask.standing(Some(&listing::lineage(store, name)?));
+    let is_same = again.passed.standing.as_ref().is_some_and(|again| again.revision == standing.revision);
+    Ok(is_same.then_some(again))
 }
 
 fn head(store: &dyn Store) -> Result<Revision, StoreError> {

@@ -11,7 +11,7 @@ use crate::access::activation::{self, InForce};
 use crate::access::condition::datum::{Datum, Variable, Variables};
 use crate::access::condition::{Condition, Truth};
 use crate::access::effective::{Reason, Setting, truth};
-use crate::access::passed::{Passed, Told};
+use crate::access::passed::{Passed, Standing, Told};
 use crate::access::pattern::{Effect, Scope};
 use crate::access::role_book::RoleBook;
 use crate::kernel::clock::Timestamp;
@@ -53,6 +53,9 @@ impl<'a> Asked<'a> {
         }
         let Some((number, conditions)) = book.find(self.permission) else { return Reason::UnknownPermission };
         self.number.set(Some(number));
+        if self.passed.standing.as_ref().is_some_and(|standing| standing.is_elsewhere) {
+            return Reason::ResourceElsewhere;
+        }
         let reason = self.held(book, number);
         if conditions.is_empty() || !reason.allows() {
             return reason;
@@ -251,9 +254,14 @@ impl Variables for View<'_> {
             (Variable::Session, _) => self.session(name),
             (Variable::Action, "name") => Some(Datum::Text(self.parts.action)),
             (Variable::Action, "properties") => layers(self.passed.action_properties.as_ref(), None),
-            (Variable::Resource, "type") => Some(Datum::Text(self.parts.resource)),
+            (Variable::Resource, "type") => {
+                Some(Datum::Text(self.passed.resource_type.as_deref().unwrap_or(self.parts.resource)))
+            }
             (Variable::Resource, "id") => self.passed.resource_id.as_deref().map(Datum::Text),
-            (Variable::Resource, "properties") => layers(self.passed.resource_properties.as_ref(), None),
+            (Variable::Resource, "properties") => {
+                let stored = self.passed.standing.as_ref().and_then(Standing::properties);
+                layers(self.passed.resource_properties.as_ref(), stored)
+            }
             _ => None,
         }
     }

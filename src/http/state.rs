@@ -30,6 +30,7 @@ use crate::preferences::desk::PreferenceDesk;
 use crate::profiles::album::Album;
 use crate::profiles::desk::Profiles;
 use crate::profiles::settings::Settings as ProfileSettings;
+use crate::resources::desk::ResourceDesk;
 use crate::sessions::identity::Identities;
 use crate::sessions::key_keeper::KeyKeeper;
 use crate::sessions::refresher::Refresher;
@@ -100,6 +101,8 @@ pub struct State {
     pub access_settings: AccessSettings,
     /// Signs people in.
     pub sign_in: SignIn,
+    /// What applications told of the things that permissions are about.
+    pub resources: Arc<ResourceDesk>,
     /// Answers checks.
     pub checks: Checks,
     /// Keeps administrators from ending each other.

@@ -109,6 +109,8 @@ kinds! {
     Factors = 0x1A, "factors", small;
     /// A passkey: `user id, passkey id`.
     Passkey = 0x1B, "passkeys", large;
+    /// What ends at a time: `time, user id, assignment or grant`.
+    Expiry = 0x1E, "expiries", small;
     /// A unique name and its owner: `name class, folded name`.
     Claim = 0x20, "claims", small;
     /// The role book's head: `book id`.
@@ -119,6 +121,10 @@ kinds! {
     Role = 0x32, "roles", large;
     /// A constraint on roles: `constraint id`.
     Constraint = 0x33, "role_constraints", large;
+    /// A resource of an application: `type, 0, id`.
+    Resource = 0x38, "resources", large;
+    /// A parent's entry about a child: `hash of the parent's name, type, 0, id`.
+    ResourceChild = 0x39, "resource_children", small;
     /// An audit entry: `entry id`.
     Audit = 0x40, "audit_entries", large;
     /// A device that a user signs in from: `user id, device id`.

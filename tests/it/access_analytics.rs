@@ -88,6 +88,54 @@ fn checks_are_counted_by_permission_and_what_nobody_uses_is_found() {
     admin.get("/api/v1/analytics/roles?unused_days=0").is_problem(400, "invalid-input").names_field("unused_days");
 }
 
+#[test]
+fn grants_that_nobody_uses_are_found() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.define(&["doc:read", "doc:write", "note:read", "note:share"]);
+    let app = admin.app("shop", &["checker"]);
+    let [ann, bob] = ["ann", "bob"].map(|name| admin.create_user(&json!({ "username": name })));
+    let give = |user: &str, grant: Value| admin.created(&format!("/api/v1/users/{user}/permissions"), &grant);
+    give(&ann, json!({ "permission": "doc:read" }));
+    let unused = give(&ann, json!({ "permission": "doc:write", "scope": "org" }));
+    give(&bob, json!({ "permission": "note:*" }));
+    give(&bob, json!({ "permission": "doc:write", "effect": "deny" }));
+    app.allows(&ann, "doc:write");
+    // The process is younger than what is asked about: nothing is said of it.
+    assert_eq!(admin.get("/api/v1/analytics/grants?unused_days=30").expect(200)["items"], json!([]));
+    server.clock.advance_seconds(40 * 86_400);
+    let admin = server.admin();
+    assert!(app.allows(&ann, "doc:read") && app.allows(&bob, "note:share"));
+    let told = |answer: &Value| -> Vec<(String, u64, u64)> {
+        let one = |one: &Value| {
+            let number = |field: &str| one[field].as_u64().unwrap();
+            (one["pattern"].as_str().unwrap().to_owned(), number("permissions"), number("allows"))
+        };
+        answer["items"].as_array().unwrap().iter().map(one).collect()
+    };
+    let all = admin.get("/api/v1/analytics/grants").expect(200);
+    let row = |pattern: &str, permissions, allows| (pattern.to_owned(), permissions, allows);
+    assert_eq!(told(&all), [row("doc:read", 1, 1), row("doc:write", 1, 0), row("note:*", 2, 1)]);
+    let lately = admin.get("/api/v1/analytics/grants?unused_days=30").expect(200);
+    assert_eq!(told(&lately), [row("doc:write", 1, 0)]);
+    let found = &lately["items"][0];
+    assert_eq!(
+        (&found["grant_id"], &found["username"], &found["scope"]),
+        (&json!(unused), &json!("ann"), &json!("org"))
+    );
+    let (mut paged, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = admin.get(&format!("/api/v1/analytics/grants?limit=1&cursor={cursor}")).expect(200);
+        paged.extend(told(&page));
+        match page["next_cursor"].as_str() {
+            Some(next) => next.clone_into(&mut cursor),
+            None => break,
+        }
+    }
+    assert_eq!(paged, told(&all));
+    admin.get("/api/v1/analytics/grants?unused_days=0").is_problem(400, "invalid-input").names_field("unused_days");
+}
+
 /// The value of a metric.
 fn metric(server: &Server, name: &str) -> u64 {
     let text = server.state().metrics.render().unwrap();

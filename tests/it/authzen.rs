@@ -236,6 +236,7 @@ fn the_metadata_say_where_to_ask() {
         "access_evaluation_endpoint": "https://pdp.example/access/v1/evaluation",
         "access_evaluations_endpoint": "https://pdp.example/access/v1/evaluations",
         "search_subject_endpoint": "https://pdp.example/access/v1/search/subject",
+        "search_resource_endpoint": "https://pdp.example/access/v1/search/resource",
         "search_action_endpoint": "https://pdp.example/access/v1/search/action",
     });
     assert_eq!(metadata, expected);

@@ -12,7 +12,7 @@ fn stage() -> (Server, Admin, App, String) {
     let server = Server::start();
     let admin = server.admin();
     admin.define(&["documents:read", "documents:write", "reports:read"]);
-    admin.role("witness", &["sesame.roles:read", "sesame.users:read"]);
+    admin.role("witness", &["sesame.roles:read", "sesame.users:read", "sesame.resources:read"]);
     let app = admin.app("shop", &["checker", "witness"]);
     let ann = admin.create_user(&json!({ "username": "ann", "email": "ann@example.org" }));
     (server, admin, app, ann)
@@ -148,6 +148,11 @@ fn every_reason_has_an_example_in_the_documentation() {
     let mut signed_out = ask("documents:read");
     signed_out["subject"] = json!({ "session_token": "ssm_st_…" });
     document.example("session_not_active", "The token of a session that is over.", signed_out);
+    admin.put("/api/v1/resources/documents/7", &json!({ "scope": "org/acme" })).expect(201);
+    let mut elsewhere = ask("documents:read");
+    elsewhere["resource"] = json!({ "type": "documents", "id": "7" });
+    elsewhere["scope"] = json!("org/beta");
+    document.example("resource_elsewhere", "The document is stored in another place than Ann asks for.", elsewhere);
     admin.post(&format!("/api/v1/users/{ann}/suspend"), &json!({})).expect(200);
     document.example("subject_suspended", "Ann is suspended.", ask("documents:read"));
     golden::check("docs/explain.md", &document.text);

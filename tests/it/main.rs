@@ -33,6 +33,8 @@ mod conditions;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod expired;
+#[cfg(test)]
 mod explain;
 #[cfg(test)]
 mod forward_auth;
@@ -77,6 +79,8 @@ mod records;
 mod recovery;
 #[cfg(test)]
 mod registration;
+#[cfg(test)]
+mod resources;
 #[cfg(test)]
 mod revocation;
 #[cfg(test)]

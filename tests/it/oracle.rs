@@ -394,7 +394,9 @@ fn finding(reason: Reason) -> Finding {
         Reason::RoleNotActivated => Finding::NotInForce,
         Reason::UnknownPermission => Finding::Undefined,
         Reason::SubjectSuspended => Finding::Suspended,
-        Reason::UnknownSubject | Reason::SessionNotActive => panic!("{reason:?} about a subject that is there"),
+        Reason::UnknownSubject | Reason::SessionNotActive | Reason::ResourceElsewhere => {
+            panic!("{reason:?} about a subject that is there")
+        }
         Reason::ConditionNotMet | Reason::ConditionError | Reason::DeniedByConditionError => {
             panic!("{reason:?} without conditions")
         }

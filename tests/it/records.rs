@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use sesame::access::book_aggregate::THE_BOOK;
 use sesame::access::condition::Condition;
+use sesame::access::expiry::Expiry;
 use sesame::access::holders::{GrantHolder, RoleHolder};
 use sesame::access::model::{Assignment, Bounds, Constraint, ConstraintKind, Given, Grant, Permission, Role, Rule};
 use sesame::access::pattern::{Effect, Pattern, PermissionName, Scope};
@@ -37,6 +38,7 @@ use sesame::profiles::challenge::{Challenge, ChallengeKind, CodeHash};
 use sesame::profiles::change::{Change, Part};
 use sesame::profiles::model::{AvatarId, Identity, Marks, Profile};
 use sesame::profiles::privacy::Consent;
+use sesame::resources::model::{Resource, ResourceChild, ResourceName};
 use sesame::sessions::agent::{ClientText, Hints};
 use sesame::sessions::device::{Device, Network};
 use sesame::sessions::ending::{EndReason, EndedSession, HistoryCount};
@@ -445,6 +447,20 @@ fn records_of_access() {
     );
     check("role_holder", &RoleHolder);
     check("grant_holder", &GrantHolder);
+    check("resource_child", &ResourceChild);
+    check("expiry", &Expiry);
+    check(
+        "resource",
+        &Resource {
+            name: ResourceName::parse("todo", "7").unwrap(),
+            parent: ResourceName::of("folder", "a b"),
+            scope: Scope::parse("org/acme").unwrap(),
+            properties: Properties::of(serde_json::json!({ "ownerID": "x" }).as_object().unwrap()).unwrap(),
+            created_at: at(0),
+            updated_at: at(60),
+            version: 2,
+        },
+    );
     check(
         "audit_entry",
         &Entry {

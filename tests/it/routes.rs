@@ -43,6 +43,7 @@ impl Things {
         let preview = preview["next_cursor"].as_str().unwrap_or_default().to_owned();
         let apart = json!({ "name": format!("apart {number}"), "kind": "static", "role_ids": apart, "cardinality": 2 });
         let constraint = admin.created("/api/v1/role-constraints", &apart);
+        admin.put(&format!("/api/v1/resources/thing/{}", person.id), &json!({})).expect(201);
         Self {
             invited,
             preview,
@@ -76,6 +77,7 @@ impl Things {
             .replace("{path:.*}", "docs")
             .replace("{file}", "index.css")
             .replace("{name}", "thing:use")
+            .replace("{type}/{id}", &format!("thing/{}", self.person.id))
     }
 
     /// A body that the route understands, where it needs one.
@@ -132,6 +134,7 @@ impl Things {
             | "POST /api/v1/apps/{app_id}/keys/{key_id}/rotate"
             | "POST /api/v1/users/preferences/reset"
             | "PUT /api/v1/preferences/defaults"
+            | "PUT /api/v1/resources/{type}/{id}"
             | "PUT /api/v1/roles/{role_id}/preferences" => json!({}),
             _ if route.starts_with("PUT /api/v1/users/preferences") => return Some(json!({})),
             _ => return None,

@@ -122,7 +122,7 @@ fn searches_keep_the_manners_of_authzen() {
     named["subject"]["id"] = json!(people[0]);
     assert_eq!(app.post("/access/v1/search/subject", &named).expect(200)["page"]["total"], 10);
     let metadata = app.get("/.well-known/authzen-configuration").expect(200);
-    for search in ["subject", "action"] {
+    for search in ["subject", "resource", "action"] {
         let endpoint = metadata[format!("search_{search}_endpoint")].as_str().unwrap();
         assert!(endpoint.ends_with(&format!("/access/v1/search/{search}")), "{metadata}");
     }

@@ -8,7 +8,8 @@ use std::fs;
 use std::path::Path;
 
 /// The slices; a file of theirs that `ROWS` does not name holds nouns.
-const SLICES: &str = "access accounts activity apps audit console mail preferences profiles sessions transfers user";
+const SLICES: &str =
+    "access accounts activity apps audit console mail preferences profiles resources sessions transfers user";
 
 /// Who may import whom: a room imports its own row or a lower one. `*` is any name; the first match counts.
 const ROWS: &[(&str, u8)] = &[
@@ -71,6 +72,9 @@ const ROWS: &[(&str, u8)] = &[
     ("profiles::desk", 4),
     ("profiles::history", 3),
     ("profiles::verification_commands", 3),
+    ("resources::desk", 4),
+    ("resources::entry", 2),
+    ("resources::listing", 3),
     ("webhook", 4),
     ("sessions::access_token", 4),
     ("sessions::identity", 4),

@@ -73,12 +73,12 @@ struct UseQuery {
 
 /// A page of an analysis.
 #[derive(Serialize, ToSchema)]
-struct Analysis<T> {
+pub(super) struct Analysis<T> {
     /// Since when checks are counted: the start of the process.
     #[schema(value_type = String, format = DateTime)]
-    counted_since: Timestamp,
+    pub(super) counted_since: Timestamp,
     #[serde(flatten)]
-    page: Page<T>,
+    pub(super) page: Page<T>,
 }
 
 /// Another role that allows the same.
@@ -180,7 +180,7 @@ async fn permissions(call: Call, Query(query): Query<UseQuery>) -> Outcome {
 }
 
 /// The beginning of the span that is asked about; none if none is, or if the process is younger than it.
-fn used_since(call: &Call, days: Option<u32>) -> Result<Option<Timestamp>, Problem> {
+pub(super) fn used_since(call: &Call, days: Option<u32>) -> Result<Option<Timestamp>, Problem> {
     match days {
         None => Ok(None),
         Some(days @ 1..=3650) => {

@@ -1,7 +1,8 @@
 //! The `OpenID` AuthZEN Authorization API 1.0: access evaluation, access evaluations, and the metadata document.
 //!
 //! Whom a subject's `type` and `id` mean is a setting (`access.authzen_subjects`); the permission asked about is
-//! `resource.type`, a colon, `action.name`. Properties and context are what conditions look at; other members are accepted.
+//! `resource.type`, a colon, `action.name`. Properties and context are what conditions look at, with what is stored of the
+//! resource, whose scope is asked in; other members are accepted.
 
 use actix_web::http::StatusCode;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -175,6 +176,7 @@ struct Metadata {
     access_evaluation_endpoint: String,
     access_evaluations_endpoint: String,
     search_subject_endpoint: String,
+    search_resource_endpoint: String,
     search_action_endpoint: String,
 }
 
@@ -211,7 +213,7 @@ async fn decided(call: &Call, ask: Ask, explains: bool) -> Outcome {
     if explains {
         let (explanation, _) = call.state.checks.explain(&ask, None, call.now).await?;
         // To whom may not read what it is made of, the reason alone.
-        let view = may_be_told(call).then(|| ExplanationView::of(&explanation, &ask.permission));
+        let view = may_be_told(call, &ask).then(|| ExplanationView::of(&explanation, &ask.permission));
         return Ok(Answer::ok(&Decision::because(explanation.reason, view)));
     }
     let verdict = call.state.checks.check(&ask, None, call.now).await?;
@@ -265,6 +267,7 @@ async fn metadata(call: Call) -> Outcome {
         access_evaluation_endpoint: format!("{base}/access/v1/evaluation"),
         access_evaluations_endpoint: format!("{base}/access/v1/evaluations"),
         search_subject_endpoint: format!("{base}/access/v1/search/subject"),
+        search_resource_endpoint: format!("{base}/access/v1/search/resource"),
         search_action_endpoint: format!("{base}/access/v1/search/action"),
     }))
 }
@@ -299,6 +302,7 @@ pub(super) fn asked(call: &Call, subject: Entity, action: Action, resource: Enti
             resource_id: Some(resource.id),
             resource_properties: resource.properties,
             context,
+            ..Passed::default()
         },
     }
 }

@@ -81,7 +81,8 @@ impl<'de> Visitor<'de> for SubjectVisitor {
     }
 }
 
-/// What is acted on. The type and the action together name the permission; id and properties are for conditions.
+/// What is acted on. The type and the action together name the permission. What is stored of the resource of this type
+/// and id counts too: its properties where none of the same name are passed, and its scope.
 #[derive(Deserialize, ToSchema, Clone)]
 #[serde(deny_unknown_fields)]
 struct ResourceInput {
@@ -106,7 +107,8 @@ struct CheckInput {
     /// The second half of the permission's name.
     action: Option<String>,
     resource: Option<ResourceInput>,
-    /// Where, such as `org/acme/project/7`; absent: everywhere.
+    /// Where, such as `org/acme/project/7`; absent: where the resource is stored, else everywhere. Another than that of a
+    /// stored resource is denied (`resource_elsewhere`).
     #[schema(value_type = Option<String>)]
     scope: Option<Scope>,
     /// What else conditions may look at; at most 16 KiB.
@@ -170,7 +172,7 @@ async fn check(call: Call, Json(input): Json<CheckInput>) -> Outcome {
     let explains = input.explain;
     let ask = ask(input, None, String::new).map_err(|wrong| Problem::invalid(vec![wrong]))?;
     if explains {
-        refuse_untold(&call)?;
+        refuse_untold(&call, &ask)?;
         let (explanation, revision) = call.state.checks.explain(&ask, at_least, call.now).await?;
         let (reason, view) = (explanation.reason, ExplanationView::of(&explanation, &ask.permission));
         let (allowed, explanation) = (reason.allows(), Some(view));
@@ -233,9 +235,12 @@ fn ask(input: CheckInput, defaults: Option<&CheckInput>, place: impl Fn() -> Str
             }
         },
     };
+    let resource_type = resource.as_ref().map(|one| one.kind.as_str());
+    let resource_type = resource_type.filter(|kind| permission.split_once(':').is_none_or(|(own, _)| own != *kind));
+    let resource_type = resource_type.map(Into::into);
     let scope = input.scope.or_else(|| defaults?.scope.clone()).unwrap_or_default();
     let (resource_id, resource_properties) = resource.map_or((None, None), |one| (one.id, one.properties));
     let context = input.context.or_else(|| defaults?.context.clone());
-    let passed = Passed { resource_id, resource_properties, context, ..Passed::default() };
+    let passed = Passed { resource_type, resource_id, resource_properties, context, ..Passed::default() };
     Ok(Ask { subject, permission, scope, passed })
 }

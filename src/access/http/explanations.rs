@@ -14,12 +14,14 @@ use crate::access::http::given::{self, shown_scope};
 use crate::access::passed::{Passed, Told};
 use crate::access::pattern::{Effect, Scope};
 use crate::access::product::ProductPermission;
-use crate::access::variables::Asked;
 use crate::accounts::error::AccountError;
 use crate::accounts::model::SubjectId;
+use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
+use crate::kernel::ids::UserId;
+use crate::store::Revision;
 
 pub(super) fn routes(routes: &mut Routes) {
     routes
@@ -99,7 +101,7 @@ enum Result3 {
 #[derive(Serialize, ToSchema)]
 struct MissView {
     /// What kind of thing: `condition_failed`, `condition_error`, `expired`, `not_yet_valid`, `scope_too_narrow`,
-    /// `inactive_role`, `role_not_activated`, `role_not_held` or `undefined_permission`.
+    /// `inactive_role`, `role_not_activated`, `role_not_held`, `undefined_permission` or `resource_elsewhere`.
     kind: &'static str,
     /// In words.
     message: String,
@@ -170,7 +172,7 @@ impl MissView {
             }
             Miss::InactiveRole(rule, name) | Miss::NotActivated(rule, name) => (Some(rule), Some(name.to_string())),
             Miss::RoleNotHeld(_, name) => (None, Some(name.to_string())),
-            Miss::UndefinedPermission(_) => (None, None),
+            Miss::UndefinedPermission(_) | Miss::Elsewhere(_) => (None, None),
         };
         Self { kind: kind(miss), message: message(miss), rule: matched.map(MatchView::of), role: name }
     }
@@ -187,6 +189,7 @@ const fn kind(miss: &Miss) -> &'static str {
         Miss::NotActivated(..) => "role_not_activated",
         Miss::RoleNotHeld(..) => "role_not_held",
         Miss::UndefinedPermission(_) => "undefined_permission",
+        Miss::Elsewhere(_) => "resource_elsewhere",
     }
 }
 
@@ -215,6 +218,7 @@ fn summary(explanation: &Explanation, permission: &str) -> String {
         Reason::UnknownPermission => format!("Denied: no permission {permission} is defined.{nearest}"),
         Reason::SubjectSuspended => "Denied: the subject is suspended.".to_owned(),
         Reason::SessionNotActive => "Denied: the session has ended or expired, or never was.".to_owned(),
+        Reason::ResourceElsewhere => format!("Denied: the resource is not in the scope that was passed.{nearest}"),
     }
 }
 
@@ -273,6 +277,7 @@ fn message(miss: &Miss) -> String {
             format!("{} would allow it, but is not in force in this session", holder(rule))
         }
         Miss::RoleNotHeld(_, role) => format!("the role {role} would allow it, and the subject does not hold it"),
+        Miss::Elsewhere(scope) => format!("the resource is stored in {scope}: ask there, or without a scope"),
         Miss::UndefinedPermission(names) if names.is_empty() => "no permission of this resource is defined".to_owned(),
         Miss::UndefinedPermission(names) => {
             let names: Vec<String> = names.iter().map(ToString::to_string).collect();
@@ -308,25 +313,28 @@ struct PlaceQuery {
     scope: Option<Scope>,
 }
 
-/// Whether the caller may be told why: an explanation names roles, and shows what is known of the subject.
-pub(super) fn may_be_told(call: &Call) -> bool {
-    let needed = [ProductPermission::RolesRead, ProductPermission::UsersRead];
+/// Whether the caller may be told why: an explanation names roles, and shows what is known of the subject and what is
+/// stored of the resource.
+pub(super) fn may_be_told(call: &Call, ask: &Ask) -> bool {
+    let of_resources = call.state.checks.may_name_stored(ask).then_some(ProductPermission::ResourcesRead);
+    let needed = [ProductPermission::RolesRead, ProductPermission::UsersRead].into_iter().chain(of_resources);
     needed.into_iter().all(|permission| call.caller.may(&call.state, permission, call.now))
 }
 
 /// Refuses an explanation to whoever may not read what it is made of.
-pub(super) fn refuse_untold(call: &Call) -> Result<(), Problem> {
-    if may_be_told(call) {
+pub(super) fn refuse_untold(call: &Call, ask: &Ask) -> Result<(), Problem> {
+    if may_be_told(call, ask) {
         return Ok(());
     }
-    let detail = "an explanation needs the permissions sesame.roles:read and sesame.users:read";
+    let detail = "an explanation needs the permissions sesame.roles:read and sesame.users:read, and about a stored \
+                  resource sesame.resources:read";
     Err(Problem::forbidden("missing-permission", detail))
 }
 
 async fn explain(call: Call, Path(path): Path<PermissionPath>, Query(query): Query<PlaceQuery>) -> Outcome {
-    refuse_untold(&call)?;
     let (subject, scope) = (Subject::Id(path.user_id.0), query.scope.unwrap_or_default());
     let ask = Ask { subject, permission: path.name, scope, passed: Passed::default() };
+    refuse_untold(&call, &ask)?;
     let (explanation, revision) = call.state.checks.explain(&ask, None, call.now).await?;
     let (reason, explanation) = (explanation.reason, ExplanationView::of(&explanation, &ask.permission));
     Ok(Answer::ok(&ExplainAnswer { allowed: reason.allows(), reason, revision: revision.0, explanation }))
@@ -368,31 +376,44 @@ struct Trial {
     judged: JudgedView,
 }
 
-async fn test(call: Call, Json(input): Json<TrialInput>) -> Outcome {
-    if input.subject.is_some() {
-        // What a condition reads of somebody is shown.
-        refuse_untold(&call)?;
+impl TrialInput {
+    /// The question that the sample is.
+    fn ask(self, user: UserId) -> Ask {
+        let passed = Passed {
+            subject_properties: self.subject_properties,
+            action_properties: self.action_properties,
+            resource_id: self.resource_id,
+            resource_properties: self.resource_properties,
+            context: self.context,
+            ..Passed::default()
+        };
+        let permission = self.permission.unwrap_or_else(|| "resource:action".to_owned());
+        Ask { subject: Subject::Id(user), permission, scope: self.scope.unwrap_or_default(), passed }
     }
-    let mut made = given::conditions(&call, vec![("condition".to_owned(), input.condition)]).await?;
-    let other = match input.subject {
-        Some(SubjectId(id)) => Some(call.state.users.load(id).await?.ok_or(AccountError::Missing)?),
+}
+
+async fn test(call: Call, Json(input): Json<TrialInput>) -> Outcome {
+    let own = call.caller.user().ok_or(AccountError::Missing)?;
+    let other = input.subject.as_ref().map(|SubjectId(id)| *id);
+    let (source, now) = (input.condition.clone(), input.now.unwrap_or(call.now));
+    let ask = input.ask(other.unwrap_or(own.id()));
+    if other.is_some() || call.state.checks.may_name_stored(&ask) {
+        // What a condition reads of somebody, or of something stored, is shown.
+        refuse_untold(&call, &ask)?;
+    }
+    let mut made = given::conditions(&call, vec![("condition".to_owned(), source)]).await?;
+    let condition = made.pop().ok_or(AccountError::Missing)?;
+    let other = match other {
+        Some(id) => Some(call.state.users.load(id).await?.ok_or(AccountError::Missing)?),
         None => None,
     };
     // Only what is one's own is asked with one's session.
     let session = call.caller.session().filter(|_| other.is_none());
-    let user = other.as_ref().or(call.caller.user()).ok_or(AccountError::Missing)?;
-    let passed = Passed {
-        subject_type: None,
-        subject_properties: input.subject_properties,
-        action_properties: input.action_properties,
-        resource_id: input.resource_id,
-        resource_properties: input.resource_properties,
-        context: input.context,
+    let user = other.as_ref().unwrap_or(own);
+    let judge = async |ask: Ask| {
+        let judged = Judged::of(&condition, &ask.about(user, session, now), &call.state.book.load());
+        Ok::<_, Problem>((judged, Revision::default()))
     };
-    let permission = input.permission.unwrap_or_else(|| "resource:action".to_owned());
-    let (scope, now) = (input.scope.unwrap_or_default(), input.now.unwrap_or(call.now));
-    let asked = Asked { session, passed: &passed, ..Asked::plain(user, &permission, &scope, now) };
-    let condition = made.pop().ok_or(AccountError::Missing)?;
-    let judged = Judged::of(&condition, &asked, &call.state.book.load());
+    let (judged, _) = call.state.checks.with_standing(&ask, judge).await?;
     Ok(Answer::ok(&Trial { judged: JudgedView::of(&judged) }))
 }

@@ -5,9 +5,11 @@ mod authzen;
 mod checks;
 mod constraints;
 mod effective_lists;
+mod expired;
 mod explanations;
 mod export;
 mod given;
+mod grant_analytics;
 mod holdings;
 mod permissions;
 mod previews;
@@ -35,4 +37,6 @@ pub fn routes(routes: &mut Routes) {
     state::routes(routes);
     export::routes(routes);
     analytics::routes(routes);
+    grant_analytics::routes(routes);
+    expired::routes(routes);
 }

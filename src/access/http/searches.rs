@@ -1,5 +1,5 @@
-//! Searches of AuthZEN 1.0: which subjects may do something, and what a subject may do to a resource; and the product's own
-//! list of who may.
+//! Searches of AuthZEN 1.0: which subjects may do something, to which stored resources a subject may do it, and what it may
+//! do to one; and the product's own list of who may.
 //!
 //! An answer is whole, of one moment, with its exact total, however many pages it has.
 
@@ -9,14 +9,17 @@ use actix_web::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::access::checks::Ask;
 use crate::access::error::AccessError;
 use crate::access::http::authzen::{Action, Entity, asked};
 use crate::access::passed::Told;
 use crate::access::pattern::Scope;
 use crate::access::product::ProductPermission;
+use crate::access::review::resource_search;
 use crate::access::review::reviewer::{Kept, ReviewError};
 use crate::access::review::search::{Findings, Found, Sought};
 use crate::access::review::shelf::Place;
+use crate::access::review::survey::SurveyError;
 use crate::access::subject;
 use crate::accounts::model::subject_text;
 use crate::actor::aggregate::Aggregate as _;
@@ -26,6 +29,7 @@ use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::PermissionId;
 use crate::kernel::page::{DEFAULT_LIMIT, MAX_LIMIT};
+use crate::store::Revision;
 
 pub(super) fn routes(routes: &mut Routes) {
     let (check, read) = (Who::Holding(ProductPermission::ChecksRun), Who::Holding(ProductPermission::RolesRead));
@@ -33,6 +37,11 @@ pub(super) fn routes(routes: &mut Routes) {
         .post("/access/v1/search/subject", check, subjects)
         .content_type_error(StatusCode::BAD_REQUEST)
         .about("AuthZEN subject search: who may do this")
+        .answers::<SearchAnswer<FoundEntity>>(200);
+    routes
+        .post("/access/v1/search/resource", check, resources)
+        .content_type_error(StatusCode::BAD_REQUEST)
+        .about("AuthZEN resource search: to which stored resources of a type the subject may do this")
         .answers::<SearchAnswer<FoundEntity>>(200);
     routes
         .post("/access/v1/search/action", check, actions)
@@ -71,6 +80,19 @@ struct SubjectSearch {
     subject: SoughtKind,
     action: Action,
     resource: Entity,
+    /// What conditions may look at; at most 16 KiB.
+    #[schema(value_type = Option<Object>)]
+    context: Option<Told>,
+    #[serde(default)]
+    page: PageInput,
+}
+
+/// To which resources may the subject do this?
+#[derive(Deserialize, ToSchema)]
+struct ResourceSearch {
+    subject: Entity,
+    action: Action,
+    resource: SoughtKind,
     /// What conditions may look at; at most 16 KiB.
     #[schema(value_type = Option<Object>)]
     context: Option<Told>,
@@ -135,8 +157,47 @@ async fn subjects(call: Call, Json(input): Json<SubjectSearch>) -> Outcome {
         // Whoever is looked at is the subject: only what was told of all of them counts.
         let subject = Entity { kind: subject.kind, id: Box::default(), properties: subject.properties };
         let ask = asked(&call, subject, action, resource, context);
-        let sought = Sought { permission: ask.permission, place: ask.scope, nature: Some(nature), passed: ask.passed };
-        Ok(call.state.reviewer.who_may(question.clone(), sought, call.now).await?)
+        let who_may = async |ask: Ask| {
+            let nature = Some(nature);
+            let sought = Sought { permission: ask.permission, place: ask.scope, nature, passed: ask.passed };
+            let kept = call.state.reviewer.who_may(question.clone(), sought, call.now).await?;
+            Ok::<_, Problem>((kept, Revision::default()))
+        };
+        Ok(call.state.checks.with_standing(&ask, who_may).await?.0)
+    };
+    let turned = turn(&call, &page, &question, search).await?;
+    let entity = |found: &Found| FoundEntity { kind: kind.to_string(), id: found.text() };
+    Ok(Answer::ok(&turned.answer(entity)))
+}
+
+/// How often a resource search is made again because somebody else bears the subject's name by then.
+const MOST_SEARCHES: usize = 4;
+
+async fn resources(call: Call, Json(input): Json<ResourceSearch>) -> Outcome {
+    let ResourceSearch { subject, action, resource, context, page } = input;
+    let question = format!("resource {subject:?} {action:?} {resource:?} {context:?}");
+    let kind = resource.kind.clone();
+    let search = async || {
+        // Whatever is looked at is the resource: only what was told of all of them counts.
+        let resource = Entity { kind: resource.kind, id: Box::default(), properties: resource.properties };
+        let ask = asked(&call, subject, action, resource, context);
+        let mut who = call.state.checks.who(&ask.subject, call.now).await?;
+        for _ in 0..MOST_SEARCHES {
+            let Some(subject) = who else {
+                let revision = call.state.store.revision();
+                let nothing = Findings { question: question.clone(), revision, found: Vec::new() };
+                return Ok(Arc::new(Kept::Findings(nothing)));
+            };
+            let (permission, passed) = (ask.permission.clone(), ask.passed.clone());
+            let sought = resource_search::Sought { subject, permission, kind: kind.clone(), passed };
+            let kept = call.state.reviewer.resources(question.clone(), sought, call.now).await?;
+            let again = call.state.checks.who(&ask.subject, call.now).await?;
+            if again == who {
+                return Ok(kept);
+            }
+            who = again;
+        }
+        Err(ReviewError::Survey(SurveyError::Unsettled).into())
     };
     let turned = turn(&call, &page, &question, search).await?;
     let entity = |found: &Found| FoundEntity { kind: kind.to_string(), id: found.text() };

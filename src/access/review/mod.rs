@@ -6,6 +6,7 @@
 pub mod change;
 pub mod joined;
 pub mod preview;
+pub mod resource_search;
 pub mod reviewer;
 pub mod search;
 pub mod shelf;

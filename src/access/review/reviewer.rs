@@ -2,16 +2,18 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::access::published::PublishedBook;
 use crate::access::review::change::Change;
 use crate::access::review::preview::{Outlook, Preview, Refused};
+use crate::access::review::resource_search::{self, SearchError};
 use crate::access::review::search::{Findings, Sought, WhoMay};
 use crate::access::review::shelf::{self, NotKept, Place, Shelf, Weigh};
 use crate::access::review::survey::{SurveyError, survey};
 use crate::access::settings::Settings;
 use crate::actor::command::Facts;
-use crate::kernel::clock::Timestamp;
+use crate::kernel::clock::{Stopwatch, Timestamp};
 use crate::kernel::fault::{Fault, FieldError, Kind};
 use crate::kernel::ids::UserId;
 use crate::pool::{Pool, PoolError};
@@ -26,6 +28,9 @@ pub enum ReviewError {
     /// Not everybody could be asked.
     #[error(transparent)]
     Survey(#[from] SurveyError),
+    /// Not every resource could be looked at.
+    #[error(transparent)]
+    Search(#[from] SearchError),
     /// Too many such questions wait.
     #[error(transparent)]
     Pool(#[from] PoolError),
@@ -45,6 +50,7 @@ impl Fault for ReviewError {
         match self {
             Self::Refused(refused) => refused.why.kind(),
             Self::Survey(error) => error.kind(),
+            Self::Search(error) => error.kind(),
             Self::Pool(error) => error.kind(),
             Self::TooLong => Kind::Conflict,
             Self::Gone => Kind::Invalid,
@@ -55,6 +61,7 @@ impl Fault for ReviewError {
         match self {
             Self::Refused(refused) => refused.why.code(),
             Self::Survey(error) => error.code(),
+            Self::Search(error) => error.code(),
             Self::Pool(error) => error.code(),
             Self::TooLong => "answer-too-long",
             Self::Gone => "answer-gone",
@@ -118,6 +125,7 @@ pub struct Reviewer {
     book: Arc<PublishedBook>,
     pool: Pool,
     shelf: Shelf<Kept>,
+    longest_search: Duration,
 }
 
 impl Reviewer {
@@ -128,7 +136,8 @@ impl Reviewer {
     pub fn new(store: SharedStore, book: Arc<PublishedBook>, settings: &Settings) -> io::Result<Self> {
         let pool = Pool::new("sesame-review", settings.review_threads, settings.review_queue)?;
         let shelf = Shelf::new(settings.kept_answers_bytes, settings.kept_answers_seconds);
-        Ok(Self { store, book, pool, shelf })
+        let longest_search = Duration::from_secs(settings.search_seconds.into());
+        Ok(Self { store, book, pool, shelf, longest_search })
     }
 
     /// Runs what reads much from the store.
@@ -170,6 +179,26 @@ impl Reviewer {
             let pose = |book: &_| Ok::<_, ReviewError>(WhoMay::new(book, &sought, now));
             let (_, found) = survey(&*store, &book, pose)?;
             let (revision, found) = (found.revision, found.found.into_iter().map(|(_, found)| found).collect());
+            Ok(Arc::new(Kept::Findings(Findings { question, revision, found })))
+        };
+        self.pool.run(work).await?
+    }
+
+    /// Every stored resource of a type that somebody may do this to at this moment; `question` is what was asked.
+    ///
+    /// # Errors
+    /// When not all can be looked at in the time that there is, its wait for a thread included.
+    pub async fn resources(
+        &self,
+        question: String,
+        sought: resource_search::Sought,
+        now: Timestamp,
+    ) -> Result<Arc<Kept>, ReviewError> {
+        let (store, book) = (Arc::clone(&self.store), Arc::clone(&self.book));
+        let (stopwatch, longest) = (Stopwatch::start(), self.longest_search);
+        let work = move || {
+            let is_late = || stopwatch.elapsed() > longest;
+            let (revision, found) = resource_search::search(&*store, &book, &sought, now, &is_late)?;
             Ok(Arc::new(Kept::Findings(Findings { question, revision, found })))
         };
         self.pool.run(work).await?

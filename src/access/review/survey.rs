@@ -104,7 +104,7 @@ pub fn survey<Q: Question, E: From<SurveyError>>(
 }
 
 /// The published book, once it is the one that the store has: what is durable is visible a moment later.
-fn book_of_store(store: &dyn Store, published: &PublishedBook) -> Result<Option<Arc<RoleBook>>, StoreError> {
+pub(super) fn book_of_store(store: &dyn Store, published: &PublishedBook) -> Result<Option<Arc<RoleBook>>, StoreError> {
     for _ in 0..BOOK_LOOKS {
         let book = Arc::clone(&published.load());
         let stored = store.read(&RoleBook::head(THE_BOOK))?.map(|head| head.revision).unwrap_or_default();
