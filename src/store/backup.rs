@@ -22,7 +22,7 @@ pub(super) fn write(shared: &Shared, to: &Path) -> Result<Revision, StoreError> 
     let ended = shared.index.newest();
     let failed = |error: std::io::Error| journal::io_error("the backup", &error);
     let mut file = folder.create(&format!("{:020}.log", begun.0 + 1)).map_err(failed)?;
-    let mut copied = begun;
+    let (mut copied, mut length) = (begun, 0);
     while copied < ended {
         let mut bytes = Vec::new();
         for change in journal::changes_since(&*shared.disk, copied, ended, PAGE_CHANGES)? {
@@ -32,7 +32,8 @@ pub(super) fn write(shared: &Shared, to: &Path) -> Result<Revision, StoreError> 
             });
             copied = change.revision;
         }
-        file.append(&bytes).map_err(failed)?;
+        file.write_at(length, &bytes).map_err(failed)?;
+        length += bytes.len() as u64;
     }
     file.sync().map_err(failed)?;
     checkpoint::write(&folder, ended)?;

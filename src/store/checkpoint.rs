@@ -42,7 +42,7 @@ fn draft(disk: &dyn Disk, revision: Revision) -> io::Result<()> {
     let mut bytes = Vec::new();
     frame::write(&mut bytes, revision.0, |_| {});
     let mut file = disk.create(DRAFT)?;
-    file.append(&bytes)?;
+    file.write_at(0, &bytes)?;
     file.sync()
 }
 

@@ -2,9 +2,12 @@
 //! and tears whatever was not made durable, runs full, or fails to sync.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+/// Nothing, in the pieces that files are filled with.
+const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 /// What must be free before anything is written: more than the index grows by when it takes over what waits for it.
 const RESERVE_BYTES: u64 = 256 << 20;
 
@@ -18,7 +21,7 @@ pub(super) trait Disk: Send + Sync + 'static {
     fn read(&self, name: &str) -> io::Result<Vec<u8>>;
     /// A new, empty file; its name is durable after [`Disk::sync_folder`].
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
-    /// An existing file, to be appended to.
+    /// An existing file, to be written on.
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
     /// Gives a file another name, in place of whatever had it.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
@@ -36,8 +39,18 @@ pub(super) trait Disk: Send + Sync + 'static {
 
 /// One file that grows.
 pub(super) trait DiskFile: Send {
-    /// Adds bytes at the end.
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Puts bytes at an offset, over what is there or at the end.
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Puts so many zeros at an offset.
+    fn fill(&mut self, mut offset: u64, bytes: u64) -> io::Result<()> {
+        let end = offset + bytes;
+        while offset < end {
+            let piece = ZEROS.get(..usize::try_from(end - offset).unwrap_or(usize::MAX)).unwrap_or(&ZEROS);
+            self.write_at(offset, piece)?;
+            offset += piece.len() as u64;
+        }
+        Ok(())
+    }
     /// Cuts everything from this length on.
     fn truncate(&mut self, length: u64) -> io::Result<()>;
     /// Makes the contents durable (`fdatasync`).
@@ -82,7 +95,7 @@ impl Disk for Folder {
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(OpenOptions::new().append(true).open(self.0.join(name))?))
+        Ok(Box::new(OpenOptions::new().write(true).open(self.0.join(name))?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -110,14 +123,12 @@ impl Disk for Folder {
 }
 
 impl DiskFile for File {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.write_all(bytes)
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.write_all_at(bytes, offset)
     }
 
     fn truncate(&mut self, length: u64) -> io::Result<()> {
-        use std::io::Seek as _;
-        self.set_len(length)?;
-        self.seek(io::SeekFrom::End(0)).map(drop)
+        self.set_len(length)
     }
 
     fn sync(&mut self) -> io::Result<()> {

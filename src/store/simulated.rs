@@ -223,13 +223,19 @@ struct SimulatedFile {
 }
 
 impl DiskFile for SimulatedFile {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.disk.spend()?;
-        let fits = usize::try_from(state.room).unwrap_or(usize::MAX).min(bytes.len());
+        let (start, room) = (usize::try_from(offset).unwrap(), usize::try_from(state.room).unwrap_or(usize::MAX));
+        let before = state.files[self.number].live.len();
+        assert!(start <= before, "files have no holes");
+        let fits = bytes.len().min((before - start).saturating_add(room));
         // The power goes in the middle of it.
         let written = if state.power == 0 { state.chance.random_range(0..=fits) } else { fits };
-        state.room -= written as u64;
-        state.files[self.number].live.extend_from_slice(&bytes[..written]);
+        let end = start + written;
+        state.room -= end.saturating_sub(before) as u64;
+        let live = &mut state.files[self.number].live;
+        live.resize(before.max(end), 0);
+        live[start..end].copy_from_slice(&bytes[..written]);
         if state.power == 0 {
             return Err(refused(io::ErrorKind::BrokenPipe));
         }

@@ -45,7 +45,7 @@ pub(crate) fn write(
 fn draft(disk: &dyn Disk, page: &mut impl FnMut() -> Result<Vec<Record>, StoreError>) -> Result<(), StoreError> {
     let failed = |error: io::Error| super::io_error(DRAFT, &error);
     let mut file = disk.create(DRAFT).map_err(failed)?;
-    let mut buffer = Vec::new();
+    let (mut buffer, mut length) = (Vec::new(), 0);
     for sequence in 0.. {
         let records = page()?;
         buffer.clear();
@@ -57,7 +57,8 @@ fn draft(disk: &dyn Disk, page: &mut impl FnMut() -> Result<Vec<Record>, StoreEr
                 buffer.extend_from_slice(&record.value);
             }
         });
-        disk.has_room().and_then(|()| file.append(&buffer)).map_err(failed)?;
+        disk.has_room().and_then(|()| file.write_at(length, &buffer)).map_err(failed)?;
+        length += buffer.len() as u64;
         if records.is_empty() {
             break;
         }

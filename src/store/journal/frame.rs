@@ -2,10 +2,11 @@
 //!
 //! `magic (4) | payload length u32 | first u64 | crc32c of the header u32 | crc32c of the payload u32 | payload | end (1)`,
 //! integers big endian. `first` is the first revision in a journal's frame and the place in the sequence of a base file.
-//! Magic and end are not zero, so that a part of a frame that never reached the disk can be told by its zeros. They are
-//! always the same, so nothing depends on reading them: a single changed byte is either one of them, or fails a checksum
-//! without leaving a sector of zeros, and is then told apart from a torn write. Only a value with 511 zeros in one
-//! sector could hide a change in that sector, and only behind the last checkpoint.
+//! A segment is filled with zeros ahead of its frames. Magic and end are not zero, so that a part of a frame that never
+//! reached the disk can be told by its zeros. They are always the same, so nothing depends on reading them: a single
+//! changed byte is either one of them, or fails a checksum without leaving a sector of zeros, and is then told apart
+//! from a torn write. Only a value with 511 zeros in one sector could hide a change in that sector, and only behind the
+//! last checkpoint.
 
 /// What every frame begins with.
 const MAGIC: [u8; 4] = *b"SSMj";
@@ -31,7 +32,7 @@ pub(crate) struct Frame<'a> {
 pub(crate) enum NoFrame {
     /// The bytes end here, or only zeros follow.
     End,
-    /// A frame was begun and did not reach the disk whole: bytes are missing at the end, or a sector is still zeros.
+    /// A frame was begun and did not reach the disk whole: bytes are missing or zero at its end, or a whole sector is.
     Torn,
     /// All bytes are there, and they are not what was written.
     Damaged,
@@ -69,19 +70,28 @@ pub(crate) fn is_followed(bytes: &[u8], offset: usize, first: u64) -> bool {
 /// See [`NoFrame`].
 pub(crate) fn read(bytes: &[u8], offset: usize) -> Result<Frame<'_>, NoFrame> {
     let rest = bytes.get(offset..).unwrap_or_default();
-    if rest.iter().all(|byte| *byte == 0) {
+    if is_zero(Some(rest)) {
         return Err(NoFrame::End);
     }
     let Some((header, after)) = rest.split_at_checked(HEADER_BYTES) else { return Err(NoFrame::Torn) };
     let Some((length, first, checksum)) = parse_header(header) else {
+        if is_zero(Some(after)) {
+            // The writing did not get beyond the header.
+            return Err(NoFrame::Torn);
+        }
         // Where the frame ends is not known; where the header's last sector does, is.
         return Err(torn_or_damaged(bytes, offset, (offset + HEADER_BYTES).next_multiple_of(SECTOR_BYTES)));
     };
-    let Some((payload, _)) = after.split_at_checked(length).filter(|(_, end)| !end.is_empty()) else {
+    let Some((payload, end)) = after.split_at_checked(length).and_then(|(payload, rest)| Some((payload, *rest.first()?)))
+    else {
         return Err(NoFrame::Torn);
     };
     let next = offset + HEADER_BYTES + length + 1;
     if crc32c::crc32c(payload) != checksum {
+        if end == 0 {
+            // The writing did not get to the end.
+            return Err(NoFrame::Torn);
+        }
         return Err(torn_or_damaged(bytes, offset, next));
     }
     Ok(Frame { first, payload, next })
@@ -98,19 +108,23 @@ fn parse_header(header: &[u8]) -> Option<(usize, u64, u32)> {
     is_sound.then(|| (u32::from_be_bytes(*length) as usize, u64::from_be_bytes(*first), u32::from_be_bytes(*checksum)))
 }
 
-/// A frame is written in one go behind all that is durable, and a disk writes sectors whole: where a part of it in some
-/// sector is all zeros, that sector never arrived. Otherwise every byte arrived, and one has changed since.
+/// A frame is written in one go over zeros behind all that is durable, and a disk writes sectors whole: where a part of
+/// it in some sector is all zeros, that sector never arrived. Otherwise every byte arrived, and one has changed since.
 fn torn_or_damaged(bytes: &[u8], start: usize, end: usize) -> NoFrame {
     let mut from = start;
     while from < end {
         let to = (from / SECTOR_BYTES + 1) * SECTOR_BYTES;
-        let part = bytes.get(from..to.min(bytes.len())).unwrap_or_default();
-        if part.iter().all(|byte| *byte == 0) {
+        if is_zero(bytes.get(from..to.min(bytes.len()))) {
             return NoFrame::Torn;
         }
         from = to;
     }
     NoFrame::Damaged
+}
+
+/// Whether there is nothing but zeros, or nothing at all.
+fn is_zero(bytes: Option<&[u8]>) -> bool {
+    bytes.unwrap_or_default().iter().all(|byte| *byte == 0)
 }
 
 #[cfg(test)]
@@ -134,6 +148,20 @@ mod tests {
             let expected = if is_constant { read(&file, 100) } else { Err(NoFrame::Damaged) };
             assert_eq!(read(&changed, 100), expected, "changed at {at}");
         }
+    }
+
+    #[test]
+    fn a_write_over_zeros_that_stopped_anywhere_is_torn() {
+        let mut file = vec![7; 100];
+        write(&mut file, 9, |buffer| buffer.extend_from_slice(&[3; 1500]));
+        // With all but its last byte it is as good as whole.
+        for length in 101..file.len() - 1 {
+            let mut stopped = file[..length].to_vec();
+            stopped.resize(file.len() + 700, 0);
+            assert_eq!(read(&stopped, 100), Err(NoFrame::Torn), "stopped at {length}");
+        }
+        file.resize(file.len() + 700, 0);
+        assert_eq!(read(&file, read(&file, 100).unwrap().next), Err(NoFrame::End));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub(super) mod frame;
 pub(super) mod payload;
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile};
@@ -18,6 +19,13 @@ use frame::NoFrame;
 
 /// The suffix of segments.
 const SUFFIX: &str = ".log";
+/// A segment is filled with zeros ahead of its frames, by as much as it holds within these limits: what is written over
+/// them is durable with one write, where a file that grows takes another one for its length.
+#[cfg(not(test))]
+const FILL_BYTES: RangeInclusive<u64> = 64 << 10..=1 << 20;
+/// Little, so that the simulated crashes happen where it begins and ends too.
+#[cfg(test)]
+const FILL_BYTES: RangeInclusive<u64> = 100..=1500;
 
 /// The journal of one store, open for appending.
 pub(super) struct Journal {
@@ -25,7 +33,10 @@ pub(super) struct Journal {
     segment_bytes: u64,
     file: Box<dyn DiskFile>,
     name: String,
+    /// Where the next frame goes.
     length: u64,
+    /// Where the zeros behind it end.
+    filled: u64,
     /// Whether a write failed and may have left a part of itself behind `length`.
     must_cut: bool,
     newest: Revision,
@@ -142,7 +153,7 @@ impl Journal {
             disk.sync_folder()?;
             (file, name, 0)
         };
-        Ok(Self { disk, segment_bytes, file, name, length, must_cut: false, newest })
+        Ok(Self { disk, segment_bytes, file, name, length, filled: length, must_cut: false, newest })
     }
 
     /// The newest revision.
@@ -160,7 +171,7 @@ impl Journal {
         if self.length >= self.segment_bytes {
             self.rotate()?;
         }
-        let outcome = self.file.append(frame);
+        let outcome = self.write(frame);
         if outcome.is_err() {
             self.must_cut = true;
             // A read-only disk refuses this too; then it is done before the next write. What a crash leaves until then
@@ -170,6 +181,19 @@ impl Journal {
         outcome
     }
 
+    /// Writes a frame, and zeros behind it if it does not fit over those that are there.
+    fn write(&mut self, frame: &[u8]) -> io::Result<()> {
+        self.file.write_at(self.length, frame)?;
+        let end = self.length + frame.len() as u64;
+        if end <= self.filled {
+            return Ok(());
+        }
+        let ahead = end.clamp(*FILL_BYTES.start(), *FILL_BYTES.end()).min(self.segment_bytes.saturating_sub(end));
+        self.file.fill(end, ahead)?;
+        self.filled = end + ahead;
+        Ok(())
+    }
+
     /// Cuts off what a failed write left behind.
     fn cut(&mut self) -> io::Result<()> {
         if !self.must_cut {
@@ -177,6 +201,7 @@ impl Journal {
         }
         self.file.truncate(self.length)?;
         self.make_durable()?;
+        self.filled = self.length;
         self.must_cut = false;
         Ok(())
     }
@@ -202,6 +227,8 @@ impl Journal {
     }
 
     fn rotate(&mut self) -> io::Result<()> {
+        self.file.truncate(self.length)?;
+        self.filled = self.length;
         let name = name_of(Revision(self.newest.0 + 1));
         let file = self.disk.create(&name)?;
         if let Err(error) = self.disk.sync_folder() {
@@ -209,7 +236,7 @@ impl Journal {
             self.disk.halt(&format!("{name}: its name could not be made durable: {error}"));
             return Err(error);
         }
-        (self.file, self.name, self.length) = (file, name, 0);
+        (self.file, self.name, self.length, self.filled) = (file, name, 0, 0);
         Ok(())
     }
 }
@@ -283,7 +310,7 @@ pub(super) fn changes_since(
             Err(error) => return Err(io_error(&name, &error)),
         };
         // Behind the newest revision another group may just be on its way to the disk: its end is not looked at.
-        let (offset, _) = walk(&bytes, &name, &mut expected, |change| {
+        let (offset, problem) = walk(&bytes, &name, &mut expected, |change| {
             if change.revision > after && change.revision <= newest && changes.len() < limit {
                 changes.push(change);
             }
@@ -292,7 +319,7 @@ pub(super) fn changes_since(
         if changes.len() >= limit || expected > newest {
             return Ok(changes);
         }
-        if offset < bytes.len() {
+        if problem.is_some() {
             return Err(StoreError::Damaged(format!("{name} at offset {offset}: the journal is damaged")));
         }
     }
