@@ -12,6 +12,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use roaring::RoaringBitmap;
 use serde::Serialize;
+use smallvec::SmallVec;
 
 use crate::access::activation::Kept;
 use crate::access::condition::datum::Variables;
@@ -57,6 +58,42 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::GrantedByRole,
+        Self::GrantedDirectly,
+        Self::DeniedByRole,
+        Self::DeniedDirectly,
+        Self::NoMatchingGrant,
+        Self::ConditionNotMet,
+        Self::ConditionError,
+        Self::DeniedByConditionError,
+        Self::UnknownSubject,
+        Self::UnknownPermission,
+        Self::SubjectSuspended,
+        Self::SessionNotActive,
+        Self::RoleNotActivated,
+    ];
+
+    /// The name, as it is written in answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::GrantedByRole => "granted_by_role",
+            Self::GrantedDirectly => "granted_directly",
+            Self::DeniedByRole => "denied_by_role",
+            Self::DeniedDirectly => "denied_directly",
+            Self::NoMatchingGrant => "no_matching_grant",
+            Self::ConditionNotMet => "condition_not_met",
+            Self::ConditionError => "condition_error",
+            Self::DeniedByConditionError => "denied_by_condition_error",
+            Self::UnknownSubject => "unknown_subject",
+            Self::UnknownPermission => "unknown_permission",
+            Self::SubjectSuspended => "subject_suspended",
+            Self::SessionNotActive => "session_not_active",
+            Self::RoleNotActivated => "role_not_activated",
+        }
+    }
+
     /// Whether this is a reason to allow.
     pub const fn allows(self) -> bool {
         matches!(self, Self::GrantedByRole | Self::GrantedDirectly)
@@ -133,8 +170,14 @@ pub fn truth(condition: &Condition, variables: &dyn Variables, setting: &dyn Set
 #[derive(Debug)]
 pub(super) struct Effective {
     book: Revision,
-    /// What holds everywhere, at any time.
+    /// What holds everywhere, at any time: most subjects have nothing else.
     everywhere: Held,
+    bounded: Option<Box<Bounded>>,
+}
+
+/// What does not hold everywhere and always.
+#[derive(Debug)]
+struct Bounded {
     /// What holds at any time in some place and below, by place, sorted.
     places: Box<[(Scope, Held)]>,
     /// What holds only for a time.
@@ -201,6 +244,8 @@ struct Timed {
 
 /// Up to so many permissions are written out beside the subject: one read of memory instead of one for each role.
 const FEW: u64 = 64;
+/// So many of them stand in one piece with what else is joined.
+const INLINE: usize = 16;
 /// More roles than this in one place are joined into one: a check asks each in turn.
 const SEPARATE_CLOSURES: usize = 4;
 /// Where the number stands in a written-out entry, above its [`Voice`].
@@ -210,7 +255,7 @@ const VOICE_BITS: u32 = 2;
 #[derive(Debug)]
 enum Held {
     /// Each permission that is spoken of with the voice, sorted.
-    Few(Box<[u32]>),
+    Few(SmallVec<[u32; INLINE]>),
     /// Too many to write out: shared with the role book where it can be.
     Many(Box<[Source]>),
 }
@@ -248,7 +293,7 @@ impl Held {
     }
 }
 
-fn written_out(sources: &[Source]) -> Box<[u32]> {
+fn written_out(sources: &[Source]) -> SmallVec<[u32; INLINE]> {
     let mut entries = Vec::new();
     for source in sources {
         let (allowed, denied) = source.voices();
@@ -258,7 +303,7 @@ fn written_out(sources: &[Source]) -> Box<[u32]> {
     }
     entries.sort_unstable();
     entries.dedup();
-    entries.into()
+    SmallVec::from_slice(&entries)
 }
 
 /// All of one kind as one.
@@ -302,13 +347,12 @@ impl Effective {
                 places.entry(bounds.scope.clone()).or_default().push(source);
             }
         }
-        Self {
-            book: book.version(),
-            everywhere: Held::of(everywhere),
-            places: places.into_iter().map(|(scope, sources)| (scope, Held::of(sources))).collect(),
-            timed: timed.into(),
-            conditional: conditional.into(),
-        }
+        let is_bounded = !places.is_empty() || !timed.is_empty() || !conditional.is_empty();
+        let bounded = is_bounded.then(|| {
+            let places = places.into_iter().map(|(scope, sources)| (scope, Held::of(sources))).collect();
+            Box::new(Bounded { places, timed: timed.into(), conditional: conditional.into() })
+        });
+        Self { book: book.version(), everywhere: Held::of(everywhere), bounded }
     }
 
     pub(super) fn decide(
@@ -319,7 +363,29 @@ impl Effective {
         now: Timestamp,
         setting: &dyn Setting,
     ) -> Reason {
-        let mut voice = self.everywhere.voice(permission);
+        let voice = self.everywhere.voice(permission);
+        match &self.bounded {
+            None => reason_of(voice),
+            Some(bounded) => bounded.decide(voice, book, permission, scope, now, setting),
+        }
+    }
+}
+
+fn reason_of(voice: Option<Voice>) -> Reason {
+    voice.map_or(Reason::NoMatchingGrant, Voice::reason)
+}
+
+impl Bounded {
+    /// The decision, `voice` being what holds everywhere.
+    fn decide(
+        &self,
+        mut voice: Option<Voice>,
+        book: &RoleBook,
+        permission: u32,
+        scope: &Scope,
+        now: Timestamp,
+        setting: &dyn Setting,
+    ) -> Reason {
         if !self.places.is_empty() {
             for place in scope.lineage() {
                 let at = self.places.binary_search_by(|(candidate, _)| candidate.as_str().cmp(place));
@@ -336,7 +402,7 @@ impl Effective {
             let speaking = Speaking::of(permission, self.conditional.iter().filter(here));
             return speaking.decide(voice, book, setting);
         }
-        voice.map_or(Reason::NoMatchingGrant, Voice::reason)
+        reason_of(voice)
     }
 }
 

@@ -91,9 +91,8 @@ async fn serve(
     let mut response = outcome
         .and_then(|answer| answer.respond(&request))
         .unwrap_or_else(|problem| problem.respond(&meters.label, request.path(), &id));
-    // Answers to a POST are stored by nobody who was not told to (RFC 9110 section 9.3.3): not said where it is asked often.
-    let is_stored_by_nobody = *request.method() == Method::POST && endpoint.is_some_and(|it| it.route.is_asked_often);
-    add_headers(&mut response, &id, is_stored_by_nobody);
+    let is_plain = *request.method() == Method::POST && endpoint.is_some_and(|it| it.route.is_asked_often);
+    add_headers(&mut response, &id, is_plain);
     meters.count(response.status(), stopwatch);
     Ok(ServiceResponse::new(request, response))
 }
@@ -104,11 +103,16 @@ fn panicked(metrics: &Metrics) -> Problem {
     Problem::bug("the handler panicked")
 }
 
-fn add_headers(response: &mut HttpResponse, id: &RequestId, is_stored_by_nobody: bool) {
+/// What every answer says of itself. An answer to a POST that is asked often is plain: nobody stores it who was not told to
+/// (RFC 9110 section 9.3.3), and no page can include it as a script or a style.
+fn add_headers(response: &mut HttpResponse, id: &RequestId, is_plain: bool) {
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, id.header());
+    if is_plain {
+        return;
+    }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if !is_stored_by_nobody && !headers.contains_key(CACHE_CONTROL) {
+    if !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
 }

@@ -40,6 +40,11 @@ impl std::fmt::Debug for SecretHash {
     }
 }
 
+/// Whether two texts are the same; constant time for texts of one length.
+pub fn is_same_text(one: &str, other: &str) -> bool {
+    verify_slices_are_equal(one.as_bytes(), other.as_bytes()).is_ok()
+}
+
 /// The first 128 bits of a SHA-256 hash, for secrets of 128 random bits: finding another secret with the same hash is
 /// as hard as guessing the secret.
 #[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]

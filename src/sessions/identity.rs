@@ -8,7 +8,7 @@ use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{KeyId, SessionId, UserId};
 use crate::sessions::access_token::AccessTokens;
 use crate::sessions::model::Session;
-use crate::sessions::token::{Purpose, Token};
+use crate::sessions::token::{PresentedKey, Purpose, Token};
 use crate::user::User;
 
 /// A person with the live session that was presented.
@@ -98,10 +98,11 @@ impl Identities {
     /// # Errors
     /// When the store fails or too many loads are waiting.
     pub async fn app_of(&self, key: &str, now: Timestamp) -> Result<Option<SignedInApp>, LoadError> {
-        let Some(token) = Token::parse(Purpose::ApiKey, key) else { return Ok(None) };
-        let Some(user) = self.owner(token.owner(), now).await? else { return Ok(None) };
-        let key = user.keys.find(KeyId::from_bytes(token.part()));
-        let accepted = key.filter(|key| user.is_active() && key.is_active(now) && key.secret.matches(token.secret()));
+        let Some(presented) = PresentedKey::read(key) else { return Ok(None) };
+        let Some(user) = self.owner(presented.owner, now).await? else { return Ok(None) };
+        let key = user.keys.find(KeyId::from_bytes(presented.part));
+        let accepted =
+            key.filter(|key| user.is_active() && key.is_active(now) && key.secret.is_same(&presented.secret));
         let times = accepted.map(|key| {
             key.touch(now);
             (key.created_at, key.expires_at)

@@ -4,11 +4,13 @@
 //! cut token be refused without looking anything up, and secret scanners be sure; it is no protection. Only a SHA-256
 //! of the secret is kept; 256 random bits need no slow hash (OWASP ASVS 5.0, 7.2.3).
 
+use std::cell::RefCell;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::kernel::ids::UserId;
-use crate::kernel::secret::{NoRandomness, SecretHash, random_bytes};
+use crate::kernel::secret::{ExposeSecret, NoRandomness, SecretHash, SecretString, is_same_text, random_bytes};
 
 /// What a token opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +102,44 @@ impl Token {
     }
 }
 
+/// Who somebody says to be with an API key: well-formed, its secret hashed, not yet believed.
+#[derive(Clone, Copy)]
+pub struct PresentedKey {
+    /// Whose it says it is.
+    pub owner: UserId,
+    /// Which key it says it is.
+    pub part: [u8; 16],
+    /// The hash to be compared with what is kept.
+    pub secret: SecretHash,
+}
+
+/// How many keys each thread remembers.
+const REMEMBERED: usize = 8;
+
+thread_local! {
+    /// What was read lately, with its text: applications present the same key with every check, and neither reading nor
+    /// hashing it comes to anything else the next time. Whether it is accepted is found out every time.
+    static LATELY: RefCell<[Option<(SecretString, PresentedKey)>; REMEMBERED]> = const { RefCell::new([const { None }; REMEMBERED]) };
+}
+
+impl PresentedKey {
+    /// Reads an API key; `None` if the text is not a whole one.
+    pub fn read(text: &str) -> Option<Self> {
+        // The end is a part of the checksum.
+        let place = usize::from(*text.as_bytes().last()?) % REMEMBERED;
+        LATELY.with_borrow_mut(|lately| {
+            let known = lately.get_mut(place)?;
+            if let Some((_, key)) = known.as_ref().filter(|(known, _)| is_same_text(known.expose_secret(), text)) {
+                return Some(*key);
+            }
+            let token = Token::parse(Purpose::ApiKey, text)?;
+            let key = Self { owner: token.owner(), part: token.part(), secret: SecretHash::of(token.secret()) };
+            *known = Some((SecretString::from(text), key));
+            Some(key)
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,5 +163,29 @@ mod tests {
         }
         assert!(Token::parse(Purpose::Session, &text[..text.len() - 1]).is_none());
         assert!(Token::parse(Purpose::Session, &format!("{text}A")).is_none());
+    }
+
+    #[test]
+    fn a_remembered_key_is_read_as_at_first_and_another_one_never_is() {
+        let now = Timestamp::from_millis(1_763_900_000_000);
+        let keys: Vec<_> = (0..40)
+            .map(|_| {
+                let (owner, key) = (UserId::generate(now), SessionId::generate(now));
+                let (text, hash) = Token::issue(Purpose::ApiKey, owner, key.bytes()).unwrap();
+                (text, owner, *key.bytes(), hash)
+            })
+            .collect();
+        for (text, owner, part, hash) in keys.iter().chain(&keys).chain(keys.iter().rev()) {
+            for _ in 0..2 {
+                let read = PresentedKey::read(text).unwrap();
+                assert_eq!((read.owner, read.part), (*owner, *part));
+                assert!(read.secret.is_same(hash));
+            }
+            let mut other = text.clone().into_bytes();
+            other[40] = if other[40] == b'A' { b'B' } else { b'A' };
+            assert!(PresentedKey::read(std::str::from_utf8(&other).unwrap()).is_none());
+            assert!(PresentedKey::read(&text[..text.len() - 1]).is_none());
+        }
+        assert!(PresentedKey::read("").is_none());
     }
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 /// Nothing, in the pieces that files are filled with.
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 /// What must be free before anything is written: more than the index grows by when it takes over what waits for it.
 const RESERVE_BYTES: u64 = 256 << 20;
 

@@ -23,6 +23,8 @@ use crate::user::part::UserPart;
 pub struct User {
     id: UserId,
     version: Revision,
+    /// Follows from the account; here, so that a check need not look it up there.
+    standing: Standing,
     /// Who it is and how it signs in.
     pub accounts: Arc<AccountPart>,
     /// Where it is signed in.
@@ -35,6 +37,24 @@ pub struct User {
     pub profiles: ProfilePart,
     /// What is always known of its preferences.
     pub preferences: PreferencePart,
+}
+
+/// Whether there is somebody, who may act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Vacant,
+    Halted,
+    Active,
+}
+
+impl Standing {
+    fn of(accounts: &AccountPart) -> Self {
+        match &accounts.account {
+            None => Self::Vacant,
+            Some(account) if account.is_active() => Self::Active,
+            Some(_) => Self::Halted,
+        }
+    }
 }
 
 /// What can happen to a user.
@@ -64,7 +84,7 @@ impl User {
 
     /// Whether it may act at all.
     pub fn is_active(&self) -> bool {
-        self.account().is_some_and(Account::is_active)
+        self.standing == Standing::Active
     }
 
     /// The name it signs in with.
@@ -96,6 +116,7 @@ impl Aggregate for User {
         Self {
             id,
             version: Revision::default(),
+            standing: Standing::Vacant,
             accounts: Arc::default(),
             sessions: Arc::default(),
             keys: Arc::default(),
@@ -106,7 +127,7 @@ impl Aggregate for User {
     }
 
     fn is_vacant(&self) -> bool {
-        self.accounts.account.is_none()
+        self.standing == Standing::Vacant
     }
 
     fn head(id: UserId) -> Key {
@@ -161,6 +182,7 @@ impl Aggregate for User {
         Ok(Self {
             id,
             version,
+            standing: Standing::of(&accounts),
             accounts: Arc::new(accounts),
             sessions: Arc::new(sessions),
             keys: Arc::new(keys),
@@ -183,7 +205,10 @@ impl Aggregate for User {
             UserEvent::Account(AccountEvent::Deleted) => {
                 *self = Self { version: self.version, ..Self::vacant(self.id) }
             }
-            UserEvent::Account(event) => Arc::make_mut(&mut self.accounts).apply(event),
+            UserEvent::Account(event) => {
+                Arc::make_mut(&mut self.accounts).apply(event);
+                self.standing = Standing::of(&self.accounts);
+            }
             UserEvent::Session(event) => Arc::make_mut(&mut self.sessions).apply(event),
             UserEvent::Key(event) => Arc::make_mut(&mut self.keys).apply(event),
             UserEvent::Access(event) => Arc::make_mut(&mut self.holdings).apply(event),

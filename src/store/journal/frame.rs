@@ -82,7 +82,8 @@ pub(crate) fn read(bytes: &[u8], offset: usize) -> Result<Frame<'_>, NoFrame> {
         // Where the frame ends is not known; where the header's last sector does, is.
         return Err(torn_or_damaged(bytes, offset, (offset + HEADER_BYTES).next_multiple_of(SECTOR_BYTES)));
     };
-    let Some((payload, end)) = after.split_at_checked(length).and_then(|(payload, rest)| Some((payload, *rest.first()?)))
+    let Some((payload, end)) =
+        after.split_at_checked(length).and_then(|(payload, rest)| Some((payload, *rest.first()?)))
     else {
         return Err(NoFrame::Torn);
     };
