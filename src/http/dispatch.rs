@@ -104,10 +104,14 @@ fn panicked(metrics: &Metrics) -> Problem {
 }
 
 /// What every answer says of itself. An answer to a POST that is asked often is plain: nobody stores it who was not told to
-/// (RFC 9110 section 9.3.3), and no page can include it as a script or a style.
+/// (RFC 9110 section 9.3.3), no page can include it as a script or a style, and of a success nothing is kept that its
+/// name would lead to.
 fn add_headers(response: &mut HttpResponse, id: &RequestId, is_plain: bool) {
+    let needs_id = !is_plain || id.is_echoed() || !response.status().is_success();
     let headers = response.headers_mut();
-    headers.insert(X_REQUEST_ID, id.header());
+    if needs_id {
+        headers.insert(X_REQUEST_ID, id.header());
+    }
     if is_plain {
         return;
     }

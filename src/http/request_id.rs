@@ -1,11 +1,11 @@
 //! The name of one request, in its answer, in the log and in the audit log.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderName, HeaderValue};
-use uuid::Builder;
 use uuid::fmt::Hyphenated;
+use uuid::{Builder, Uuid};
 
 use crate::kernel::clock::Timestamp;
 use crate::kernel::secret;
@@ -17,11 +17,11 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Debug, Clone)]
 pub struct RequestId(Text);
 
-/// A new id is kept in place: it costs one allocation, in its answer.
+/// A new id is written out in place when somebody asks for it, which most requests never do.
 #[derive(Debug, Clone)]
 enum Text {
     Echoed(HeaderValue),
-    Fresh([u8; Hyphenated::LENGTH]),
+    Fresh(Uuid, OnceCell<[u8; Hyphenated::LENGTH]>),
 }
 
 impl RequestId {
@@ -37,15 +37,27 @@ impl RequestId {
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Text::Echoed(value) => value.to_str().unwrap_or_default(),
-            Text::Fresh(text) => std::str::from_utf8(text).unwrap_or_default(),
+            Text::Fresh(id, text) => {
+                let text = text.get_or_init(|| {
+                    let mut text = [0; Hyphenated::LENGTH];
+                    id.hyphenated().encode_lower(&mut text);
+                    text
+                });
+                std::str::from_utf8(text).unwrap_or_default()
+            }
         }
+    }
+
+    /// Whether the client chose it, and so waits for it.
+    pub(super) const fn is_echoed(&self) -> bool {
+        matches!(self.0, Text::Echoed(_))
     }
 
     /// The id as the value of a header.
     pub(super) fn header(&self) -> HeaderValue {
         match &self.0 {
             Text::Echoed(value) => value.clone(),
-            Text::Fresh(text) => HeaderValue::from_bytes(text).unwrap_or(HeaderValue::from_static("unknown")),
+            Text::Fresh(..) => HeaderValue::from_str(self.as_str()).unwrap_or(HeaderValue::from_static("unknown")),
         }
     }
 
@@ -54,10 +66,7 @@ impl RequestId {
         noise[..8].copy_from_slice(&next_random().to_be_bytes());
         noise[8..].copy_from_slice(&next_random().to_be_bytes()[..2]);
         let millis = u64::try_from(now.millis()).unwrap_or_default();
-        let uuid = Builder::from_unix_timestamp_millis(millis, &noise).into_uuid();
-        let mut text = [0; Hyphenated::LENGTH];
-        uuid.hyphenated().encode_lower(&mut text);
-        Self(Text::Fresh(text))
+        Self(Text::Fresh(Builder::from_unix_timestamp_millis(millis, &noise).into_uuid(), OnceCell::new()))
     }
 }
 
