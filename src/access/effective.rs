@@ -59,7 +59,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::GrantedByRole,
         Self::GrantedDirectly,
         Self::DeniedByRole,
@@ -73,6 +73,7 @@ impl Reason {
         Self::SubjectSuspended,
         Self::SessionNotActive,
         Self::RoleNotActivated,
+        Self::ResourceElsewhere,
     ];
 
     /// The name, as it is written in answers.
@@ -91,6 +92,7 @@ impl Reason {
             Self::SubjectSuspended => "subject_suspended",
             Self::SessionNotActive => "session_not_active",
             Self::RoleNotActivated => "role_not_activated",
+            Self::ResourceElsewhere => "resource_elsewhere",
         }
     }
 
