@@ -17,18 +17,26 @@ pub(crate) struct Line {
 }
 
 /// Prints the lines as a table.
-#[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 pub(crate) fn print(title: &str, lines: &[Line]) {
-    println!("\n{title}\n");
-    println!("| what | ours | beside | ratio | target | |\n|---|---|---|---|---|---|");
-    for line in lines {
-        let verdict = match (line.target, line.is_met) {
-            ("", _) => "",
-            (_, true) => "met",
-            (_, false) => "MISSED",
-        };
-        println!("| {} | {} | {} | {} | {} | {verdict} |", line.what, line.ours, line.beside, line.ratio, line.target);
-    }
+    heading(title);
+    lines.iter().for_each(row);
+}
+
+/// Begins a table.
+#[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+pub(crate) fn heading(title: &str) {
+    println!("\n{title}\n\n| what | ours | beside | ratio | target | |\n|---|---|---|---|---|---|");
+}
+
+/// Adds a line to a table.
+#[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+pub(crate) fn row(line: &Line) {
+    let verdict = match (line.target, line.is_met) {
+        ("", _) => "",
+        (_, true) => "met",
+        (_, false) => "MISSED",
+    };
+    println!("| {} | {} | {} | {} | {} | {verdict} |", line.what, line.ours, line.beside, line.ratio, line.target);
 }
 
 /// Prints a remark.

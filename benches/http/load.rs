@@ -14,16 +14,18 @@ use hdrhistogram::Histogram;
 use super::server::{Server, pause};
 use sesame::kernel::clock::Stopwatch;
 
-/// Many requests that differ in their bodies only.
+/// Many requests that differ in who sends them, and in their bodies.
 pub(crate) struct Requests {
+    /// How.
+    pub(crate) method: &'static str,
     /// Where to.
     pub(crate) path: &'static str,
-    /// What the bodies are.
-    pub(crate) content_type: &'static str,
-    /// The API key.
-    pub(crate) key: String,
-    /// The bodies, without line ends.
-    pub(crate) bodies: Vec<String>,
+    /// What the bodies are, if there are any.
+    pub(crate) content_type: Option<&'static str>,
+    /// One header more.
+    pub(crate) header: Option<(&'static str, String)>,
+    /// The bearer tokens and the bodies, without line ends or tabulators.
+    pub(crate) calls: Vec<(Arc<str>, String)>,
 }
 
 /// What a closed loop came to.
@@ -69,16 +71,18 @@ impl Requests {
     /// # Errors
     /// When the folder cannot be written.
     pub(crate) fn script(&self, folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
-        let (bodies, script) = (folder.join(format!("{name}.txt")), folder.join(format!("{name}.lua")));
-        fs::write(&bodies, self.bodies.join("\n"))?;
+        let (calls, script) = (folder.join(format!("{name}.txt")), folder.join(format!("{name}.lua")));
+        let lines: Vec<_> = self.calls.iter().map(|(token, body)| format!("{token}\t{body}")).collect();
+        fs::write(&calls, lines.join("\n"))?;
+        let headers = self.headers(|(name, value)| format!(", ['{name}'] = '{value}'"));
         let lua = format!(
             r#"
 local requests, count, turn = {{}}, 0, 0
 function init()
-  local headers = {{ ["Authorization"] = "Bearer {}", ["Content-Type"] = "{}" }}
-  for body in io.lines("{}") do
+  for line in io.lines("{}") do
+    local token, body = line:match("([^\t]*)\t(.*)")
     count = count + 1
-    requests[count] = wrk.format("POST", "{}", headers, body)
+    requests[count] = wrk.format("{}", "{}", {{ ["Authorization"] = "Bearer " .. token{headers} }}, body)
   end
 end
 function request()
@@ -86,20 +90,25 @@ function request()
   return requests[turn]
 end
 "#,
-            self.key,
-            self.content_type,
-            bodies.display(),
+            calls.display(),
+            self.method,
             self.path
         );
         fs::write(&script, lua)?;
         Ok(script)
     }
 
-    fn written(&self, body: &str) -> Vec<u8> {
-        let (path, kind, key) = (self.path, self.content_type, &self.key);
-        let length = body.len();
+    fn headers(&self, written: impl FnMut((&str, &str)) -> String) -> String {
+        let content_type = self.content_type.map(|value| ("Content-Type", value));
+        let other = self.header.as_ref().map(|(name, value)| (*name, value.as_str()));
+        content_type.into_iter().chain(other).map(written).collect::<Vec<_>>().concat()
+    }
+
+    fn written(&self, (token, body): &(Arc<str>, String)) -> Vec<u8> {
+        let headers = self.headers(|(name, value)| format!("{name}: {value}\r\n"));
+        let (method, path, length) = (self.method, self.path, body.len());
         format!(
-            "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\nContent-Type: {kind}\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n{headers}\
              Content-Length: {length}\r\n\r\n{body}"
         )
         .into_bytes()
@@ -118,7 +127,7 @@ pub(crate) fn open_loop(
     time: Duration,
 ) -> anyhow::Result<Histogram<u64>> {
     const CONNECTIONS: u32 = 32;
-    let requests: Arc<Vec<Vec<u8>>> = Arc::new(requests.bodies.iter().map(|body| requests.written(body)).collect());
+    let requests: Arc<Vec<Vec<u8>>> = Arc::new(requests.calls.iter().map(|call| requests.written(call)).collect());
     let stopwatch = Stopwatch::start();
     let port = server.port;
     let clients: Vec<_> = (0..CONNECTIONS)

@@ -58,6 +58,7 @@ impl Server {
         let port = free_port()?;
         let mut command = on_first_core(std::env::current_exe()?);
         command.args([CONSTANT, &port.to_string(), &answers.check, &answers.introspection]);
+        command.args([&answers.profile, &answers.preferences]);
         Self::started(command, port, "/health/ready")
     }
 
@@ -110,11 +111,16 @@ pub(crate) fn pause(time: Duration) {
 }
 
 /// What the constant server answers.
+#[derive(Default)]
 pub(crate) struct Answers {
     /// To a check.
     pub(crate) check: String,
     /// To an introspection.
     pub(crate) introspection: String,
+    /// To whoever asks for their profile.
+    pub(crate) profile: String,
+    /// To whoever asks for their preferences.
+    pub(crate) preferences: String,
 }
 
 /// The body of a check.
@@ -149,7 +155,12 @@ pub(crate) fn serve_constants(port: u16, answers: Answers) -> anyhow::Result<()>
         let (check, introspection) = (answers.check.clone(), answers.introspection.clone());
         let check = move |_: web::Json<CheckInput>| std::future::ready(json(check.clone()));
         let introspect = move |_: web::Form<IntrospectionInput>| std::future::ready(json(introspection.clone()));
+        let (profile, preferences) = (answers.profile.clone(), answers.preferences.clone());
+        let profile = move || std::future::ready(json(profile.clone()));
+        let preferences = move || std::future::ready(json(preferences.clone()));
         App::new()
+            .route("/api/v1/users/profile", web::get().to(profile))
+            .route("/api/v1/users/preferences", web::get().to(preferences))
             .app_data(web::JsonConfig::default().limit(settings.body_limit_bytes))
             .route("/api/v1/permissions/check", web::post().to(check))
             .route("/oauth2/introspect", web::post().to(introspect))

@@ -59,6 +59,25 @@ impl<'a> Client<'a> {
         Ok(answer.body_mut().with_config().limit(64 * 1024 * 1024).read_json()?)
     }
 
+    /// A PUT.
+    ///
+    /// # Errors
+    /// When the answer is not a success.
+    pub(crate) fn put(&self, path: &str, body: &Value) -> anyhow::Result<()> {
+        let request = self.agent.put(self.server.url(path)).header("Authorization", &self.authorization);
+        request.send_json(body).with_context(|| format!("PUT {path} {body}"))?;
+        Ok(())
+    }
+
+    /// What a GET answers.
+    ///
+    /// # Errors
+    /// When the answer is not a success.
+    pub(crate) fn get(&self, path: &str) -> anyhow::Result<String> {
+        let request = self.agent.get(self.server.url(path)).header("Authorization", &self.authorization);
+        Ok(request.call().with_context(|| format!("GET {path}"))?.body_mut().read_to_string()?)
+    }
+
     fn made(&self, path: &str, body: &Value) -> anyhow::Result<String> {
         text(&self.post(path, body)?, "id")
     }
@@ -82,7 +101,7 @@ impl<'a> Client<'a> {
         text(&self.post("/api/v1/apps", &json!({ "name": "shop", "roles": ["checker"] }))?, "key")
     }
 
-    /// Users, roles and rules as the model says; the first twenty users are signed in.
+    /// Users, roles and rules as the model says; 64 people are signed in.
     ///
     /// # Errors
     /// When the server does not answer as it should.
@@ -102,7 +121,7 @@ impl<'a> Client<'a> {
             users.push(self.user(&format!("user{user}"), role)?);
         }
         let mut session_tokens = Vec::new();
-        for name in (0..20).map(|number| format!("person{number}")) {
+        for name in (0..64).map(|number| format!("person{number}")) {
             self.post("/api/v1/users", &json!({ "username": name, "password": PASSWORD }))?;
             session_tokens.push(self.sign_in(&name)?);
         }

@@ -1,0 +1,145 @@
+//! What people ask about themselves: profile and preferences, read warm, known already, and written.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::ROUND_SECONDS;
+use super::ROUNDS;
+use super::load::{Requests, closed_loop};
+use super::noise::{Noise, felt};
+use super::report::{self, Line, median};
+use super::server::{Answers, Server};
+use super::world::{Client, World};
+use super::{Servers, throughput};
+use sesame::kernel::clock::Stopwatch;
+use sesame::metrics::Metrics;
+use sesame::store::key::Kind;
+use sesame::store::settings::Settings;
+use sesame::store::{Commit, Expect, Key, Store as _, embedded};
+
+const PROFILE: &str = "/api/v1/users/profile";
+const PREFERENCES: &str = "/api/v1/users/preferences";
+
+/// So many clients write at a time.
+const WRITERS: usize = 64;
+/// Reads a second beside the noise.
+const READS_PER_SECOND: f64 = 2_000.0;
+
+/// Reads beside the constant server, which answers the same bytes to everybody; writes beside the store alone; reads
+/// while as many people sign in as can.
+///
+/// # Errors
+/// When an answer is not a success.
+pub(crate) fn compare(servers: Servers<'_>, world: &World, folder: &Path) -> anyhow::Result<()> {
+    let token = world.session_tokens.first().context("nobody is signed in")?;
+    for (what, path, most_micros) in [("profile", PROFILE, 200_000.0), ("preferences", PREFERENCES, 100_000.0)] {
+        let plain = read(path, token);
+        let known =
+            Requests { header: Some(("If-None-Match", tag(servers.sesame, path, token)?)), ..read(path, token) };
+        report::row(&throughput(servers, (&plain, &plain), folder, &format!("warm GET of {what}"), 0.85)?.1);
+        report::row(&throughput(servers, (&known, &plain), folder, &format!("304 of {what}"), 0.90)?.1);
+        let felt = felt(servers.sesame, &plain, READS_PER_SECOND, Noise::SignIns)?;
+        report::row(&Line {
+            what: format!(
+                "p99 of a GET of {what}, open loop, {READS_PER_SECOND}/s, beside {:.0} sign-ins/s",
+                felt.noise_per_second
+            ),
+            ours: format!("{:.0} µs", felt.busy_micros),
+            beside: format!("without sign-ins {:.0} µs", felt.quiet_micros),
+            ratio: format!("{:.2}", felt.busy_micros / felt.quiet_micros),
+            target: if most_micros < 150_000.0 { "≤ 100 ms" } else { "≤ 200 ms" },
+            is_met: felt.busy_micros <= most_micros,
+        });
+    }
+    report::row(&writes(servers.sesame, world, folder)?);
+    Ok(())
+}
+
+/// Tells something in every field, and has the constant server answer what is then answered.
+///
+/// # Errors
+/// When the server does not answer as it should.
+pub(crate) fn fill(admin: &Client<'_>, token: &str, answers: &mut Answers) -> anyhow::Result<()> {
+    let profile = json!({
+        "display_name": "Ann Lee", "bio": "Reads and writes.", "location": "Bonn", "website": "https://ann.example/",
+        "social_links": { "github": "ann" }, "phone_number": "+4930123456",
+        "emergency_contact": { "name": "Bob", "email": "bob@example.org" },
+    });
+    let person = admin.with_key(token);
+    person.put(PROFILE, &profile)?;
+    person.put(PREFERENCES, &json!({ "theme": { "mode": "dark" }, "locale": { "language": "de" } }))?;
+    answers.profile = person.get(PROFILE)?;
+    answers.preferences = person.get(PREFERENCES)?;
+    Ok(())
+}
+
+fn read(path: &'static str, token: &str) -> Requests {
+    Requests { method: "GET", path, content_type: None, header: None, calls: vec![(token.into(), String::new())] }
+}
+
+fn tag(server: &Server, path: &str, token: &str) -> anyhow::Result<String> {
+    let answer = ureq::get(server.url(path)).header("Authorization", format!("Bearer {token}")).call()?;
+    Ok(answer.headers().get("etag").context("no tag")?.to_str()?.to_owned())
+}
+
+/// Durable changes of profiles by 64 clients, beside as many commits of the same records by 64 writers of the store alone.
+fn writes(sesame: &Server, world: &World, folder: &Path) -> anyhow::Result<Line> {
+    let bodies = ["one", "two", "three"].map(|text| json!({ "bio": text }).to_string());
+    let calls = bodies.iter().flat_map(|body| {
+        world.session_tokens.iter().map(move |token| (Arc::<str>::from(token.as_str()), body.clone()))
+    });
+    let (calls, content_type) = (calls.collect(), Some("application/json"));
+    let puts = Requests { method: "PUT", path: PROFILE, content_type, header: None, calls }.script(folder, "put")?;
+    let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let one = closed_loop(sesame, &puts, WRITERS, ROUND_SECONDS)?.per_second;
+        let other = commits_per_second()?;
+        ratios.push(one / other);
+        ours.push(one);
+        theirs.push(other);
+    }
+    let ratio = median(ratios);
+    Ok(Line {
+        what: format!("durable PUT of a profile, {WRITERS} clients"),
+        ours: format!("{:.0}/s", median(ours)),
+        beside: format!("store alone {:.0}/s", median(theirs)),
+        ratio: format!("{ratio:.2}"),
+        target: "≥ 0.80 ×",
+        is_met: ratio >= 0.8,
+    })
+}
+
+/// What a change of a profile writes: the head, the marks, the profile, the change, an audit entry.
+fn commits_per_second() -> anyhow::Result<f64> {
+    const EACH: u64 = 300;
+    let place = tempfile::tempdir()?;
+    let store = embedded::open(&place.path().join("store"), &Settings::default(), Arc::new(Metrics::new()?))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let stopwatch = Stopwatch::start();
+    let outcomes = runtime.block_on(join_all((0..WRITERS as u64).map(|writer| write(&store, writer, EACH))));
+    let seconds = stopwatch.seconds();
+    outcomes.into_iter().collect::<anyhow::Result<()>>()?;
+    store.close()?;
+    Ok((WRITERS as u64 * EACH) as f64 / seconds)
+}
+
+async fn write(store: &embedded::Embedded, writer: u64, commits: u64) -> anyhow::Result<()> {
+    let subject = writer.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+    let head = Key::of(Kind::Account, &[&subject]);
+    let mut expected = Expect::Absent(head.clone());
+    for number in 0..commits {
+        let mut commit = Commit::default();
+        commit.expect.push(expected);
+        commit.put(head.clone(), vec![1; 220]);
+        commit.put(Key::of(Kind::ProfileMarks, &[&subject]), vec![2; 40]);
+        commit.put(Key::of(Kind::Profile, &[&subject]), vec![3; 500]);
+        commit.put(Key::of(Kind::ProfileChange, &[&subject, &[(number % 50) as u8]]), vec![4; 120]);
+        commit.put(Key::of(Kind::Audit, &[&number.to_be_bytes(), &subject]), vec![5; 200]);
+        expected = Expect::At(head.clone(), store.commit(commit).await??);
+    }
+    Ok(())
+}
