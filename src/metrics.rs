@@ -112,6 +112,8 @@ metrics! {
     revocation_visible_seconds: Histogram (FSYNC_SECONDS);
     /// Names looked up in the store.
     name_reads_total: IntCounter;
+    /// Stored resources looked up in the store, because the cache knew nothing of them.
+    resource_reads_total: IntCounter;
     /// Password hashes waiting for a thread.
     hash_pool_queue: IntGauge;
     /// Password hashes computed, to verify one or to make one.

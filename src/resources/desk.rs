@@ -11,6 +11,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use futures_util::{StreamExt as _, stream};
+use prometheus::IntCounter;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio::sync::RwLock;
@@ -162,6 +163,8 @@ pub struct ResourceDesk {
     types: ArcSwap<BTreeSet<Box<str>>>,
     store: SharedStore,
     loader: Arc<Pool>,
+    /// Counts what the cache did not know.
+    reads: IntCounter,
     /// Held by whoever relies on parents, alone by whoever moves or removes one.
     moves: RwLock<()>,
 }
@@ -173,6 +176,7 @@ impl ResourceDesk {
     /// When the store fails.
     pub fn new(around: Surroundings, most_bytes: u64) -> Result<Self, StoreError> {
         let (store, loader) = (Arc::clone(&around.store), Arc::clone(&around.loader));
+        let reads = around.metrics.resource_reads_total.clone();
         let kept = Arc::new(Kept::new(most_bytes));
         Ok(Self {
             entries: Directory::new(around, Box::new(Arc::clone(&kept))),
@@ -180,6 +184,7 @@ impl ResourceDesk {
             types: ArcSwap::from_pointee(types_in(&*store)?),
             store,
             loader,
+            reads,
             moves: RwLock::new(()),
         })
     }
@@ -201,6 +206,7 @@ impl ResourceDesk {
         if let Some(known) = self.kept.cache.get(&name) {
             return Ok(known);
         }
+        self.reads.inc();
         let changes = self.kept.changes(&name).as_deref().copied();
         let store = Arc::clone(&self.store);
         let known = self.loader.run(move || listing::read(&*store, &name)).await??;

@@ -6,6 +6,12 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
+use sesame::access::passed::Passed;
+use sesame::access::review::resource_search::{Sought, search};
+use sesame::access::review::search::Found;
+use sesame::kernel::fault::{Fault as _, Kind};
+use sesame::kernel::ids::UserId;
+
 use crate::harness::{Admin, App, Reply, Server};
 
 fn stage() -> (Server, Admin, App) {
@@ -434,6 +440,36 @@ fn resource_search_finds_everything_page_by_page_at_one_revision() {
     let metadata = app.get("/.well-known/authzen-configuration").expect(200);
     let endpoint = metadata["search_resource_endpoint"].as_str().unwrap();
     assert!(endpoint.ends_with("/access/v1/search/resource"), "{metadata}");
+}
+
+#[test]
+fn a_search_that_takes_too_long_has_no_answer_rather_than_a_shorter_one() {
+    let (server, admin, _app) = stage();
+    let ann = admin.create_user(&json!({ "username": "ann" }));
+    admin.created(&format!("/api/v1/users/{ann}/permissions"), &json!({ "permission": "todo:read" }));
+    put(&admin, "todo", "1", &json!({})).expect(201);
+    let (state, subject) = (server.state(), UserId::parse(&ann).unwrap());
+    let sought = Sought { subject, permission: "todo:read".into(), kind: "todo".into(), passed: Passed::default() };
+    let search = |is_late: bool| search(&*state.store, &state.book, &sought, state.clock.now(), &|| is_late);
+    assert_eq!(search(false).unwrap().1, [Found::Text("1".into())]);
+    let refused = search(true).unwrap_err();
+    assert_eq!((refused.kind(), refused.code()), (Kind::Unavailable, "search-too-slow"));
+}
+
+#[test]
+fn what_was_asked_about_once_is_not_read_from_the_store_again() {
+    let (server, admin, app) = stage();
+    let ann = admin.create_user(&json!({ "username": "ann" }));
+    let reads = || server.state().metrics.resource_reads_total.get();
+    let ask = |id: &str| app.check(&about(&ann, id, &json!({})));
+    ask("1");
+    assert_eq!(reads(), 0, "nothing of this type is stored");
+    put(&admin, "todo", "1", &json!({})).expect(201);
+    let after_put = reads();
+    (0..3).for_each(|_| _ = ask("1"));
+    assert_eq!(reads(), after_put, "what was written is known");
+    (0..3).for_each(|_| _ = ask("2"));
+    assert_eq!(reads(), after_put + 1, "and so is what is not there");
 }
 
 /// A resource as a property test makes it.
