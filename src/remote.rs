@@ -160,7 +160,8 @@ fn told(body: &Value) -> anyhow::Result<String> {
     }
     for broken in list(body, "broken_constraints") {
         let count = broken.get("subjects").and_then(Value::as_u64).unwrap_or_default();
-        writeln!(lines, "! constraint {} would be broken by {count} subjects", word(broken, "constraint"))?;
+        let (name, plural) = (word(broken, "constraint"), if count == 1 { "" } else { "s" });
+        writeln!(lines, "! constraint {name} would be broken by {count} subject{plural}")?;
     }
     let count = |name| body.get(name).and_then(Value::as_u64).unwrap_or_default();
     let (gaining, losing) = (count("subjects_gaining"), count("subjects_losing"));

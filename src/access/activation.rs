@@ -13,7 +13,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 
 use crate::access::effective::{Effective, Holdings, Reason, Setting};
-use crate::access::model::{Assignment, Bounds, ConstraintKind, Role};
+use crate::access::model::{Assignment, Bounds, Constraint, ConstraintKind, Role};
 use crate::access::pattern::{Effect, Scope};
 use crate::access::role_book::{Closure, RoleBook};
 use crate::kernel::clock::Timestamp;
@@ -21,7 +21,7 @@ use crate::kernel::ids::RoleId;
 use crate::store::Revision;
 
 /// The most choices that are kept joined beside one subject.
-const MOST_KEPT: usize = 8;
+const MOST_KEPT: usize = 16;
 
 /// What sessions of one subject make of what it holds, joined when first asked for.
 #[derive(Debug, Default)]
@@ -29,7 +29,9 @@ pub struct Kept(ArcSwapOption<Vec<Arc<Narrowed>>>);
 
 /// What one choice makes of what a subject holds, by one book, between two moments at which something begins or ends.
 #[derive(Debug)]
-struct Narrowed {
+pub struct Narrowed {
+    /// The roles in force.
+    pub in_force: InForce,
     chosen: Option<Box<[RoleId]>>,
     book: Revision,
     from: Timestamp,
@@ -62,7 +64,9 @@ pub fn decide(
     if !reason.allows() && whole().allows() { Reason::RoleNotActivated } else { reason }
 }
 
-fn narrowed(holdings: &Holdings, book: &RoleBook, chosen: Option<&[RoleId]>, now: Timestamp) -> Arc<Narrowed> {
+/// What a session that chose these roles makes of what is held; none: one that did not choose. Joined once for all sessions
+/// that chose the same.
+pub fn narrowed(holdings: &Holdings, book: &RoleBook, chosen: Option<&[RoleId]>, now: Timestamp) -> Arc<Narrowed> {
     let kept = holdings.in_sessions.0.load();
     let known = kept.iter().flat_map(|kept| kept.iter());
     if let Some(found) = known.clone().find(|one| one.is_of(chosen, book.version(), now)) {
@@ -87,7 +91,7 @@ fn narrow(holdings: &Holdings, book: &RoleBook, chosen: Option<&[RoleId]>, now: 
         let roles = joined.iter().map(|(bounds, closure)| (bounds, Arc::clone(closure)));
         Effective::of(book, roles, &holdings.grants)
     });
-    Narrowed { chosen: chosen.map(Box::from), book: book.version(), from, until, effective }
+    Narrowed { in_force, chosen: chosen.map(Box::from), book: book.version(), from, until, effective }
 }
 
 /// The moments before and after now at which an assignment begins or ends.
@@ -107,12 +111,12 @@ fn between(holdings: &Holdings, now: Timestamp) -> (Timestamp, Timestamp) {
 
 /// The roles that are in force in a session at one moment, as they were chosen or assigned; what they inherit is in force
 /// with them.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct InForce {
     /// Those in force.
     pub roles: BTreeSet<RoleId>,
-    /// Those that were chosen, or assigned where nobody chose, and that constraints keep out.
-    pub kept_out: BTreeSet<RoleId>,
+    /// Those that were chosen, or assigned where nobody chose, and that constraints keep out, each with one that does.
+    pub kept_out: BTreeMap<RoleId, Arc<Constraint>>,
     has_chosen: bool,
 }
 
@@ -125,7 +129,8 @@ impl InForce {
             None => held.collect(),
         };
         let kept_out = kept_out(&wanted, book);
-        Self { roles: &wanted - &kept_out, kept_out, has_chosen: chosen.is_some() }
+        let roles = wanted.into_iter().filter(|role| !kept_out.contains_key(role)).collect();
+        Self { roles, kept_out, has_chosen: chosen.is_some() }
     }
 
     /// Whether something is not in force.
@@ -155,6 +160,13 @@ impl InForce {
     pub fn gives(&self, assigned: RoleId, speaking: RoleId, book: &RoleBook) -> bool {
         self.led_to(assigned, book).into_iter().any(|role| above(role, book).contains(&speaking))
     }
+
+    /// The constraint that keeps out what an assignment of this role would give by what another role says.
+    pub fn kept_out_by(&self, assigned: RoleId, speaking: RoleId, book: &RoleBook) -> Option<&Arc<Constraint>> {
+        let led_to = above(assigned, book);
+        let is_it = |(role, _): &(&RoleId, _)| led_to.contains(role) && above(**role, book).contains(&speaking);
+        self.kept_out.iter().find(is_it).map(|(_, constraint)| constraint)
+    }
 }
 
 /// The assignments that hold at this moment, wherever.
@@ -183,13 +195,15 @@ fn family(
 }
 
 /// Those of these roles that dynamic constraints keep out, because they would be too many together.
-fn kept_out(wanted: &BTreeSet<RoleId>, book: &RoleBook) -> BTreeSet<RoleId> {
+fn kept_out(wanted: &BTreeSet<RoleId>, book: &RoleBook) -> BTreeMap<RoleId, Arc<Constraint>> {
     let separation = book.separation();
-    let mut kept_out = BTreeSet::new();
+    let mut kept_out = BTreeMap::new();
     for constraint in separation.constraints().filter(|one| one.kind == ConstraintKind::Dynamic) {
         let had: BTreeSet<RoleId> = wanted.iter().flat_map(|role| separation.marks_of(*role, constraint)).collect();
         if had.len() >= constraint.cardinality as usize {
-            kept_out.extend(wanted.iter().filter(|role| separation.marks_of(**role, constraint).next().is_some()));
+            for role in wanted.iter().filter(|role| separation.marks_of(**role, constraint).next().is_some()) {
+                kept_out.entry(*role).or_insert_with(|| Arc::clone(constraint));
+            }
         }
     }
     kept_out

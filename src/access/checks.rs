@@ -440,7 +440,7 @@ impl Checks {
             Subject::Id(id) => self.users.find(*id, now),
             Subject::Named(name) => self.finder.find_resident(name, now),
             Subject::Called(names) => self.finder.look(names, now).flatten(),
-            Subject::Session(_) | Subject::Nobody => None,
+            Subject::Session(_) | Subject::SessionOf(..) | Subject::Nobody => None,
         };
         if let Some(user) = resident {
             return Ok(Seen { view: Ok(user), session: None, was_resident: true });
@@ -456,6 +456,14 @@ impl Checks {
                     Err(reason) => (Err(reason), None),
                 };
                 return Ok(Seen { view, session, was_resident: true });
+            }
+            Subject::SessionOf(user, session) => {
+                let Some(user) = self.users.load(*user).await? else {
+                    return Ok(Seen { view: Err(Reason::UnknownSubject), session: None, was_resident: true });
+                };
+                let alive = user.sessions.find(*session).filter(|one| one.is_active(now) && !one.needs_proof).cloned();
+                let view = if alive.is_some() { Ok(user) } else { Err(Reason::SessionNotActive) };
+                return Ok(Seen { view, session: alive, was_resident: true });
             }
             Subject::Nobody => Err(Reason::UnknownSubject),
         };

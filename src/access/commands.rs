@@ -213,7 +213,7 @@ pub fn refuse_joined(
     given: &[RoleId],
     now: Timestamp,
 ) -> Result<(), AccessError> {
-    match book.separation().breach(ConstraintKind::Static, held, Some(given), now) {
+    match book.separation().breach(ConstraintKind::Static, held, given, now) {
         Some(breach) => Err(breach.refusal(book)),
         None => Ok(()),
     }

@@ -4,10 +4,11 @@
 //! each thing found can be named. What both come to is compared by the tests.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::access::activation::InForce;
+use crate::access::activation::Narrowed;
 use crate::access::condition::datum::{Datum, Variables};
 use crate::access::condition::{Condition, Truth};
 use crate::access::effective::Reason;
@@ -17,7 +18,7 @@ use crate::access::role_book::RoleBook;
 use crate::access::variables::{Asked, View};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{GrantId, RoleId};
-use crate::kernel::text::RoleName;
+use crate::kernel::text::{ConstraintName, RoleName};
 
 /// The most matches and misses that are named.
 pub const MOST_NAMED: usize = 20;
@@ -87,8 +88,8 @@ pub enum Miss {
     OtherScope(Matched),
     /// A role on the way is inactive.
     InactiveRole(Matched, RoleName),
-    /// The role that the subject holds is not in force in this session.
-    NotActivated(Matched, RoleName),
+    /// The role that the subject holds is not in force in this session; by which constraint, if by one.
+    NotActivated(Matched, RoleName, Option<ConstraintName>),
     /// A role that the subject does not hold.
     RoleNotHeld(RoleId, RoleName),
     /// The permission is not defined; others of its resource are.
@@ -107,7 +108,7 @@ enum Standing {
     Expired(Timestamp),
     NotYet(Timestamp),
     Inactive(RoleName),
-    NotActivated(RoleName),
+    NotActivated(RoleName, Option<ConstraintName>),
 }
 
 impl Explanation {
@@ -153,7 +154,7 @@ struct Walk<'a> {
     asked: &'a Asked<'a>,
     book: &'a RoleBook,
     /// The roles in force in the session; none: all.
-    in_force: Option<InForce>,
+    in_force: Option<Arc<Narrowed>>,
     /// The variables as what gives sees them.
     giving: &'a dyn Variables,
     /// And what takes.
@@ -175,7 +176,7 @@ impl Walk<'_> {
                 Standing::Expired(at) => misses.push((2, Miss::Expired(matched, at))),
                 Standing::NotYet(at) => misses.push((2, Miss::NotYet(matched, at))),
                 Standing::Inactive(role) => misses.push((4, Miss::InactiveRole(matched, role))),
-                Standing::NotActivated(role) => misses.push((1, Miss::NotActivated(matched, role))),
+                Standing::NotActivated(role, by) => misses.push((1, Miss::NotActivated(matched, role, by))),
             }
         }
         spoken.sort_by_key(rank);
@@ -237,10 +238,11 @@ impl Walk<'_> {
 
     /// Whether a rule that would give something comes by no role in force in the session; what takes always counts.
     fn kept_back(&self, assigned: RoleId, speaking: &Role, rule: &Rule) -> Option<Standing> {
-        let in_force = self.in_force.as_ref().filter(|_| rule.effect == Effect::Allow)?;
+        let in_force = &self.in_force.as_ref().filter(|_| rule.effect == Effect::Allow)?.in_force;
         let is_given = in_force.gives(assigned, speaking.id, self.book);
         let name = self.book.role(assigned)?.name.clone();
-        (!is_given).then_some(Standing::NotActivated(name))
+        let constraint = in_force.kept_out_by(assigned, speaking.id, self.book).map(|one| one.name.clone());
+        (!is_given).then_some(Standing::NotActivated(name, constraint))
     }
 
     /// A role and all that it inherits, each by the shortest way, active ways first; with the first inactive role on it.
@@ -317,7 +319,7 @@ impl Miss {
             | Self::Expired(matched, _)
             | Self::NotYet(matched, _)
             | Self::OtherScope(matched)
-            | Self::NotActivated(matched, _)
+            | Self::NotActivated(matched, ..)
             | Self::InactiveRole(matched, _) => matched.rule.effect == Effect::Allow,
             Self::RoleNotHeld(..) | Self::UndefinedPermission(_) | Self::Elsewhere(_) => true,
         }

@@ -367,8 +367,8 @@ impl RoleBook {
         let has_same_parents = self.roles.get(&id).is_some_and(|old| old.parent_role_ids == role.parent_role_ids);
         Arc::make_mut(&mut self.role_names).insert(role.name.clone(), id);
         Arc::make_mut(&mut self.roles).insert(id, Arc::new(role));
-        if !has_same_parents && !self.separation.is_empty() {
-            self.separation = Arc::new(self.separation.over(&self.roles));
+        if !has_same_parents {
+            self.mark_anew();
         }
         self.recompute(vec![id]);
     }
@@ -383,6 +383,14 @@ impl RoleBook {
         if let Some(role) = Arc::make_mut(&mut self.roles).remove(&id) {
             Arc::make_mut(&mut self.role_names).remove(&role.name);
             Arc::make_mut(&mut self.closures).remove(&id);
+            self.mark_anew();
+        }
+    }
+
+    /// Roles or their parents changed: finds anew which constraints each is about.
+    fn mark_anew(&mut self) {
+        if !self.separation.is_empty() {
+            self.separation = Arc::new(self.separation.over(&self.roles));
         }
     }
 

@@ -134,19 +134,16 @@ impl Separation {
         self.marks.keys().copied().filter(|role| self.marks_of(*role, constraint).next().is_some())
     }
 
-    /// What whoever holds these assignments would have together from now on and may not; of all constraints, or only of
-    /// those that these roles are about.
-    pub fn breach(
-        &self,
-        kind: ConstraintKind,
-        held: &[Assignment],
-        by: Option<&[RoleId]>,
-        now: Timestamp,
-    ) -> Option<Breach> {
-        let is_concerned = |constraint: &Constraint| {
-            by.is_none_or(|roles| roles.iter().any(|role| self.marks_of(*role, constraint).next().is_some()))
-        };
-        let mut constraints = self.constraints().filter(|one| one.kind == kind && is_concerned(one));
+    /// What whoever holds these assignments would have together from now on and may not, by each constraint of a kind.
+    pub fn breaches(&self, kind: ConstraintKind, held: &[Assignment], now: Timestamp) -> impl Iterator<Item = Breach> {
+        let constraints = self.constraints().filter(move |one| one.kind == kind);
+        constraints.filter_map(move |constraint| self.breach_of(constraint, held, now))
+    }
+
+    /// The first of those, of the constraints that these roles are about.
+    pub fn breach(&self, kind: ConstraintKind, held: &[Assignment], by: &[RoleId], now: Timestamp) -> Option<Breach> {
+        let is_concerned = |one: &&Arc<Constraint>| by.iter().any(|role| self.marks_of(*role, one).next().is_some());
+        let mut constraints = self.constraints().filter(|one| one.kind == kind).filter(is_concerned);
         constraints.find_map(|constraint| self.breach_of(constraint, held, now))
     }
 
@@ -154,8 +151,11 @@ impl Separation {
     pub fn breach_of(&self, constraint: &Arc<Constraint>, held: &[Assignment], now: Timestamp) -> Option<Breach> {
         // Ends come before what begins at the same moment: times are half open.
         let mut turns: Vec<(Timestamp, bool, RoleId)> = Vec::new();
-        for assignment in held.iter().filter(|one| one.bounds.expires_at.is_none_or(|end| now < end)) {
+        for assignment in held {
             let start = assignment.bounds.not_before.map_or(now, |start| start.max(now));
+            if assignment.bounds.expires_at.is_some_and(|end| end <= start) {
+                continue;
+            }
             for mark in self.marks_of(assignment.role_id, constraint) {
                 turns.push((start, true, mark));
                 turns.extend(assignment.bounds.expires_at.map(|end| (end, false, mark)));

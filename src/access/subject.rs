@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::accounts::model::{Name, Nature};
 use crate::kernel::fault::Malformed;
-use crate::kernel::ids::UserId;
+use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::setting::text_setting;
 use crate::kernel::text::{Email, ExternalId, Username};
 
@@ -21,6 +21,8 @@ pub enum Subject {
     Called(Box<[Name]>),
     /// Whoever is signed in with this token.
     Session(Box<str>),
+    /// A user in one of their sessions.
+    SessionOf(UserId, SessionId),
     /// Nobody there can be (a name that no subject can bear).
     Nobody,
 }

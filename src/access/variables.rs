@@ -3,11 +3,11 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value, json};
 
-use crate::access::activation::{self, InForce};
+use crate::access::activation::{self, Narrowed};
 use crate::access::condition::datum::{Datum, Variable, Variables};
 use crate::access::condition::{Condition, Truth};
 use crate::access::effective::{Reason, Setting, truth};
@@ -76,7 +76,7 @@ impl<'a> Asked<'a> {
     }
 
     /// The roles in force in the session; none: all, or there is no session.
-    pub fn in_force(&self, book: &RoleBook) -> Option<InForce> {
+    pub fn in_force(&self, book: &RoleBook) -> Option<Arc<Narrowed>> {
         in_force(self.user, self.session, book, self.now)
     }
 
@@ -109,10 +109,10 @@ fn may_be_narrow(session: &Session, book: &RoleBook) -> bool {
     session.chosen_roles().is_some() || book.separation().has_dynamic()
 }
 
-fn in_force(user: &User, session: Option<&Session>, book: &RoleBook, now: Timestamp) -> Option<InForce> {
+fn in_force(user: &User, session: Option<&Session>, book: &RoleBook, now: Timestamp) -> Option<Arc<Narrowed>> {
     let session = session.filter(|session| may_be_narrow(session, book))?;
-    let in_force = InForce::of(&user.holdings, book, session.chosen_roles(), now);
-    Some(in_force).filter(InForce::is_narrow)
+    let narrowed = activation::narrowed(&user.holdings, book, session.chosen_roles(), now);
+    Some(narrowed).filter(|narrowed| narrowed.in_force.is_narrow())
 }
 
 /// The variables themselves.
@@ -198,7 +198,7 @@ impl<'a> View<'a> {
             .filter(|held| held.bounds.hold_at(self.now) && held.bounds.scope.contains(self.place.scope))
             .flat_map(|held| match &in_force {
                 None => vec![held.role_id],
-                Some(in_force) => in_force.led_to(held.role_id, book),
+                Some(narrowed) => narrowed.in_force.led_to(held.role_id, book),
             })
             .collect();
         let (mut seen, mut names) = (BTreeSet::new(), BTreeSet::new());

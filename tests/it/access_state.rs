@@ -218,12 +218,21 @@ name = "doc:read"
 name = "reader"
 permissions = ["doc:read", { effect = "deny", pattern = "*:burn" }]
 sessions = { max_sessions = 2 }
+
+[[roles]]
+name = "censor"
+
+[[constraints]]
+name = "read or censor"
+kind = "static"
+roles = ["reader", "censor"]
+cardinality = 2
 "#;
     std::fs::write(&file, roles).unwrap();
     let diff = command(&server, &app, &["diff", file_name]);
     assert_eq!(
         (diff.status.code(), text(&diff.stdout).as_str()),
-        (Some(1), "+ permission doc:read\n+ role reader\n"),
+        (Some(1), "+ permission doc:read\n+ role reader\n+ role censor\n+ constraint read or censor\n"),
         "{diff:?}"
     );
     let apply = command(&server, &app, &["apply", file_name]);
@@ -236,6 +245,18 @@ sessions = { max_sessions = 2 }
     let diff = command(&server, &app, &["diff", file_name]);
     assert_eq!((diff.status.code(), text(&diff.stdout).as_str()), (Some(0), ""), "{}", text(&shown.stdout));
     assert_eq!(admin.get("/api/v1/roles?name=reader").expect(200)["items"][0]["sessions"]["max_sessions"], 2);
+    let ann = admin.create_user(&json!({ "username": "ann" }));
+    admin.assign(&ann, &admin.role_id("reader"));
+    admin.assign(&ann, &admin.role_id("checker"));
+    let tighter = format!(
+        "{roles}\n[[constraints]]\nname = \"x\"\nkind = \"static\"\nroles = [\"reader\", \"checker\"]\ncardinality = 2\n"
+    );
+    std::fs::write(&file, tighter).unwrap();
+    let diff = command(&server, &app, &["diff", file_name]);
+    let expected = "+ constraint x\n! constraint x would be broken by 1 subject\n";
+    assert_eq!((diff.status.code(), text(&diff.stdout).as_str()), (Some(1), expected), "{diff:?}");
+    let refused = command(&server, &app, &["apply", file_name]);
+    assert!(text(&refused.stderr).contains("separation-of-duty-holders"), "{refused:?}");
     std::fs::write(&file, "[[roles]]\nname = \"x\"\npermissions = [\"doc:burn\"]\n").unwrap();
     let refused = command(&server, &app, &["apply", file_name]);
     assert_eq!(refused.status.code(), Some(1));

@@ -96,6 +96,53 @@ fn a_session_is_allowed_what_its_chosen_roles_allow_and_its_person_what_all_do()
 }
 
 #[test]
+fn a_session_is_asked_about_by_its_id_too() {
+    let Stage { server, admin, app, ann, reader, .. } = stage();
+    chosen(&ann, &json!([reader]));
+    let ask = |session: &str, permission: &str| {
+        app.check(&json!({ "subject": { "user_id": ann.id, "session_id": session }, "permission": permission }))
+    };
+    assert_eq!(ask(&ann.session_id, "doc:read"), (true, "granted_by_role".to_owned()));
+    assert_eq!(ask(&ann.session_id, "doc:write").1, "role_not_activated");
+    assert_eq!(ask(&admin.session_id, "doc:read").1, "session_not_active");
+    let wrong = |subject: Value| {
+        app.post("/api/v1/permissions/check", &json!({ "subject": subject, "permission": "doc:read" }))
+            .is_problem(400, "invalid-input");
+    };
+    wrong(json!({ "session_id": ann.session_id }));
+    wrong(json!({ "user_id": ann.id, "session_id": ann.session_id, "username": "ann" }));
+    wrong(json!({ "user_id": ann.id, "session_id": ann.session_id, "user_id ": ann.id }));
+    server.clock.advance_seconds(400 * 86_400);
+    assert_eq!(ask(&ann.session_id, "doc:read").1, "session_not_active");
+}
+
+#[test]
+fn a_session_in_a_cookie_gets_another_cookie() {
+    let Stage { server, ann, reader, .. } = stage();
+    let body = json!({ "identifier": "ann", "password": crate::harness::PASSWORD, "transport": "cookie" });
+    let welcome = server.anonymous().post("/api/v1/auth/login", &body);
+    let id = welcome.expect(200)["session"]["id"].as_str().unwrap().to_owned();
+    let cookie = |reply: &Reply| {
+        let set = reply.headers_named("set-cookie").find(|cookie| cookie.starts_with("__Host-sesame=")).unwrap();
+        set.split(';').next().unwrap().to_owned()
+    };
+    let own = format!("/api/v1/users/sessions/{id}/roles");
+    let put = |cookie: &str| {
+        let headers = [("cookie", cookie), ("sec-fetch-site", "same-origin")];
+        server.anonymous().call("PUT", &own, Some(json!({ "role_ids": [reader] }).to_string()), &headers)
+    };
+    let before = cookie(&welcome);
+    let chosen = put(&before);
+    assert_eq!(
+        (names(&chosen.expect(200)["session"]["active_roles"]), chosen.json().get("session_token")),
+        (vec!["reader"], None)
+    );
+    assert_eq!(put(&before).status, 401);
+    put(&cookie(&chosen)).expect(200);
+    ann.get("/api/v1/users/sessions").expect(200);
+}
+
+#[test]
 fn a_choice_makes_every_token_of_before_worthless() {
     let Stage { server, app, ann, reader, .. } = stage();
     server.clock.advance_seconds(2);
@@ -188,6 +235,15 @@ fn roles_that_are_kept_apart_are_in_no_session_together() {
     let fresh = server.anonymous().log_in("ann", crate::harness::PASSWORD).expect(200);
     assert_eq!(names(&fresh["session"]["kept_out_roles"]), ["reporter", "writer"]);
     assert_eq!(fresh["session"]["active_roles"], Value::Null);
+    assert_eq!(fresh["session"]["kept_out_roles"][0]["kept_out_by"], "make or report");
+    let why = format!("/api/v1/users/{}/permissions/doc:write/explain?session_id={}", ann.id, ann.session_id);
+    let why = admin.get(&why).expect(200);
+    assert_eq!(why["reason"], "role_not_activated");
+    let nearest = why["explanation"]["nearest_misses"][0]["message"].as_str().unwrap();
+    assert_eq!(
+        nearest,
+        "the role writer would allow it, but the constraint make or report keeps it out of this session"
+    );
     let refused = choose(&ann, &json!([writer, reporter]));
     let detail = refused.is_problem(409, "separation-of-duty").text("detail");
     for word in ["make or report", "writer", "reporter"] {

@@ -1,7 +1,7 @@
 //! What the aggregates promise: a role book changed step by step is the book made at once, and what was written down
 //! comes back as it was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::collection::vec;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use sesame::access::book_aggregate::{BookEvent, THE_BOOK};
 use sesame::access::book_commands::DefinePermission;
-use sesame::access::model::{Assignment, Bounds, Grant, Permission, Role};
+use sesame::access::model::{Assignment, Bounds, Constraint, ConstraintKind, Grant, Permission, Role};
 use sesame::access::part::AccessEvent;
 use sesame::access::pattern::{PermissionName, Scope};
 use sesame::access::role_book::RoleBook;
@@ -26,7 +26,7 @@ use sesame::apps::part::KeyEvent;
 use sesame::kernel::cause::Cause;
 use sesame::kernel::clock::Timestamp;
 use sesame::kernel::ids::{
-    ChangeId, DeviceId, GrantId, KeyId, PermissionId, ProofId, RoleId, SecurityEventId, SessionId, UserId,
+    ChangeId, ConstraintId, DeviceId, GrantId, KeyId, PermissionId, ProofId, RoleId, SecurityEventId, SessionId, UserId,
 };
 use sesame::kernel::secret::SecretHash;
 use sesame::kernel::sheet::{Edit, Patch, Sheet};
@@ -46,7 +46,7 @@ use sesame::store::memory::Memory;
 use sesame::store::{Commit, Store as _, codec};
 use sesame::user::{User, UserEvent};
 
-use crate::oracle::{RoleModel, account, given, permission, role, role_id, roles, stored_rule};
+use crate::oracle::{RoleModel, account, constraint, given, permission, role, role_id, roles, stored_rule};
 
 const NAMES: [&str; 8] =
     ["doc:read", "doc:write", "note:read", "note:write", "note/7:share", "doc.old:read", "sesame.users:read", "x:y"];
@@ -59,6 +59,8 @@ enum Change {
     Roles(Vec<RoleModel>),
     Rename(Index, u8),
     RemoveRole(Index),
+    KeepApart(Index, Index),
+    RemoveConstraint(Index),
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -68,6 +70,8 @@ fn change() -> impl Strategy<Value = Change> {
         4 => roles(6).prop_map(Change::Roles),
         1 => (any::<Index>(), any::<u8>()).prop_map(|(role, name)| Change::Rename(role, name)),
         2 => any::<Index>().prop_map(Change::RemoveRole),
+        2 => (any::<Index>(), any::<Index>()).prop_map(|(one, other)| Change::KeepApart(one, other)),
+        1 => any::<Index>().prop_map(Change::RemoveConstraint),
     ]
 }
 
@@ -76,6 +80,7 @@ fn change() -> impl Strategy<Value = Change> {
 struct Entries {
     permissions: BTreeMap<PermissionId, Permission>,
     roles: BTreeMap<RoleId, Role>,
+    constraints: BTreeMap<ConstraintId, Constraint>,
     numbers_used: u32,
 }
 
@@ -98,11 +103,24 @@ impl Entries {
             }
             Change::RemoveRole(index) => {
                 let Some(id) = nth(&self.roles, *index) else { return Vec::new() };
-                if self.roles.values().any(|role| role.parent_role_ids.contains(&id)) {
+                let is_named = self.constraints.values().any(|one| one.role_ids.contains(&id));
+                if is_named || self.roles.values().any(|role| role.parent_role_ids.contains(&id)) {
                     return Vec::new();
                 }
                 self.roles.remove(&id);
                 vec![BookEvent::RoleRemoved(id)]
+            }
+            Change::KeepApart(one, other) => {
+                let roles = [one, other].into_iter().filter_map(|index| nth(&self.roles, *index));
+                let mut new = constraint(self.constraints.len(), ConstraintKind::Static, &(BTreeSet::new(), 2));
+                new.role_ids = roles.collect::<BTreeSet<_>>().into_iter().collect();
+                self.constraints.insert(new.id, new.clone());
+                vec![BookEvent::ConstraintDefined(new)]
+            }
+            Change::RemoveConstraint(index) => {
+                let Some(id) = nth(&self.constraints, *index) else { return Vec::new() };
+                self.constraints.remove(&id);
+                vec![BookEvent::ConstraintRemoved(id)]
             }
         }
     }
@@ -130,7 +148,9 @@ impl Entries {
     }
 
     fn book(&self) -> RoleBook {
-        RoleBook::of(self.permissions.values().cloned().collect(), self.roles.values().cloned().collect())
+        let (permissions, roles) = (self.permissions.values().cloned(), self.roles.values().cloned());
+        RoleBook::of(permissions.collect(), roles.collect())
+            .with_constraints(self.constraints.values().cloned().collect())
     }
 }
 
@@ -139,20 +159,25 @@ fn nth<K: Copy, V>(map: &BTreeMap<K, V>, index: Index) -> Option<K> {
 }
 
 /// The whole of a book, in a form that can be compared.
-type Whole = (Vec<Permission>, Vec<(Role, String)>);
+type Whole = (Vec<Permission>, Vec<(Role, String)>, Vec<Constraint>);
 
 fn whole(book: &RoleBook) -> Whole {
     let permissions = book.permissions().map(|one| Permission::clone(one)).collect();
     let closure =
         |id| format!("{:?}", book.closure(id).map(|closure| (members(&closure.allow), members(&closure.deny))));
-    let roles = book.roles().map(|role| (Role::clone(role), closure(role.id))).collect();
+    let told = |id| format!("{} {:?}", closure(id), book.separation().marks(id));
+    let roles = book.roles().map(|role| (Role::clone(role), told(role.id))).collect();
     for role in book.roles() {
         assert_eq!(book.role_named(&role.name).map(|found| found.id), Some(role.id));
     }
     for permission in book.permissions() {
         assert_eq!(book.permission_named(permission.name.as_str()), Some(permission));
     }
-    (permissions, roles)
+    // Of a role that is not there, nothing is known.
+    (0..10).filter(|number| book.role(role_id(*number)).is_none()).for_each(|number| {
+        assert!(book.separation().marks(role_id(number)).is_empty(), "role {number}");
+    });
+    (permissions, roles, book.separation().constraints().map(|one| Constraint::clone(one)).collect())
 }
 
 fn members(bits: &roaring::RoaringBitmap) -> Vec<u32> {

@@ -14,6 +14,7 @@ use proptest::test_runner::{Config, TestRunner};
 use uuid::Uuid;
 
 use sesame::access::effective::Reason;
+use sesame::access::explain::{Explanation, Miss};
 use sesame::access::model::{Assignment, Bounds, Constraint, ConstraintKind, Given, Grant, Permission, Role, Rule};
 use sesame::access::naive;
 use sesame::access::part::AccessEvent;
@@ -31,6 +32,8 @@ use sesame::kernel::text::{ConstraintName, RoleName, Username};
 use sesame::sessions::model::{Activation, NewSession, Session};
 use sesame::sessions::terms::RoleTerms;
 use sesame::user::{User, UserEvent};
+
+use crate::harness::number;
 
 /// Every permission that a model may define.
 const NAMES: [&str; 10] = [
@@ -403,10 +406,26 @@ fn finding(reason: Reason) -> Finding {
     }
 }
 
+/// Whether the explanation comes to the same, and names what decided or the role that is not in force.
+fn is_explained(question: &Asked<'_>, book: &RoleBook, expected: Finding) -> bool {
+    let explained = Explanation::of(question, book);
+    let decided = explained.decided_by.map(|matched| matched.rule.effect);
+    let is_missed = explained.nearest_misses.iter().any(|miss| matches!(miss, Miss::NotActivated(..)));
+    finding(explained.reason) == expected
+        && match expected {
+            Finding::Allowed => decided == Some(Effect::Allow),
+            Finding::Denied => decided == Some(Effect::Deny),
+            Finding::NotInForce => decided.is_none() && is_missed,
+            Finding::Nothing => decided.is_none() && !is_missed,
+            Finding::Suspended | Finding::Undefined => decided.is_none(),
+        }
+}
+
 #[test]
 fn random_models_are_decided_as_the_rules_say() {
     let [asked, allowed, denied, out_of_force] = [const { AtomicUsize::new(0) }; 4];
-    let mut runner = TestRunner::new(Config { cases: 1200, failure_persistence: None, ..Config::default() });
+    let cases = u32::try_from(number("SESAME_ORACLE_MODELS", 1200)).unwrap();
+    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let outcome = runner.run(&model(), |model| {
         let (book, user, session) = (model.book(), model.user(), model.session());
         for name in NAMES {
@@ -420,6 +439,9 @@ fn random_models_are_decided_as_the_rules_say() {
                     prop_assert_eq!(finding(reason), expected, "{} in {:?} at {}", name, scope, now);
                     prop_assert_eq!(reason.allows(), expected == Finding::Allowed);
                     prop_assert_eq!(naive::allows(&question, &book), expected == Finding::Allowed);
+                    if session.is_some() && scope.is_empty() {
+                        prop_assert!(is_explained(&question, &book, expected), "{} at {}", name, now);
+                    }
                     out_of_force.fetch_add(usize::from(expected == Finding::NotInForce), Ordering::Relaxed);
                     asked.fetch_add(1, Ordering::Relaxed);
                     allowed.fetch_add(usize::from(expected == Finding::Allowed), Ordering::Relaxed);

@@ -160,6 +160,16 @@ fn a_parent_that_would_join_duties_is_refused_while_somebody_holds_both() {
 }
 
 #[test]
+fn what_a_removed_role_inherited_does_not_count_any_more() {
+    let (_server, admin, [payer, approver, _], ann) = stage();
+    let clerk = admin.created("/api/v1/roles", &json!({ "name": "clerk", "parent_role_ids": [payer] }));
+    apart(&admin, "four eyes", &[&payer, &approver], 2).expect(201);
+    admin.assign(&ann, &clerk);
+    admin.delete(&format!("/api/v1/roles/{clerk}")).expect(204);
+    admin.assign(&ann, &approver);
+}
+
+#[test]
 fn a_role_that_a_constraint_names_stays_until_the_constraint_goes() {
     let (_server, admin, [payer, approver, _], _) = stage();
     let id = apart(&admin, "four eyes", &[&payer, &approver], 2).text("id");

@@ -1,6 +1,6 @@
 //! What previews say, against what the real changes then do: for every subject, permission and place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,12 +14,13 @@ use uuid::Uuid;
 
 use sesame::access::book_aggregate::{BookEvent, THE_BOOK};
 use sesame::access::book_commands::{ChangeRole, DefinePermission, RemovePermission, RemoveRole, RoleDraft};
+use sesame::access::constraint_commands::{ConstraintDraft, DefineConstraint};
 use sesame::access::error::AccessError;
-use sesame::access::model::{Assignment, Bounds, Grant};
+use sesame::access::model::{Assignment, Bounds, ConstraintKind, Grant};
 use sesame::access::part::AccessEvent;
 use sesame::access::pattern::{PermissionName, Scope};
 use sesame::access::published::PublishedBook;
-use sesame::access::review::change::{BookChange, Change, HoldingChange, RoleRef};
+use sesame::access::review::change::{BookChange, Change, ChangeHoldings, HoldingChange, RoleRef};
 use sesame::access::review::preview::{Outlook, Preview, Refused};
 use sesame::access::review::search::{Sought, WhoMay};
 use sesame::access::review::shelf::Place;
@@ -29,18 +30,18 @@ use sesame::access::variables::Asked;
 use sesame::accounts::model::Status;
 use sesame::accounts::part::AccountEvent;
 use sesame::actor::aggregate::Aggregate as _;
-use sesame::actor::command::Facts;
+use sesame::actor::command::{Command as _, Facts};
 use sesame::kernel::cause::Cause;
 use sesame::kernel::clock::Timestamp;
-use sesame::kernel::ids::{GrantId, PermissionId, UserId};
-use sesame::kernel::text::RoleName;
+use sesame::kernel::ids::{ConstraintId, GrantId, PermissionId, RoleId, UserId};
+use sesame::kernel::text::{ConstraintName, RoleName};
 use sesame::sessions::terms::RoleTerms;
 use sesame::store::memory::Memory;
 use sesame::user::{User, UserEvent};
 
 use crate::aggregates::written;
 use crate::harness::{Admin, Server};
-use crate::oracle::{RoleModel, account, given, permission, role, role_id, roles, stored_rule};
+use crate::oracle::{RoleModel, account, constraint, given, permission, role, role_id, roles, stored_rule};
 
 const NAMES: [&str; 7] =
     ["doc:read", "doc:write", "note:read", "note:write", "doc.old:read", "sesame.users:read", "x:y"];
@@ -75,12 +76,18 @@ struct World {
     defined: BTreeSet<&'static str>,
     roles: Vec<RoleModel>,
     subjects: Vec<Held>,
+    /// Roles that are kept apart from the beginning, and how many are too many.
+    apart: Vec<(BTreeSet<usize>, u32)>,
 }
 
 fn world() -> impl Strategy<Value = World> {
     let held = (vec((0..6_usize, bounds()), 0..5), vec((rule(), bounds()), 0..2), prop::bool::weighted(0.1));
     let defined = btree_set(select(&NAMES[..]), 3..=NAMES.len());
-    (defined, roles(6), vec(held, 1..8)).prop_map(|(defined, roles, subjects)| World { defined, roles, subjects })
+    let apart = vec((btree_set(0..6_usize, 2..4), 2..4_u32), 0..3);
+    (defined, roles(6), vec(held, 1..8), apart).prop_map(|(defined, roles, subjects, mut apart)| {
+        apart.retain(|(named, most)| named.iter().all(|role| *role < roles.len()) && named.len() >= *most as usize);
+        World { defined, roles, subjects, apart }
+    })
 }
 
 /// A change by numbers, made to fit the world of that moment.
@@ -94,6 +101,7 @@ enum Draft {
     Unassign(Index, usize, Option<&'static str>),
     Grant(Index, (bool, &'static str), Bounds),
     Revoke(Index, usize),
+    KeepApart(Vec<Index>, u32),
 }
 
 fn draft() -> impl Strategy<Value = Draft> {
@@ -108,6 +116,7 @@ fn draft() -> impl Strategy<Value = Draft> {
         1 => (index(), 0..6_usize, option::of(select(&SCOPES[..]))).prop_map(|(at, role, scope)| Draft::Unassign(at, role, scope)),
         2 => (index(), rule(), bounds()).prop_map(|(at, rule, bounds)| Draft::Grant(at, rule, bounds)),
         1 => (index(), 0..2_usize).prop_map(|(at, grant)| Draft::Revoke(at, grant)),
+        2 => (vec(index(), 2..4), 2..3_u32).prop_map(|(named, most)| Draft::KeepApart(named, most)),
     ]
 }
 
@@ -132,6 +141,9 @@ impl World {
         events.extend(
             self.roles.iter().enumerate().map(|(number, model)| BookEvent::RoleDefined(role(number, model, 1))),
         );
+        let apart = self.apart.iter().enumerate();
+        let apart = apart.map(|(number, apart)| constraint(number, ConstraintKind::Static, apart));
+        events.extend(apart.map(BookEvent::ConstraintDefined));
         let (book, _) = written(store, &RoleBook::vacant(THE_BOOK), &events);
         let subject = |(number, (roles, rules, is_suspended)): (usize, &Held)| {
             let status = if *is_suspended { Status::Suspended } else { Status::Active };
@@ -198,6 +210,17 @@ impl World {
             Draft::Grant(at, rule, bounds) => {
                 let id = grant_id(5000 + number);
                 Change::Holding(subject(at), HoldingChange::Grant(id, stored_rule(*rule), bounds.clone()))
+            }
+            Draft::KeepApart(named, cardinality) => {
+                let draft = ConstraintDraft {
+                    name: ConstraintName::parse(&format!("new {number}")).unwrap(),
+                    kind: ConstraintKind::Static,
+                    role_ids: named.iter().map(|at| role_id(at.index(self.roles.len()))).collect(),
+                    cardinality: *cardinality,
+                    description: None,
+                };
+                let id = ConstraintId::from_uuid(Uuid::from_u128(800 + number as u128));
+                Change::Book(BookChange::DefineConstraint(DefineConstraint { id, draft }))
             }
             Draft::Revoke(at, grant) => {
                 let user = at.index(self.subjects.len());
@@ -272,10 +295,44 @@ fn places_of(id: UserId, both: [&[User]; 2]) -> BTreeSet<Scope> {
     all.chain([Scope::everywhere()]).collect()
 }
 
+/// In prose: the constraints that users break at some moment from now on, each with who does.
+fn broken(book: &RoleBook, users: &[User]) -> BTreeSet<(String, UserId)> {
+    let mut broken = BTreeSet::new();
+    for constraint in book.separation().constraints() {
+        for user in users {
+            let is_broken = (NOW..8).map(Timestamp::from_millis).any(|moment| {
+                let held = user.holdings.assignments.iter().filter(|held| held.bounds.hold_at(moment));
+                let held: Vec<_> = held.map(|held| held.role_id).collect();
+                let is_had = |role: &&RoleId| held.iter().any(|from| book.path(*from, **role).is_some());
+                constraint.role_ids.iter().filter(is_had).count() >= constraint.cardinality as usize
+            });
+            if is_broken {
+                broken.insert((constraint.name.to_string(), user.id()));
+            }
+        }
+    }
+    broken
+}
+
+/// Who breaks what, as a preview counts it.
+fn counted(broken: &BTreeSet<(String, UserId)>) -> BTreeMap<&str, usize> {
+    let mut counts = BTreeMap::new();
+    for (constraint, _) in broken {
+        *counts.entry(constraint.as_str()).or_default() += 1;
+    }
+    counts
+}
+
 #[test]
 fn a_preview_says_exactly_what_the_real_changes_then_do() {
-    let (mut runner, counted) = (runner(1500), AtomicUsize::new(0));
-    let outcome = runner.run(&(world(), vec(draft(), 1..5)), |(world, drafts)| {
+    let (mut runner, counts, breaking) = (runner(1500), AtomicUsize::new(0), AtomicUsize::new(0));
+    let outcome = runner.run(&(world(), vec(draft(), 1..5)), |(mut world, drafts)| {
+        // Nobody breaks anything before the changes: else it would have been refused.
+        let (book, users) = world.written(&Memory::new());
+        let broken_before = broken(&book, &users);
+        let is_kept = |number: usize| !broken_before.iter().any(|(name, _)| *name == format!("constraint {number}"));
+        let mut number = 0..;
+        world.apart.retain(|_| number.next().is_some_and(is_kept));
         let store = Memory::new();
         let (book, users) = world.written(&store);
         let mut changes: Vec<Change> = Vec::new();
@@ -295,6 +352,22 @@ fn a_preview_says_exactly_what_the_real_changes_then_do() {
         let (new_book, new_users) = carried_out(&book, &users, &changes).unwrap();
         let outlook = previewed(&store, &book, &changes).unwrap();
         let (before, after) = (rights(&book, &users), rights(&new_book, &new_users));
+        let wrong = broken(&new_book, &new_users);
+        let told = outlook.breaches();
+        let told: BTreeMap<&str, usize> = told.iter().map(|one| (one.constraint.name.as_str(), one.subjects)).collect();
+        prop_assert_eq!(told, counted(&wrong), "{:?}", wrong);
+        breaking.fetch_add(wrong.len(), Ordering::Relaxed);
+        // What a subject is given is refused exactly where it would break something.
+        let is_of_holdings = changes.iter().all(|change| matches!(change, Change::Holding(..)));
+        for user in users.iter().filter(|_| is_of_holdings) {
+            let own = changes.iter().filter_map(|change| match change {
+                Change::Holding(id, change) if *id == user.id() => Some(change.clone()),
+                _ => None,
+            });
+            let command = ChangeHoldings { changes: own.collect(), book: Arc::clone(&book) };
+            let refused = matches!(command.decide(user, &facts()), Err(AccessError::DutiesJoined { .. }));
+            prop_assert_eq!(refused, wrong.iter().any(|(_, id)| *id == user.id()));
+        }
         let said = said(&outlook);
         for user in &users {
             let places = places_of(user.id(), [&users, &new_users]);
@@ -310,13 +383,14 @@ fn a_preview_says_exactly_what_the_real_changes_then_do() {
                 }
             }
         }
-        counted.fetch_add(said.len(), Ordering::Relaxed);
+        counts.fetch_add(said.len(), Ordering::Relaxed);
         Ok(())
     });
     outcome.unwrap_or_else(|error| panic!("{error}"));
-    let counted = counted.into_inner();
-    println!("{counted} rights gained or lost; 0 differences");
+    let (counted, breaking) = (counts.into_inner(), breaking.into_inner());
+    println!("{counted} rights gained or lost, {breaking} constraints broken; 0 differences");
     assert!(counted > 1000, "only {counted} rights changed: the worlds are too poor");
+    assert!(breaking > 100, "only {breaking} constraints were broken: the worlds are too poor");
 }
 
 /// The lines of a preview, read in pages of two.

@@ -16,6 +16,7 @@ use crate::accounts::model::{Name, SubjectId};
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Json, Problem, Routes, Who};
 use crate::kernel::fault::FieldError;
+use crate::kernel::ids::SessionId;
 use crate::kernel::text::{Email, ExternalId, Username};
 use crate::store::Revision;
 
@@ -37,7 +38,8 @@ pub(super) fn routes(routes: &mut Routes) {
         .answers::<BatchAnswer>(200);
 }
 
-/// Whom a check is about: a subject's id, or one of `{"username"}`, `{"external_id"}`, `{"email"}`, `{"session_token"}`.
+/// Whom a check is about: a subject's id, or one of `{"username"}`, `{"external_id"}`, `{"email"}`, `{"session_token"}`,
+/// `{"user_id", "session_id"}`.
 #[derive(Clone)]
 struct SubjectInput(Subject);
 
@@ -69,8 +71,9 @@ impl<'de> Visitor<'de> for SubjectVisitor {
             "external_id" => Subject::Named(Name::ExternalId(map.next_value::<ExternalId>()?)),
             "email" => Subject::Named(Name::Email(map.next_value::<Email>()?)),
             "session_token" => Subject::Session(map.next_value::<Box<str>>()?),
+            "user_id" | "session_id" => return of_session(&key, map),
             other => {
-                let known = &["username", "external_id", "email", "session_token"];
+                let known = &["username", "external_id", "email", "session_token", "user_id", "session_id"];
                 return Err(A::Error::unknown_field(other, known));
             }
         };
@@ -78,6 +81,24 @@ impl<'de> Visitor<'de> for SubjectVisitor {
             None => Ok(subject),
             Some(_) => Err(A::Error::custom("expected exactly one way to name the subject")),
         }
+    }
+}
+
+/// A user in one of their sessions: both ids, in either order; `first` is the key that was read.
+fn of_session<'de, A: MapAccess<'de>>(first: &str, mut map: A) -> Result<Subject, A::Error> {
+    let (mut user, mut session) = (None, None);
+    let mut key = Some(first.to_owned());
+    while let Some(name) = key {
+        match name.as_str() {
+            "user_id" if user.is_none() => user = Some(map.next_value::<SubjectId>()?),
+            "session_id" if session.is_none() => session = Some(map.next_value::<SessionId>()?),
+            _ => return Err(A::Error::custom("expected exactly one way to name the subject")),
+        }
+        key = map.next_key()?;
+    }
+    match (user, session) {
+        (Some(SubjectId(user)), Some(session)) => Ok(Subject::SessionOf(user, session)),
+        _ => Err(A::Error::custom("expected user_id and session_id together")),
     }
 }
 
@@ -99,7 +120,8 @@ struct ResourceInput {
 #[derive(Deserialize, ToSchema, Clone)]
 #[serde(deny_unknown_fields)]
 struct CheckInput {
-    /// An id such as `user_…`, or an object with one of `username`, `external_id`, `email`, `session_token`.
+    /// An id such as `user_…`, or an object with one of `username`, `external_id`, `email`, `session_token`, or with `user_id`
+    /// and `session_id`: of a session only what is in force in it counts.
     #[schema(value_type = Option<Object>)]
     subject: Option<SubjectInput>,
     /// `resource:action`; or give `action` and `resource.type`.

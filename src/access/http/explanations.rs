@@ -20,7 +20,7 @@ use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
-use crate::kernel::ids::UserId;
+use crate::kernel::ids::{SessionId, UserId};
 use crate::store::Revision;
 
 pub(super) fn routes(routes: &mut Routes) {
@@ -170,7 +170,7 @@ impl MissView {
             Miss::Condition(rule) | Miss::Expired(rule, _) | Miss::NotYet(rule, _) | Miss::OtherScope(rule) => {
                 (Some(rule), None)
             }
-            Miss::InactiveRole(rule, name) | Miss::NotActivated(rule, name) => (Some(rule), Some(name.to_string())),
+            Miss::InactiveRole(rule, name) | Miss::NotActivated(rule, name, _) => (Some(rule), Some(name.to_string())),
             Miss::RoleNotHeld(_, name) => (None, Some(name.to_string())),
             Miss::UndefinedPermission(_) | Miss::Elsewhere(_) => (None, None),
         };
@@ -273,8 +273,12 @@ fn message(miss: &Miss) -> String {
         Miss::NotYet(rule, at) => format!("{} allows it from {at} on", holder(rule)),
         Miss::OtherScope(rule) => format!("{} allows it in {} only", holder(rule), rule.bounds.scope),
         Miss::InactiveRole(rule, name) => format!("{} would allow it, but the role {name} is inactive", holder(rule)),
-        Miss::NotActivated(rule, _) => {
+        Miss::NotActivated(rule, _, None) => {
             format!("{} would allow it, but is not in force in this session", holder(rule))
+        }
+        Miss::NotActivated(rule, _, Some(constraint)) => {
+            let holder = holder(rule);
+            format!("{holder} would allow it, but the constraint {constraint} keeps it out of this session")
         }
         Miss::RoleNotHeld(_, role) => format!("the role {role} would allow it, and the subject does not hold it"),
         Miss::Elsewhere(scope) => format!("the resource is stored in {scope}: ask there, or without a scope"),
@@ -311,6 +315,9 @@ struct PlaceQuery {
     /// Such as `org/acme/project/7`; absent: everywhere.
     #[param(value_type = Option<String>)]
     scope: Option<Scope>,
+    /// In which of the user's sessions; absent: in none, so that all that the user holds counts.
+    #[param(value_type = Option<String>)]
+    session_id: Option<SessionId>,
 }
 
 /// Whether the caller may be told why: an explanation names roles, and shows what is known of the subject and what is
@@ -332,7 +339,8 @@ pub(super) fn refuse_untold(call: &Call, ask: &Ask) -> Result<(), Problem> {
 }
 
 async fn explain(call: Call, Path(path): Path<PermissionPath>, Query(query): Query<PlaceQuery>) -> Outcome {
-    let (subject, scope) = (Subject::Id(path.user_id.0), query.scope.unwrap_or_default());
+    let (SubjectId(user), scope) = (path.user_id, query.scope.unwrap_or_default());
+    let subject = query.session_id.map_or(Subject::Id(user), |session| Subject::SessionOf(user, session));
     let ask = Ask { subject, permission: path.name, scope, passed: Passed::default() };
     refuse_untold(&call, &ask)?;
     let (explanation, revision) = call.state.checks.explain(&ask, None, call.now).await?;

@@ -48,8 +48,8 @@ pub struct Gain {
     pub nature: Nature,
     /// Sorted by permission, then by place. Shared by all who hold the same.
     pub differences: Arc<[Difference]>,
-    /// The constraint that the subject would break, if it would one.
-    pub breach: Option<Breach>,
+    /// The constraints that the subject would break.
+    pub breaches: Box<[Breach]>,
 }
 
 /// Why one of the changes cannot be.
@@ -128,8 +128,9 @@ impl Outlook {
     /// The constraints that subjects would break, each with who would.
     pub fn breaches(&self) -> Vec<Broken<'_>> {
         let mut broken: BTreeMap<ConstraintId, Broken<'_>> = BTreeMap::new();
-        for (user, Gain { nature, breach, .. }) in &self.gains {
-            let Some(Breach { constraint, roles }) = breach else { continue };
+        let all =
+            self.gains.iter().flat_map(|(user, gain)| gain.breaches.iter().map(move |breach| (user, gain, breach)));
+        for (user, Gain { nature, .. }, Breach { constraint, roles }) in all {
             let new = || Broken { constraint, subjects: 0, first: Vec::new() };
             let of_constraint = broken.entry(constraint.id).or_insert_with(new);
             of_constraint.subjects += 1;
@@ -334,7 +335,7 @@ impl Question for Preview {
     }
 
     fn judge(&mut self, subject: &User) -> Option<Gain> {
-        let (differences, breach) = if let Some(changes) = self.own.get(&subject.id()).cloned() {
+        let (differences, breaches) = if let Some(changes) = self.own.get(&subject.id()).cloned() {
             self.seen.insert(subject.id());
             let mut after = subject.clone();
             for (number, change) in &changes {
@@ -345,19 +346,20 @@ impl Question for Preview {
             }
             self.touch(subject);
             self.touch(&after);
-            (self.differences(subject, &after), self.breach(&after))
+            (self.differences(subject, &after), self.breaches(&after))
         } else {
-            (self.differences_by_roles(subject), self.breach(subject))
+            (self.differences_by_roles(subject), self.breaches(subject))
         };
-        let is_found = breach.is_some() || !differences.is_empty();
-        is_found.then(|| Gain { nature: subject.nature(), differences, breach })
+        let is_found = !breaches.is_empty() || !differences.is_empty();
+        is_found.then(|| Gain { nature: subject.nature(), differences, breaches })
     }
 }
 
 impl Preview {
     /// What this subject would have together and may not.
-    fn breach(&self, subject: &User) -> Option<Breach> {
-        self.after.separation().breach(ConstraintKind::Static, &subject.holdings.assignments, None, self.facts.now)
+    fn breaches(&self, subject: &User) -> Box<[Breach]> {
+        let held = &subject.holdings.assignments;
+        self.after.separation().breaches(ConstraintKind::Static, held, self.facts.now).collect()
     }
 
     /// Whether what is given to it may depend on who it is.

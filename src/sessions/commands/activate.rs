@@ -71,7 +71,7 @@ fn chosen(mut roles: Vec<RoleId>, user: &User, book: &RoleBook, facts: &Facts) -
     roles.sort_unstable();
     roles.dedup();
     let held = assignments_of(&user.holdings, book, &roles);
-    match book.separation().breach(ConstraintKind::Dynamic, &held, None, facts.now) {
+    match book.separation().breach(ConstraintKind::Dynamic, &held, &roles, facts.now) {
         Some(breach) => Err(SessionError::DutiesJoined(breach.refusal(book))),
         None => Ok(roles.into()),
     }

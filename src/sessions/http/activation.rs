@@ -1,7 +1,5 @@
 //! The roles that a session uses, over HTTP.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
@@ -10,7 +8,6 @@ use super::reauthentication::{self, Renewed};
 use super::view::RoleOfSession;
 use crate::access::activation::{self, InForce};
 use crate::access::product::ProductPermission;
-use crate::access::role_book::RoleBook;
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Caller, Json, Path, Problem, Routes, Who};
 use crate::kernel::fault::FieldError;
@@ -82,12 +79,11 @@ fn show(call: &Call, whose: &Whose, id: SessionId) -> Outcome {
     let book = call.state.book.load();
     let in_force = InForce::of(&user.holdings, &book, session.chosen_roles(), call.now);
     let available = activation::authorized(&user.holdings, &book, call.now);
-    let shown = |roles: &BTreeSet<RoleId>, book: &RoleBook| RoleOfSession::all(roles, book);
     let view = RolesOfSession {
         is_chosen: session.chosen_roles().is_some(),
-        active: shown(&in_force.roles, &book),
-        kept_out: shown(&in_force.kept_out, &book),
-        available: shown(&available, &book),
+        active: RoleOfSession::all(&in_force.roles, &book),
+        kept_out: RoleOfSession::kept_out(&in_force, &book),
+        available: RoleOfSession::all(&available, &book),
     };
     Ok(Answer::ok(&view).with_revision(book.version()))
 }

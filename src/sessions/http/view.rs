@@ -1,11 +1,13 @@
 //! Sessions, devices and security events as they are shown.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::access::activation::InForce;
+use crate::access::model::Constraint;
 use crate::access::role_book::RoleBook;
 use crate::actor::aggregate::Aggregate as _;
 use crate::http::Call;
@@ -73,7 +75,7 @@ impl SessionView {
             is_active: session.is_active(now),
             is_remembered: session.is_remembered,
             active_roles: session.chosen_roles().map(|_| RoleOfSession::all(&in_force.roles, &book)),
-            kept_out_roles: RoleOfSession::all(&in_force.kept_out, &book),
+            kept_out_roles: RoleOfSession::kept_out(&in_force, &book),
             created_at: session.created_at,
             authenticated_at: session.authenticated_at,
             last_activity: session.last_seen(),
@@ -91,12 +93,23 @@ pub(super) struct RoleOfSession {
     id: RoleId,
     #[schema(value_type = String)]
     name: RoleName,
+    /// The name of a constraint that keeps it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept_out_by: Option<String>,
 }
 
 impl RoleOfSession {
     pub(super) fn all(roles: &BTreeSet<RoleId>, book: &RoleBook) -> Vec<Self> {
-        let role = |id: &RoleId| Some(Self { id: *id, name: book.role(*id)?.name.clone() });
+        let role = |id: &RoleId| Some(Self { id: *id, name: book.role(*id)?.name.clone(), kept_out_by: None });
         roles.iter().filter_map(role).collect()
+    }
+
+    pub(super) fn kept_out(in_force: &InForce, book: &RoleBook) -> Vec<Self> {
+        let role = |(id, constraint): (&RoleId, &Arc<Constraint>)| {
+            let kept_out_by = Some(constraint.name.to_string());
+            Some(Self { id: *id, name: book.role(*id)?.name.clone(), kept_out_by })
+        };
+        in_force.kept_out.iter().filter_map(role).collect()
     }
 }
 
