@@ -27,7 +27,7 @@ use crate::kernel::ids::UserId;
 use crate::metrics::Metrics;
 use crate::resources::desk::{LookError, Looked, ResourceDesk};
 use crate::resources::model::{Lineage, ResourceName};
-use crate::sessions::identity::Identities;
+use crate::sessions::identity::{Identities, SignedIn};
 use crate::sessions::model::Session;
 use crate::store::{Revision, SharedStore};
 use crate::user::User;
@@ -143,6 +143,11 @@ struct Seen {
 impl Seen {
     fn version(&self) -> Revision {
         self.view.as_ref().map_or(Revision(0), |user| user.version())
+    }
+
+    fn of(found: Result<SignedIn, Reason>) -> Self {
+        let session = found.as_ref().ok().map(|found| Arc::clone(&found.session));
+        Self { view: found.map(|found| found.user), session, was_resident: true }
     }
 
     /// Whether two readings found the same.
@@ -450,21 +455,8 @@ impl Checks {
             Subject::Id(id) => unknown(self.users.load(*id).await?),
             Subject::Named(name) => unknown(self.finder.load(name, now).await?),
             Subject::Called(names) => unknown(self.finder.load_first(names, now).await?),
-            Subject::Session(token) => {
-                let (view, session) = match self.identities.session_of(token, now).await? {
-                    Ok(signed_in) => (Ok(signed_in.user), Some(signed_in.session)),
-                    Err(reason) => (Err(reason), None),
-                };
-                return Ok(Seen { view, session, was_resident: true });
-            }
-            Subject::SessionOf(user, session) => {
-                let Some(user) = self.users.load(*user).await? else {
-                    return Ok(Seen { view: Err(Reason::UnknownSubject), session: None, was_resident: true });
-                };
-                let alive = user.sessions.find(*session).filter(|one| one.is_active(now) && !one.needs_proof).cloned();
-                let view = if alive.is_some() { Ok(user) } else { Err(Reason::SessionNotActive) };
-                return Ok(Seen { view, session: alive, was_resident: true });
-            }
+            Subject::Session(token) => return Ok(Seen::of(self.identities.session_of(token, now).await?)),
+            Subject::SessionOf(user, id) => return Ok(Seen::of(self.identities.session_by_id(*user, *id, now).await?)),
             Subject::Nobody => Err(Reason::UnknownSubject),
         };
         Ok(Seen { was_resident: view.is_err(), view, session: None })

@@ -69,7 +69,7 @@ impl Fault for GuardError {
     }
 }
 
-/// Held until a change that was let through is carried out.
+/// Held until a change that was let through is carried out: it goes with the command, since callers may go away.
 #[must_use = "the change is to be carried out while this is held"]
 pub struct Permit(#[expect(dead_code, reason = "held, not looked at")] Turn);
 

@@ -9,12 +9,12 @@ use actix::{Actor, Addr, MailboxError};
 use actix_rt::ArbiterHandle;
 use dashmap::{DashMap, Entry};
 use foldhash::fast::RandomState;
-use prometheus::{Histogram, IntCounter, IntGauge};
 use tokio::sync::OnceCell;
 
 use crate::actor::aggregate::{Aggregate, Part};
 use crate::actor::command::{Command, Done, Facts, WriteError};
-use crate::actor::entity_actor::{EntityActor, Envelope, Rest, Settled, Ticket};
+use crate::actor::entity_actor::{EntityActor, Envelope, Held, Rest, Settled, Ticket};
+use crate::actor::gauges::Gauges;
 use crate::actor::resident::{Resident, Writer};
 use crate::kernel::clock::{Clock, Stopwatch, Timestamp};
 use crate::kernel::fault::{Fault, Kind};
@@ -72,17 +72,6 @@ pub struct Surroundings {
     pub mailbox_capacity: usize,
     /// How long a caller waits for its command.
     pub deadline: Duration,
-}
-
-/// The handles this kind of entity counts with.
-pub(super) struct Gauges {
-    resident: IntGauge,
-    pub(super) awake: IntGauge,
-    activations: IntCounter,
-    reads: IntCounter,
-    passivations: IntCounter,
-    refusals: IntCounter,
-    revocations: Histogram,
 }
 
 /// One place in the map: loaded, or being loaded by somebody.
@@ -151,16 +140,7 @@ impl<A: Aggregate> Clone for Directory<A> {
 impl<A: Aggregate> Directory<A> {
     /// An empty directory over a store.
     pub fn new(around: Surroundings, watcher: Box<dyn Watcher<A>>) -> Self {
-        let metrics = &around.metrics;
-        let gauges = Gauges {
-            resident: metrics.resident_entities.with_label_values(&[A::KIND]),
-            awake: metrics.resident_actors.with_label_values(&[A::KIND]),
-            activations: metrics.activations_total.with_label_values(&[A::KIND]),
-            reads: metrics.entity_reads_total.with_label_values(&[A::KIND]),
-            passivations: metrics.passivations_total.with_label_values(&[A::KIND]),
-            refusals: metrics.mailbox_refusals_total.with_label_values(&[A::KIND]),
-            revocations: metrics.revocation_visible_seconds.clone(),
-        };
+        let gauges = Gauges::of(A::KIND, &around.metrics);
         Self(Arc::new(Inner {
             slots: DashMap::with_hasher(RandomState::default()),
             count: AtomicUsize::new(0),
@@ -232,15 +212,29 @@ impl<A: Aggregate> Directory<A> {
         command: C,
         facts: Facts,
     ) -> Result<Done<A, C::Reply>, WriteError<C::Refusal>> {
-        let stopwatch = C::REVOKES.then(Stopwatch::start);
+        self.send_holding(id, command, facts, ()).await
+    }
+
+    /// The same, and keeps something until the command is carried out or refused, even if the caller goes away meanwhile.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn send_holding<C: Command<Target = A>>(
+        &self,
+        id: A::Id,
+        command: C,
+        facts: Facts,
+        held: impl Send + Sync + 'static,
+    ) -> Result<Done<A, C::Reply>, WriteError<C::Refusal>> {
+        let (stopwatch, held): (_, Held) = (C::REVOKES.then(Stopwatch::start), Arc::new(held));
         for _ in 0..8 {
             let resident = match self.resident(id).await {
                 Ok(Some(resident)) => resident,
                 Ok(None) => return Err(WriteError::Missing),
                 Err(error) => return Err(WriteError::Unavailable(error.to_string())),
             };
-            let envelope =
-                Envelope { command: command.clone(), facts: facts.clone(), ticket: Ticket::default(), creates: false };
+            let (command, facts, held) = (command.clone(), facts.clone(), Arc::clone(&held));
+            let envelope = Envelope { command, facts, ticket: Ticket::default(), creates: false, held };
             if let Some(answer) = self.deliver(&resident, envelope).await {
                 if let (Some(stopwatch), Ok(_)) = (stopwatch, &answer) {
                     self.0.gauges.revocations.observe(stopwatch.seconds());
@@ -263,8 +257,23 @@ impl<A: Aggregate> Directory<A> {
         command: C,
         facts: Facts,
     ) -> Result<Done<A, C::Reply>, WriteError<C::Refusal>> {
+        self.create_holding(id, command, facts, ()).await
+    }
+
+    /// The same, and keeps something until the command is carried out or refused, even if the caller goes away meanwhile.
+    ///
+    /// # Errors
+    /// See [`WriteError`]; `Conflict` if the entity exists.
+    pub async fn create_holding<C: Command<Target = A>>(
+        &self,
+        id: A::Id,
+        command: C,
+        facts: Facts,
+        held: impl Send + Sync + 'static,
+    ) -> Result<Done<A, C::Reply>, WriteError<C::Refusal>> {
+        let held: Held = Arc::new(held);
         let resident = self.0.settle(Arc::new(Resident::new(id, A::vacant(id), facts.now)));
-        let envelope = Envelope { command, facts, ticket: Ticket::default(), creates: true };
+        let envelope = Envelope { command, facts, ticket: Ticket::default(), creates: true, held };
         self.deliver(&resident, envelope).await.unwrap_or(Err(WriteError::Unknown))
     }
 

@@ -3,6 +3,7 @@
 //! A command is decided on the published view, committed, applied, published, and only then answered. The mailbox waits
 //! for the commit (`AtomicResponse`), so two writes to one entity never interleave. Nothing slow runs in here.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -45,7 +46,12 @@ pub(super) struct Envelope<C: Command> {
     pub(super) ticket: Ticket,
     /// The entity must not exist yet (and else: must exist).
     pub(super) creates: bool,
+    /// Kept until the command is carried out, whatever becomes of the caller.
+    pub(super) held: Held,
 }
+
+/// What is not to be let go before a command is carried out.
+pub(super) type Held = Arc<dyn Any + Send + Sync>;
 
 /// Starts or is given up, never both: a caller that goes away cancels a queued command, never a started one.
 #[derive(Debug, Clone, Default)]
@@ -91,7 +97,7 @@ impl<A: Aggregate, C: Command<Target = A>> Handler<Envelope<C>> for EntityActor<
     type Result = AtomicResponse<Self, Answer<C>>;
 
     fn handle(&mut self, envelope: Envelope<C>, _: &mut Self::Context) -> Self::Result {
-        let before = self.resident.view();
+        let (before, held) = (self.resident.view(), Arc::clone(&envelope.held));
         let prepared = match prepare(&before, envelope) {
             Ok(Ok(prepared)) => prepared,
             Ok(Err(done)) => return AtomicResponse::new(Box::pin(actix::fut::ready(Ok(done)))),
@@ -108,7 +114,9 @@ impl<A: Aggregate, C: Command<Target = A>> Handler<Envelope<C>> for EntityActor<
         let pending = self.home.store.commit(commit);
         AtomicResponse::new(Box::pin(pending.into_actor(self).map(move |outcome, actor, context| {
             let outcome = outcome.unwrap_or(Err(CommitError::Unknown));
-            actor.settle::<C>(context, &before, after, reply, outcome)
+            let answer = actor.settle::<C>(context, &before, after, reply, outcome);
+            drop(held);
+            answer
         })))
     }
 }
@@ -188,7 +196,7 @@ fn prepare<A: Aggregate, C: Command<Target = A>>(
     before: &Arc<A>,
     envelope: Envelope<C>,
 ) -> Result<Result<Prepared<C>, Done<A, C::Reply>>, WriteError<C::Refusal>> {
-    let Envelope { command, facts, ticket, creates } = envelope;
+    let Envelope { command, facts, ticket, creates, .. } = envelope;
     if !ticket.take() {
         return Err(WriteError::Busy);
     }

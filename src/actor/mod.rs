@@ -10,5 +10,6 @@ pub mod annex;
 pub mod command;
 pub mod directory;
 pub mod entity_actor;
+mod gauges;
 pub mod resident;
 pub mod settings;

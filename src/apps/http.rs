@@ -209,7 +209,7 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
 async fn create(call: Call, Json(new): Json<NewApp>) -> Outcome {
     let facts = call.facts();
     // Until the app is there: the constraints of the book that its roles are looked up in.
-    let _permit = call.state.guardian.beside().await;
+    let permit = call.state.guardian.beside().await;
     let assignments = assignments(&call, &new.roles, &facts)?;
     let id = UserId::generate(call.now);
     let (key, text) = new_key(id, None, new.expires_at, call.now)?;
@@ -225,7 +225,7 @@ async fn create(call: Call, Json(new): Json<NewApp>) -> Outcome {
         key: Some(key),
         assignments,
     };
-    let done = call.state.users.create(id, command, facts).await?;
+    let done = call.state.users.create_holding(id, command, facts, permit).await?;
     let account = done.after.account().ok_or(AppError::Missing)?.clone();
     let app = AppView::of(id, account, Some(&done.after.keys.keys));
     let location = format!("/api/v1/apps/{}", app.id);
@@ -242,8 +242,8 @@ async fn show(call: Call, Path(AppId(id)): Path<AppId>) -> Outcome {
 async fn delete(call: Call, Path(AppId(id)): Path<AppId>) -> Outcome {
     let if_match = call.if_match()?.map(|revision| revision.0);
     let command = DeleteUser { if_match, nature: Nature::App };
-    let _permit = call.guard(id, &command).await?;
-    let done = call.state.users.send(id, command, call.facts()).await?;
+    let permit = call.guard(id, &command).await?;
+    let done = call.state.users.send_holding(id, command, call.facts(), permit).await?;
     Ok(Answer::no_content().with_revision(done.revision))
 }
 
@@ -308,8 +308,8 @@ where
 {
     let app = call.state.users.load(id).await?;
     app.filter(|user| user.nature() == Nature::App).ok_or(AppError::Missing)?;
-    let _permit = call.guard(id, &command).await?;
-    let done = call.state.users.send(id, command, call.facts()).await?;
+    let permit = call.guard(id, &command).await?;
+    let done = call.state.users.send_holding(id, command, call.facts(), permit).await?;
     let account = done.after.account().ok_or(AppError::Missing)?.clone();
     let version = Revision(account.version);
     let view = AppView::of(id, account, Some(&done.after.keys.keys));
@@ -319,8 +319,8 @@ where
 /// Whoever takes a key takes what is done with it: as with deleting, nobody does so to an app that can do more than they.
 async fn revoke_key(call: Call, Path(path): Path<KeyPath>) -> Outcome {
     let app = path.app_id.0;
-    let _permit = call.guard(app, &DeleteUser { if_match: None, nature: Nature::App }).await?;
-    let done = call.state.users.send(app, RevokeKey { id: path.key_id }, call.facts()).await?;
+    let permit = call.guard(app, &DeleteUser { if_match: None, nature: Nature::App }).await?;
+    let done = call.state.users.send_holding(app, RevokeKey { id: path.key_id }, call.facts(), permit).await?;
     Ok(Answer::no_content().with_revision(done.revision))
 }
 

@@ -88,7 +88,7 @@ impl Call {
     }
 
     /// Lets a command to a subject through, if it takes no right over the product that the caller does not hold, and
-    /// leaves an administrator. The permit is held until the command is carried out.
+    /// leaves an administrator. The permit goes with the command.
     ///
     /// # Errors
     /// 403 naming the right, or 409 about the last administrator.
@@ -124,8 +124,7 @@ impl Call {
     }
 
     /// Lets a command to the role book through, if it denies nobody what the caller does not hold, leaves an
-    /// administrator, and joins in nobody's hands what a constraint keeps apart. The permit is held until the command is
-    /// carried out.
+    /// administrator, and joins in nobody's hands what a constraint keeps apart. The permit goes with the command.
     ///
     /// # Errors
     /// 403 naming the right; 409 about the last administrator, or naming the constraint and who would break it.

@@ -57,7 +57,24 @@ impl Identities {
         Ok(opened.ok_or(Reason::SessionNotActive))
     }
 
-    /// The same, and also while the person must prove again who they are; without a live session the user that the token
+    /// A live session of a user by its id, which is no use of it; or why there is none.
+    ///
+    /// # Errors
+    /// When the store fails or too many loads are waiting.
+    pub async fn session_by_id(
+        &self,
+        user: UserId,
+        session: SessionId,
+        now: Timestamp,
+    ) -> Result<Result<SignedIn, Reason>, LoadError> {
+        let Some(user) = self.owner(user, now).await? else { return Ok(Err(Reason::UnknownSubject)) };
+        let alive = user.sessions.find(session).filter(|one| one.is_active(now) && !one.needs_proof);
+        let Some(session) = alive.map(Arc::clone) else { return Ok(Err(Reason::SessionNotActive)) };
+        let (issued_at, expires_at) = (session.created_at, session.expires_at.min(session.idle_expires_at()));
+        Ok(Ok(SignedIn { user, session, expires_at, issued_at, is_by_access_token: false }))
+    }
+
+    /// The session behind a token, and also while the person must prove again who they are; without a live session the user that the token
     /// names, if there is one.
     ///
     /// # Errors

@@ -144,6 +144,58 @@ fn restore(server: &Server, one: &str, other: &str) {
     }
 }
 
+/// Notes how new a subject is at the moment when this is let go.
+struct Witness {
+    state: Arc<sesame::http::State>,
+    id: sesame::kernel::ids::UserId,
+    seen: Arc<std::sync::Mutex<Option<sesame::store::Revision>>>,
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        let user = self.state.users.find(self.id, self.state.clock.now()).unwrap();
+        *self.seen.lock().unwrap() = Some(sesame::actor::aggregate::Aggregate::version(&*user));
+    }
+}
+
+#[test]
+fn a_permit_is_held_until_its_command_is_carried_out_even_if_the_caller_goes_away() {
+    use futures_util::FutureExt as _;
+    use sesame::access::commands::AssignRole;
+    use sesame::actor::aggregate::Aggregate as _;
+    let server = Server::durable();
+    let admin = server.admin();
+    let role_id = sesame::kernel::ids::RoleId::parse(&admin.role("plain", &[])).unwrap();
+    let id = sesame::kernel::ids::UserId::parse(&admin.create_user(&json!({ "username": "ann" }))).unwrap();
+    let state = Arc::clone(server.state());
+    let now = state.clock.now();
+    let facts = sesame::actor::command::Facts { now, cause: sesame::kernel::cause::Cause::system("test") };
+    actix_rt::System::new().block_on(async move {
+        state.users.load(id).await.unwrap();
+        let mut carried_out = 0;
+        for number in 1..200 {
+            let expires_at = Some(now.plus_seconds(number));
+            let bounds = sesame::access::model::Bounds { expires_at, ..Default::default() };
+            let command = AssignRole { role_id, bounds, reason: None, approved_by: None, book: Arc::default() };
+            let seen = Arc::default();
+            let witness = Witness { state: Arc::clone(&state), id, seen: Arc::clone(&seen) };
+            let before = state.users.find(id, now).unwrap().version();
+            let sent = state.users.send_holding(id, command, facts.clone(), witness);
+            // Asked, and gone.
+            let _ = Box::pin(sent).now_or_never();
+            while seen.lock().unwrap().is_none() {
+                tokio::task::yield_now().await;
+            }
+            let then = seen.lock().unwrap().unwrap();
+            state.users.settled(id).await;
+            let after = state.users.find(id, now).unwrap().version();
+            assert_eq!(then, after, "let go before what was begun could be seen");
+            carried_out += u32::from(after > before);
+        }
+        assert!(carried_out > 0);
+    });
+}
+
 #[test]
 fn nobody_takes_from_another_what_they_do_not_hold() {
     let server = Server::start();

@@ -155,8 +155,8 @@ async fn define(call: Call, Json(input): Json<ConstraintInput>) -> Outcome {
     let id = ConstraintId::generate(call.now);
     let command = DefineConstraint { id, draft: input.draft() };
     refuse_foreign(&call, &command.draft.role_ids)?;
-    let _permit = call.guard_book(&command).await?;
-    let done = call.state.books.send(THE_BOOK, command, call.facts()).await?;
+    let permit = call.guard_book(&command).await?;
+    let done = call.state.books.send_holding(THE_BOOK, command, call.facts(), permit).await?;
     let location = format!("/api/v1/role-constraints/{id}");
     Ok(answer(&done.reply, |view| Answer::created(&location, view)).with_revision(done.revision))
 }
@@ -172,8 +172,8 @@ async fn change(call: Call, Path(id): Path<ConstraintId>, Json(input): Json<Cons
     let command = ChangeConstraint { id, if_match, draft: input.draft() };
     refuse_foreign(&call, &named_by(&call, id))?;
     refuse_foreign(&call, &command.draft.role_ids)?;
-    let _permit = call.guard_book(&command).await?;
-    let done = call.state.books.send(THE_BOOK, command, call.facts()).await?;
+    let permit = call.guard_book(&command).await?;
+    let done = call.state.books.send_holding(THE_BOOK, command, call.facts(), permit).await?;
     Ok(answer(&done.reply, Answer::ok).with_revision(done.revision))
 }
 

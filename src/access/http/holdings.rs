@@ -210,8 +210,8 @@ async fn assign(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): J
         approved_by: approved_by.clone(),
         book,
     };
-    let (_permit, command) = call.guard_by_book(id, command).await?;
-    let done = call.state.users.send(id, command, call.facts()).await?;
+    let (permit, command) = call.guard_by_book(id, command).await?;
+    let done = call.state.users.send_holding(id, command, call.facts(), permit).await?;
     let view = AssignmentView::of(&done.reply, &call.state.book.load());
     let location = format!("/api/v1/users/{}/roles/{}", done.after.id_text(), view.role_id);
     Ok(Answer::created(&location, &view).with_revision(done.revision))
@@ -240,8 +240,8 @@ async fn unassign(call: Call, Path(path): Path<AssignmentPath>, Query(query): Qu
         book.closure(path.role_id).map_or(Ok(()), |closure| call.donor(&book).may_take(closure))?;
     }
     let command = UnassignRole { role_id: path.role_id, scope: query.scope };
-    let _permit = call.guard(path.user_id.0, &command).await?;
-    let done = call.state.users.send(path.user_id.0, command, call.facts()).await?;
+    let permit = call.guard(path.user_id.0, &command).await?;
+    let done = call.state.users.send_holding(path.user_id.0, command, call.facts(), permit).await?;
     Ok(Answer::no_content().with_revision(done.revision))
 }
 
@@ -295,8 +295,8 @@ async fn grant(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): Js
         reason: input.reason,
         approved_by,
     };
-    let _permit = call.guard(id, &command).await?;
-    let done = call.state.users.send(id, command, call.facts()).await?;
+    let permit = call.guard(id, &command).await?;
+    let done = call.state.users.send_holding(id, command, call.facts(), permit).await?;
     let view = GrantView::of(&done.reply);
     let location = format!("/api/v1/users/{}/permissions/{}", done.after.id_text(), view.id);
     Ok(Answer::created(&location, &view).with_revision(done.revision))
@@ -316,8 +316,8 @@ async fn revoke(call: Call, Path(path): Path<GrantPath>) -> Outcome {
         call.donor(&book).may_take(&book.bits_of([&grant.rule]))?;
     }
     let command = RevokeGrant { id: path.grant_id };
-    let _permit = call.guard(path.user_id.0, &command).await?;
-    let done = call.state.users.send(path.user_id.0, command, call.facts()).await?;
+    let permit = call.guard(path.user_id.0, &command).await?;
+    let done = call.state.users.send_holding(path.user_id.0, command, call.facts(), permit).await?;
     Ok(Answer::no_content().with_revision(done.revision))
 }
 

@@ -206,8 +206,8 @@ async fn change(call: Call, Path(id): Path<RoleId>, Json(input): Json<RoleInput>
     let draft = input.draft(&call).await?;
     refuse_escalation(&call, Some(id), &draft)?;
     let command = ChangeRole { id, if_match, draft };
-    let _permit = call.guard_book(&command).await?;
-    let done = call.state.books.send(THE_BOOK, command, call.facts()).await?;
+    let permit = call.guard_book(&command).await?;
+    let done = call.state.books.send_holding(THE_BOOK, command, call.facts(), permit).await?;
     Ok(answer(&done.reply, Answer::ok).with_revision(done.revision))
 }
 

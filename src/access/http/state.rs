@@ -286,8 +286,7 @@ async fn apply(call: Call, Query(query): Query<StateQuery>, Json(input): Json<St
         let changes = steps.iter().map(|step| step.change.clone()).collect();
         let command = ChangeBook { if_match: book.version(), changes };
         let permit = call.guard_book(&command).await?;
-        version = call.state.books.send(THE_BOOK, command, call.facts()).await?.revision;
-        drop(permit);
+        version = call.state.books.send_holding(THE_BOOK, command, call.facts(), permit).await?.revision;
         outcomes = carry_out(&call, subjects).await;
     }
     let shown = |step: Step| ChangeView { thing: step.thing, name: step.name, action: step.action };

@@ -244,8 +244,8 @@ async fn change(call: &Call, planned: Planned) -> Result<(), Problem> {
     let command = ChangeHoldings { changes: planned.changes, book: Arc::clone(&book) };
     refuse_escalation(call, &book, &planned.user, &command)?;
     let command = |book| ChangeHoldings { book, ..command.clone() };
-    let (_permit, command) = call.guard_by_book(planned.user.id(), command).await?;
-    call.state.users.send(planned.user.id(), command, call.facts()).await?;
+    let (permit, command) = call.guard_by_book(planned.user.id(), command).await?;
+    call.state.users.send_holding(planned.user.id(), command, call.facts(), permit).await?;
     Ok(())
 }
 

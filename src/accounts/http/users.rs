@@ -294,8 +294,8 @@ where
     C: Command<Target = User>,
 {
     person(call, id).await?;
-    let _permit = call.guard(id, &command).await?;
-    Ok(call.state.users.send(id, command, call.facts()).await?)
+    let permit = call.guard(id, &command).await?;
+    Ok(call.state.users.send_holding(id, command, call.facts(), permit).await?)
 }
 
 fn written<R>(call: &Call, done: &Done<User, R>) -> Outcome {
