@@ -7,7 +7,7 @@
 use crate::accounts::factors::{Factors, Second};
 use crate::accounts::model::Credential;
 use crate::accounts::part::{AccountEvent, FactorChange, PasskeyChange};
-use crate::accounts::passkey::Signature;
+use crate::accounts::passkey::{NotTaken, Signature};
 use crate::kernel::clock::Timestamp;
 use crate::sessions::error::SessionError;
 use crate::sessions::model::AuthenticationMethod;
@@ -89,10 +89,13 @@ impl Evidence {
     }
 }
 
-/// The passkey after this signature; refused if it was taken away, or if another signature was quicker.
+/// The passkey after this signature; refused if it was taken away, or if its ceremony or its counter was used before.
 fn after_signature(user: &User, signature: &Signature, now: Timestamp) -> Result<AccountEvent, SessionError> {
     let passkey = user.accounts.find_passkey(signature.id).ok_or(SessionError::WrongPasskey)?;
-    let next = passkey.used(signature, now).map_err(|_| SessionError::WrongPasskey)?;
+    let next = passkey.used(signature, now).map_err(|error| match error {
+        NotTaken::Over => SessionError::ChallengeOver,
+        NotTaken::Cloned => SessionError::WrongPasskey,
+    })?;
     Ok(AccountEvent::PasskeyChanged(next, PasskeyChange::Used))
 }
 

@@ -10,9 +10,9 @@ use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::Malformed;
 use crate::kernel::ids::PasskeyId;
 use crate::kernel::secret::SecretHash;
-use crate::store::Key;
-use crate::store::codec::Stored;
+use crate::store::codec::{self, Stored};
 use crate::store::key::Kind;
+use crate::store::{Key, StoreError};
 
 /// The most passkeys of one person.
 pub const MAX_PASSKEYS: usize = 20;
@@ -40,10 +40,45 @@ pub struct Passkey {
     pub is_synced: bool,
     /// The public key, and what else is needed to verify it.
     pub state: Box<str>,
+    /// The number of the last ceremony that it answered: neither that one nor an earlier one counts again.
+    pub last_ceremony: u64,
+}
+
+/// The first form of a passkey's record.
+#[derive(Deserialize)]
+struct PasskeyV1 {
+    id: PasskeyId,
+    credential_id: Box<[u8]>,
+    name: Box<str>,
+    created_at: Timestamp,
+    last_used_at: Option<Timestamp>,
+    counter: u32,
+    is_synced: bool,
+    state: Box<str>,
+}
+
+impl From<PasskeyV1> for Passkey {
+    fn from(old: PasskeyV1) -> Self {
+        Self {
+            id: old.id,
+            credential_id: old.credential_id,
+            name: old.name,
+            created_at: old.created_at,
+            last_used_at: old.last_used_at,
+            counter: old.counter,
+            is_synced: old.is_synced,
+            state: old.state,
+            last_ceremony: 0,
+        }
+    }
 }
 
 impl Stored for Passkey {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
+
+    fn upgrade(version: u8, body: &[u8]) -> Option<Result<Self, StoreError>> {
+        (version == 1).then(|| codec::decode_body::<PasskeyV1>(body).map(Self::from))
+    }
 }
 
 /// A signature of a passkey that was found good a moment ago.
@@ -57,6 +92,8 @@ pub struct Signature {
     pub is_synced: bool,
     /// What is needed to verify it from now on.
     pub state: Box<str>,
+    /// The number of the ceremony that it answers.
+    pub ceremony: u64,
 }
 
 /// What a browser answered.
@@ -68,24 +105,33 @@ pub struct Shown {
     pub credential: Value,
 }
 
-/// Something about a counter that cannot be: there is a copy of the key.
+/// Why a good signature does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cloned;
+pub enum NotTaken {
+    /// Its ceremony was answered already, or began before one that was.
+    Over,
+    /// Its counter did not grow: there is a copy of the key.
+    Cloned,
+}
 
 impl Passkey {
     /// The passkey after this signature.
     ///
     /// # Errors
-    /// When its counter did not grow, and it counts (WebAuthn section 7.2, step 22).
-    pub fn used(&self, signature: &Signature, now: Timestamp) -> Result<Self, Cloned> {
+    /// When it answers what was answered, or its counter did not grow and it counts (WebAuthn section 7.2, step 22).
+    pub fn used(&self, signature: &Signature, now: Timestamp) -> Result<Self, NotTaken> {
+        if signature.ceremony <= self.last_ceremony {
+            return Err(NotTaken::Over);
+        }
         if signature.counter <= self.counter && (signature.counter, self.counter) != (0, 0) {
-            return Err(Cloned);
+            return Err(NotTaken::Cloned);
         }
         Ok(Self {
             counter: signature.counter,
             is_synced: signature.is_synced,
             state: signature.state.clone(),
             last_used_at: Some(now),
+            last_ceremony: signature.ceremony,
             ..self.clone()
         })
     }
@@ -117,20 +163,29 @@ pub fn name(text: &str) -> Result<Box<str>, Malformed> {
 mod tests {
     use super::*;
 
-    fn check(kept: u32, shown: u32, is_good: bool) {
-        let passkey = Passkey {
+    fn kept(counter: u32) -> Passkey {
+        Passkey {
             id: PasskeyId::generate(Timestamp::default()),
             credential_id: Box::new([1, 2, 3]),
             name: "phone".into(),
             created_at: Timestamp::default(),
             last_used_at: None,
-            counter: kept,
+            counter,
             is_synced: false,
             state: "{}".into(),
-        };
-        let signature = Signature { id: passkey.id, counter: shown, is_synced: true, state: "{1}".into() };
+            last_ceremony: 5,
+        }
+    }
+
+    fn signature(passkey: &Passkey, counter: u32, ceremony: u64) -> Signature {
+        Signature { id: passkey.id, counter, is_synced: true, state: "{1}".into(), ceremony }
+    }
+
+    fn check(before: u32, shown: u32, is_good: bool) {
+        let passkey = kept(before);
+        let signature = signature(&passkey, shown, 6);
         let used = passkey.used(&signature, Timestamp::from_millis(7));
-        assert_eq!(used.is_ok(), is_good, "{kept} then {shown}");
+        assert_eq!(used.is_ok(), is_good, "{before} then {shown}");
         if let Ok(used) = used {
             assert_eq!((used.counter, &*used.state, used.is_synced), (shown, "{1}", true));
             assert_eq!(used.last_used_at, Some(Timestamp::from_millis(7)));
@@ -145,6 +200,19 @@ mod tests {
         check(7, 7, false);
         check(7, 6, false);
         check(7, 0, false);
+    }
+
+    #[test]
+    fn a_ceremony_is_answered_once_and_in_turn() {
+        let passkey = kept(0);
+        let take = |passkey: &Passkey, ceremony| passkey.used(&signature(passkey, 0, ceremony), Timestamp::default());
+        for over in [0, 4, 5] {
+            assert_eq!(take(&passkey, over), Err(NotTaken::Over), "{over}");
+        }
+        let passkey = take(&passkey, 9).unwrap();
+        assert_eq!(take(&passkey, 9), Err(NotTaken::Over));
+        assert_eq!(take(&passkey, 8), Err(NotTaken::Over));
+        assert!(take(&passkey, 10).is_ok());
     }
 
     #[test]

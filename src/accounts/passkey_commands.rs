@@ -45,6 +45,9 @@ impl Command for AddPasskey {
         if part.passkeys.len() >= MAX_PASSKEYS {
             return Err(AccountError::TooManyPasskeys);
         }
+        if part.passkeys.iter().any(|passkey| self.passkey.last_ceremony <= passkey.last_ceremony) {
+            return Err(AccountError::CeremonyOver);
+        }
         let is_first = !part.has_second_factor();
         let mut events = vec![UserEvent::Account(AccountEvent::PasskeyChanged(self.passkey, PasskeyChange::Added))];
         if is_first {

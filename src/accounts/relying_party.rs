@@ -21,7 +21,7 @@ pub enum CeremonyError {
     /// Nobody has passkeys here.
     #[error("there are no passkeys here")]
     Unavailable,
-    /// No ceremony waits under this token: it was used, or is too old.
+    /// No ceremony waits under this token: it was answered, or is too old.
     #[error("this ceremony does not wait any more; begin anew")]
     Over,
     /// What the browser sent has not the form of a credential.
@@ -110,9 +110,11 @@ pub struct Made {
     pub is_synced: bool,
     /// What is needed to verify it.
     pub state: Box<str>,
+    /// The number of the ceremony that it was made in.
+    pub ceremony: u64,
 }
 
-/// The protocol. Every ceremony is answered once, whatever comes of it.
+/// The protocol. Ceremonies are numbered in the order in which they begin.
 pub trait Ceremonies: Send + Sync {
     /// Asks for a new passkey.
     ///

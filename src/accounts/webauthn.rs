@@ -1,15 +1,18 @@
 //! Passkeys by WebAuthn level 3 (webauthn-rs): user verification is always required, attestation never asked for.
 //!
-//! What is needed to verify an answer stays here, in memory, under a token of which only the hash is kept: five minutes,
-//! bounded, and for one answer. The library checks challenge, origin, relying party, signature, and the flags.
+//! What is needed to verify an answer is kept nowhere: it travels with whoever is asked, as the ceremony's token, under a
+//! key that lives as long as this process (HMAC-SHA256). So nobody can make this forget what others were asked by asking
+//! for more. Ceremonies are numbered in the order in which they begin, and a passkey takes none that began before, or
+//! with, the last one that it answered: that is decided in its owner's actor, so an answer counts once. The library checks
+//! challenge, origin, relying party, signature, and the flags.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use quick_cache::sync::Cache;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use webauthn_rs::prelude::{
     DiscoverableAuthentication, Passkey as Key, PasskeyRegistration, PublicKeyCredential, RegisterPublicKeyCredential,
@@ -20,17 +23,19 @@ use crate::accounts::passkey::{Passkey, Shown, Signature};
 use crate::accounts::relying_party::{Begun, Ceremonies, CeremonyError, Made, Subject};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::UserId;
-use crate::kernel::secret::{SecretHash, random_bytes};
+use crate::kernel::secret::random_bytes;
 
-/// How many ceremonies are remembered.
-const REMEMBERED: usize = 10_000;
 /// How long one waits (WebAuthn level 3, recommended timeout).
 const SECONDS: i64 = 300;
-/// How such tokens begin.
+/// How their tokens begin.
 const PREFIX: &str = "ssm_wa_";
+/// The bytes of a token's tag.
+const TAG_BYTES: usize = 32;
+/// So many ceremonies may begin in a millisecond before their numbers run ahead of the clock.
+const NUMBERS_PER_MILLISECOND: u64 = 1 << 16;
 
 /// What an answer is verified with.
-#[derive(Clone)]
+#[derive(Serialize, Deserialize)]
 enum Asked {
     /// A new passkey of this person.
     Registration(UserId, PasskeyRegistration),
@@ -38,11 +43,20 @@ enum Asked {
     Signature(Option<UserId>, DiscoverableAuthentication),
 }
 
+/// A ceremony, as its token tells.
+#[derive(Serialize, Deserialize)]
+struct Ceremony {
+    number: u64,
+    until: Timestamp,
+    asked: Asked,
+}
+
 /// The protocol, for one site.
 pub struct WebAuthn {
     protocol: Webauthn,
-    /// Boxed: places are held for as many as there may be.
-    waiting: Cache<[u8; 32], Arc<(Asked, Timestamp)>>,
+    key: hmac::Key,
+    /// The number of the ceremony that began last.
+    last: AtomicU64,
 }
 
 impl WebAuthn {
@@ -61,22 +75,38 @@ impl WebAuthn {
         let builder = builder.map_err(|_| format!("{domain} is not the domain of {first}, or one above it"))?;
         let builder = others.iter().fold(builder.rp_name(site), WebauthnBuilder::append_allowed_origin);
         let protocol = builder.build().map_err(|error| error.to_string())?;
-        Ok(Some(Self { protocol, waiting: Cache::new(REMEMBERED) }))
+        let key = random_bytes::<32>().map_err(|error| error.to_string())?;
+        Ok(Some(Self { protocol, key: hmac::Key::new(hmac::HMAC_SHA256, &key), last: AtomicU64::new(0) }))
     }
 
     fn wait(&self, asked: Asked, options: &impl Serialize, now: Timestamp) -> Result<Begun, CeremonyError> {
-        let options = serde_json::to_value(options).map_err(|error| CeremonyError::Failed(error.to_string()))?;
+        let failed = |error: serde_json::Error| CeremonyError::Failed(error.to_string());
+        let options = serde_json::to_value(options).map_err(failed)?;
         let options = options.get("publicKey").cloned().unwrap_or_default();
-        let ceremony = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random_bytes::<32>()?));
-        self.waiting.insert(key(&ceremony), Arc::new((asked, now.plus_seconds(SECONDS))));
-        Ok(Begun { ceremony, options })
+        let ceremony = Ceremony { number: self.number(now), until: now.plus_seconds(SECONDS), asked };
+        let mut token = serde_json::to_vec(&ceremony).map_err(failed)?;
+        let tag = hmac::sign(&self.key, &token);
+        token.extend(tag.as_ref());
+        Ok(Begun { ceremony: format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(token)), options })
     }
 
-    /// What waits under this token; nothing does any more.
-    fn take(&self, ceremony: &str, now: Timestamp) -> Result<Asked, CeremonyError> {
-        let (_, waiting) = self.waiting.remove(&key(ceremony)).ok_or(CeremonyError::Over)?;
-        let (asked, until) = Arc::unwrap_or_clone(waiting);
-        if now < until { Ok(asked) } else { Err(CeremonyError::Over) }
+    /// The number of a ceremony that begins now: greater than all before, also those of an earlier process.
+    fn number(&self, now: Timestamp) -> u64 {
+        let by_clock = u64::try_from(now.millis()).unwrap_or_default().saturating_mul(NUMBERS_PER_MILLISECOND);
+        let next = |last: u64| last.saturating_add(1).max(by_clock);
+        self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last))).map_or(by_clock, next)
+    }
+
+    /// The ceremony with this token, while it waits.
+    fn read(&self, token: &str, now: Timestamp) -> Result<Ceremony, CeremonyError> {
+        let bytes = token.strip_prefix(PREFIX).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
+        let bytes = bytes.ok_or(CeremonyError::Over)?;
+        let (told, tag) =
+            bytes.len().checked_sub(TAG_BYTES).and_then(|at| bytes.split_at_checked(at)).ok_or(CeremonyError::Over)?;
+        hmac::verify(&self.key, told, tag).map_err(|_| CeremonyError::Over)?;
+        let ceremony: Ceremony =
+            serde_json::from_slice(told).map_err(|error| CeremonyError::Failed(error.to_string()))?;
+        if now < ceremony.until { Ok(ceremony) } else { Err(CeremonyError::Over) }
     }
 }
 
@@ -96,7 +126,7 @@ impl Ceremonies for WebAuthn {
 
     fn finish_registration(&self, shown: &Shown, owner: UserId, now: Timestamp) -> Result<Made, CeremonyError> {
         let answer: RegisterPublicKeyCredential = read(&shown.credential)?;
-        let Asked::Registration(asked, state) = self.take(&shown.ceremony, now)? else {
+        let Ceremony { number, asked: Asked::Registration(asked, state), .. } = self.read(&shown.ceremony, now)? else {
             return Err(CeremonyError::Over);
         };
         if asked != owner {
@@ -113,6 +143,7 @@ impl Ceremonies for WebAuthn {
             counter: field("counter").as_u64().and_then(|counter| u32::try_from(counter).ok()).unwrap_or_default(),
             is_synced: field("backup_state").as_bool().unwrap_or_default(),
             state,
+            ceremony: number,
         })
     }
 
@@ -139,7 +170,7 @@ impl Ceremonies for WebAuthn {
         now: Timestamp,
     ) -> Result<Signature, CeremonyError> {
         let answer: PublicKeyCredential = read(&shown.credential)?;
-        let Asked::Signature(asked, state) = self.take(&shown.ceremony, now)? else {
+        let Ceremony { number, asked: Asked::Signature(asked, state), .. } = self.read(&shown.ceremony, now)? else {
             return Err(CeremonyError::Over);
         };
         let subject = subject.filter(|subject| asked.is_none_or(|asked| asked == subject.id));
@@ -147,6 +178,10 @@ impl Ceremonies for WebAuthn {
         let is_others = answer.get_user_unique_id().is_some_and(|handle| handle != subject.id.bytes());
         let is_shown = |passkey: &&Passkey| *passkey.credential_id == *answer.get_credential_id();
         let passkey = subject.passkeys.iter().find(is_shown).filter(|_| !is_others).ok_or(CeremonyError::Wrong)?;
+        // Its owner's actor has the last word; what was answered before is not to look like a copy of the key.
+        if number <= passkey.last_ceremony {
+            return Err(CeremonyError::Over);
+        }
         let mut key: Key = serde_json::from_str(&passkey.state)
             .map_err(|error| CeremonyError::Failed(format!("what is kept of a passkey cannot be read: {error}")))?;
         let good = self.protocol.finish_discoverable_authentication_v2(&answer, state, &key);
@@ -159,7 +194,7 @@ impl Ceremonies for WebAuthn {
         })?;
         key.update_credential(&good);
         let (counter, is_synced) = (good.counter(), good.backup_state());
-        Ok(Signature { id: passkey.id, counter, is_synced, state: text(&key)? })
+        Ok(Signature { id: passkey.id, counter, is_synced, state: text(&key)?, ceremony: number })
     }
 }
 
@@ -173,8 +208,4 @@ fn text(key: &Key) -> Result<Box<str>, CeremonyError> {
 
 fn failed(error: WebauthnError) -> CeremonyError {
     CeremonyError::Failed(error.to_string())
-}
-
-fn key(text: &str) -> [u8; 32] {
-    *SecretHash::of(text.as_bytes()).bytes()
 }

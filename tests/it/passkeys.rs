@@ -1,5 +1,7 @@
 //! Passkeys: made, listed, named, used with and without a password, copied, forged, taken away.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::harness::{Admin, Client, PASSWORD, Passkey, Reply, Server, SignedIn};
@@ -235,6 +237,58 @@ fn a_challenge_is_answered_once_and_in_time() {
         let body = json!({ "passkey": { "ceremony": "x", "credential": wrong } });
         nobody.post("/api/v1/auth/login", &body).is_problem(400, "invalid-input").names_field("credential");
     }
+}
+
+#[test]
+fn asking_for_twenty_thousand_challenges_keeps_nobody_from_answering_theirs() {
+    let server = server();
+    let ann = person(&server, "ann");
+    let (mut passkey, ..) = register(&ann);
+    let flood = || {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let nobody = server.anonymous();
+                    (0..2_600).for_each(|_| drop(nobody.post(CHALLENGE, &json!({})).expect(200)));
+                });
+            }
+        });
+    };
+    flood();
+    let nobody = server.anonymous();
+    let shown = signed(&nobody, CHALLENGE, &json!({}), &mut passkey);
+    let (ceremony, options) = begin(&ann);
+    flood();
+    let new = Passkey::new(&options, ORIGIN);
+    finish(&ann, &ceremony, &new.registration(&options)).expect(201);
+    nobody.post("/api/v1/auth/login", &json!({ "passkey": shown })).expect(200);
+}
+
+#[test]
+fn a_challenge_cannot_be_written_or_lengthened_by_whoever_was_given_one() {
+    let server = Server::with(|config| {
+        config.http.public_url = ORIGIN.into();
+        config.accounts.max_login_attempts = 1000;
+    });
+    let ann = person(&server, "ann");
+    let (mut passkey, ..) = register(&ann);
+    let nobody = server.anonymous();
+    let shown = signed(&nobody, CHALLENGE, &json!({}), &mut passkey);
+    let text = shown["ceremony"].as_str().unwrap().strip_prefix("ssm_wa_").unwrap();
+    let told = URL_SAFE_NO_PAD.decode(text).unwrap();
+    let show = |bytes: &[u8]| {
+        let ceremony = format!("ssm_wa_{}", URL_SAFE_NO_PAD.encode(bytes));
+        let passkey = json!({ "ceremony": ceremony, "credential": shown["credential"] });
+        nobody.post("/api/v1/auth/login", &json!({ "passkey": passkey }))
+    };
+    for at in [0, 1, 20, told.len() / 2, told.len() - 33, told.len() - 32, told.len() - 1] {
+        let mut changed = told.clone();
+        changed[at] ^= 1;
+        show(&changed).is_problem(401, "challenge-over");
+        show(&told[..at]).is_problem(401, "challenge-over");
+    }
+    show(&[told.as_slice(), b"x"].concat()).is_problem(401, "challenge-over");
+    show(&told).expect(200);
 }
 
 #[test]

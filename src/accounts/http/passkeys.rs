@@ -164,6 +164,7 @@ async fn register(call: Call, Json(input): Json<Registration>) -> Outcome {
         counter: made.counter,
         is_synced: made.is_synced,
         state: made.state,
+        last_ceremony: made.ceremony,
     };
     let view = PasskeyView::of(&passkey);
     let location = format!("/api/v1/auth/passkeys/{}", passkey.id);
