@@ -15,7 +15,7 @@ use crate::accounts::names::Finder;
 use crate::accounts::passkey::Shown;
 use crate::accounts::passwords::{PasswordError, Passwords, Verdict};
 use crate::accounts::relying_party::{CeremonyError, RelyingParty, Subject};
-use crate::accounts::throttle::{Budget, Throttle};
+use crate::accounts::throttle::{Budget, Patience, Throttle, Whose};
 use crate::accounts::totp::{TotpError, Totps};
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::Facts;
@@ -29,11 +29,20 @@ use crate::sessions::error::{MFA_REQUIRED, SessionError};
 use crate::sessions::identity::SignedIn;
 use crate::user::User;
 
+/// Whom somebody says they are who tries.
+#[derive(Debug, Clone, Copy)]
+pub enum Claimed<'a> {
+    /// A name, as it was written.
+    Written(&'a str),
+    /// Somebody there is.
+    Known(&'a Arc<User>),
+}
+
 /// Who tries, from where, when: what failures are counted by.
 #[derive(Debug, Clone, Copy)]
 pub struct Guess<'a> {
-    /// The name as it was written.
-    pub identifier: &'a str,
+    /// Whom they say they are.
+    pub who: Claimed<'a>,
     /// Where the request came from.
     pub address: Option<IpAddr>,
     /// The device it came from, as far as its token says so: its id, and the hash of its secret.
@@ -48,12 +57,23 @@ impl<'a> Guess<'a> {
         let (user, session) = (&signed_in.user, &signed_in.session);
         let device = session.device.and_then(|id| user.sessions.find_device(id));
         Self {
-            identifier: user.account().map_or("", |account| account.username.as_str()),
+            who: Claimed::Known(user),
             address: facts.cause.ip_address,
             device: device.map(|device| (device.id, device.secret)),
             now: facts.now,
         }
     }
+}
+
+/// A try that may be made.
+#[derive(Debug, Clone)]
+pub struct Tried {
+    /// Whom it is about, if there is somebody.
+    pub user: Option<Arc<User>>,
+    /// How many failed before.
+    pub failures: u32,
+    /// What the codes that are shown with it are counted by.
+    codes: Budget,
 }
 
 /// Somebody who proved who they are.
@@ -134,6 +154,8 @@ pub struct Authenticator {
     finder: Finder,
     passwords: Passwords,
     throttle: Throttle,
+    /// Counts second factors.
+    codes: Throttle,
     /// Makes secrets of authenticator apps, and checks their codes.
     pub totps: Totps,
     /// Registers and verifies passkeys.
@@ -146,8 +168,8 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// With these parts.
-    pub fn new(finder: Finder, proofs: Proofs, throttle: Throttle, longest_password: usize, metrics: &Metrics) -> Self {
+    /// With these parts, and this patience.
+    pub fn new(finder: Finder, proofs: Proofs, patience: Patience, longest_password: usize, metrics: &Metrics) -> Self {
         let count = |outcome| metrics.logins_total.with_label_values(&[outcome]);
         let (successes, failures, limited) = (count("success"), count("failure"), count("limited"));
         let Proofs { passwords, totps, passkeys } = proofs;
@@ -155,7 +177,8 @@ impl Authenticator {
         Self {
             finder,
             passwords,
-            throttle,
+            throttle: Throttle::new(patience),
+            codes: Throttle::new(patience),
             totps,
             passkeys,
             challenges,
@@ -166,22 +189,33 @@ impl Authenticator {
         }
     }
 
-    /// Runs `work`, in which somebody proves who they are, unless too many tries failed; counts how it ends. `work` is
-    /// told how many failed before.
+    /// Runs `work`, in which somebody proves who they are, unless too many tries failed; counts how it ends. An account is
+    /// looked up once, in the same way whether there is one or not, and counted as one by whichever name.
     ///
     /// # Errors
     /// Those of `work`, or that there were too many failures.
-    pub async fn guarded<T, E, F>(&self, guess: Guess<'_>, work: impl FnOnce(u32) -> F) -> Result<T, E>
+    pub async fn guarded<T, E, F>(&self, guess: Guess<'_>, work: impl FnOnce(Tried) -> F) -> Result<T, E>
     where
         E: Fault + From<AuthenticationError>,
         F: Future<Output = Result<T, E>>,
     {
-        let budget = self.budget(guess).await.map_err(AuthenticationError::from)?;
-        let attempted = self.throttle.attempt(guess.identifier, budget, guess.now).map_err(|seconds| {
-            self.limited.inc();
-            AuthenticationError::from(SessionError::TooManyFailures(seconds))
-        })?;
-        let outcome = work(attempted.failures_before()).await;
+        let user = match guess.who {
+            Claimed::Known(user) => Some(Arc::clone(user)),
+            Claimed::Written(name) => {
+                let found = self.finder.load_evenly(Name::written(name).as_ref(), guess.now).await;
+                found.map_err(AuthenticationError::from)?
+            }
+        };
+        let whose = match (&user, guess.who) {
+            (Some(user), _) => Whose::Account(user.id()),
+            (None, Claimed::Written(name)) => Whose::written(name),
+            (None, Claimed::Known(user)) => Whose::Account(user.id()),
+        };
+        let trusted = user.as_ref().and_then(|user| trusted_device(user, guess.device?));
+        let budget = trusted.unwrap_or(Budget::Network(guess.address));
+        let attempted = self.throttle.attempt(&whose, budget, guess.now).map_err(|seconds| self.too_many(seconds))?;
+        let failures = attempted.failures_before();
+        let outcome = work(Tried { user, failures, codes: trusted.unwrap_or(Budget::Everywhere) }).await;
         match &outcome {
             // The password was right: neither a failure nor yet a success.
             Err(error) if error.code() == MFA_REQUIRED => attempted.forgive(),
@@ -195,36 +229,28 @@ impl Authenticator {
         outcome
     }
 
-    /// What failures are counted by: a device that the owner of the account trusts, else the network.
-    async fn budget(&self, guess: Guess<'_>) -> Result<Budget, LoadError> {
-        let network = Budget::Network(guess.address);
-        let (Some((id, secret)), Some(name)) = (guess.device, Name::written(guess.identifier)) else {
-            return Ok(network);
-        };
-        let user = self.finder.load_evenly(Some(&name), guess.now).await?;
-        let device = user.as_ref().and_then(|user| user.sessions.find_device(id));
-        let is_trusted = device.is_some_and(|device| device.is_trusted && device.secret.is_same(&secret));
-        Ok(if is_trusted { Budget::Device(id) } else { network })
+    fn too_many(&self, seconds: u64) -> AuthenticationError {
+        self.limited.inc();
+        SessionError::TooManyFailures(seconds).into()
     }
 
-    /// Verifies name, password and second factor. Without a code that is needed, the sign-in waits for one.
+    /// Verifies password and second factor. Without a code that is needed, the sign-in waits for one.
     ///
     /// # Errors
     /// See [`AuthenticationError`].
     pub async fn prove(
         &self,
-        guess: Guess<'_>,
+        tried: &Tried,
         password: SecretString,
         code: Option<Code>,
+        now: Timestamp,
     ) -> Result<Proven, AuthenticationError> {
-        let user = self.finder.load_evenly(Name::written(guess.identifier).as_ref(), guess.now).await?;
-        let proven = self.prove_password(user, password).await?;
+        let proven = self.prove_password(tried.user.clone(), password).await?;
         if code.is_none() && proven.user.accounts.has_second_factor() {
-            let (user, evidence) = (proven.user.id(), proven.evidence);
-            let challenge = self.challenges.make(user, guess.identifier, evidence, guess.now)?;
+            let challenge = self.challenges.make(proven.user.id(), proven.evidence, now)?;
             return Err(SessionError::SecondFactorRequired(Some(challenge)).into());
         }
-        self.with_code(proven, code, guess.now).await
+        self.with_code(proven, tried, code, now).await
     }
 
     /// Verifies again the password and second factor of somebody who is signed in.
@@ -233,13 +259,13 @@ impl Authenticator {
     /// See [`AuthenticationError`].
     pub async fn prove_again(
         &self,
-        user: &Arc<User>,
+        tried: &Tried,
         password: SecretString,
         code: Option<Code>,
         now: Timestamp,
     ) -> Result<Proven, AuthenticationError> {
-        let proven = self.prove_password(Some(Arc::clone(user)), password).await?;
-        self.with_code(proven, code, now).await
+        let proven = self.prove_password(tried.user.clone(), password).await?;
+        self.with_code(proven, tried, code, now).await
     }
 
     /// Verifies the password alone of somebody who proved a short while ago who they are.
@@ -248,11 +274,6 @@ impl Authenticator {
     /// See [`AuthenticationError`].
     pub async fn prove_user(&self, user: &Arc<User>, password: SecretString) -> Result<Proven, AuthenticationError> {
         self.prove_password(Some(Arc::clone(user)), password).await
-    }
-
-    /// The person of this name, if they are in memory.
-    pub fn find(&self, guess: Guess<'_>) -> Option<Arc<User>> {
-        self.finder.find_resident(&Name::written(guess.identifier)?, guess.now)
     }
 
     /// The person whose passkey it says it is, if there is such a person.
@@ -288,18 +309,31 @@ impl Authenticator {
         Ok(self.challenges.find(challenge, now).ok_or(SessionError::ChallengeOver)?)
     }
 
-    /// Goes on with a sign-in that waits.
+    /// Whose sign-in waits.
+    ///
+    /// # Errors
+    /// When it cannot be looked up, or is gone.
+    pub async fn waiting_user(&self, waiting: &Waiting) -> Result<Arc<User>, AuthenticationError> {
+        Ok(self.finder.users.load(waiting.user).await?.ok_or(SessionError::WrongCredentials)?)
+    }
+
+    /// Goes on with a sign-in that waits under this token.
     ///
     /// # Errors
     /// See [`AuthenticationError`].
     pub async fn go_on(
         &self,
+        challenge: &str,
         waiting: Waiting,
+        tried: &Tried,
         code: Option<Code>,
         now: Timestamp,
     ) -> Result<Proven, AuthenticationError> {
-        let user = self.finder.users.load(waiting.user).await?.ok_or(SessionError::WrongCredentials)?;
-        self.with_code(Proven { user, evidence: waiting.evidence }, code, now).await
+        let user = tried.user.clone().ok_or(SessionError::WrongCredentials)?;
+        if code.is_some() && !self.challenges.try_once(challenge) {
+            return Err(SessionError::ChallengeOver.into());
+        }
+        self.with_code(Proven { user, evidence: waiting.evidence }, tried, code, now).await
     }
 
     /// The sign-in that waited went on: nobody goes on with it again.
@@ -329,18 +363,35 @@ impl Authenticator {
         Ok(Proven { user, evidence: Evidence::of_password(verified, renewed) })
     }
 
-    /// Adds the second factor, where the account has one.
+    /// Adds the second factor, where the account has one. Wrong codes are counted per account, from wherever they come,
+    /// but for those of a device that its owner trusts: whoever tries one knows the password, so that nobody else can make
+    /// the owner wait. A right one does not make the wrong ones forgotten.
     async fn with_code(
         &self,
         mut proven: Proven,
+        tried: &Tried,
         code: Option<Code>,
         now: Timestamp,
     ) -> Result<Proven, AuthenticationError> {
-        let (user, part) = (&proven.user, &proven.user.accounts);
-        if !part.has_second_factor() {
+        if !proven.user.accounts.has_second_factor() {
             return Ok(proven);
         }
-        let second = match code.ok_or(SessionError::SecondFactorRequired(None))? {
+        let code = code.ok_or(SessionError::SecondFactorRequired(None))?;
+        let whose = Whose::Account(proven.user.id());
+        let attempted = self.codes.attempt(&whose, tried.codes, now).map_err(|seconds| self.too_many(seconds))?;
+        let second = self.second(&proven.user, code, now).await;
+        let is_wrong = second.as_ref().is_err_and(|error| error.kind() == Kind::Unauthenticated);
+        if !is_wrong {
+            attempted.forgive();
+        }
+        proven.evidence.second = Some(second?);
+        Ok(proven)
+    }
+
+    /// The second factor, if it is this person's.
+    async fn second(&self, user: &Arc<User>, code: Code, now: Timestamp) -> Result<Second, AuthenticationError> {
+        let part = &user.accounts;
+        let second = match code {
             Code::Totp(code) => {
                 let totp = part.factors().and_then(|factors| factors.totp.as_ref()).ok_or(SessionError::WrongCode)?;
                 let step = self.totps.step_of(user.id(), &totp.sealed, &code, now)?;
@@ -351,14 +402,16 @@ impl Authenticator {
                 let mut codes = part.factors().into_iter().flat_map(|factors| &factors.recovery);
                 codes.find(|hash| hash.is_same(&shown)).copied().map(Second::Recovery)
             }
-            Code::Passkey(shown) => {
-                let signature = self.passkeys.verify(shown, subject_of(user), now).await?;
-                Some(Second::Passkey(signature))
-            }
+            Code::Passkey(shown) => Some(Second::Passkey(self.passkeys.verify(shown, subject_of(user), now).await?)),
         };
-        proven.evidence.second = Some(second.ok_or(SessionError::WrongCode)?);
-        Ok(proven)
+        Ok(second.ok_or(SessionError::WrongCode)?)
     }
+}
+
+/// The budget of a device that the owner of the account trusts.
+fn trusted_device(user: &User, (id, secret): (DeviceId, SecretHash)) -> Option<Budget> {
+    let device = user.sessions.find_device(id)?;
+    (device.is_trusted && device.secret.is_same(&secret)).then_some(Budget::Device(id))
 }
 
 /// A person, as passkeys know them.

@@ -1,44 +1,49 @@
 //! Sign-ins that wait for a second factor: the password was right, and need not be typed again.
 //!
-//! In memory alone: after a restart people type their password again. Bounded; a challenge is short-lived, and its tries
-//! are counted as those of its name are.
+//! In memory alone: after a restart people type their password again. Bounded, per account as well, so that whoever knows
+//! one password can make nobody else's sign-in be forgotten. A challenge is short-lived, is over after a few tries, and its
+//! tries are counted as those of its account are.
 
-use std::sync::Arc;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use quick_cache::sync::Cache;
 
 use crate::accounts::evidence::Evidence;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::UserId;
 use crate::kernel::secret::{NoRandomness, SecretHash, random_bytes};
+use crate::sessions::token::{Purpose, Token};
 
-/// How many are remembered.
-const REMEMBERED: usize = 10_000;
+/// Of how many accounts sign-ins are remembered.
+const ACCOUNTS: usize = 10_000;
+/// How many of one account; the newest take the places of the oldest.
+const MOST_WAITING: usize = 8;
 /// How long one waits.
 const SECONDS: i64 = 300;
-/// How such tokens begin.
-const PREFIX: &str = "ssm_mf_";
+/// How many codes may be tried before the password must be typed again.
+const MOST_TRIES: u32 = 5;
 
 /// A sign-in that waits.
 #[derive(Debug, Clone)]
 pub struct Waiting {
     /// Whose.
     pub user: UserId,
-    /// The name as it was written: its failures are counted on.
-    pub identifier: Arc<str>,
     /// What was shown already.
     pub evidence: Evidence,
+    secret: SecretHash,
     until: Timestamp,
+    tries: u32,
 }
 
+type Shared = Arc<Mutex<Vec<Waiting>>>;
+
 /// The sign-ins that wait.
-pub struct Challenges(Cache<[u8; 32], Waiting>);
+pub struct Challenges(Cache<UserId, Shared>);
 
 impl Default for Challenges {
     fn default() -> Self {
-        Self(Cache::new(REMEMBERED))
+        Self(Cache::new(ACCOUNTS))
     }
 }
 
@@ -47,30 +52,94 @@ impl Challenges {
     ///
     /// # Errors
     /// When the operating system has no randomness.
-    pub fn make(
-        &self,
-        user: UserId,
-        identifier: &str,
-        evidence: Evidence,
-        now: Timestamp,
-    ) -> Result<String, NoRandomness> {
-        let text = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random_bytes::<32>()?));
-        let waiting = Waiting { user, identifier: identifier.into(), evidence, until: now.plus_seconds(SECONDS) };
-        self.0.insert(key(&text), waiting);
+    pub fn make(&self, user: UserId, evidence: Evidence, now: Timestamp) -> Result<String, NoRandomness> {
+        let (text, secret) = Token::issue(Purpose::Waiting, user, &random_bytes()?)?;
+        let fresh: Result<_, Infallible> = self.0.get_or_insert_with(&user, || Ok(Shared::default()));
+        let all = fresh.unwrap_or_default();
+        let mut all = locked(&all);
+        all.retain(|waiting| now < waiting.until);
+        if all.len() >= MOST_WAITING {
+            all.remove(0);
+        }
+        all.push(Waiting { user, evidence, secret, until: now.plus_seconds(SECONDS), tries: 0 });
         Ok(text)
     }
 
     /// The sign-in that waits under this token.
     pub fn find(&self, text: &str, now: Timestamp) -> Option<Waiting> {
-        self.0.get(&key(text)).filter(|waiting| now < waiting.until)
+        self.with(text, |all, at| all.get(at).cloned()).filter(|waiting| now < waiting.until)
+    }
+
+    /// Counts a try before it is made, so that many at once are counted too. False: there were too many, and it waits no
+    /// more.
+    pub fn try_once(&self, text: &str) -> bool {
+        let counted = self.with(text, |all, at| {
+            let waiting = all.get_mut(at).filter(|waiting| waiting.tries < MOST_TRIES);
+            let counted = waiting.map(|waiting| waiting.tries += 1);
+            if counted.is_none() {
+                all.remove(at);
+            }
+            counted
+        });
+        counted.is_some()
     }
 
     /// It went on: nobody goes on with it again.
     pub fn spend(&self, text: &str) {
-        self.0.remove(&key(text));
+        self.with(text, |all, at| Some(all.remove(at)));
+    }
+
+    /// What `act` makes of the one with this token, which is at this place.
+    fn with<T>(&self, text: &str, act: impl FnOnce(&mut Vec<Waiting>, usize) -> Option<T>) -> Option<T> {
+        let token = Token::parse(Purpose::Waiting, text)?;
+        let all = self.0.get(&token.owner())?;
+        let mut all = locked(&all);
+        let at = all.iter().position(|waiting| waiting.secret.matches(token.secret()))?;
+        act(&mut all, at)
     }
 }
 
-fn key(text: &str) -> [u8; 32] {
-    *SecretHash::of(text.as_bytes()).bytes()
+fn locked(all: &Shared) -> MutexGuard<'_, Vec<Waiting>> {
+    all.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::model::Credential;
+
+    fn evidence() -> Evidence {
+        Evidence::of_password(Credential { phc: "hash".into(), is_imported: false }, None)
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::default().plus_seconds(seconds)
+    }
+
+    #[test]
+    fn one_account_makes_no_other_wait_in_vain() {
+        let challenges = Challenges::default();
+        let (ann, eve) = (UserId::generate(at(0)), UserId::generate(at(0)));
+        let anns = challenges.make(ann, evidence(), at(0)).unwrap();
+        let eves: Vec<_> = (0..20_000).map(|_| challenges.make(eve, evidence(), at(1)).unwrap()).collect();
+        assert!(challenges.find(&anns, at(1)).is_some());
+        let left: Vec<_> = eves.iter().filter(|text| challenges.find(text, at(1)).is_some()).collect();
+        assert_eq!(left.len(), MOST_WAITING);
+        assert_eq!(left.last(), eves.last().as_ref());
+    }
+
+    #[test]
+    fn a_challenge_is_over_after_some_tries_and_in_time() {
+        let challenges = Challenges::default();
+        let ann = UserId::generate(at(0));
+        let text = challenges.make(ann, evidence(), at(0)).unwrap();
+        let other = challenges.make(ann, evidence(), at(0)).unwrap();
+        assert!((0..MOST_TRIES).all(|_| challenges.try_once(&text)));
+        assert!(challenges.find(&text, at(299)).is_some());
+        assert!(!challenges.try_once(&text));
+        assert!(challenges.find(&text, at(0)).is_none());
+        assert!(challenges.find(&other, at(299)).is_some() && challenges.find(&other, at(300)).is_none());
+        challenges.spend(&other);
+        assert!(challenges.find(&other, at(0)).is_none());
+    }
 }

@@ -12,7 +12,7 @@ use crate::accounts::model::Name;
 use crate::accounts::names::Finder;
 use crate::accounts::proof::ProofPurpose;
 use crate::accounts::proof_commands::MailProof;
-use crate::accounts::throttle::{Budget, Throttle};
+use crate::accounts::throttle::{Budget, Throttle, Whose};
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::{Facts, WriteError};
 use crate::kernel::clock::Timestamp;
@@ -74,7 +74,7 @@ impl Correspondence {
     ///
     /// # Errors
     /// When there were too many.
-    pub fn admit(&self, about: &str, address: Option<IpAddr>, now: Timestamp) -> Result<(), SessionError> {
+    pub fn admit(&self, about: &Whose, address: Option<IpAddr>, now: Timestamp) -> Result<(), SessionError> {
         let budget = Budget::Network(address);
         self.requests.attempt(about, budget, now).map(drop).map_err(SessionError::TooManyFailures)
     }

@@ -24,8 +24,8 @@ settings! {
         /// Lanes of argon2id.
         argon2_parallelism: u32 = 1, in 1..=16;
         /// Failed sign-ins of one account from one network after which the next ones wait, with 429; from one network
-        /// over all accounts, ten times as many. A device that its owner trusts is counted by itself: nobody else can
-        /// make it wait.
+        /// over all accounts, ten times as many; and wrong second factors of one account, from wherever. A device
+        /// that its owner trusts is counted by itself: nobody else can make it wait.
         max_login_attempts: u32 = 10, in 1..=10_000, alias "MAX_LOGIN_ATTEMPTS";
         /// The first wait; every further failure doubles it.
         login_delay_seconds: u32 = 30, in 1..=86_400;

@@ -1,10 +1,12 @@
-//! Counts failures, per name and network together and per network, and makes the next ones wait, longer and longer.
+//! Counts failures, per account and network together and per network, and makes the next ones wait, longer and longer.
 //!
-//! Name and network together: guessing from one place is slowed, and nobody can lock a stranger out from afar. A device
-//! that the account's owner trusts is counted by itself, so that not even somebody in the same network can. The count
-//! does not tell whether the account exists: unknown names are counted alike. Bounded: what fails least recently is
-//! forgotten first.
+//! Account and network together: guessing from one place is slowed, and nobody can lock a stranger out from afar. An
+//! account is one, whichever of its names was written, and however. A device that the account's owner trusts is counted
+//! by itself, so that not even somebody in the same network can. Second factors are counted per account, from wherever:
+//! who tries one knows the password. The count does not tell whether the account exists: names that nobody bears are
+//! counted alike. Bounded: what fails least recently is forgotten first.
 
+use std::convert::Infallible;
 use std::hash::BuildHasher as _;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,17 +14,37 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use foldhash::fast::RandomState;
 use quick_cache::sync::Cache;
 
+use crate::accounts::model::Name;
 use crate::kernel::clock::Timestamp;
-use crate::kernel::ids::DeviceId;
+use crate::kernel::ids::{DeviceId, UserId};
 
 /// How many failing pairs are remembered.
 const REMEMBERED: usize = 100_000;
 /// One network may fail so many times as often, over all names.
 const NAMES_PER_NETWORK: u32 = 10;
 
-/// Whose failures they are, beside the name's.
+/// Whom somebody says they are.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Whose {
+    /// Somebody there is.
+    Account(UserId),
+    /// Nobody there is, or nobody it is known of: a name in its one form, or a text that is no name.
+    Name(u8, String),
+}
+
+impl Whose {
+    /// By what somebody wrote.
+    pub fn written(text: &str) -> Self {
+        let (class, text) = Name::written(text).map_or_else(|| (0, text.to_lowercase()), |name| name.folded());
+        Self::Name(class, text)
+    }
+}
+
+/// Whose failures they are, beside the account's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Budget {
+    /// Nobody else's: wherever it fails.
+    Everywhere,
     /// Those of everybody in a network.
     Network(Option<IpAddr>),
     /// Those of one device that the owner of the account trusts.
@@ -57,40 +79,53 @@ pub struct Throttle {
     patience: Patience,
 }
 
+/// One more failure, and how it was before.
+#[derive(Debug)]
+struct Counted {
+    failures: Shared,
+    most: u32,
+    waited_until: Timestamp,
+    waits_until: Timestamp,
+}
+
 /// An attempt that is counted as a failure until it turns out to be none.
 #[derive(Debug)]
 pub struct Attempted {
-    own: (Shared, u32),
-    network: Option<(Shared, u32)>,
-    /// Those of the name from everywhere: they make nobody wait, else anybody could lock anybody out.
-    everywhere: (Shared, u32),
+    own: Counted,
+    network: Option<Counted>,
+    /// Those of the account from everywhere: they make nobody wait, else anybody could lock anybody out.
+    everywhere: Counted,
     before: u32,
 }
 
 impl Attempted {
-    /// How often it failed before, from wherever, with this name.
+    /// How often it failed before, from wherever, with this account.
     pub const fn failures_before(&self) -> u32 {
         self.before
     }
 
     /// It was no failure of whoever tries.
     pub fn forgive(self) {
-        [Some(self.own), self.network, Some(self.everywhere)].into_iter().flatten().for_each(take_back);
+        [Some(self.own), self.network, Some(self.everywhere)].into_iter().flatten().for_each(Counted::take_back);
     }
 
-    /// It was right: the failures before it, of this name in this place, are forgotten.
+    /// It was right: the failures before it, of this account in this place, are forgotten.
     pub fn succeeded(self) {
-        *locked(&self.own.0) = Failures::default();
-        *locked(&self.everywhere.0) = Failures::default();
-        self.network.into_iter().for_each(take_back);
+        *locked(&self.own.failures) = Failures::default();
+        *locked(&self.everywhere.failures) = Failures::default();
+        self.network.into_iter().for_each(Counted::take_back);
     }
 }
 
-fn take_back((failures, most): (Shared, u32)) {
-    let mut failures = locked(&failures);
-    failures.count = failures.count.saturating_sub(1);
-    if failures.count < most {
-        failures.waits_until = Timestamp::default();
+impl Counted {
+    fn take_back(self) {
+        let mut failures = locked(&self.failures);
+        failures.count = failures.count.saturating_sub(1);
+        if failures.count < self.most {
+            failures.waits_until = Timestamp::default();
+        } else if failures.waits_until == self.waits_until {
+            failures.waits_until = self.waited_until;
+        }
     }
 }
 
@@ -108,41 +143,40 @@ impl Throttle {
     ///
     /// # Errors
     /// How many seconds to wait, if there were too many failures.
-    pub fn attempt(&self, name: &str, budget: Budget, now: Timestamp) -> Result<Attempted, u64> {
+    pub fn attempt(&self, whose: &Whose, budget: Budget, now: Timestamp) -> Result<Attempted, u64> {
         let most = self.patience.most;
-        let (own_key, network) = match budget {
+        let (place, network) = match budget {
             Budget::Network(address) => {
                 let network = address.map(network_of);
                 let all = self.failures_of(self.hasher.hash_one(network));
-                let key = self.hasher.hash_one((name.to_lowercase(), network));
-                (key, Some((all, most.saturating_mul(NAMES_PER_NETWORK))))
+                (Place::Network(network), Some((all, most.saturating_mul(NAMES_PER_NETWORK))))
             }
-            Budget::Device(device) => (self.hasher.hash_one((name.to_lowercase(), *device.bytes())), None),
+            Budget::Device(device) => (Place::Device(*device.bytes()), None),
+            Budget::Everywhere => (Place::Everywhere, None),
         };
-        let own = (self.failures_of(own_key), most);
-        {
+        let own = self.failures_of(self.hasher.hash_one((whose, place)));
+        let (own, network) = {
             // Always in this order, and both before either is counted.
-            let mut all = network.as_ref().map(|(failures, most)| (locked(failures), *most));
-            let mut one = locked(&own.0);
-            let waits_until = all.as_ref().map_or(one.waits_until, |(all, _)| all.waits_until.max(one.waits_until));
+            let mut all = network.as_ref().map(|(failures, most)| (failures, locked(failures), *most));
+            let mut one = locked(&own);
+            let waits_until = all.as_ref().map_or(one.waits_until, |(_, all, _)| all.waits_until.max(one.waits_until));
             if now < waits_until {
                 return Err(waits_until.since(now).unsigned_abs().div_ceil(1000));
             }
-            self.count(&mut one, most, now);
-            if let Some((all, most)) = &mut all {
-                self.count(all, *most, now);
-            }
-        }
-        let everywhere = self.failures_of(self.hasher.hash_one(name.to_lowercase()));
-        let before = {
-            let mut everywhere = locked(&everywhere);
-            self.count(&mut everywhere, u32::MAX, now);
-            everywhere.count.saturating_sub(1)
+            let counted = self.count(&own, &mut one, most, now);
+            (counted, all.as_mut().map(|(failures, all, most)| self.count(failures, all, *most, now)))
         };
-        Ok(Attempted { own, network, everywhere: (everywhere, u32::MAX), before })
+        let everywhere = self.failures_of(self.hasher.hash_one(whose));
+        let (everywhere, before) = {
+            let mut all = locked(&everywhere);
+            let counted = self.count(&everywhere, &mut all, u32::MAX, now);
+            (counted, all.count.saturating_sub(1))
+        };
+        Ok(Attempted { own, network, everywhere, before })
     }
 
-    fn count(&self, failures: &mut Failures, most: u32, now: Timestamp) {
+    fn count(&self, shared: &Shared, failures: &mut Failures, most: u32, now: Timestamp) -> Counted {
+        let waited_until = failures.waits_until;
         let longest = i64::from(self.patience.longest_wait_seconds);
         if now >= failures.last.max(failures.waits_until).plus_seconds(longest) {
             *failures = Failures::default();
@@ -153,16 +187,22 @@ impl Throttle {
             let wait = i64::from(self.patience.first_wait_seconds).saturating_mul(1 << beyond.min(30)).min(longest);
             failures.waits_until = now.plus_seconds(wait);
         }
+        Counted { failures: Arc::clone(shared), most, waited_until, waits_until: failures.waits_until }
     }
 
     fn failures_of(&self, key: u64) -> Shared {
-        if let Some(failures) = self.failures.get(&key) {
-            return failures;
-        }
-        let fresh = Shared::default();
-        self.failures.insert(key, Arc::clone(&fresh));
-        fresh
+        // One for all who ask at once.
+        let fresh: Result<_, Infallible> = self.failures.get_or_insert_with(&key, || Ok(Shared::default()));
+        fresh.unwrap_or_default()
     }
+}
+
+/// Where it failed.
+#[derive(Hash)]
+enum Place {
+    Network(Option<u128>),
+    Device([u8; 16]),
+    Everywhere,
 }
 
 /// The part of an address that one customer of a provider usually has: all of IPv4, the /64 of IPv6.
@@ -193,69 +233,101 @@ mod tests {
     fn too_many_failures_wait_longer_and_longer() {
         let throttle = Throttle::new(patience(3));
         for second in 0..3 {
-            assert!(throttle.attempt("Ann", from(1), at(second)).is_ok());
+            assert!(throttle.attempt(&Whose::written("Ann"), from(1), at(second)).is_ok());
         }
-        assert_eq!(throttle.attempt("ANN", from(1), at(2)).unwrap_err(), 10);
-        assert_eq!(throttle.attempt("ann", from(1), at(11)).unwrap_err(), 1);
-        assert!(throttle.attempt("ann", from(2), at(11)).is_ok(), "another network");
-        assert!(throttle.attempt("bob", from(1), at(11)).is_ok(), "another name");
+        assert_eq!(throttle.attempt(&Whose::written("ANN"), from(1), at(2)).unwrap_err(), 10);
+        assert_eq!(throttle.attempt(&Whose::written("ann"), from(1), at(11)).unwrap_err(), 1);
+        assert!(throttle.attempt(&Whose::written("ann"), from(2), at(11)).is_ok(), "another network");
+        assert!(throttle.attempt(&Whose::written("bob"), from(1), at(11)).is_ok(), "another name");
         let mut now = 12;
         for wait in [20, 40, 60, 60] {
-            assert!(throttle.attempt("ann", from(1), at(now)).is_ok(), "after {now}");
-            assert_eq!(throttle.attempt("ann", from(1), at(now)).unwrap_err(), wait);
+            assert!(throttle.attempt(&Whose::written("ann"), from(1), at(now)).is_ok(), "after {now}");
+            assert_eq!(throttle.attempt(&Whose::written("ann"), from(1), at(now)).unwrap_err(), wait);
             now += i64::try_from(wait).unwrap();
         }
         let forgotten = now + 60;
         for _ in 0..3 {
-            assert!(throttle.attempt("ann", from(1), at(forgotten)).is_ok(), "all is forgotten");
+            assert!(throttle.attempt(&Whose::written("ann"), from(1), at(forgotten)).is_ok(), "all is forgotten");
         }
-        assert_eq!(throttle.attempt("ann", from(1), at(forgotten)).unwrap_err(), 10);
+        assert_eq!(throttle.attempt(&Whose::written("ann"), from(1), at(forgotten)).unwrap_err(), 10);
     }
 
     #[test]
     fn what_is_forgiven_does_not_count_and_one_network_cannot_try_every_name() {
         let throttle = Throttle::new(patience(2));
         for _ in 0..10 {
-            throttle.attempt("ann", from(1), at(0)).unwrap().forgive();
+            throttle.attempt(&Whose::written("ann"), from(1), at(0)).unwrap().forgive();
         }
         for number in 0..20 {
-            assert!(throttle.attempt(&format!("user{number}"), from(1), at(0)).is_ok(), "{number}");
+            assert!(throttle.attempt(&Whose::written(&format!("user{number}")), from(1), at(0)).is_ok(), "{number}");
         }
-        assert_eq!(throttle.attempt("one.more", from(1), at(0)).unwrap_err(), 10);
+        assert_eq!(throttle.attempt(&Whose::written("one.more"), from(1), at(0)).unwrap_err(), 10);
+    }
+
+    #[test]
+    fn what_is_forgiven_after_a_wait_makes_nobody_wait_longer() {
+        let throttle = Throttle::new(patience(1));
+        let ann = Whose::written("ann");
+        throttle.attempt(&ann, from(1), at(0)).unwrap();
+        assert_eq!(throttle.attempt(&ann, from(1), at(1)).unwrap_err(), 9);
+        for _ in 0..3 {
+            throttle.attempt(&ann, from(1), at(10)).unwrap().forgive();
+        }
+        throttle.attempt(&ann, from(1), at(10)).unwrap();
+        assert_eq!(throttle.attempt(&ann, from(1), at(10)).unwrap_err(), 20);
     }
 
     #[test]
     fn failures_of_a_name_are_known_wherever_they_came_from_and_make_nobody_wait() {
         let throttle = Throttle::new(patience(2));
         for last in 0..20 {
-            assert_eq!(throttle.attempt("ann", from(last), at(0)).unwrap().failures_before(), u32::from(last));
+            assert_eq!(
+                throttle.attempt(&Whose::written("ann"), from(last), at(0)).unwrap().failures_before(),
+                u32::from(last)
+            );
         }
-        throttle.attempt("ann", from(30), at(0)).unwrap().forgive();
-        let right = throttle.attempt("Ann", from(31), at(0)).unwrap();
+        throttle.attempt(&Whose::written("ann"), from(30), at(0)).unwrap().forgive();
+        let right = throttle.attempt(&Whose::written("Ann"), from(31), at(0)).unwrap();
         assert_eq!(right.failures_before(), 20);
         right.succeeded();
-        assert_eq!(throttle.attempt("ann", from(32), at(0)).unwrap().failures_before(), 0);
-        assert_eq!(throttle.attempt("bob", from(1), at(0)).unwrap().failures_before(), 0);
+        assert_eq!(throttle.attempt(&Whose::written("ann"), from(32), at(0)).unwrap().failures_before(), 0);
+        assert_eq!(throttle.attempt(&Whose::written("bob"), from(1), at(0)).unwrap().failures_before(), 0);
     }
 
     #[test]
     fn a_trusted_device_is_counted_by_itself() {
         let throttle = Throttle::new(patience(2));
         let device = Budget::Device(DeviceId::generate(at(0)));
-        while throttle.attempt("ann", from(1), at(0)).is_ok() {}
-        let tried = throttle.attempt("ann", device, at(0)).unwrap();
-        assert!(throttle.attempt("ann", device, at(0)).is_ok());
-        assert!(throttle.attempt("ann", device, at(0)).is_err());
+        while throttle.attempt(&Whose::written("ann"), from(1), at(0)).is_ok() {}
+        let tried = throttle.attempt(&Whose::written("ann"), device, at(0)).unwrap();
+        assert!(throttle.attempt(&Whose::written("ann"), device, at(0)).is_ok());
+        assert!(throttle.attempt(&Whose::written("ann"), device, at(0)).is_err());
         tried.succeeded();
-        assert!(throttle.attempt("ann", device, at(0)).is_ok());
-        assert!(throttle.attempt("ann", from(1), at(0)).is_err(), "what the device does helps nobody else");
+        assert!(throttle.attempt(&Whose::written("ann"), device, at(0)).is_ok());
+        assert!(
+            throttle.attempt(&Whose::written("ann"), from(1), at(0)).is_err(),
+            "what the device does helps nobody else"
+        );
+    }
+
+    #[test]
+    fn a_name_is_one_however_it_is_written_and_an_account_is_one_whatever_it_is_called() {
+        assert_eq!(Whose::written("Ann@Example.ORG"), Whose::written("ann@example.org"));
+        assert_eq!(Whose::written("ANN"), Whose::written("ann"));
+        assert_eq!(Whose::written("no name!"), Whose::written("No Name!"));
+        assert_ne!(Whose::written("ann"), Whose::written("ann@example.org"));
+        let throttle = Throttle::new(patience(1));
+        let account = Whose::Account(UserId::generate(at(0)));
+        throttle.attempt(&account, Budget::Everywhere, at(0)).unwrap();
+        assert!(throttle.attempt(&account, Budget::Everywhere, at(0)).is_err());
+        assert!(throttle.attempt(&account, from(1), at(0)).is_ok(), "what fails everywhere is counted apart");
     }
 
     #[test]
     fn many_at_once_are_counted_before_they_are_made() {
         let throttle = Throttle::new(patience(5));
         let admitted: usize = std::thread::scope(|scope| {
-            let attempt = || usize::from(throttle.attempt("ann", from(1), at(0)).is_ok());
+            let attempt = || usize::from(throttle.attempt(&Whose::written("ann"), from(1), at(0)).is_ok());
             let trying: Vec<_> = (0..64).map(|_| scope.spawn(attempt)).collect();
             trying.into_iter().map(|one| one.join().unwrap()).sum()
         });

@@ -25,6 +25,8 @@ pub enum Purpose {
     Mailed,
     /// Nothing by itself: it tells a device from others. It names no owner, since people share browsers.
     Device,
+    /// The rest of a sign-in that waits for a second factor.
+    Waiting,
 }
 
 impl Purpose {
@@ -36,6 +38,7 @@ impl Purpose {
             Self::Refresh => "ssm_rt_",
             Self::Mailed => "ssm_mt_",
             Self::Device => "ssm_dv_",
+            Self::Waiting => "ssm_mf_",
         }
     }
 }

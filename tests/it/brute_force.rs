@@ -45,6 +45,22 @@ fn guessing_waits_longer_and_longer_for_known_and_unknown_names_alike() {
 }
 
 #[test]
+fn an_account_has_one_budget_whichever_of_its_names_is_written_and_however() {
+    let server = server();
+    for name in ["ann", "ANN@example.ORG", "aNN"] {
+        fail(&server, name).is_problem(401, "wrong-credentials");
+    }
+    for name in ["ann", "ann@example.org", "ANN"] {
+        fail(&server, name).is_problem(429, "too-many-failures");
+    }
+    for name in ["nobody@example.org", "NOBODY@example.org", "Nobody@Example.Org"] {
+        fail(&server, name).is_problem(401, "wrong-credentials");
+    }
+    fail(&server, "nobody@EXAMPLE.org").is_problem(429, "too-many-failures");
+    fail(&server, "nobody").is_problem(401, "wrong-credentials");
+}
+
+#[test]
 fn many_guesses_at_once_are_counted_before_they_are_made() {
     let server = server();
     let statuses: Vec<u16> = std::thread::scope(|scope| {

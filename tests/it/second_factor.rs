@@ -97,6 +97,94 @@ fn of_many_who_show_one_code_at_once_one_gets_in() {
     }
 }
 
+/// Signs in from an address, with a device's token if there is one.
+fn log_in_from(server: &Server, address: &str, password: &str, more: Value) -> Reply {
+    let mut body = json!({ "identifier": "ann", "password": password });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let headers = [("X-Forwarded-For", address)];
+    server.anonymous().call("POST", "/api/v1/auth/login", Some(body.to_string()), &headers)
+}
+
+fn behind_a_proxy(attempts: u32) -> Server {
+    Server::with(|config| {
+        config.http.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+        config.accounts.max_login_attempts = attempts;
+    })
+}
+
+#[test]
+fn codes_are_counted_per_account_wherever_they_come_from() {
+    let server = behind_a_proxy(3);
+    let (_, app, codes) = with_factor(&server, "ann");
+    server.clock.advance_seconds(30);
+    let wrong = json!({ "totp": "000000" });
+    let addresses = ["192.0.2.1", "198.51.100.1", "203.0.113.1"];
+    for address in addresses {
+        log_in_from(&server, address, PASSWORD, wrong.clone()).is_problem(401, "wrong-code");
+    }
+    let refused = log_in_from(&server, "192.0.2.99", PASSWORD, wrong.clone());
+    assert_eq!(refused.is_problem(429, "too-many-failures").header("retry-after"), Some("30"));
+    for code in [json!({ "totp": app.code(&server, 0) }), json!({ "recovery_code": codes[0] })] {
+        log_in_from(&server, "192.0.2.99", PASSWORD, code).is_problem(429, "too-many-failures");
+    }
+    // The other way in: by the challenge, from anywhere.
+    let reply = log_in_from(&server, "192.0.2.98", PASSWORD, json!({}));
+    let waiting = reply.is_problem(401, "mfa-required").text("challenge");
+    go_on(&server, &waiting, json!({ "totp": app.code(&server, 0) })).is_problem(429, "too-many-failures");
+    server.clock.advance_seconds(30);
+    log_in_from(&server, "192.0.2.99", PASSWORD, json!({ "totp": app.code(&server, 0) })).expect(200);
+    // A right one does not make the wrong ones forgotten.
+    log_in_from(&server, "192.0.2.97", PASSWORD, wrong.clone()).is_problem(401, "wrong-code");
+    log_in_from(&server, "192.0.2.96", PASSWORD, wrong).is_problem(429, "too-many-failures");
+}
+
+#[test]
+fn whoever_does_not_know_the_password_makes_no_code_wait_and_a_trusted_device_has_codes_of_its_own() {
+    let server = behind_a_proxy(3);
+    let (ann, app, _) = with_factor(&server, "ann");
+    for number in 0..40 {
+        let guess = log_in_from(&server, &format!("198.51.100.{number}"), "a guess", json!({ "totp": "000000" }));
+        guess.is_problem(401, "wrong-credentials");
+    }
+    server.clock.advance_seconds(30);
+    let code = json!({ "totp": app.code(&server, 0) });
+    let own = log_in_from(&server, "192.0.2.1", PASSWORD, code).expect(200);
+    let device = own["session"]["device"]["id"].as_str().unwrap();
+    ann.patch(&format!("/api/v1/users/devices/{device}"), &json!({ "trusted": true })).expect(200);
+    // Somebody who knows the password, too, spends the account's tries.
+    for number in 0..3 {
+        let guess = log_in_from(&server, &format!("203.0.113.{number}"), PASSWORD, json!({ "totp": "000000" }));
+        guess.is_problem(401, "wrong-code");
+    }
+    server.clock.advance_seconds(20);
+    let code = app.code(&server, 1);
+    let elsewhere = log_in_from(&server, "192.0.2.1", PASSWORD, json!({ "totp": code }));
+    elsewhere.is_problem(429, "too-many-failures");
+    let trusted = json!({ "totp": code, "device": { "token": own["device_token"] } });
+    log_in_from(&server, "192.0.2.1", PASSWORD, trusted).expect(200);
+    let trusted = json!({ "totp": "000000", "device": { "token": own["device_token"] } });
+    for _ in 0..3 {
+        log_in_from(&server, "192.0.2.1", PASSWORD, trusted.clone()).is_problem(401, "wrong-code");
+    }
+    log_in_from(&server, "192.0.2.1", PASSWORD, trusted).is_problem(429, "too-many-failures");
+}
+
+#[test]
+fn a_challenge_is_over_after_five_codes() {
+    let server = behind_a_proxy(100);
+    let (_, app, _) = with_factor(&server, "ann");
+    let waiting = challenge(&server);
+    for _ in 0..5 {
+        go_on(&server, &waiting, json!({})).is_problem(401, "mfa-required");
+        go_on(&server, &waiting, json!({ "totp": "000000" })).is_problem(401, "wrong-code");
+    }
+    server.clock.advance_seconds(30);
+    let code = json!({ "totp": app.code(&server, 0) });
+    go_on(&server, &waiting, code.clone()).is_problem(401, "challenge-over");
+    go_on(&server, &waiting, code.clone()).is_problem(401, "challenge-over");
+    go_on(&server, &challenge(&server), code).expect(200);
+}
+
 #[test]
 fn a_recovery_code_works_once_and_can_be_renewed() {
     let server = Server::durable();

@@ -13,6 +13,7 @@ use crate::accounts::model::{Account, Credential, Name};
 use crate::accounts::password_rule::Owner;
 use crate::accounts::proof::{ProofPurpose, Shown};
 use crate::accounts::proof_commands::{ChangePassword, ResetPassword, VerifyEmail};
+use crate::accounts::throttle::Whose;
 use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Caller, Json, Path, Problem, Routes, State, Who};
@@ -136,7 +137,7 @@ async fn change(call: Call, Json(input): Json<PasswordChange>) -> Outcome {
 }
 
 async fn forgot(call: Call, Json(input): Json<Forgot>) -> Outcome {
-    call.state.correspondence.admit(&input.identifier, call.ip_address(), call.now)?;
+    call.state.correspondence.admit(&Whose::written(&input.identifier), call.ip_address(), call.now)?;
     if let Some(name) = Name::written(&input.identifier) {
         let (state, facts) = (Arc::<State>::clone(&call.state), call.facts());
         call.state.correspondence.later(async move { state.correspondence.send_reset(name, facts).await });
@@ -197,8 +198,7 @@ async fn change_email(call: Call, Json(input): Json<EmailChange>) -> Outcome {
 /// Mails a token to an address that somebody says is theirs, or tells its owner that they have an account already.
 async fn mail_verification(call: &Call, signed_in: &SignedIn, to: &Email) -> Outcome {
     let (correspondence, facts, user) = (&call.state.correspondence, call.facts(), &signed_in.user);
-    let account = user.account().ok_or(AccountError::Missing)?;
-    correspondence.admit(account.username.as_str(), call.ip_address(), call.now)?;
+    correspondence.admit(&Whose::Account(user.id()), call.ip_address(), call.now)?;
     let revision = correspondence.verify(user, signed_in.session.id, to, facts).await?;
     Ok(Answer::empty(StatusCode::ACCEPTED).with_revision(revision))
 }

@@ -14,6 +14,7 @@ use crate::accounts::password_rule::Owner;
 use crate::accounts::proof::ProofPurpose;
 use crate::accounts::proof_commands::{AcceptInvitation, EnrolUser};
 use crate::accounts::registration::Registration;
+use crate::accounts::throttle::Whose;
 use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Json, Path, Problem, Routes, Who};
@@ -88,7 +89,7 @@ async fn register(call: Call, Json(new): Json<Newcomer>) -> Outcome {
 /// Makes an account. Whether its address belongs to somebody is told to nobody but the owner of the address.
 async fn enrol(call: Call, username: Username, email: Email, Password(password): Password) -> Outcome {
     let (correspondence, facts) = (&call.state.correspondence, call.facts());
-    correspondence.admit("", facts.cause.ip_address, call.now)?;
+    correspondence.admit(&Whose::written(""), facts.cause.ip_address, call.now)?;
     let owner = Owner { username: &username, email: Some(&email) };
     let wrong = |error: FieldError| Problem::invalid(vec![error]);
     call.state.account_settings.accept_password(&password, owner).map_err(wrong)?;
