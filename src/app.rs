@@ -134,6 +134,8 @@ impl Instance {
         let postman = postman(&config, &finder, letters.clone(), clock.clone(), &metrics)?;
         let resources = Arc::new(ResourceDesk::new(around.clone(), config.resources.cache_mib << 20)?);
         let preferences = preferences(&config, &finder, around);
+        let watch = Watch::new(users.clone(), config.sessions.policy(), atlas.clone(), Arc::clone(&writer));
+        let watch = Arc::new(watch);
         let state = Arc::new(State {
             clock,
             settings: config.http.clone(),
@@ -141,9 +143,9 @@ impl Instance {
             checks: checks(&config, &finder, &identities, &books, &book, &resources, &metrics)?,
             guardian: Guardian::new(Arc::clone(&store), Arc::clone(&loader)),
             reviewer: Reviewer::new(Arc::clone(&store), Arc::clone(&book), &config.access)?,
-            refresher: refresher(&config, &identities, &refusals, &writer)?,
+            refresher: refresher(&config, &identities, &refusals, &writer, &watch)?,
             refusals,
-            watch: Watch::new(users.clone(), config.sessions.policy(), atlas.clone(), Arc::clone(&writer)),
+            watch,
             key_keeper: Arc::new(key_keeper(&config, &identities)),
             session_settings: config.sessions.clone(),
             access_settings: config.access.clone(),
@@ -343,7 +345,7 @@ fn authenticator(
     let hashers = hash_pool(config, metrics)?;
     let passwords = passwords(config, &hashers, metrics)?;
     let settings = &config.accounts;
-    let throttle = Throttle::new(throttle_of(config, settings.max_login_attempts));
+    let patience = throttle_of(config, settings.max_login_attempts);
     let longest = settings.password_max_length;
     let folder = key_folder(config);
     let is_needed = || listing::holds_sealed(&**store).map_err(io::Error::other);
@@ -352,7 +354,7 @@ fn authenticator(
     let totps = Totps::new(sealer, settings.issuer_name.clone());
     let passkeys = passkeys(config, hashers)?;
     let proofs = Proofs { passwords: passwords.clone(), totps, passkeys };
-    Ok((passwords, Arc::new(Authenticator::new(finder.clone(), proofs, throttle, longest, metrics))))
+    Ok((passwords, Arc::new(Authenticator::new(finder.clone(), proofs, patience, longest, metrics))))
 }
 
 /// How much may fail, or be asked for, before the next ones wait.
@@ -470,10 +472,11 @@ fn refresher(
     identities: &Identities,
     refusals: &Arc<Refusals>,
     letters: &Arc<Letters>,
+    watch: &Arc<Watch>,
 ) -> anyhow::Result<Refresher> {
     let (users, access_tokens) = (identities.users.clone(), Arc::clone(&identities.access_tokens));
     let (grace_seconds, letters) = (config.sessions.refresh_grace_seconds, Arc::clone(letters));
-    Ok(Refresher::new(users, access_tokens, Arc::clone(refusals), grace_seconds, letters)?)
+    Ok(Refresher::new(users, access_tokens, Arc::clone(refusals), grace_seconds, letters, Arc::clone(watch))?)
 }
 
 /// The API's description, as JSON.

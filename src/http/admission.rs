@@ -14,7 +14,7 @@ use crate::actor::command::Facts;
 use crate::kernel::cause::{Actor, Cause};
 use crate::kernel::clock::Timestamp;
 use crate::sessions::identity::SignedIn;
-use crate::sessions::risk::Response;
+use crate::sessions::risk::{Occasion, Response};
 use crate::sessions::watch::Watch;
 
 /// What a session that must be proved again can still do: be proved, and end.
@@ -32,10 +32,7 @@ pub(super) async fn admit(
     if who == Who::Anyone {
         return Ok(Caller::Nobody);
     }
-    let caller = identify(request, state, public_origin, now).await?;
-    if let Caller::Person(signed_in) = &caller {
-        watch(request, state, signed_in, now).await?;
-    }
+    let caller = recognise(request, state, public_origin, now).await?;
     match (who, &caller) {
         (_, Caller::Nobody) => Err(Problem::unauthenticated("this needs a credential")),
         (Who::SignedIn | Who::SignedInRecently, Caller::App { .. }) => {
@@ -50,6 +47,20 @@ pub(super) async fn admit(
     }
 }
 
+/// Whoever presents a valid credential, and may do something with it; [`Caller::Nobody`] without one.
+pub(super) async fn recognise(
+    request: &HttpRequest,
+    state: &State,
+    public_origin: &str,
+    now: Timestamp,
+) -> Result<Caller, Problem> {
+    let caller = identify(request, state, public_origin, now).await?;
+    if let Caller::Person(signed_in) = &caller {
+        watch(request, state, signed_in, now).await?;
+    }
+    Ok(caller)
+}
+
 /// Refuses a session that must be proved again, and looks at one that lives in a browser's cookie. Its access
 /// tokens are for other programs at other addresses.
 async fn watch(request: &HttpRequest, state: &State, signed_in: &SignedIn, now: Timestamp) -> Result<(), Problem> {
@@ -62,13 +73,14 @@ async fn watch(request: &HttpRequest, state: &State, signed_in: &SignedIn, now: 
     }
     let address = peer::address_of(request, &state.settings.trusted_proxies);
     let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
-    if Watch::is_usual(signed_in, user_agent, address) {
+    let (user, session) = (&signed_in.user, &signed_in.session);
+    if Watch::is_usual(user, session, user_agent, address) {
         return Ok(());
     }
     let request_id = RequestId::of(request, now).as_str().to_owned();
     let cause = Cause { actor: Actor::Person(signed_in.user.id()), ip_address: address, request_id };
     // Boxed: it is rare, and every request would carry the room for it.
-    match Box::pin(state.watch.look(signed_in, user_agent, Facts { now, cause })).await? {
+    match Box::pin(state.watch.look(user, session, Occasion::Request, user_agent, Facts { now, cause })).await? {
         Some(Response::StepUp) if !is_open => Err(Problem::reauthentication_required()),
         Some(Response::Revoke) => Err(Problem::ended_for_safety()),
         _ => Ok(()),
@@ -85,7 +97,7 @@ pub(super) fn refuse_stale(caller: &Caller, state: &State, now: Timestamp) -> Re
     Err(Problem::reauthentication_required())
 }
 
-/// Whoever presents a valid credential; [`Caller::Nobody`] without one.
+/// Whoever presents a valid credential, also with a session that must be proved again; [`Caller::Nobody`] without one.
 pub(super) async fn identify(
     request: &HttpRequest,
     state: &State,

@@ -179,7 +179,16 @@ impl Call {
         Donor { book, user: self.caller.user(), session: self.caller.session(), now: self.now }
     }
 
-    /// Looks at the credentials where anyone may call.
+    /// Looks at the credentials where anyone may call, as any other route would.
+    ///
+    /// # Errors
+    /// 401 when one is presented that is not valid, or whose session must be proved again.
+    pub async fn recognise(&self) -> Result<Caller, Problem> {
+        admission::recognise(&self.request, &self.state, self.frame().public_origin(), self.now).await
+    }
+
+    /// Looks at the credentials where anyone may call, and it matters to the caller alone whose they are: a session that
+    /// must be proved again is one, too.
     ///
     /// # Errors
     /// 401 when one is presented that is not valid.

@@ -92,7 +92,7 @@ pub struct State {
     /// Exchanges refresh tokens.
     pub refresher: Refresher,
     /// Watches over sessions.
-    pub watch: Watch,
+    pub watch: Arc<Watch>,
     /// Keeps the keys that sign access tokens.
     pub key_keeper: Arc<KeyKeeper>,
     /// The rules for sessions.

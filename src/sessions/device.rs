@@ -138,6 +138,13 @@ impl Device {
         }
     }
 
+    /// The same device, at this address now.
+    pub fn moved(&self, address: IpAddr, now: Timestamp) -> Arc<Self> {
+        let mut moved = self.draft(now);
+        moved.move_to(address);
+        Arc::new(moved)
+    }
+
     /// Notes that it is at this address now.
     pub fn move_to(&mut self, address: IpAddr) {
         self.ip_address = Some(address);

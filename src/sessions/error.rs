@@ -60,6 +60,9 @@ pub enum SessionError {
     /// No refresh token of a living session.
     #[error("the refresh token is not, or no longer, valid")]
     BadRefreshToken,
+    /// The session is refused until its person proves again who they are.
+    #[error("prove again who you are")]
+    ProofNeeded,
     /// A refresh token was used a second time; its session is over.
     #[error("this refresh token was used before; the session has ended for safety")]
     RefreshReused,
@@ -75,6 +78,7 @@ impl Fault for SessionError {
             | Self::WrongCredentials
             | Self::TooRisky
             | Self::BadRefreshToken
+            | Self::ProofNeeded
             | Self::RefreshReused => Kind::Unauthenticated,
             Self::RoleNotHeld(_) | Self::OtherSession | Self::OwnTokenRequired => Kind::Forbidden,
             Self::DutiesJoined(error) => error.kind(),
@@ -100,6 +104,7 @@ impl Fault for SessionError {
             Self::Letter(_) => "letter-failed",
             Self::TooRisky => "sign-in-refused",
             Self::BadRefreshToken => "invalid-refresh-token",
+            Self::ProofNeeded => "reauthentication-required",
             Self::RefreshReused => "session-refresh-reused",
             Self::Missing | Self::MissingUser | Self::MissingDevice => "not-found",
         }

@@ -5,6 +5,7 @@ pub mod agent;
 pub mod atlas;
 pub mod commands;
 pub mod device;
+pub mod drift;
 pub mod ending;
 pub mod error;
 pub mod everybody;

@@ -10,8 +10,9 @@ use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{DeviceId, RoleId, SessionId};
 use crate::kernel::secret::SecretHash;
+use crate::sessions::drift::Drift;
 use crate::sessions::ending::{EndReason, EndedSession};
-use crate::sessions::older::{SessionV1, SessionV2};
+use crate::sessions::older::{SessionV1, SessionV2, SessionV3};
 use crate::sessions::refresh::Refresh;
 use crate::sessions::risk::Risk;
 use crate::store::StoreError;
@@ -64,7 +65,8 @@ pub struct Session {
     pub methods: Vec<AuthenticationMethod>,
     /// Where it was begun from.
     pub ip_address: Option<IpAddr>,
-    /// The program it belongs to, as it calls itself; at most 256 bytes. Shared with its device where it is the same.
+    /// The program that its person last proved with who they are, as it calls itself; at most 256 bytes. Shared with its
+    /// device where it is the same.
     pub user_agent: Option<Arc<str>>,
     /// The device it belongs to.
     pub device: Option<DeviceId>,
@@ -78,6 +80,8 @@ pub struct Session {
     pub needs_proof: bool,
     /// What was chosen of the person's roles, and when; none: nothing ever was.
     pub activation: Option<Arc<Activation>>,
+    /// What was unlike it since the person last proved who they are.
+    pub drift: Drift,
     pub(super) last_seen_millis: Arc<AtomicI64>,
     pub(super) written_millis: i64,
 }
@@ -92,12 +96,13 @@ pub struct Activation {
 }
 
 impl Stored for Session {
-    const VERSION: u8 = 3;
+    const VERSION: u8 = 4;
 
     fn upgrade(version: u8, body: &[u8]) -> Option<Result<Self, StoreError>> {
         match version {
             1 => Some(codec::decode_body::<SessionV1>(body).map(Self::from)),
             2 => Some(codec::decode_body::<SessionV2>(body).map(Self::from)),
+            3 => Some(codec::decode_body::<SessionV3>(body).map(Self::from)),
             _ => None,
         }
     }
@@ -147,6 +152,7 @@ impl Session {
             is_remembered: new.is_remembered,
             needs_proof: false,
             activation: None,
+            drift: Drift::default(),
             last_seen_millis: Arc::new(AtomicI64::new(now.millis())),
             written_millis: now.millis(),
         }
@@ -218,6 +224,7 @@ impl Session {
             methods: self.methods.clone(),
             user_agent: self.user_agent.clone(),
             activation: self.activation.clone(),
+            drift: self.drift.clone(),
             last_seen_millis: Arc::clone(&self.last_seen_millis),
             // A use in this very millisecond may still come: it counts as one after the writing.
             written_millis: now.millis() - i64::from(self.last_seen() < now),

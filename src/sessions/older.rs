@@ -9,7 +9,8 @@ use serde::Deserialize;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{DeviceId, SessionId};
 use crate::kernel::secret::SecretHash;
-use crate::sessions::model::{AuthenticationMethod, Session};
+use crate::sessions::drift::Drift;
+use crate::sessions::model::{Activation, AuthenticationMethod, Session};
 use crate::sessions::refresh::Refresh;
 use crate::sessions::risk::Risk;
 
@@ -50,6 +51,28 @@ pub(super) struct SessionV2 {
     written_millis: i64,
 }
 
+/// The form before it was compared with what its person proved.
+#[derive(Deserialize)]
+pub(super) struct SessionV3 {
+    id: SessionId,
+    secret: SecretHash,
+    created_at: Timestamp,
+    authenticated_at: Timestamp,
+    expires_at: Timestamp,
+    idle_seconds: u32,
+    methods: Vec<AuthenticationMethod>,
+    ip_address: Option<IpAddr>,
+    user_agent: Option<Arc<str>>,
+    device: Option<DeviceId>,
+    refresh: Option<Refresh>,
+    risk: Risk,
+    is_remembered: bool,
+    needs_proof: bool,
+    activation: Option<Arc<Activation>>,
+    last_seen_millis: Arc<AtomicI64>,
+    written_millis: i64,
+}
+
 impl From<SessionV1> for Session {
     fn from(old: SessionV1) -> Self {
         Self::from(SessionV2 {
@@ -75,7 +98,7 @@ impl From<SessionV1> for Session {
 
 impl From<SessionV2> for Session {
     fn from(old: SessionV2) -> Self {
-        Self {
+        Self::from(SessionV3 {
             id: old.id,
             secret: old.secret,
             created_at: old.created_at,
@@ -91,6 +114,31 @@ impl From<SessionV2> for Session {
             is_remembered: old.is_remembered,
             needs_proof: old.needs_proof,
             activation: None,
+            last_seen_millis: old.last_seen_millis,
+            written_millis: old.written_millis,
+        })
+    }
+}
+
+impl From<SessionV3> for Session {
+    fn from(old: SessionV3) -> Self {
+        Self {
+            id: old.id,
+            secret: old.secret,
+            created_at: old.created_at,
+            authenticated_at: old.authenticated_at,
+            expires_at: old.expires_at,
+            idle_seconds: old.idle_seconds,
+            methods: old.methods,
+            ip_address: old.ip_address,
+            user_agent: old.user_agent,
+            device: old.device,
+            refresh: old.refresh,
+            risk: old.risk,
+            is_remembered: old.is_remembered,
+            needs_proof: old.needs_proof,
+            activation: old.activation,
+            drift: Drift::default(),
             last_seen_millis: old.last_seen_millis,
             written_millis: old.written_millis,
         }

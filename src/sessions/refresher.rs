@@ -17,11 +17,14 @@ use crate::sessions::access_token::{AccessTokens, SigningError};
 use crate::sessions::agent;
 use crate::sessions::commands::{RefreshSession, Refreshed};
 use crate::sessions::device::Network;
+use crate::sessions::ending::EndReason;
 use crate::sessions::error::SessionError;
 use crate::sessions::model::Session;
-use crate::sessions::refresh::Turn;
+use crate::sessions::refresh::{Outcome, Turn};
 use crate::sessions::refusal::{Refusal, Refusals};
+use crate::sessions::risk::{Occasion, Response};
 use crate::sessions::token::{Purpose, Token};
+use crate::sessions::watch::Watch;
 use crate::store::Revision;
 use crate::user::User;
 
@@ -94,6 +97,7 @@ pub struct Refresher {
     key: hmac::Key,
     grace_seconds: u32,
     letters: Arc<Letters>,
+    watch: Arc<Watch>,
 }
 
 impl Refresher {
@@ -107,9 +111,10 @@ impl Refresher {
         refusals: Arc<Refusals>,
         grace_seconds: u32,
         letters: Arc<Letters>,
+        watch: Arc<Watch>,
     ) -> Result<Self, NoRandomness> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &random_bytes::<32>()?);
-        Ok(Self { users, access_tokens, refusals, key, grace_seconds, letters })
+        Ok(Self { users, access_tokens, refusals, key, grace_seconds, letters, watch })
     }
 
     /// Takes a refresh token in exchange for the next one.
@@ -122,12 +127,12 @@ impl Refresher {
         let (family, part) = token.secret().split_at_checked(FAMILY_BYTES).ok_or_else(bad)?;
         let (owner, id, now) = (token.owner(), SessionId::from_bytes(token.part()), facts.now);
         let user = self.users.load(owner).await?.ok_or_else(bad)?;
-        if user.sessions.find(id).is_none_or(|session| !session.is_active(now)) {
+        let Some(session) = user.sessions.find(id).filter(|session| session.is_active(now)) else {
             return Err(match self.refusals.why_refresh(&user, &token, now).await? {
                 Refusal::Ended(reason) => RefreshError::Over(Refusal::Ended(reason)),
                 Refusal::Unknown | Refusal::AccessTokenExpired => bad(),
             });
-        }
+        };
         let next = self.successor(family, part);
         let turn = Turn {
             family: ShortHash::of(family),
@@ -138,6 +143,7 @@ impl Refresher {
             now,
             grace_seconds: self.grace_seconds,
         };
+        self.watch(&user, session, &turn, user_agent, &facts).await?;
         let user_agent = user_agent.map(|text| agent::shortened(text).into());
         let letters = Arc::clone(&self.letters);
         let done = self.users.send(owner, RefreshSession { session: id, turn, user_agent, letters }, facts).await;
@@ -154,6 +160,29 @@ impl Refresher {
             session,
             revision: done.revision,
         })
+    }
+
+    /// Looks at whoever holds a token that is good, as requests of browsers are looked at: what is unusual is noted, and
+    /// answered as the policy says. Who holds none is told nothing and changes nothing.
+    async fn watch(
+        &self,
+        user: &User,
+        session: &Session,
+        turn: &Turn,
+        user_agent: Option<&str>,
+        facts: &Facts,
+    ) -> Result<(), RefreshError> {
+        let is_same_program = session.user_agent.as_deref() == user_agent.map(agent::shortened);
+        let outcome = session.refresh.map(|refresh| refresh.take(&Turn { is_same_program, ..*turn }));
+        let is_good = matches!(outcome, Some(Outcome::Rotated(_) | Outcome::Repeated));
+        if !is_good || Watch::is_usual(user, session, user_agent, facts.cause.ip_address) {
+            return Ok(());
+        }
+        match self.watch.look(user, session, Occasion::Refresh, user_agent, facts.clone()).await? {
+            Some(Response::StepUp) => Err(SessionError::ProofNeeded.into()),
+            Some(Response::Revoke) => Err(RefreshError::Over(Refusal::Ended(EndReason::Risk))),
+            Some(Response::Log | Response::Notify) | None => Ok(()),
+        }
     }
 
     /// The secret that follows: the same family, and what only this process can tell of the last part.

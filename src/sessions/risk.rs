@@ -55,11 +55,13 @@ pub enum Oddity {
     FailuresBefore,
     /// A passkey's counter did not grow: there is a copy of the key.
     PasskeyCloned,
+    /// A further program presents the session's token, after another one did already.
+    SeveralPrograms,
 }
 
 impl Oddity {
     /// Every one, in the order of their bits.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::NewDevice,
         Self::NewNetwork,
         Self::OtherProgram,
@@ -67,6 +69,7 @@ impl Oddity {
         Self::RefreshReused,
         Self::FailuresBefore,
         Self::PasskeyCloned,
+        Self::SeveralPrograms,
     ];
 
     /// Its name.
@@ -79,6 +82,7 @@ impl Oddity {
             Self::RefreshReused => "refresh_reused",
             Self::FailuresBefore => "failures_before",
             Self::PasskeyCloned => "passkey_cloned",
+            Self::SeveralPrograms => "several_programs",
         }
     }
 
@@ -92,6 +96,7 @@ impl Oddity {
             Self::RefreshReused => "a token that was used before, so that somebody may have a copy",
             Self::FailuresBefore => "many wrong passwords before the right one",
             Self::PasskeyCloned => "a passkey of which there seems to be a copy",
+            Self::SeveralPrograms => "a third program in one session",
         }
     }
 
@@ -106,6 +111,9 @@ impl Oddity {
 pub struct Risk(u16);
 
 impl Risk {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+
     /// This, too.
     pub const fn with(self, oddity: Oddity) -> Self {
         Self(self.0 | oddity.bit())
@@ -119,6 +127,11 @@ impl Risk {
     /// Both.
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// What of this is among those, too.
+    pub const fn only(self, among: Self) -> Self {
+        Self(self.0 & among.0)
     }
 
     /// Whether nothing is unusual.
@@ -146,7 +159,8 @@ impl Risk {
     pub const fn level(self) -> Level {
         let (network, program) = (self.has(Oddity::NewNetwork), self.has(Oddity::OtherProgram));
         let is_copied = self.has(Oddity::RefreshReused) || self.has(Oddity::PasskeyCloned);
-        if is_copied || self.has(Oddity::ImpossibleTravel) || (network && program) {
+        let is_torn = self.has(Oddity::ImpossibleTravel) || self.has(Oddity::SeveralPrograms);
+        if is_copied || is_torn || (network && program) {
             Level::High
         } else if program || self.has(Oddity::NewDevice) || self.has(Oddity::FailuresBefore) {
             Level::Medium
@@ -301,6 +315,7 @@ mod tests {
         assert_eq!(level(&[Oddity::OtherProgram, Oddity::NewNetwork]), Level::High);
         assert_eq!(level(&[Oddity::ImpossibleTravel]), Level::High);
         assert_eq!(level(&[Oddity::RefreshReused]), Level::High);
+        assert_eq!(level(&[Oddity::OtherProgram, Oddity::SeveralPrograms]), Level::High);
     }
 
     #[test]

@@ -31,7 +31,7 @@ settings! {
         risk_low: Response = Response::Log;
         /// About medium risk (a new device; another program in a session).
         risk_medium: Response = Response::Notify;
-        /// About high risk (impossible travel; another program in another network).
+        /// About high risk (impossible travel; another program and another network, in whatever order; a third program).
         risk_high: Response = Response::StepUp;
         /// A MaxMind database of cities (GeoLite2 or GeoIP2), to see impossible travel; empty is none.
         places_file: String = String::new();

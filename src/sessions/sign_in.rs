@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::accounts::authenticator::{AuthenticationError, Authenticator, Guess};
+use crate::accounts::authenticator::{AuthenticationError, Authenticator, Claimed, Guess, Tried};
 use crate::accounts::factors::Code;
 use crate::accounts::passkey::Shown;
 use crate::accounts::passkey_commands::SuspectPasskey;
@@ -103,12 +103,11 @@ impl SignIn {
     /// See [`SignInError`].
     pub async fn sign_in(&self, attempt: Attempt) -> Result<Welcome, SignInError> {
         let Attempt { identifier, password, code, arrival, facts } = attempt;
-        let guess = guess_of(&identifier, &arrival, &facts);
-        let work = async |failures| {
-            let proven = self.authenticator.prove(guess, password, code).await;
-            let user = self.authenticator.find(guess);
-            let proven = self.told(proven, user.as_deref(), Some(&arrival), &facts).await?;
-            self.starter.start(proven, arrival, failures, facts).await
+        let guess = guess_of(Claimed::Written(&identifier), &arrival, &facts);
+        let work = async |tried: Tried| {
+            let proven = self.authenticator.prove(&tried, password, code, facts.now).await;
+            let proven = self.told(proven, tried.user.as_deref(), Some(&arrival), &facts).await?;
+            self.starter.start(proven, arrival, tried.failures, facts).await
         };
         self.authenticator.guarded(guess, work).await
     }
@@ -124,12 +123,12 @@ impl SignIn {
         facts: Facts,
     ) -> Result<Welcome, SignInError> {
         let user = self.authenticator.owner_of(&shown).await?;
-        let identifier = user.as_deref().and_then(User::username).unwrap_or_default().to_owned();
-        let guess = guess_of(&identifier, &arrival, &facts);
-        let work = async |failures| {
-            let proven = self.authenticator.prove_by_passkey(user.clone(), shown, facts.now).await;
-            let proven = self.told(proven, user.as_deref(), Some(&arrival), &facts).await?;
-            self.starter.start(proven, arrival, failures, facts.clone()).await
+        let who = user.as_ref().map_or(Claimed::Written(""), Claimed::Known);
+        let guess = guess_of(who, &arrival, &facts);
+        let work = async |tried: Tried| {
+            let proven = self.authenticator.prove_by_passkey(tried.user.clone(), shown, facts.now).await;
+            let proven = self.told(proven, tried.user.as_deref(), Some(&arrival), &facts).await?;
+            self.starter.start(proven, arrival, tried.failures, facts.clone()).await
         };
         self.authenticator.guarded(guess, work).await
     }
@@ -167,13 +166,12 @@ impl SignIn {
         facts: Facts,
     ) -> Result<Welcome, SignInError> {
         let waiting = self.authenticator.waiting(challenge, facts.now)?;
-        let identifier = Arc::clone(&waiting.identifier);
-        let guess = guess_of(&identifier, &arrival, &facts);
-        let work = async |failures| {
-            let proven = self.authenticator.go_on(waiting, code, facts.now).await;
-            let user = self.authenticator.find(guess);
-            let proven = self.told(proven, user.as_deref(), Some(&arrival), &facts).await?;
-            self.starter.start(proven, arrival, failures, facts).await
+        let user = self.authenticator.waiting_user(&waiting).await?;
+        let guess = guess_of(Claimed::Known(&user), &arrival, &facts);
+        let work = async |tried: Tried| {
+            let proven = self.authenticator.go_on(challenge, waiting, &tried, code, facts.now).await;
+            let proven = self.told(proven, tried.user.as_deref(), Some(&arrival), &facts).await?;
+            self.starter.start(proven, arrival, tried.failures, facts).await
         };
         let welcome = self.authenticator.guarded(guess, work).await?;
         self.authenticator.went_on(challenge);
@@ -184,19 +182,25 @@ impl SignIn {
     ///
     /// # Errors
     /// See [`SignInError`].
-    pub async fn prove_again(&self, signed_in: &SignedIn, shown: Again, facts: Facts) -> Result<Renewed, SignInError> {
+    pub async fn prove_again(
+        &self,
+        signed_in: &SignedIn,
+        shown: Again,
+        user_agent: Option<&str>,
+        facts: Facts,
+    ) -> Result<Renewed, SignInError> {
         let (guess, user) = (Guess::of(signed_in, &facts), &signed_in.user);
-        let work = async |_| {
+        let work = async |tried: Tried| {
             let proven = match shown {
                 Again::Password(password, code) => {
-                    self.authenticator.prove_again(user, password, code, facts.now).await
+                    self.authenticator.prove_again(&tried, password, code, facts.now).await
                 }
                 Again::Passkey(shown) => {
                     self.authenticator.prove_by_passkey(Some(Arc::clone(user)), shown, facts.now).await
                 }
             };
             let proven = self.told(proven, Some(user), None, &facts).await?;
-            self.starter.renew(proven, signed_in.session.id, facts.clone()).await
+            self.starter.renew(proven, signed_in.session.id, user_agent, facts.clone()).await
         };
         self.authenticator.guarded(guess, work).await
     }
@@ -223,6 +227,6 @@ pub enum Again {
     Passkey(Shown),
 }
 
-fn guess_of<'a>(identifier: &'a str, arrival: &Arrival, facts: &Facts) -> Guess<'a> {
-    Guess { identifier, address: facts.cause.ip_address, device: arrival.shown_device(), now: facts.now }
+fn guess_of<'a>(who: Claimed<'a>, arrival: &Arrival, facts: &Facts) -> Guess<'a> {
+    Guess { who, address: facts.cause.ip_address, device: arrival.shown_device(), now: facts.now }
 }

@@ -14,7 +14,7 @@ use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{DeviceId, RoleId, SessionId, UserId};
 use crate::kernel::secret::{SecretHash, ShortHash, random_bytes};
 use crate::sessions::access_token::AccessTokens;
-use crate::sessions::agent::ClientText;
+use crate::sessions::agent::{self, ClientText};
 use crate::sessions::atlas::Atlas;
 use crate::sessions::commands::{ActivateRoles, Begun, DeviceClaim, RenewSession, StartSession};
 use crate::sessions::device::{Device, Network};
@@ -62,8 +62,8 @@ pub struct Welcome {
     pub session: Arc<Session>,
     /// Its reference token; shown once.
     pub session_token: String,
-    /// A first access token.
-    pub access_token: String,
+    /// A first access token; none while the session must be proved again.
+    pub access_token: Option<String>,
     /// A first refresh token.
     pub refresh_token: Option<String>,
     /// The device's token, to be shown at the next sign-in.
@@ -142,15 +142,15 @@ impl Starter {
             book: Arc::clone(&self.book.load()),
             claim,
             replaces,
-            risk: Risk::default()
-                .with_if(self.is_impossible(&proven.user, &facts), Oddity::ImpossibleTravel)
-                .with_if(failures >= MANY_FAILURES, Oddity::FailuresBefore),
+            risk: self.risk(&proven.user, failures, &facts),
             policy: self.policy,
             letters: Arc::clone(&self.letters),
         };
         let done = self.users.send(owner, start, facts).await?;
         let Begun::Session(session, device) = done.reply else { return Err(SessionError::TooRisky.into()) };
-        let access_token = self.access_tokens.issue(owner, &session, now)?;
+        // Whoever verifies access tokens alone would not know that the session is refused.
+        let access_token =
+            (!session.needs_proof).then(|| self.access_tokens.issue(owner, &session, now)).transpose()?;
         Ok(Welcome {
             user: done.after,
             session_token,
@@ -166,13 +166,20 @@ impl Starter {
     ///
     /// # Errors
     /// See [`SignInError`].
-    pub async fn renew(&self, proven: Proven, session: SessionId, facts: Facts) -> Result<Renewed, SignInError> {
+    pub async fn renew(
+        &self,
+        proven: Proven,
+        session: SessionId,
+        user_agent: Option<&str>,
+        facts: Facts,
+    ) -> Result<Renewed, SignInError> {
         let (now, owner) = (facts.now, proven.user.id());
         let (session_token, secret) = Token::issue(Purpose::Session, owner, session.bytes())?;
         let methods = proven.evidence.methods();
         let first = first_refresh(owner, session)?;
         let refresh = Refresh::begin(first.family, first.hash, facts.cause.ip_address.map(Network::of), now);
-        let renew = RenewSession { session, secret, refresh, methods, evidence: proven.evidence };
+        let user_agent = user_agent.map(agent::shortened).map(Arc::from);
+        let renew = RenewSession { session, secret, refresh, methods, evidence: proven.evidence, user_agent };
         let done = self.users.send(owner, renew, facts).await?;
         self.renewed(done, session_token, first, now)
     }
@@ -214,6 +221,13 @@ impl Starter {
             session: done.reply,
             revision: done.revision,
         })
+    }
+
+    /// What is unusual about a sign-in, as far as it is known before its device is looked up.
+    fn risk(&self, user: &User, failures: u32, facts: &Facts) -> Risk {
+        Risk::default()
+            .with_if(self.is_impossible(user, facts), Oddity::ImpossibleTravel)
+            .with_if(failures >= MANY_FAILURES, Oddity::FailuresBefore)
     }
 
     /// Whether nobody can have come here from where the user was last seen.

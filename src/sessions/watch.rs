@@ -1,7 +1,8 @@
 //! Looks at every request of a session that lives in a browser: is it the program, and a network, that it knows?
 //!
 //! The usual answer is two comparisons in memory. Sessions whose tokens travel as bearers are looked at where a proxy asks
-//! about its visitors, and not where an application calls with their tokens: its own program and address say nothing.
+//! about its visitors and where they are refreshed, and not where an application calls with their tokens: its own program
+//! and address say nothing.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,12 +11,12 @@ use crate::accounts::letters::Letters;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::{Facts, WriteError};
 use crate::actor::directory::Directory;
-use crate::sessions::agent::{self, Agent};
+use crate::sessions::agent;
 use crate::sessions::atlas::Atlas;
 use crate::sessions::commands::SuspectSession;
 use crate::sessions::error::SessionError;
-use crate::sessions::identity::SignedIn;
-use crate::sessions::risk::{Oddity, Policy, Response, Risk};
+use crate::sessions::model::Session;
+use crate::sessions::risk::{Occasion, Oddity, Policy, Response};
 use crate::user::User;
 
 /// Watches over sessions.
@@ -33,11 +34,12 @@ impl Watch {
     }
 
     /// Whether a request looks like the session's own. No store, no mailbox.
-    pub fn is_usual(signed_in: &SignedIn, user_agent: Option<&str>, address: Option<IpAddr>) -> bool {
-        let session = &signed_in.session;
-        let is_program =
-            session.risk.has(Oddity::OtherProgram) || session.user_agent.as_deref() == user_agent.map(agent::shortened);
-        let device = session.device.and_then(|id| signed_in.user.sessions.find_device(id));
+    pub fn is_usual(user: &User, session: &Session, user_agent: Option<&str>, address: Option<IpAddr>) -> bool {
+        let user_agent = user_agent.map(agent::shortened);
+        let is_noted =
+            || session.drift.risk.has(Oddity::OtherProgram) && session.drift.program.as_deref() == user_agent;
+        let is_program = session.user_agent.as_deref() == user_agent || is_noted();
+        let device = session.device.and_then(|id| user.sessions.find_device(id));
         is_program && device.zip(address).is_none_or(|(device, address)| device.knows(address))
     }
 
@@ -47,14 +49,14 @@ impl Watch {
     /// When it cannot be written down.
     pub async fn look(
         &self,
-        signed_in: &SignedIn,
+        user: &User,
+        session: &Session,
+        occasion: Occasion,
         user_agent: Option<&str>,
         facts: Facts,
     ) -> Result<Option<Response>, WriteError<SessionError>> {
-        let (session, address) = (&signed_in.session, facts.cause.ip_address);
-        let user_agent = user_agent.map(agent::shortened);
-        let is_other = !Agent::is_same_program(session.user_agent.as_deref(), user_agent);
-        let device = session.device.and_then(|id| signed_in.user.sessions.find_device(id));
+        let address = facts.cause.ip_address;
+        let device = session.device.and_then(|id| user.sessions.find_device(id));
         let last = device
             .and_then(|device| device.ip_address)
             .map(|last| (last, device.map_or(session.created_at, |device| device.last_seen())));
@@ -63,15 +65,14 @@ impl Watch {
             travel.is_some_and(|((atlas, last), address)| atlas.is_impossible(last, (address, facts.now)));
         let command = SuspectSession {
             session: session.id,
-            risk: Risk::default()
-                .with_if(is_other, Oddity::OtherProgram)
-                .with_if(is_impossible, Oddity::ImpossibleTravel),
+            occasion,
+            is_impossible,
             ip_address: address,
-            user_agent: user_agent.map(Arc::from),
+            user_agent: user_agent.map(agent::shortened).map(Arc::from),
             policy: self.policy,
             letters: Arc::clone(&self.letters),
         };
-        match self.users.send(signed_in.user.id(), command, facts).await {
+        match self.users.send(user.id(), command, facts).await {
             Ok(done) => Ok(done.reply),
             // It ended meanwhile.
             Err(WriteError::Missing | WriteError::Refused(_)) => Ok(Some(Response::Revoke)),

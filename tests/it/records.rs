@@ -41,6 +41,7 @@ use sesame::profiles::privacy::Consent;
 use sesame::resources::model::{Resource, ResourceChild, ResourceName};
 use sesame::sessions::agent::{ClientText, Hints};
 use sesame::sessions::device::{Device, Network};
+use sesame::sessions::drift::Drift;
 use sesame::sessions::ending::{EndReason, EndedSession, HistoryCount};
 use sesame::sessions::model::{Activation, AuthenticationMethod, NewSession, Session};
 use sesame::sessions::refresh::Refresh;
@@ -165,6 +166,7 @@ fn records_of_accounts() {
             counter: 7,
             is_synced: true,
             state: r#"{"cred":{}}"#.into(),
+            last_ceremony: 115_607_000_000_000_000,
         },
     );
     check("app_listing", &AppListing);
@@ -190,6 +192,8 @@ fn records_of_accounts() {
     session.risk = Risk::default().with(Oddity::NewDevice);
     let role_ids = Some(Box::from([RoleId::from_uuid(id(4)), RoleId::from_uuid(id(5))]));
     session.activation = Some(Arc::new(Activation { role_ids, at: at(30) }));
+    session.drift.risk = Risk::default().with(Oddity::OtherProgram);
+    session.drift.program = Some("curl/8".into());
     check("session", &session);
 }
 
@@ -211,6 +215,15 @@ fn a_session_of_the_first_form_is_read() {
     assert_eq!((old.id, old.idle_seconds, old.created_at), (SessionId::from_uuid(id(2)), 86_400, at(0)));
     assert_eq!((old.user_agent.as_deref(), old.device, old.refresh), (Some("Mozilla/5.0"), None, None));
     assert_eq!((old.last_seen(), old.expires_at), (at(0), at(2_592_000)));
+}
+
+#[test]
+fn a_session_and_a_passkey_of_before_they_were_compared_with_what_was_proved_are_read() {
+    let old: Session = codec::decode(&stored("tests/it/golden/records/session.3.hex")).unwrap();
+    assert_eq!((old.id, old.drift), (SessionId::from_uuid(id(2)), Drift::default()));
+    assert!(old.risk.has(Oddity::NewDevice) && old.activation.is_some());
+    let old: Passkey = codec::decode(&stored("tests/it/golden/records/passkey.1.hex")).unwrap();
+    assert_eq!((&*old.name, old.counter, old.last_ceremony), ("My phone", 7, 0));
 }
 
 #[test]

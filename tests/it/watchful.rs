@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use sesame::config::Config;
-use sesame::sessions::risk::Response;
+use sesame::sessions::risk::{Occasion, Response};
 
 use crate::harness::{Admin, PASSWORD, Reply, Server};
 use crate::places;
@@ -161,11 +161,73 @@ fn another_program_in_a_session_is_noted_once_and_an_update_is_not() {
     browser.agent = FIREFOX.replace("140", "141");
     browser.sessions().expect(200);
     assert_eq!(browser.events(), Vec::<Value>::new());
-    browser.agent = CHROME.to_owned();
-    browser.sessions().expect(200);
+    let other = json!(["request", "medium", ["user_agent_changed"], "notify"]);
+    for agent in [CHROME.to_owned(), FIREFOX.replace("140", "141"), CHROME.to_owned(), CHROME.replace("142", "143")] {
+        browser.agent = agent;
+        browser.sessions().expect(200);
+        assert_eq!(browser.events(), [other.clone()]);
+    }
     browser.agent = "curl/8".to_owned();
+    browser.sessions().is_problem(401, "reauthentication-required");
+    browser.sign_in("ann");
+    let third = json!(["request", "high", ["user_agent_changed", "several_programs"], "step_up"]);
+    assert_eq!(browser.events(), [third, other]);
+}
+
+#[test]
+fn changing_the_network_first_and_the_program_later_is_as_bad_as_both_at_once() {
+    let (server, _) = server(|_| {});
+    let network = json!(["request", "low", ["new_network"], "log"]);
+    let program = json!(["request", "medium", ["user_agent_changed"], "notify"]);
+    let both = json!(["request", "high", ["new_network", "user_agent_changed"], "step_up"]);
+    for (address, first, is_network_first) in
+        [("198.51.100.7", network.clone(), true), ("203.0.113.9", program.clone(), false)]
+    {
+        let mut browser = Browser::new(&server, FIREFOX, "192.0.2.1");
+        browser.sign_in("ann");
+        let mut thief = Browser { cookies: browser.cookies.clone(), ..Browser::new(&server, FIREFOX, "192.0.2.1") };
+        let mut steps = [true, false];
+        if !is_network_first {
+            steps.reverse();
+        }
+        for (step, moves) in steps.into_iter().enumerate() {
+            if moves {
+                thief.address = address;
+            } else {
+                thief.agent = CHROME.to_owned();
+            }
+            server.clock.advance_seconds(60);
+            if step == 0 {
+                thief.sessions().expect(200);
+                assert_eq!(browser.events()[0], first);
+            }
+        }
+        thief.sessions().is_problem(401, "reauthentication-required");
+        browser.sessions().is_problem(401, "reauthentication-required");
+        browser.sign_in("ann");
+        assert_eq!(browser.events()[0], both);
+    }
+}
+
+#[test]
+fn a_proof_makes_the_program_and_the_network_it_came_from_the_sessions_own() {
+    let (server, _) = server(|_| {});
+    let mut browser = Browser::new(&server, FIREFOX, "192.0.2.1");
+    browser.sign_in("ann");
+    browser.address = "198.51.100.7";
     browser.sessions().expect(200);
-    assert_eq!(browser.events(), [json!(["request", "medium", ["user_agent_changed"], "notify"])]);
+    browser.agent = CHROME.to_owned();
+    browser.sessions().is_problem(401, "reauthentication-required");
+    let proof = json!({ "password": PASSWORD });
+    browser.call("POST", "/api/v1/auth/reauthenticate", Some(proof)).expect(200);
+    let before = browser.events().len();
+    browser.sessions().expect(200);
+    browser.address = "192.0.2.1";
+    browser.sessions().expect(200);
+    assert_eq!(browser.events().len(), before, "both are the session's own now");
+    browser.agent = FIREFOX.to_owned();
+    browser.sessions().expect(200);
+    assert_eq!(browser.events()[0], json!(["request", "medium", ["user_agent_changed"], "notify"]), "compared with it");
 }
 
 #[test]
@@ -184,8 +246,11 @@ fn a_stolen_cookie_is_refused_until_its_owner_proves_who_they_are() {
     assert_eq!(app.introspect(token), json!({ "active": false }));
     let ask = json!({ "subject": { "session_token": token }, "permission": "a:b" });
     assert_eq!(app.check(&ask), (false, "session_not_active".to_owned()));
-    assert_eq!(browser.call("GET", "/api/v1/whoami", None).expect(200)["username"], "ann");
+    for one in [&mut thief, &mut browser] {
+        one.call("GET", "/api/v1/whoami", None).is_problem(401, "reauthentication-required");
+    }
     browser.sign_in("ann");
+    assert_eq!(browser.call("GET", "/api/v1/whoami", None).expect(200)["username"], "ann");
     assert_eq!(browser.sessions().status, 200);
     let expected = json!(["request", "high", ["new_network", "user_agent_changed"], "step_up"]);
     assert_eq!(browser.events(), [expected]);
@@ -301,9 +366,13 @@ fn of_two_unusual_requests_at_once_neither_passes_without_a_proof() {
     let responses = actix_rt::System::new().block_on(async move {
         // Both saw the session as it was before either.
         let before = state.identities.open(&token, now).await.unwrap().unwrap();
-        let first = state.watch.look(&before, Some(CHROME), facts.clone()).await.unwrap();
-        let second = state.watch.look(&before, Some(CHROME), facts.clone()).await.unwrap();
-        let updated = state.watch.look(&before, Some(FIREFOX), facts).await.unwrap();
+        let look = |program| {
+            let (watch, facts) = (&state.watch, facts.clone());
+            watch.look(&before.user, &before.session, Occasion::Request, Some(program), facts)
+        };
+        let first = look(CHROME).await.unwrap();
+        let second = look(CHROME).await.unwrap();
+        let updated = look(FIREFOX).await.unwrap();
         [first, second, updated]
     });
     assert_eq!(responses, [Some(Response::StepUp); 3]);
@@ -323,4 +392,116 @@ fn an_access_token_of_a_browsers_session_is_not_the_browser() {
     }
     assert_eq!(browser.sessions().status, 200);
     assert_eq!(browser.events(), Vec::<Value>::new());
+}
+
+/// A program that holds tokens itself.
+struct Program<'a> {
+    server: &'a Server,
+    headers: [(&'static str, &'static str); 2],
+    refresh_token: String,
+    session_token: String,
+}
+
+impl<'a> Program<'a> {
+    fn signed_in(server: &'a Server, agent: &'static str, address: &'static str) -> Self {
+        let headers = [("User-Agent", agent), ("X-Forwarded-For", address)];
+        let signed_in =
+            server.anonymous().sign_in_with(&json!({ "identifier": "ann", "password": PASSWORD }), &headers);
+        let (refresh_token, session_token) = (signed_in.refresh_token, signed_in.session_token);
+        Self { server, headers, refresh_token, session_token }
+    }
+
+    fn at(&self, agent: &'static str, address: &'static str) -> Self {
+        let headers = [("User-Agent", agent), ("X-Forwarded-For", address)];
+        let (refresh_token, session_token) = (self.refresh_token.clone(), self.session_token.clone());
+        Self { server: self.server, headers, refresh_token, session_token }
+    }
+
+    fn refresh(&mut self) -> Reply {
+        let body = json!({ "refresh_token": self.refresh_token }).to_string();
+        let reply = self.server.anonymous().call("POST", "/api/v1/auth/refresh", Some(body), &self.headers);
+        if reply.status == 200 {
+            self.refresh_token = reply.text("refresh_token");
+        }
+        reply
+    }
+
+    fn call(&self, method: &str, path: &str, body: Option<Value>) -> Reply {
+        let client = self.server.anonymous().bearing(&self.session_token);
+        client.call(method, path, body.map(|body| body.to_string()), &self.headers)
+    }
+}
+
+#[test]
+fn a_refresh_is_watched_and_a_session_that_must_be_proved_gets_no_access_tokens() {
+    let (server, admin) = server(|_| {});
+    let mut own = Program::signed_in(&server, "our-app/1.0", "192.0.2.1");
+    own.refresh().expect(200);
+    let mut moved = own.at("our-app/1.1", "198.51.100.7");
+    moved.refresh().expect(200);
+    let events = moved.call("GET", "/api/v1/users/security-events", None).expect(200)["items"].clone();
+    assert_eq!(events.as_array().unwrap().len(), 1, "an update is nothing: {events}");
+    assert_eq!((&events[0]["occasion"], &events[0]["risk"]["level"]), (&json!("refresh"), &json!("low")));
+    // Another program, too: whoever holds the token gets nothing for it, and nobody else either until a proof.
+    let mut thief = moved.at("curl/8", "203.0.113.9");
+    thief.refresh().is_problem(401, "reauthentication-required");
+    moved.refresh().is_problem(401, "reauthentication-required");
+    moved.call("GET", "/api/v1/whoami", None).is_problem(401, "reauthentication-required");
+    assert_eq!(admin.app("shop", &["checker"]).introspect(&own.session_token), json!({ "active": false }));
+    let proof = json!({ "password": PASSWORD });
+    let renewed = moved.call("POST", "/api/v1/auth/reauthenticate", Some(proof)).expect(200);
+    thief.refresh().is_problem(401, "invalid-refresh-token");
+    moved.refresh_token = renewed["refresh_token"].as_str().unwrap().to_owned();
+    moved.session_token = renewed["session_token"].as_str().unwrap().to_owned();
+    moved.refresh().expect(200);
+    moved.call("GET", "/api/v1/whoami", None).expect(200);
+}
+
+#[test]
+fn a_refresh_may_end_its_session_and_a_token_that_is_none_says_nothing_of_anybody() {
+    let (server, _) = server(|config| config.sessions.risk_high = Response::Revoke);
+    let mut own = Program::signed_in(&server, "our-app/1.0", "192.0.2.1");
+    let events = |own: &Program<'_>| {
+        let page = own.call("GET", "/api/v1/users/security-events", None).expect(200);
+        page["items"].as_array().unwrap().len()
+    };
+    // The session's id and its owner's are in the token; the secret is another's.
+    let mut forged = own.at("curl/8", "203.0.113.9");
+    let text = own.refresh_token.clone();
+    let other = Program::signed_in(&server, "our-app/1.0", "192.0.2.1");
+    forged.refresh_token = sesame_token(&text, &other.refresh_token);
+    let before = events(&own);
+    forged.refresh().is_problem(401, "invalid-refresh-token");
+    assert_eq!(events(&own), before, "nobody makes a session suspect whose token they do not hold");
+    own.refresh().expect(200);
+    let mut thief = own.at("curl/8", "203.0.113.9");
+    thief.refresh().is_problem(401, "session-risk");
+    own.refresh().is_problem(401, "session-risk");
+    own.call("GET", "/api/v1/whoami", None).is_problem(401, "session-risk");
+}
+
+/// A well-formed refresh token for the session of one, with the secret of another.
+fn sesame_token(one: &str, other: &str) -> String {
+    use sesame::sessions::token::{Purpose, Token};
+
+    let (one, other) = (Token::parse(Purpose::Refresh, one).unwrap(), Token::parse(Purpose::Refresh, other).unwrap());
+    Token::text(Purpose::Refresh, one.owner(), &one.part(), other.secret().try_into().unwrap())
+}
+
+#[test]
+fn a_sign_in_that_must_be_proved_again_comes_without_an_access_token() {
+    let (server, _) = server(|config| config.sessions.risk_medium = Response::StepUp);
+    Program::signed_in(&server, "our-app/1.0", "192.0.2.1");
+    let headers = [("User-Agent", "curl/8"), ("X-Forwarded-For", "198.51.100.7")];
+    let body = json!({ "identifier": "ann", "password": PASSWORD }).to_string();
+    let welcome = server.anonymous().call("POST", "/api/v1/auth/login", Some(body), &headers).expect(200);
+    assert_eq!((&welcome["access_token"], &welcome["session"]["needs_proof"]), (&Value::Null, &json!(true)));
+    let (session_token, refresh_token) = (welcome["session_token"].as_str(), welcome["refresh_token"].as_str());
+    let (session_token, refresh_token) = (session_token.unwrap().to_owned(), refresh_token.unwrap().to_owned());
+    let mut program = Program { server: &server, headers, refresh_token, session_token };
+    program.refresh().is_problem(401, "reauthentication-required");
+    let proof = json!({ "password": PASSWORD });
+    let renewed = program.call("POST", "/api/v1/auth/reauthenticate", Some(proof)).expect(200);
+    assert_eq!(renewed["session"]["needs_proof"], false);
+    assert!(renewed["access_token"].is_string());
 }

@@ -7,6 +7,7 @@ use crate::accounts::letters::Letters;
 use crate::actor::command::{Command, Decision, Facts};
 use crate::kernel::ids::{SecurityEventId, SessionId};
 use crate::kernel::secret::SecretHash;
+use crate::sessions::drift::Drift;
 use crate::sessions::ending::EndReason;
 use crate::sessions::error::SessionError;
 use crate::sessions::model::{AuthenticationMethod, Session};
@@ -51,6 +52,7 @@ impl Command for RefreshSession {
         let turn = Turn { now: facts.now, is_same_program, ..self.turn };
         match refresh.take(&turn) {
             Outcome::Foreign => Err(SessionError::BadRefreshToken),
+            Outcome::Repeated | Outcome::Rotated(_) if session.needs_proof => Err(SessionError::ProofNeeded),
             Outcome::Repeated => Ok(Decision::nothing(Refreshed::Next(Arc::clone(session)))),
             Outcome::Rotated(next) => {
                 session.touch(facts.now);
@@ -84,7 +86,7 @@ impl Command for RefreshSession {
 }
 
 /// Gives a session other tokens, because its person just proved again who they are. Those before are worth nothing from
-/// then on (OWASP ASVS 5.0, 7.2.4).
+/// then on (OWASP ASVS 5.0, 7.2.4), and the program and the network that the proof came from are the session's own.
 #[derive(Debug, Clone)]
 pub struct RenewSession {
     /// Which.
@@ -97,6 +99,8 @@ pub struct RenewSession {
     pub methods: Vec<AuthenticationMethod>,
     /// What they showed: if it does not hold any more, nothing is renewed.
     pub evidence: Evidence,
+    /// The program that they showed it with.
+    pub user_agent: Option<Arc<str>>,
 }
 
 impl Command for RenewSession {
@@ -119,6 +123,14 @@ impl Command for RenewSession {
         renewed.refresh = renewed.refresh.map(|_| self.refresh);
         renewed.authenticated_at = facts.now;
         renewed.needs_proof = false;
+        renewed.drift = Drift::default();
+        if renewed.user_agent != self.user_agent {
+            renewed.user_agent = self.user_agent;
+        }
+        let device = session.device.and_then(|id| user.sessions.find_device(id)).zip(facts.cause.ip_address);
+        let moved = device.filter(|(device, address)| !device.knows(*address));
+        let moved = moved.map(|(device, address)| SessionEvent::DeviceMoved(device.moved(address, facts.now)));
+        events.extend(moved.map(UserEvent::Session));
         let session = Arc::new(renewed);
         events.push(UserEvent::Session(SessionEvent::Changed(Arc::clone(&session), SessionChange::Renewed)));
         Ok(Decision { events, reply: session })

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use crate::accounts::letters::Letters;
 use crate::actor::command::{Command, Decision, Facts};
 use crate::kernel::ids::{SecurityEventId, SessionId};
+use crate::sessions::drift::Program;
 use crate::sessions::ending::EndReason;
 use crate::sessions::error::SessionError;
 use crate::sessions::part::{SessionChange, SessionEvent};
-use crate::sessions::risk::{Occasion, Oddity, Policy, Response, Risk, SecurityEvent};
+use crate::sessions::risk::{Occasion, Policy, Response, SecurityEvent};
 use crate::user::{User, UserEvent};
 
 /// Notes what was unusual about a request, and does what the policy says. Each thing is noted once.
@@ -17,8 +18,10 @@ use crate::user::{User, UserEvent};
 pub struct SuspectSession {
     /// Whose.
     pub session: SessionId,
-    /// What was unusual.
-    pub risk: Risk,
+    /// What the request was for.
+    pub occasion: Occasion,
+    /// Whether nobody can have come there from where the person was last seen.
+    pub is_impossible: bool,
     /// Where the request came from.
     pub ip_address: Option<IpAddr>,
     /// What the program called itself.
@@ -42,27 +45,31 @@ impl Command for SuspectSession {
         // Another request of the session may have been quicker.
         let is_known = |address| device.is_none_or(|device| device.knows(address));
         let is_elsewhere = self.ip_address.is_some_and(|address| !is_known(address));
-        let is_other = self.risk.has(Oddity::OtherProgram) && !session.risk.has(Oddity::OtherProgram);
-        let risk = Risk::default()
-            .with_if(is_elsewhere, Oddity::NewNetwork)
-            .with_if(is_elsewhere && self.risk.has(Oddity::ImpossibleTravel), Oddity::ImpossibleTravel)
-            .with_if(is_other, Oddity::OtherProgram);
-        let is_updated = !self.risk.has(Oddity::OtherProgram) && session.user_agent != self.user_agent;
-        let Some(response) = self.policy.response(risk) else {
+        let program = session.drift.program_of(session.user_agent.as_deref(), self.user_agent.as_deref());
+        let news = session.drift.news(is_elsewhere, self.is_impossible, program);
+        let mut changed = session.draft(facts.now);
+        let seen = match program {
+            Program::Own => &mut changed.user_agent,
+            Program::Noted | Program::Other => &mut changed.drift.program,
+        };
+        let is_updated = *seen != self.user_agent;
+        if is_updated {
+            seen.clone_from(&self.user_agent);
+        }
+        let risk = session.drift.together(news);
+        let Some(response) = self.policy.response(risk).filter(|_| !news.is_none()) else {
             // What the other request brought about is so for this one too.
             let reply = session.needs_proof.then_some(Response::StepUp);
             if !is_updated {
                 return Ok(Decision::nothing(reply));
             }
-            let mut updated = session.draft(facts.now);
-            updated.user_agent = self.user_agent;
-            let event = SessionEvent::Changed(Arc::new(updated), SessionChange::Updated);
+            let event = SessionEvent::Changed(Arc::new(changed), SessionChange::Updated);
             return Ok(Decision::one(UserEvent::Session(event), reply));
         };
         let noted = SecurityEvent {
             id: SecurityEventId::generate(facts.now),
             at: facts.now,
-            occasion: Occasion::Request,
+            occasion: self.occasion,
             risk,
             response,
             session: Some(session.id),
@@ -75,17 +82,12 @@ impl Command for SuspectSession {
         if response == Response::Revoke {
             events.extend(user.sessions.ending(EndReason::Risk, facts, |one| one.id == self.session));
         } else {
-            let mut changed = session.draft(facts.now);
             changed.risk = session.risk.and(risk);
+            changed.drift.risk = session.drift.risk.and(news);
             changed.needs_proof |= response == Response::StepUp;
-            if is_updated {
-                changed.user_agent = self.user_agent;
-            }
             events.push(SessionEvent::Changed(Arc::new(changed), SessionChange::Suspected));
             if let (Some(device), Some(address), true) = (device, self.ip_address, is_elsewhere) {
-                let mut moved = device.draft(facts.now);
-                moved.move_to(address);
-                events.push(SessionEvent::DeviceMoved(Arc::new(moved)));
+                events.push(SessionEvent::DeviceMoved(device.moved(address, facts.now)));
             }
         }
         let events = events.into_iter().map(UserEvent::Session).chain(alert.map(UserEvent::Mail)).collect();

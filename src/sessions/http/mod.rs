@@ -44,7 +44,7 @@ struct WhoAmI {
 }
 
 async fn whoami(call: Call) -> Outcome {
-    let caller = call.identify().await?;
+    let caller = call.recognise().await?;
     let session = match &caller {
         Caller::Person(signed_in) => {
             Some(SessionView::of(&call, &signed_in.user, &signed_in.session, Some(signed_in.session.id)))

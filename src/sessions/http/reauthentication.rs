@@ -68,7 +68,7 @@ async fn reauthenticate(call: Call, Json(input): Json<Reauthentication>) -> Outc
             return Err(Problem::invalid(vec![FieldError::new("password", "is needed, or a passkey")]));
         }
     };
-    let renewed = call.state.sign_in.prove_again(signed_in, shown, call.facts()).await?;
+    let renewed = call.state.sign_in.prove_again(signed_in, shown, call.user_agent(), call.facts()).await?;
     answer(&call, renewed)
 }
 

@@ -111,8 +111,9 @@ struct Welcome {
     /// The session's own token: revoked with the session at once. Absent when it travels in the cookie.
     #[serde(skip_serializing_if = "Option::is_none")]
     session_token: Option<String>,
-    /// A short-lived JWT (RFC 9068).
-    access_token: String,
+    /// A short-lived JWT (RFC 9068). Absent while the session must be proved again (`session.needs_proof`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_token: Option<String>,
     /// Exchanged for the next access token at `/api/v1/auth/refresh`, once. Absent when the session is in the cookie.
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<String>,

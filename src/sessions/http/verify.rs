@@ -14,7 +14,7 @@ use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Caller, Problem, Routes, Who};
 use crate::sessions::forward::{self, Need};
 use crate::sessions::identity::SignedIn;
-use crate::sessions::risk::Response;
+use crate::sessions::risk::{Occasion, Response};
 use crate::sessions::watch::Watch;
 use crate::user::User;
 
@@ -114,10 +114,11 @@ async fn watch(call: &Call, signed_in: &SignedIn) -> Result<(), Problem> {
     if signed_in.session.needs_proof {
         return Err(Problem::reauthentication_required());
     }
-    if Watch::is_usual(signed_in, call.user_agent(), call.ip_address()) {
+    let (user, session) = (&signed_in.user, &signed_in.session);
+    if Watch::is_usual(user, session, call.user_agent(), call.ip_address()) {
         return Ok(());
     }
-    match call.state.watch.look(signed_in, call.user_agent(), call.facts()).await? {
+    match call.state.watch.look(user, session, Occasion::Request, call.user_agent(), call.facts()).await? {
         Some(Response::StepUp) => Err(Problem::reauthentication_required()),
         Some(Response::Revoke) => Err(Problem::ended_for_safety()),
         Some(Response::Log | Response::Notify) | None => Ok(()),

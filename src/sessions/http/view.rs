@@ -45,6 +45,8 @@ pub(super) struct SessionView {
     active_roles: Option<Vec<RoleOfSession>>,
     /// Roles that dynamic constraints keep out of it, because too many would be in force together: choose some.
     kept_out_roles: Vec<RoleOfSession>,
+    /// Whether it can do nothing until its person proves again who they are.
+    needs_proof: bool,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -76,6 +78,7 @@ impl SessionView {
             is_remembered: session.is_remembered,
             active_roles: session.chosen_roles().map(|_| RoleOfSession::all(&in_force.roles, &book)),
             kept_out_roles: RoleOfSession::kept_out(&in_force, &book),
+            needs_proof: session.needs_proof,
             created_at: session.created_at,
             authenticated_at: session.authenticated_at,
             last_activity: session.last_seen(),
