@@ -25,6 +25,8 @@ use sesame::kernel::clock::{Clock, Stopwatch};
 use sesame::kernel::ids::{SessionId, UserId};
 use sesame::kernel::text::Username;
 use sesame::metrics::Metrics;
+use sesame::sessions::commands::{EndSessions, Which};
+use sesame::sessions::ending::EndReason;
 use sesame::sessions::sign_in::Attempt;
 use sesame::sessions::starter::Arrival;
 use sesame::sessions::token::{Purpose, Token};
@@ -38,6 +40,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const PASSWORD: &str = "a password for a bench";
 /// How often each kind of token is shown.
 const SHOWN: u32 = 5_000;
+/// How many sessions a history holds.
+const HISTORY: u32 = 256;
 /// How many sign-ins of each sort are refused.
 const REFUSED: u32 = 400;
 /// How many sessions are revoked.
@@ -135,7 +139,14 @@ async fn refused_tokens(state: &State) -> anyhow::Result<Vec<Line>> {
     forged.pop();
     forged.pop();
     forged.push_str(if welcome.access_token.ends_with("AA") { "BB" } else { "AA" });
+    let full = full_history(state).await?;
+    let full_owner = Token::parse(Purpose::Session, &full).context("a session's token")?.owner();
     let kinds = [
+        ("of a session that ended, of a user with a full history", full),
+        (
+            "of a session that there never was, of a user with a full history",
+            other(Purpose::Session, full_owner, SessionId::generate(state.clock.now()).bytes()),
+        ),
         ("a word", "token".to_owned()),
         ("8 KiB of text", "x".repeat(8192)),
         ("a session's token cut in half", good.chars().take(49).collect()),
@@ -173,6 +184,21 @@ async fn refused_tokens(state: &State) -> anyhow::Result<Vec<Line>> {
         });
     }
     Ok(lines)
+}
+
+/// Fills what is kept of the sessions of one user; the token of the oldest that is remembered.
+async fn full_history(state: &State) -> anyhow::Result<String> {
+    let mut tokens = Vec::new();
+    for number in 0..HISTORY {
+        let welcome = state.sign_in.sign_in(attempt(state, "person1", PASSWORD, number)).await?;
+        tokens.push(welcome.session_token);
+        if number + 1 == HISTORY {
+            let owner = sesame::actor::aggregate::Aggregate::id(&*welcome.user);
+            let all = EndSessions { which: Which::All, reason: EndReason::RevokedByOwner };
+            state.users.send(owner, all, facts(state, 0)).await?;
+        }
+    }
+    tokens.into_iter().next().context("no session began")
 }
 
 fn attempt(state: &State, name: &str, password: &str, address: u32) -> Attempt {

@@ -119,6 +119,20 @@ impl<K> Id<K> {
         Self::from_uuid(Uuid::from_bytes(bytes))
     }
 
+    /// The same id, with a number in the last of its random bytes.
+    pub const fn numbered(self, number: u8) -> Self {
+        let mut bytes = *self.uuid.as_bytes();
+        let [.., last] = &mut bytes;
+        *last = number;
+        Self::from_bytes(bytes)
+    }
+
+    /// The number in the last byte.
+    pub const fn number(&self) -> u8 {
+        let [.., number] = *self.uuid.as_bytes();
+        number
+    }
+
     /// The 16 bytes, big endian: they sort like the id.
     pub const fn bytes(&self) -> &[u8; 16] {
         self.uuid.as_bytes()

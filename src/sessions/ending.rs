@@ -73,6 +73,13 @@ reasons! {
     Risk = "risk", "session-risk", "this session was ended for safety";
 }
 
+impl EndReason {
+    /// Whether it may have been somebody else's: it was ended on purpose, and not by signing out or signing in anew.
+    pub const fn is_distrust(self) -> bool {
+        !matches!(self, Self::SignedOut | Self::Idle | Self::Expired | Self::Evicted | Self::Replaced)
+    }
+}
+
 /// A session that is over: who may want to know later is its owner. The hash of its secret stays, so that only who
 /// holds the token is told why it is refused.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -105,7 +112,8 @@ impl Stored for EndedSession {
     const VERSION: u8 = 1;
 }
 
-/// How many entries a ring of a user's history has had. The next one goes to the slot of that number, modulo 256.
+/// How many entries a ring of a user's history has had. Security events go to the slot of their number, modulo 256; what is
+/// over of a session goes to the slot of the session's own number, so that it is found by the session's id alone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryCount(pub u32);
 
@@ -128,11 +136,6 @@ impl HistoryCount {
         low
     }
 
-    /// Every slot that was ever written, that of the newest entry first.
-    pub fn newest_first(self) -> impl Iterator<Item = u8> {
-        (1..=self.0.min(RING_SLOTS)).filter_map(move |back| u8::try_from(self.0.wrapping_sub(back) % RING_SLOTS).ok())
-    }
-
     /// Every slot that was ever written.
     pub fn slots(self) -> impl Iterator<Item = u8> {
         (0..self.0.min(RING_SLOTS)).filter_map(|slot| u8::try_from(slot).ok())
@@ -148,12 +151,6 @@ mod tests {
         let count = HistoryCount(254);
         assert_eq!((count.slot(0), count.slot(1), count.slot(2)), (254, 255, 0));
         assert_eq!(count.slots().count(), 254);
-        assert_eq!(count.newest_first().take(2).collect::<Vec<_>>(), [253, 252]);
-        let round = count.plus(4);
-        assert_eq!(round.newest_first().take(3).collect::<Vec<_>>(), [1, 0, 255]);
-        assert_eq!(round.newest_first().last(), Some(2));
-        assert_eq!(round.newest_first().count(), 256);
-        assert_eq!(HistoryCount(0).newest_first().count(), 0);
         assert_eq!(count.plus(10).slots().count(), 256);
     }
 

@@ -2,7 +2,7 @@
 
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{SessionId, UserId};
-use crate::sessions::ending::{EndedSession, HistoryCount, RING_SLOTS};
+use crate::sessions::ending::{EndedSession, RING_SLOTS};
 use crate::sessions::risk::SecurityEvent;
 use crate::store::codec::{self, Stored};
 use crate::store::key::Kind;
@@ -19,26 +19,21 @@ pub fn ended(store: &dyn Store, user: UserId, since: Timestamp) -> Result<Vec<En
     Ok(all)
 }
 
-/// One session of a user that ended since then, of which so many ended. What ended last is asked for most, and is found at
-/// the first look.
+/// One session of a user that ended since then: one read, whatever else ended.
 ///
 /// # Errors
 /// When the store fails.
 pub fn ended_session(
     store: &dyn Store,
     user: UserId,
-    count: HistoryCount,
     id: SessionId,
     since: Timestamp,
 ) -> Result<Option<EndedSession>, StoreError> {
-    for slot in count.newest_first() {
-        let Some(record) = store.read(&Key::of(Kind::EndedSession, &[user.bytes(), &[slot]]))? else { continue };
-        let session: EndedSession = codec::decode(&record.value)?;
-        if session.id == id {
-            return Ok(Some(session).filter(|session| session.ended_at >= since));
-        }
-    }
-    Ok(None)
+    let Some(record) = store.read(&Key::of(Kind::EndedSession, &[user.bytes(), &[id.number()]]))? else {
+        return Ok(None);
+    };
+    let session: EndedSession = codec::decode(&record.value)?;
+    Ok(Some(session).filter(|session| session.id == id && session.ended_at >= since))
 }
 
 /// The security events of a user since then.

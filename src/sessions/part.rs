@@ -84,6 +84,12 @@ impl SessionPart {
         device.secret.matches(token.secret()).then_some(device)
     }
 
+    /// The number of the next session that begins, modulo 256. It is in the session's id, and says where what is left of the
+    /// session goes when it ends: all that ever began are those that ended and those that did not.
+    pub fn next_number(&self) -> u8 {
+        self.ended.slot(self.sessions.len())
+    }
+
     /// How many sessions ended, and how many security events there were.
     pub fn history(&self) -> [HistoryCount; 2] {
         [self.ended, self.noted]
@@ -133,28 +139,28 @@ impl SessionPart {
     pub fn remove_all(&self, id: UserId, commit: &mut Commit) {
         self.sessions.iter().for_each(|session| commit.remove(key(id, session.id)));
         self.devices.iter().for_each(|device| commit.remove(device_key(id, device.id)));
-        for (ring, count, kind) in [(ENDED, self.ended, Kind::EndedSession), (NOTED, self.noted, Kind::SecurityEvent)] {
-            count.slots().for_each(|slot| commit.remove(slot_key(kind, id, slot)));
-            if count.0 > 0 {
-                commit.remove(count_key(id, ring));
-            }
+        if self.ended.0 > 0 {
+            // Wherever their numbers led.
+            (0..=u8::MAX).for_each(|slot| commit.remove(slot_key(Kind::EndedSession, id, slot)));
+            commit.remove(count_key(id, ENDED));
+        }
+        if self.noted.0 > 0 {
+            self.noted.slots().for_each(|slot| commit.remove(slot_key(Kind::SecurityEvent, id, slot)));
+            commit.remove(count_key(id, NOTED));
         }
     }
 
-    fn record_ended(
-        &self,
-        id: UserId,
-        before: &Self,
-        ended: &[EndedSession],
-        commit: &mut Commit,
-    ) -> Result<(), StoreError> {
+    fn record_ended(&self, id: UserId, ended: &[EndedSession], commit: &mut Commit) -> Result<(), StoreError> {
         // More than fit the ring at once: the last ones stay.
-        let skipped = ended.len().saturating_sub(RING_SLOTS as usize);
-        for (offset, session) in ended.iter().enumerate() {
+        let mut last = [None; RING_SLOTS as usize];
+        for session in ended {
             commit.remove(key(id, session.id));
-            if offset >= skipped {
-                commit.put(slot_key(Kind::EndedSession, id, before.ended.slot(offset)), codec::encode(session)?);
+            if let Some(place) = last.get_mut(usize::from(session.id.number())) {
+                *place = Some(session);
             }
+        }
+        for session in last.into_iter().flatten() {
+            commit.put(slot_key(Kind::EndedSession, id, session.id.number()), codec::encode(session)?);
         }
         commit.put(count_key(id, ENDED), codec::encode(&self.ended)?);
         Ok(())
@@ -198,7 +204,7 @@ impl UserPart for SessionPart {
             SessionEvent::Started(session) | SessionEvent::Changed(session, _) => {
                 commit.put(key(id, session.id), codec::encode(&**session)?);
             }
-            SessionEvent::Ended(ended) => self.record_ended(id, before, ended, commit)?,
+            SessionEvent::Ended(ended) => self.record_ended(id, ended, commit)?,
             SessionEvent::Seen(sessions, devices) => {
                 for session in sessions {
                     commit.put(key(id, session.id), codec::encode(&**session)?);

@@ -102,6 +102,6 @@ impl Refusals {
             return Ok(None);
         }
         let (store, user, since) = (Arc::clone(&self.store), user.id(), now.plus_seconds(-self.history_seconds));
-        Ok(self.loader.run(move || history::ended_session(&*store, user, count, id, since)).await??)
+        Ok(self.loader.run(move || history::ended_session(&*store, user, id, since)).await??)
     }
 }

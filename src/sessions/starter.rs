@@ -22,6 +22,7 @@ use crate::sessions::error::SessionError;
 use crate::sessions::identity::SignedIn;
 use crate::sessions::model::{NewSession, Session};
 use crate::sessions::refresh::Refresh;
+use crate::sessions::refresher::FAMILY_BYTES;
 use crate::sessions::risk::{Oddity, Policy, Risk};
 use crate::sessions::sign_in::SignInError;
 use crate::sessions::terms::Terms;
@@ -110,9 +111,9 @@ impl Starter {
     ) -> Result<Welcome, SignInError> {
         let (now, owner) = (facts.now, proven.user.id());
         let id = SessionId::generate(now);
-        let (session_token, secret) = Token::issue(Purpose::Session, owner, id.bytes())?;
+        let secret = random_bytes::<32>()?;
         let network = facts.cause.ip_address.map(Network::of);
-        let first = if arrival.is_in_cookie { None } else { Some(first_refresh(owner, id)?) };
+        let first = if arrival.is_in_cookie { None } else { Some(First::new()?) };
         let refresh = first.as_ref().map(|first| Refresh::begin(first.family, first.hash, network, now));
         let fresh = DeviceId::generate(now);
         let (fresh_token, fresh_secret) = Token::issue(Purpose::Device, NOBODY, fresh.bytes())?;
@@ -124,7 +125,7 @@ impl Starter {
         };
         let new = NewSession {
             id,
-            secret,
+            secret: SecretHash::of(&secret),
             lifetime_seconds: self.terms.lifetime_seconds,
             idle_seconds: self.terms.idle_seconds,
             methods: proven.evidence.methods(),
@@ -153,9 +154,9 @@ impl Starter {
             (!session.needs_proof).then(|| self.access_tokens.issue(owner, &session, now)).transpose()?;
         Ok(Welcome {
             user: done.after,
-            session_token,
+            session_token: Token::text(Purpose::Session, owner, session.id.bytes(), &secret),
             access_token,
-            refresh_token: first.map(|first| first.text),
+            refresh_token: first.map(|first| first.text(owner, session.id)),
             device_token: device_token(&device, fresh, fresh_token, arrival.device_token),
             session,
             revision: done.revision,
@@ -176,7 +177,7 @@ impl Starter {
         let (now, owner) = (facts.now, proven.user.id());
         let (session_token, secret) = Token::issue(Purpose::Session, owner, session.bytes())?;
         let methods = proven.evidence.methods();
-        let first = first_refresh(owner, session)?;
+        let first = First::new()?;
         let refresh = Refresh::begin(first.family, first.hash, facts.cause.ip_address.map(Network::of), now);
         let user_agent = user_agent.map(agent::shortened).map(Arc::from);
         let renew = RenewSession { session, secret, refresh, methods, evidence: proven.evidence, user_agent };
@@ -196,7 +197,7 @@ impl Starter {
     ) -> Result<Renewed, SignInError> {
         let (owner, session) = (signed_in.user.id(), signed_in.session.id);
         let (session_token, secret) = Token::issue(Purpose::Session, owner, session.bytes())?;
-        let first = first_refresh(owner, session)?;
+        let first = First::new()?;
         let refresh = Refresh::begin(first.family, first.hash, facts.cause.ip_address.map(Network::of), facts.now);
         let shown = signed_in.session.secret;
         let activate = ActivateRoles { session, shown, role_ids, secret, refresh, book: Arc::clone(&self.book.load()) };
@@ -214,11 +215,11 @@ impl Starter {
     ) -> Result<Renewed, SignInError> {
         let access_token = self.access_tokens.issue(done.after.id(), &done.reply, now)?;
         Ok(Renewed {
-            user: done.after,
-            session_token,
             access_token,
-            refresh_token: (!done.reply.lives_in_cookie()).then_some(first.text),
+            refresh_token: (!done.reply.lives_in_cookie()).then(|| first.text(done.after.id(), done.reply.id)),
+            session_token,
             session: done.reply,
+            user: done.after,
             revision: done.revision,
         })
     }
@@ -264,15 +265,18 @@ fn device_token(device: &Device, fresh: DeviceId, fresh_token: String, shown: Op
 struct First {
     family: ShortHash,
     hash: ShortHash,
-    text: String,
+    secret: [u8; 32],
 }
 
-fn first_refresh(owner: UserId, session: SessionId) -> Result<First, SignInError> {
-    let secret = random_bytes::<32>()?;
-    let (family, part) = secret.split_at(16);
-    Ok(First {
-        family: ShortHash::of(family),
-        hash: ShortHash::of(part),
-        text: Token::text(Purpose::Refresh, owner, session.bytes(), &secret),
-    })
+impl First {
+    fn new() -> Result<Self, SignInError> {
+        let secret = random_bytes::<32>()?;
+        let (family, part) = secret.split_at(FAMILY_BYTES);
+        Ok(Self { family: ShortHash::of(family), hash: ShortHash::of(part), secret })
+    }
+
+    /// As the client is given it, with the session's final id.
+    fn text(&self, owner: UserId, session: SessionId) -> String {
+        Token::text(Purpose::Refresh, owner, session.bytes(), &self.secret)
+    }
 }

@@ -438,3 +438,27 @@ fn what_was_let_in_before_its_session_ended_plants_nothing_after() {
     assert!(is_over(&server, user, RenamePasskey { id, name: "mine".into(), session }));
     assert!(is_over(&server, user, RemovePasskey { id, session, notice: None }));
 }
+
+#[test]
+fn the_last_256_sessions_say_why_they_are_over_each_by_its_own_number() {
+    let server = Server::durable();
+    server.admin().create_user(&json!({ "username": "ann", "password": PASSWORD }));
+    let log_in = || server.anonymous().sign_in("ann", PASSWORD);
+    let kept = log_in();
+    let tokens: Vec<_> = (0..260)
+        .map(|_| {
+            let session = log_in();
+            session.post("/api/v1/auth/logout", &json!({})).expect(204);
+            session.session_token
+        })
+        .collect();
+    let server = server.restarted();
+    let refused = |token: &str| server.anonymous().bearing(token).get("/api/v1/whoami");
+    for token in &tokens[4..] {
+        refused(token).is_problem(401, "session-signed-out");
+    }
+    for token in &tokens[..4] {
+        refused(token).is_problem(401, "unauthenticated");
+    }
+    assert_eq!(refused(&kept.session_token).status, 200);
+}

@@ -35,7 +35,7 @@ pub struct DeviceClaim {
 /// Begins a session for a person who just proved who they are.
 #[derive(Debug, Clone)]
 pub struct StartSession {
-    /// The session to begin; how long it lasts is decided here.
+    /// The session to begin; its number, which its id tells, and how long it lasts are decided here.
     pub new: NewSession,
     /// What they showed: if it does not hold any more, the sign-in fails.
     pub evidence: Evidence,
@@ -70,7 +70,8 @@ impl Command for StartSession {
     type Refusal = SessionError;
     const NAME: &'static str = "start_session";
 
-    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Begun>, SessionError> {
+    fn decide(mut self, user: &User, facts: &Facts) -> Result<Decision<User, Begun>, SessionError> {
+        self.new.id = self.new.id.numbered(user.sessions.next_number());
         let accepted = self.evidence.clone().accept(user, facts.now)?;
         let part = &*user.sessions;
         let terms = strictest(self.terms, user, &self.book, facts);
