@@ -17,7 +17,7 @@ use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::{Facts, WriteError};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::{Fault, Kind};
-use crate::kernel::ids::SessionId;
+use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::text::Email;
 use crate::mail::model::{Mail, Occasion};
 use crate::mail::postman::Postman;
@@ -77,6 +77,16 @@ impl Correspondence {
     pub fn admit(&self, about: &Whose, address: Option<IpAddr>, now: Timestamp) -> Result<(), SessionError> {
         let budget = Budget::Network(address);
         self.requests.attempt(about, budget, now).map(drop).map_err(SessionError::TooManyFailures)
+    }
+
+    /// Counts a request for mail of somebody who is signed in: with their network's, and with all of their account.
+    ///
+    /// # Errors
+    /// When there were too many.
+    pub fn admit_of(&self, user: UserId, address: Option<IpAddr>, now: Timestamp) -> Result<(), SessionError> {
+        let whose = Whose::Account(user);
+        self.admit(&whose, address, now)?;
+        self.requests.attempt(&whose, Budget::Everywhere, now).map(drop).map_err(SessionError::TooManyFailures)
     }
 
     /// Says that this mail, if there is one, was committed.

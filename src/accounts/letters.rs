@@ -95,7 +95,7 @@ impl Letters {
         let (seconds, lifetime) = purpose.lifetime();
         let expires_at = facts.now.plus_seconds(seconds);
         let email = addressee.to.clone();
-        let proof = Proof { id, secret, purpose, email, made_at: facts.now, expires_at };
+        let proof = Proof { id, secret, purpose, email, made_at: facts.now, expires_at, session: None };
         let page = match purpose {
             ProofPurpose::VerifyEmail => "verify-email",
             ProofPurpose::ResetPassword => "reset-password",

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::accounts::factors::Factors;
 use crate::accounts::model::{Account, AppListing, Credential, Name, Nature};
 use crate::accounts::passkey::Passkey;
-use crate::accounts::proof::{Proof, ProofPurpose, Shown};
+use crate::accounts::proof::{MOST_LIVE, Proof, ProofPurpose, Shown};
 use crate::actor::aggregate::Note;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{PasskeyId, ProofId, UserId};
@@ -27,7 +27,7 @@ pub struct AccountPart {
     pub secrets: Option<Arc<Factors>>,
     /// The passkeys, oldest first.
     pub passkeys: Vec<Passkey>,
-    /// What may be proven with mailed tokens; at most one of each purpose.
+    /// What may be proven with mailed tokens, oldest first; at most [`MOST_LIVE`] of each purpose, all for one address.
     pub proofs: Vec<Proof>,
 }
 
@@ -53,7 +53,7 @@ pub enum AccountEvent {
     PasswordRehashed(Credential),
     /// A mailed token proved that the address is the person's.
     EmailVerified(Account),
-    /// A token was mailed; earlier ones of its purpose are worth nothing from then on.
+    /// A token was mailed; the oldest ones of its purpose, and those for another address, are worth nothing from then on.
     ProofMade(Proof),
     /// What the person has beside the password is another, and how so.
     FactorsChanged(Option<Box<Factors>>, FactorChange),
@@ -109,7 +109,8 @@ impl UserPart for AccountPart {
             | AccountEvent::Activated(account)
             | AccountEvent::EmailVerified(account) => self.account = Some(account.clone()),
             AccountEvent::ProofMade(made) => {
-                self.proofs.retain(|proof| proof.purpose != made.purpose);
+                let displaced = self.displaced(made);
+                self.proofs.retain(|proof| !displaced.contains(&proof.id));
                 self.proofs.push(made.clone());
             }
             AccountEvent::FactorsChanged(factors, _) => self.secrets = factors.clone().map(Arc::from),
@@ -141,8 +142,7 @@ impl UserPart for AccountPart {
             }
             AccountEvent::Changed(_) | AccountEvent::EmailVerified(_) => self.record_names(id, before, commit),
             AccountEvent::ProofMade(made) => {
-                let older = before.proofs.iter().filter(|proof| proof.purpose == made.purpose);
-                older.for_each(|proof| commit.remove(proof_key(id, proof.id)));
+                before.displaced(made).into_iter().for_each(|proof| commit.remove(proof_key(id, proof)));
                 commit.put(proof_key(id, made.id), codec::encode(made)?);
             }
             AccountEvent::FactorsChanged(Some(factors), _) => commit.put(factors_key(id), codec::encode(&**factors)?),
@@ -216,6 +216,16 @@ impl AccountPart {
     /// The proof that was shown, if it is good for this purpose.
     pub fn find_proof(&self, shown: &Shown, purpose: ProofPurpose, now: Timestamp) -> Option<&Proof> {
         self.proofs.iter().find(|proof| shown.is(proof, purpose, now))
+    }
+
+    /// The proofs that give way to a newer one of their purpose: for another address, over, or too many.
+    fn displaced(&self, made: &Proof) -> Vec<ProofId> {
+        let older = self.proofs.iter().filter(|proof| proof.purpose == made.purpose);
+        let stays = |proof: &&Proof| proof.email == made.email && made.made_at < proof.expires_at;
+        let (staying, mut gone): (Vec<_>, Vec<_>) = older.partition(stays);
+        let too_many = (staying.len() + 1).saturating_sub(MOST_LIVE);
+        gone.extend(staying.into_iter().take(too_many));
+        gone.into_iter().map(|proof| proof.id).collect()
     }
 
     /// What the person has beside the password.

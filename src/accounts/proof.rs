@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::clock::Timestamp;
-use crate::kernel::ids::{ProofId, UserId};
+use crate::kernel::ids::{ProofId, SessionId, UserId};
 use crate::kernel::secret::SecretHash;
 use crate::kernel::text::Email;
 use crate::sessions::token::{Purpose, Token};
-use crate::store::codec::Stored;
+use crate::store::StoreError;
+use crate::store::codec::{self, Stored};
 
 /// What a proof is for. Stored: new ones come last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,11 +47,40 @@ pub struct Proof {
     pub made_at: Timestamp,
     /// Until when it is good.
     pub expires_at: Timestamp,
+    /// The session it was asked for in; none where anybody may ask, or an administrator did.
+    pub session: Option<SessionId>,
+}
+
+/// The first form of a proof's record.
+#[derive(Deserialize)]
+struct ProofV1 {
+    id: ProofId,
+    secret: SecretHash,
+    purpose: ProofPurpose,
+    email: Email,
+    made_at: Timestamp,
+    expires_at: Timestamp,
+}
+
+impl From<ProofV1> for Proof {
+    fn from(old: ProofV1) -> Self {
+        let ProofV1 { id, secret, purpose, email, made_at, expires_at } = old;
+        Self { id, secret, purpose, email, made_at, expires_at, session: None }
+    }
 }
 
 impl Stored for Proof {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
+
+    fn upgrade(version: u8, body: &[u8]) -> Option<Result<Self, StoreError>> {
+        (version == 1).then(|| codec::decode_body::<ProofV1>(body).map(Self::from))
+    }
 }
+
+/// So many tokens of one purpose are good at once, so that nobody makes another's useless by asking for a newer one.
+pub const MOST_LIVE: usize = 3;
+/// So many are not made in less than this time, which is that of the shortest: whoever asks in vain has one that is good.
+pub const SECONDS_OF_MOST: i64 = 900;
 
 /// A mailed token as somebody shows it: well-formed, not yet believed.
 #[derive(Debug, Clone, Copy)]

@@ -5,7 +5,7 @@ use crate::accounts::error::AccountError;
 use crate::accounts::evidence::Evidence;
 use crate::accounts::model::{Account, Credential, Name, Nature, Properties, Status};
 use crate::accounts::part::AccountEvent;
-use crate::accounts::proof::{Proof, ProofPurpose, Shown};
+use crate::accounts::proof::{MOST_LIVE, Proof, ProofPurpose, SECONDS_OF_MOST, Shown};
 use crate::actor::command::{Command, Decision, Facts};
 use crate::kernel::ids::SessionId;
 use crate::kernel::text::{Email, ExternalId, Username};
@@ -66,7 +66,8 @@ impl Command for EnrolUser {
     }
 }
 
-/// Mails a token to a person, unless one was mailed just before. The reply is whether it is mailed.
+/// Mails a token to a person, unless one was mailed just before, or as many as are good at once a short while ago: then
+/// they have one that is. The reply is whether it is mailed.
 #[derive(Debug, Clone)]
 pub struct MailProof {
     /// What the token proves.
@@ -85,14 +86,17 @@ impl Command for MailProof {
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, bool>, AccountError> {
         self.session.map_or(Ok(()), |session| refuse_over(user, session, facts))?;
-        let just_before = facts.now.plus_seconds(-SECONDS_BETWEEN_MAILS);
-        let is_repeated = user.accounts.proofs.iter().any(|proof| {
-            proof.purpose == self.proof.purpose && proof.email == self.proof.email && proof.made_at > just_before
-        });
+        let of_late = |seconds: i64| {
+            let since = facts.now.plus_seconds(-seconds);
+            let same = |proof: &&Proof| proof.purpose == self.proof.purpose && proof.email == self.proof.email;
+            user.accounts.proofs.iter().filter(same).filter(|proof| proof.made_at > since).count()
+        };
+        let is_repeated = of_late(SECONDS_BETWEEN_MAILS) > 0 || of_late(SECONDS_OF_MOST) >= MOST_LIVE;
         if is_repeated || !user.is_active() {
             return Ok(Decision::nothing(false));
         }
-        let events = vec![UserEvent::Account(AccountEvent::ProofMade(self.proof)), UserEvent::Mail(self.mail)];
+        let proof = Proof { session: self.session, ..self.proof };
+        let events = vec![UserEvent::Account(AccountEvent::ProofMade(proof)), UserEvent::Mail(self.mail)];
         Ok(Decision { events, reply: true })
     }
 }
@@ -116,10 +120,9 @@ impl Command for VerifyEmail {
         let (account, proof) = proven(user, self.shown, ProofPurpose::VerifyEmail, facts)?;
         let account =
             Account { email: Some(proof.email.clone()), is_email_verified: true, ..account.changed(facts.now) };
-        let mut events = vec![
-            UserEvent::Account(AccountEvent::EmailVerified(account)),
-            UserEvent::Account(AccountEvent::ProofsSpent(vec![proof.id])),
-        ];
+        let spent = user.accounts.spending_but(|proof| proof.purpose != ProofPurpose::VerifyEmail);
+        let mut events = vec![UserEvent::Account(AccountEvent::EmailVerified(account))];
+        events.extend(spent.map(UserEvent::Account));
         events.extend(self.notice.map(UserEvent::Mail));
         Ok(Decision { events, reply: () })
     }

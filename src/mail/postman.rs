@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp::Error as SmtpError;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
@@ -14,7 +14,7 @@ use crate::actor::command::Facts;
 use crate::actor::directory::{Directory, LoadError};
 use crate::kernel::cause::Cause;
 use crate::kernel::clock::{Clock, Timestamp};
-use crate::kernel::page::{MAX_LIMIT, Paging};
+use crate::kernel::page::{Page, Paging};
 use crate::kernel::secret::ExposeSecret;
 use crate::mail::commands::SettleMail;
 use crate::mail::letter::Letter;
@@ -29,6 +29,8 @@ use crate::store::SharedStore;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How many mails are delivered at once.
 const AT_ONCE: usize = 4;
+/// How many mails are in memory at once.
+const BATCH: usize = 32;
 /// How often the outbox is looked through, beside when something is put there.
 const ROUND: Duration = Duration::from_secs(5);
 /// The wait after the first failure; it doubles with every further one.
@@ -106,34 +108,44 @@ impl Postman {
         self.posted.notify_one();
     }
 
-    /// Goes round until it is dropped.
+    /// Goes round until it is dropped, a batch at a time. What is posted while it is on its way is seen to before it goes
+    /// on: a long outbox, or a server that takes its time, makes nobody wait for a whole round.
     pub async fn run(&self) {
         let mut rounds = tokio::time::interval(ROUND);
+        let mut after = None;
         loop {
-            tokio::select! {
-                _ = rounds.tick() => {}
-                () = self.posted.notified() => {}
+            if after.is_none() {
+                tokio::select! {
+                    _ = rounds.tick() => {}
+                    () = self.posted.notified() => {}
+                }
+            } else if self.posted.notified().now_or_never().is_some() {
+                // New mail is at the head.
+                self.batch(None).await;
             }
-            if let Err(error) = self.round().await {
-                tracing::error!(%error, "the outbox cannot be read");
-            }
+            after = self.batch(after).await;
         }
     }
 
-    /// Looks through the whole outbox once.
-    async fn round(&self) -> Result<(), LoadError> {
-        let mut after = None;
-        loop {
-            let (store, paging) = (Arc::clone(&self.route.store), Paging { limit: MAX_LIMIT, after });
-            let page = self.route.loader.run(move || listing::mails(&*store, None, &paging)).await??;
-            let now = self.route.clock.now();
-            let calls = page.items.into_iter().map(|mail| self.see_to(mail, now));
-            stream::iter(calls).buffer_unordered(AT_ONCE).collect::<()>().await;
-            match page.next_cursor.and_then(|cursor| Paging::parse(None, Some(&cursor)).ok()) {
-                Some(next) => after = next.after,
-                None => return Ok(()),
+    /// Sees to the mails behind this place; the place behind them, if there are more. What cannot be read is read again in
+    /// the next round.
+    async fn batch(&self, after: Option<Vec<u8>>) -> Option<Vec<u8>> {
+        let page = match self.load(after).await {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::error!(%error, "the outbox cannot be read");
+                return None;
             }
-        }
+        };
+        let now = self.route.clock.now();
+        let calls = page.items.into_iter().map(|mail| self.see_to(mail, now));
+        stream::iter(calls).buffer_unordered(AT_ONCE).collect::<()>().await;
+        page.next_cursor.and_then(|cursor| Paging::parse(None, Some(&cursor)).ok()).and_then(|next| next.after)
+    }
+
+    async fn load(&self, after: Option<Vec<u8>>) -> Result<Page<Mail>, LoadError> {
+        let (store, paging) = (Arc::clone(&self.route.store), Paging { limit: BATCH, after });
+        Ok(self.route.loader.run(move || listing::mails(&*store, None, &paging)).await??)
     }
 
     /// Does for one mail what there is to do.

@@ -6,13 +6,17 @@ use crate::access::effective::Holdings;
 use crate::access::part::AccessEvent;
 use crate::accounts::model::{Account, Nature, subject_text};
 use crate::accounts::part::{AccountEvent, AccountPart};
+use crate::accounts::proof::Proof;
 use crate::actor::aggregate::{Aggregate, Note, Part};
+use crate::actor::command::Facts;
 use crate::apps::part::{KeyEvent, KeyPart};
 use crate::kernel::ids::UserId;
 use crate::mail::letter;
 use crate::mail::model::Mail;
 use crate::preferences::part::{PreferencePart, PreferencesSet};
 use crate::profiles::part::{ProfileEvent, ProfilePart};
+use crate::sessions::ending::EndReason;
+use crate::sessions::model::Session;
 use crate::sessions::part::{SessionEvent, SessionPart};
 use crate::store::key::Kind;
 use crate::store::{Commit, Key, Record, Revision, StoreError, codec};
@@ -95,6 +99,18 @@ impl User {
     /// Person or application.
     pub fn nature(&self) -> Nature {
         self.account().map_or(Nature::Person, |account| account.nature)
+    }
+
+    /// The events that end the sessions that `which` picks, for this reason. A change of address that waits and was begun
+    /// in one of them is forgotten, unless the session ended by itself or by its owner's signing out or in.
+    pub fn ending(&self, reason: EndReason, facts: &Facts, which: impl Fn(&Session) -> bool) -> Vec<UserEvent> {
+        let begun_there = |proof: &Proof| {
+            let session = proof.session.and_then(|id| self.sessions.find(id));
+            session.is_some_and(|session| which(session))
+        };
+        let spent = self.accounts.spending_but(|proof| !(reason.is_distrust() && begun_there(proof)));
+        let ended = self.sessions.ending(reason, facts, &which).map(UserEvent::Session);
+        ended.into_iter().chain(spent.map(UserEvent::Account)).collect()
     }
 
     /// The id in text, with the prefix of its nature.

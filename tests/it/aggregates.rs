@@ -369,12 +369,13 @@ fn event(user: &User, happening: &Happening, step: u128) -> Option<UserEvent> {
             user_agent: None,
         })),
         Happening::Proof(is_reset) => UserEvent::Account(AccountEvent::ProofMade(Proof {
+            session: None,
             id: ProofId::from_uuid(uuid),
             secret,
             purpose: if *is_reset { ProofPurpose::ResetPassword } else { ProofPurpose::VerifyEmail },
             email: Email::parse("ann@example.org").unwrap(),
             made_at: Timestamp::default(),
-            expires_at: Timestamp::default(),
+            expires_at: Timestamp::default().plus_seconds(1),
         })),
         Happening::Factors(are_there) => {
             let factors = Factors { recovery: vec![secret], ..Factors::default() };

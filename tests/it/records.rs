@@ -138,6 +138,7 @@ fn records_of_accounts() {
     check(
         "proof",
         &Proof {
+            session: Some(SessionId::from_uuid(id(2))),
             id: ProofId::from_uuid(id(20)),
             secret: SecretHash::of(b"secret"),
             purpose: ProofPurpose::ResetPassword,
@@ -218,12 +219,14 @@ fn a_session_of_the_first_form_is_read() {
 }
 
 #[test]
-fn a_session_and_a_passkey_of_before_they_were_compared_with_what_was_proved_are_read() {
+fn sessions_passkeys_and_proofs_of_the_form_before_are_read() {
     let old: Session = codec::decode(&stored("tests/it/golden/records/session.3.hex")).unwrap();
     assert_eq!((old.id, old.drift), (SessionId::from_uuid(id(2)), Drift::default()));
     assert!(old.risk.has(Oddity::NewDevice) && old.activation.is_some());
     let old: Passkey = codec::decode(&stored("tests/it/golden/records/passkey.1.hex")).unwrap();
     assert_eq!((&*old.name, old.counter, old.last_ceremony), ("My phone", 7, 0));
+    let old: Proof = codec::decode(&stored("tests/it/golden/records/proof.1.hex")).unwrap();
+    assert_eq!((old.id, old.session), (ProofId::from_uuid(id(20)), None));
 }
 
 #[test]

@@ -277,6 +277,19 @@ fn a_policy_may_end_a_session_or_refuse_a_sign_in() {
 }
 
 #[test]
+fn a_session_that_ends_for_safety_takes_along_the_change_of_address_that_it_began() {
+    let (server, admin) = server(|config| config.sessions.risk_high = Response::Revoke);
+    let mut browser = Browser::new(&server, FIREFOX, "192.0.2.1");
+    browser.sign_in("ann");
+    let change = json!({ "email": "thief@example.net" });
+    browser.call("POST", "/api/v1/auth/email/change", Some(change)).expect(202);
+    let token = json!({ "token": admin.mailed_token("thief@example.net", "verify-email") });
+    (browser.agent, browser.address) = (CHROME.to_owned(), "198.51.100.7");
+    browser.sessions().is_problem(401, "session-risk");
+    server.anonymous().post("/api/v1/auth/email/verify", &token).is_problem(401, "token-not-valid");
+}
+
+#[test]
 fn nobody_is_in_two_far_places_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("places.mmdb");

@@ -198,7 +198,7 @@ async fn change_email(call: Call, Json(input): Json<EmailChange>) -> Outcome {
 /// Mails a token to an address that somebody says is theirs, or tells its owner that they have an account already.
 async fn mail_verification(call: &Call, signed_in: &SignedIn, to: &Email) -> Outcome {
     let (correspondence, facts, user) = (&call.state.correspondence, call.facts(), &signed_in.user);
-    correspondence.admit(&Whose::Account(user.id()), call.ip_address(), call.now)?;
+    correspondence.admit_of(user.id(), call.ip_address(), call.now)?;
     let revision = correspondence.verify(user, signed_in.session.id, to, facts).await?;
     Ok(Answer::empty(StatusCode::ACCEPTED).with_revision(revision))
 }

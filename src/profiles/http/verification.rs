@@ -12,7 +12,6 @@ use super::view::{ProfileSchema, whole};
 use crate::access::product::ProductPermission;
 use crate::accounts::letters::Addressee;
 use crate::accounts::model::Nature;
-use crate::accounts::throttle::Whose;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::annex::Held;
 use crate::http::handler::Outcome;
@@ -126,7 +125,7 @@ struct IdentityView {
 async fn begin(call: Call, Json(wanted): Json<Verification>) -> Outcome {
     let user = person(&call)?;
     // How often anything is sent is counted by who asks, too.
-    call.state.correspondence.admit(&Whose::Account(user.id()), call.ip_address(), call.now)?;
+    call.state.correspondence.admit_of(user.id(), call.ip_address(), call.now)?;
     match (wanted.kind, wanted.method) {
         (ChallengeKind::Phone, Method::Link) => {
             let wrong = FieldError::new("method", "a number is verified by a code");

@@ -51,6 +51,9 @@ impl Command for ActivateRoles {
         if !session.secret.is_same(&self.shown) {
             return Err(SessionError::OwnTokenRequired);
         }
+        if session.needs_proof {
+            return Err(SessionError::ProofNeeded);
+        }
         let role_ids = self.role_ids.map(|roles| chosen(roles, user, &self.book, facts)).transpose()?;
         let mut changed = session.draft(facts.now);
         changed.activation = Some(Arc::new(Activation { role_ids, at: facts.now }));

@@ -58,9 +58,8 @@ impl Command for ForgetDevice {
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, SessionError> {
         user.sessions.find_device(self.id).ok_or(SessionError::MissingDevice)?;
-        let ended = user.sessions.ending(EndReason::DeviceSignedOut, facts, |session| session.device == Some(self.id));
-        let forgotten = SessionEvent::DevicesForgotten(vec![self.id]);
-        let events = ended.into_iter().chain([forgotten]).map(UserEvent::Session).collect();
+        let mut events = user.ending(EndReason::DeviceSignedOut, facts, |session| session.device == Some(self.id));
+        events.push(UserEvent::Session(SessionEvent::DevicesForgotten(vec![self.id])));
         Ok(Decision { events, reply: () })
     }
 }

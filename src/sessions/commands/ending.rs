@@ -57,11 +57,15 @@ impl Command for EndSessions {
         let picked = |session: &Session| self.which.picks(session);
         let alive = user.sessions.sessions.iter().filter(|session| picked(session) && session.is_active(facts.now));
         let count = alive.count();
-        let ended = user.sessions.ending(self.reason, facts, picked).map(UserEvent::Session);
         // Whoever is put out by all sessions ending is not to come back by a token that they had mailed.
         let is_everywhere = matches!(self.which, Which::All | Which::AllBut(_));
-        let spent = user.accounts.spending().filter(|_| is_everywhere).map(UserEvent::Account);
-        Ok(Decision { events: ended.into_iter().chain(spent).collect(), reply: count })
+        let events = if is_everywhere {
+            let ended = user.sessions.ending(self.reason, facts, picked).map(UserEvent::Session);
+            ended.into_iter().chain(user.accounts.spending().map(UserEvent::Account)).collect()
+        } else {
+            user.ending(self.reason, facts, picked)
+        };
+        Ok(Decision { events, reply: count })
     }
 }
 

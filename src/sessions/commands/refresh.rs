@@ -76,9 +76,9 @@ impl Command for RefreshSession {
                 };
                 let alert = self.letters.alert(user, &noted, facts);
                 let alert = alert.map_err(|error| SessionError::Letter(error.to_string()))?.map(UserEvent::Mail);
-                let ended = user.sessions.ending(EndReason::RefreshReused, facts, |one| one.id == self.session);
-                let events = ended.into_iter().chain([SessionEvent::Noted(noted)]).map(UserEvent::Session);
-                let events = events.chain(alert).collect();
+                let mut events = user.ending(EndReason::RefreshReused, facts, |one| one.id == self.session);
+                events.push(UserEvent::Session(SessionEvent::Noted(noted)));
+                events.extend(alert);
                 Ok(Decision { events, reply: Refreshed::Reused })
             }
         }

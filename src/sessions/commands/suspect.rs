@@ -78,19 +78,21 @@ impl Command for SuspectSession {
             user_agent: self.user_agent.as_deref().map(Box::from),
         };
         let alert = self.letters.alert(user, &noted, facts).map_err(|error| SessionError::Letter(error.to_string()))?;
-        let mut events = vec![SessionEvent::Noted(noted)];
+        let mut events = vec![UserEvent::Session(SessionEvent::Noted(noted))];
         if response == Response::Revoke {
-            events.extend(user.sessions.ending(EndReason::Risk, facts, |one| one.id == self.session));
+            events.extend(user.ending(EndReason::Risk, facts, |one| one.id == self.session));
         } else {
             changed.risk = session.risk.and(risk);
             changed.drift.risk = session.drift.risk.and(news);
             changed.needs_proof |= response == Response::StepUp;
-            events.push(SessionEvent::Changed(Arc::new(changed), SessionChange::Suspected));
+            let event = SessionEvent::Changed(Arc::new(changed), SessionChange::Suspected);
+            events.push(UserEvent::Session(event));
             if let (Some(device), Some(address), true) = (device, self.ip_address, is_elsewhere) {
-                events.push(SessionEvent::DeviceMoved(device.moved(address, facts.now)));
+                let event = SessionEvent::DeviceMoved(device.moved(address, facts.now));
+                events.push(UserEvent::Session(event));
             }
         }
-        let events = events.into_iter().map(UserEvent::Session).chain(alert.map(UserEvent::Mail)).collect();
+        events.extend(alert.map(UserEvent::Mail));
         let least = if session.needs_proof { Response::StepUp } else { response };
         Ok(Decision { events, reply: Some(response.max(least)) })
     }
