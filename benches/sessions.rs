@@ -135,10 +135,11 @@ async fn refused_tokens(state: &State) -> anyhow::Result<Vec<Line>> {
     let mut wrong_checksum = good.clone();
     wrong_checksum.pop();
     wrong_checksum.push(if good.ends_with('A') { 'B' } else { 'A' });
-    let mut forged = welcome.access_token.clone();
+    let spoken = welcome.access_token.clone().context("no access token")?;
+    let mut forged = spoken.clone();
     forged.pop();
     forged.pop();
-    forged.push_str(if welcome.access_token.ends_with("AA") { "BB" } else { "AA" });
+    forged.push_str(if spoken.ends_with("AA") { "BB" } else { "AA" });
     let full = full_history(state).await?;
     let full_owner = Token::parse(Purpose::Session, &full).context("a session's token")?.owner();
     let kinds = [

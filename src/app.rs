@@ -130,12 +130,10 @@ impl Instance {
         let (passwords, authenticator) = authenticator(&config, &store, &finder, &metrics)?;
         let (atlas, refusals) = (atlas(&config)?, refusals(&config, &identities, &finder));
         let letters = Directory::new(around.clone(), housekeeping::letter_watcher());
-        let writer = letter_writer(&config)?;
+        let (watch, writer) = watch(&config, &finder, atlas.clone())?;
         let postman = postman(&config, &finder, letters.clone(), clock.clone(), &metrics)?;
         let resources = Arc::new(ResourceDesk::new(around.clone(), config.resources.cache_mib << 20)?);
         let preferences = preferences(&config, &finder, around);
-        let watch = Watch::new(users.clone(), config.sessions.policy(), atlas.clone(), Arc::clone(&writer));
-        let watch = Arc::new(watch);
         let state = Arc::new(State {
             clock,
             settings: config.http.clone(),
@@ -385,6 +383,13 @@ fn letter_writer(config: &Config) -> anyhow::Result<Arc<Letters>> {
     let site = config.http.public_url.clone();
     let links = Some(config.mail.links_url.clone()).filter(|links| !links.is_empty()).unwrap_or_else(|| site.clone());
     Ok(Arc::new(Letters::new(templates, site, links)))
+}
+
+/// What looks at sessions, and writes the mails about what it sees.
+fn watch(config: &Config, finder: &Finder, atlas: Option<Arc<Atlas>>) -> anyhow::Result<(Arc<Watch>, Arc<Letters>)> {
+    let writer = letter_writer(config)?;
+    let watch = Watch::new(finder.users.clone(), config.sessions.policy(), atlas, Arc::clone(&writer));
+    Ok((Arc::new(watch), writer))
 }
 
 fn correspondence(config: &Config, finder: &Finder, postman: &Arc<Postman>, letters: Arc<Letters>) -> Correspondence {

@@ -165,7 +165,7 @@ fn another_program_in_a_session_is_noted_once_and_an_update_is_not() {
     for agent in [CHROME.to_owned(), FIREFOX.replace("140", "141"), CHROME.to_owned(), CHROME.replace("142", "143")] {
         browser.agent = agent;
         browser.sessions().expect(200);
-        assert_eq!(browser.events(), [other.clone()]);
+        assert_eq!(browser.events(), std::slice::from_ref(&other));
     }
     browser.agent = "curl/8".to_owned();
     browser.sessions().is_problem(401, "reauthentication-required");

@@ -24,6 +24,7 @@ use crate::user::User;
 
 /// A session.
 #[derive(Serialize, ToSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own to whoever reads it")]
 pub(super) struct SessionView {
     #[schema(value_type = String)]
     pub(super) id: SessionId,
