@@ -21,7 +21,7 @@ use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::Facts;
 use crate::actor::directory::LoadError;
 use crate::kernel::clock::Timestamp;
-use crate::kernel::fault::{Fault, FieldError, Kind};
+use crate::kernel::fault::{Fault, FieldError, Kind, Limit};
 use crate::kernel::ids::DeviceId;
 use crate::kernel::secret::{ExposeSecret, NoRandomness, SecretHash, SecretString};
 use crate::metrics::Metrics;
@@ -137,6 +137,9 @@ impl Fault for AuthenticationError {
     fn retry_after_seconds(&self) -> Option<u64> {
         self.inner().retry_after_seconds()
     }
+    fn limit(&self) -> Option<Limit> {
+        self.inner().limit()
+    }
 }
 
 /// What proofs are verified with, each kind by its own.
@@ -207,13 +210,12 @@ impl Authenticator {
             }
         };
         let whose = match (&user, guess.who) {
-            (Some(user), _) => Whose::Account(user.id()),
+            (Some(user), _) | (None, Claimed::Known(user)) => Whose::Account(user.id()),
             (None, Claimed::Written(name)) => Whose::written(name),
-            (None, Claimed::Known(user)) => Whose::Account(user.id()),
         };
         let trusted = user.as_ref().and_then(|user| trusted_device(user, guess.device?));
         let budget = trusted.unwrap_or(Budget::Network(guess.address));
-        let attempted = self.throttle.attempt(&whose, budget, guess.now).map_err(|seconds| self.too_many(seconds))?;
+        let attempted = self.throttle.attempt(&whose, budget, guess.now).map_err(|limit| self.too_many(limit))?;
         let failures = attempted.failures_before();
         let outcome = work(Tried { user, failures, codes: trusted.unwrap_or(Budget::Everywhere) }).await;
         match &outcome {
@@ -229,9 +231,9 @@ impl Authenticator {
         outcome
     }
 
-    fn too_many(&self, seconds: u64) -> AuthenticationError {
+    fn too_many(&self, limit: Limit) -> AuthenticationError {
         self.limited.inc();
-        SessionError::TooManyFailures(seconds).into()
+        SessionError::TooManyFailures(limit).into()
     }
 
     /// Verifies password and second factor. Without a code that is needed, the sign-in waits for one.
@@ -378,7 +380,7 @@ impl Authenticator {
         }
         let code = code.ok_or(SessionError::SecondFactorRequired(None))?;
         let whose = Whose::Account(proven.user.id());
-        let attempted = self.codes.attempt(&whose, tried.codes, now).map_err(|seconds| self.too_many(seconds))?;
+        let attempted = self.codes.attempt(&whose, tried.codes, now).map_err(|limit| self.too_many(limit))?;
         let second = self.second(&proven.user, code, now).await;
         let is_wrong = second.as_ref().is_err_and(|error| error.kind() == Kind::Unauthenticated);
         if !is_wrong {

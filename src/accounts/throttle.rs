@@ -16,6 +16,7 @@ use quick_cache::sync::Cache;
 
 use crate::accounts::model::Name;
 use crate::kernel::clock::Timestamp;
+use crate::kernel::fault::Limit;
 use crate::kernel::ids::{DeviceId, UserId};
 
 /// How many failing pairs are remembered.
@@ -142,8 +143,8 @@ impl Throttle {
     /// Counts an attempt before it is made, so that many at once are counted too.
     ///
     /// # Errors
-    /// How many seconds to wait, if there were too many failures.
-    pub fn attempt(&self, whose: &Whose, budget: Budget, now: Timestamp) -> Result<Attempted, u64> {
+    /// What is free, and how long to wait, if there were too many failures.
+    pub fn attempt(&self, whose: &Whose, budget: Budget, now: Timestamp) -> Result<Attempted, Limit> {
         let most = self.patience.most;
         let (place, network) = match budget {
             Budget::Network(address) => {
@@ -161,7 +162,9 @@ impl Throttle {
             let mut one = locked(&own);
             let waits_until = all.as_ref().map_or(one.waits_until, |(_, all, _)| all.waits_until.max(one.waits_until));
             if now < waits_until {
-                return Err(waits_until.since(now).unsigned_abs().div_ceil(1000));
+                let quota = if now < one.waits_until { most } else { most.saturating_mul(NAMES_PER_NETWORK) };
+                let wait_seconds = waits_until.since(now).unsigned_abs().div_ceil(1000);
+                return Err(Limit { quota, window_seconds: self.patience.longest_wait_seconds, wait_seconds });
             }
             let counted = self.count(&own, &mut one, most, now);
             (counted, all.as_mut().map(|(failures, all, most)| self.count(failures, all, *most, now)))
@@ -235,21 +238,21 @@ mod tests {
         for second in 0..3 {
             assert!(throttle.attempt(&Whose::written("Ann"), from(1), at(second)).is_ok());
         }
-        assert_eq!(throttle.attempt(&Whose::written("ANN"), from(1), at(2)).unwrap_err(), 10);
-        assert_eq!(throttle.attempt(&Whose::written("ann"), from(1), at(11)).unwrap_err(), 1);
+        assert_eq!(throttle.attempt(&Whose::written("ANN"), from(1), at(2)).unwrap_err().wait_seconds, 10);
+        assert_eq!(throttle.attempt(&Whose::written("ann"), from(1), at(11)).unwrap_err().wait_seconds, 1);
         assert!(throttle.attempt(&Whose::written("ann"), from(2), at(11)).is_ok(), "another network");
         assert!(throttle.attempt(&Whose::written("bob"), from(1), at(11)).is_ok(), "another name");
         let mut now = 12;
         for wait in [20, 40, 60, 60] {
             assert!(throttle.attempt(&Whose::written("ann"), from(1), at(now)).is_ok(), "after {now}");
-            assert_eq!(throttle.attempt(&Whose::written("ann"), from(1), at(now)).unwrap_err(), wait);
+            assert_eq!(throttle.attempt(&Whose::written("ann"), from(1), at(now)).unwrap_err().wait_seconds, wait);
             now += i64::try_from(wait).unwrap();
         }
         let forgotten = now + 60;
         for _ in 0..3 {
             assert!(throttle.attempt(&Whose::written("ann"), from(1), at(forgotten)).is_ok(), "all is forgotten");
         }
-        assert_eq!(throttle.attempt(&Whose::written("ann"), from(1), at(forgotten)).unwrap_err(), 10);
+        assert_eq!(throttle.attempt(&Whose::written("ann"), from(1), at(forgotten)).unwrap_err().wait_seconds, 10);
     }
 
     #[test]
@@ -261,7 +264,7 @@ mod tests {
         for number in 0..20 {
             assert!(throttle.attempt(&Whose::written(&format!("user{number}")), from(1), at(0)).is_ok(), "{number}");
         }
-        assert_eq!(throttle.attempt(&Whose::written("one.more"), from(1), at(0)).unwrap_err(), 10);
+        assert_eq!(throttle.attempt(&Whose::written("one.more"), from(1), at(0)).unwrap_err().wait_seconds, 10);
     }
 
     #[test]
@@ -269,12 +272,12 @@ mod tests {
         let throttle = Throttle::new(patience(1));
         let ann = Whose::written("ann");
         throttle.attempt(&ann, from(1), at(0)).unwrap();
-        assert_eq!(throttle.attempt(&ann, from(1), at(1)).unwrap_err(), 9);
+        assert_eq!(throttle.attempt(&ann, from(1), at(1)).unwrap_err().wait_seconds, 9);
         for _ in 0..3 {
             throttle.attempt(&ann, from(1), at(10)).unwrap().forgive();
         }
         throttle.attempt(&ann, from(1), at(10)).unwrap();
-        assert_eq!(throttle.attempt(&ann, from(1), at(10)).unwrap_err(), 20);
+        assert_eq!(throttle.attempt(&ann, from(1), at(10)).unwrap_err().wait_seconds, 20);
     }
 
     #[test]

@@ -93,6 +93,9 @@ async fn serve(
         .unwrap_or_else(|problem| problem.respond(&meters.label, request.path(), &id));
     let is_plain = *request.method() == Method::POST && endpoint.is_some_and(|it| it.route.is_asked_often);
     add_headers(&mut response, &id, is_plain);
+    if let Some(cors) = &frame.table.cors {
+        cors.tell(&request, pathway.map(|pathway| &pathway.allow), response.headers_mut());
+    }
     meters.count(response.status(), stopwatch);
     Ok(ServiceResponse::new(request, response))
 }

@@ -19,6 +19,7 @@ pub mod answer;
 pub mod body;
 pub mod call;
 pub mod caller;
+mod cors;
 pub mod credential;
 pub mod dispatch;
 pub mod handler;

@@ -12,7 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::request_id::RequestId;
-use crate::kernel::fault::{Fault, FieldError, Kind};
+use crate::kernel::fault::{Fault, FieldError, Kind, Limit};
 use crate::sessions::ending::EndReason;
 
 /// A refusal or failure on its way to the client.
@@ -127,6 +127,19 @@ impl Problem {
         self
     }
 
+    /// Says which bound was reached, and when one more try is free (draft-ietf-httpapi-ratelimit-headers-10).
+    fn with_limit(self, limit: Limit) -> Self {
+        let Limit { quota, window_seconds, wait_seconds } = limit;
+        let policy = format!("\"tries\";q={quota};w={window_seconds}");
+        let state = format!("\"tries\";r=0;t={wait_seconds}");
+        let headers = [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, state)];
+        headers.into_iter().fold(self, |problem, (name, text)| match HeaderValue::try_from(text) {
+            Ok(value) => problem.with_header(name, value),
+            // Quotes, letters and digits always fit a header.
+            Err(_) => problem,
+        })
+    }
+
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         self.0.status
@@ -172,6 +185,8 @@ impl Problem {
     }
 }
 
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const BUG_DETAIL: &str = "the service failed; its log has the reason under this request id";
 const UNAVAILABLE_DETAIL: &str =
     "a part of the service cannot answer now; its log has the reason under this request id";
@@ -190,6 +205,9 @@ impl<F: Fault> From<F> for Problem {
         problem.0.challenge = fault.challenge();
         if matches!(fault.kind(), Kind::Bug | Kind::Unavailable) {
             problem.0.causes = causes(&fault);
+        }
+        if let Some(limit) = fault.limit() {
+            problem = problem.with_limit(limit);
         }
         match fault.retry_after_seconds() {
             Some(seconds) => problem.with_header(RETRY_AFTER, HeaderValue::from(seconds)),

@@ -39,9 +39,11 @@ impl Server {
         operations::routes(&mut routes);
         let mut metrics_routes = Routes::new();
         operations::metrics_routes(&mut metrics_routes);
+        // Metrics are for no page.
+        let unread = Settings { cors_origins: Vec::new(), ..settings.clone() };
         let workers = or_cores(settings.workers);
         let (address, api) = listen(state, routes, settings, settings.listen, workers)?;
-        let (metrics_address, metrics) = listen(state, metrics_routes, settings, settings.metrics_listen, 1)?;
+        let (metrics_address, metrics) = listen(state, metrics_routes, &unread, settings.metrics_listen, 1)?;
         Ok(Bound { address, metrics_address, api, metrics })
     }
 }

@@ -6,11 +6,14 @@ use super::network::Network;
 use crate::kernel::fault::Malformed;
 use crate::kernel::setting::{settings, text_setting};
 
+/// How every origin is named.
+pub(super) const ANYBODY: &str = "*";
+
 text_setting!(Network, "an address or a range such as 10.0.0.0/8");
 
 settings! {
     /// How the server listens and what it allows a client.
-    pub struct Settings, checked by batches_are_larger {
+    pub struct Settings, checked by fit_together {
         /// Where the API is served.
         listen: SocketAddr = (Ipv4Addr::LOCALHOST, 8080).into();
         /// Where `/metrics` is served; keep it away from the public.
@@ -19,6 +22,12 @@ settings! {
         public_url: String = "http://127.0.0.1:8080".to_owned(), rule web_address;
         /// Addresses and ranges of the proxies whose `X-Forwarded-For` is believed.
         trusted_proxies: Vec<Network> = Vec::new();
+        /// Origins such as `https://app.example.org` whose pages may read answers in a browser (CORS); none by default. `*`
+        /// alone: every page, without the visitor's cookies.
+        cors_origins: Vec<String> = Vec::new();
+        /// Whether browsers send the visitor's cookies along with requests of these pages; only with a list of origins.
+        /// The session cookie authorises changes for pages of `public_url` alone in any case.
+        cors_credentials: bool = false;
         /// Worker threads; 0 is one per core.
         workers: usize = 0, in 0..=1024;
         /// The most connections at a time, over all workers.
@@ -39,11 +48,20 @@ settings! {
     }
 }
 
-fn batches_are_larger(settings: &Settings) -> Result<(), Malformed> {
-    if settings.batch_body_limit_bytes >= settings.body_limit_bytes {
-        return Ok(());
+fn fit_together(settings: &Settings) -> Result<(), Malformed> {
+    if settings.batch_body_limit_bytes < settings.body_limit_bytes {
+        return Err(Malformed::new("batch_body_limit_bytes is less than body_limit_bytes"));
     }
-    Err(Malformed::new("batch_body_limit_bytes is less than body_limit_bytes"))
+    let origins = &settings.cors_origins;
+    let is_anybody = origins.iter().any(|origin| origin == ANYBODY);
+    if is_anybody && origins.len() > 1 {
+        return Err(Malformed::new("cors_origins: `*` stands alone"));
+    }
+    if settings.cors_credentials && (is_anybody || origins.is_empty()) {
+        return Err(Malformed::new("cors_credentials needs a list of cors_origins"));
+    }
+    let wrong = origins.iter().filter(|origin| *origin != ANYBODY).find_map(|origin| web_address(origin).err());
+    wrong.map_or(Ok(()), |error| Err(Malformed(format!("cors_origins: {error}"))))
 }
 
 /// An origin without a path: clients append paths to it, and compare it byte by byte (RFC 8414 section 3.3).
@@ -62,6 +80,21 @@ fn web_address(url: &str) -> Result<(), Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cookies_go_to_pages_that_are_named_and_to_no_others() {
+        let check = |origins: &[&str], cors_credentials: bool| {
+            let cors_origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
+            fit_together(&Settings { cors_origins, cors_credentials, ..Settings::default() }).is_ok()
+        };
+        assert!(
+            check(&[], false) && check(&["*"], false) && check(&["https://a.example", "http://b.example:8080"], true)
+        );
+        assert!(!check(&[], true) && !check(&["*"], true) && !check(&["*", "https://a.example"], false));
+        for wrong in ["a.example", "https://a.example/", "null", ""] {
+            assert!(!check(&[wrong], false), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_public_address_is_an_origin() {

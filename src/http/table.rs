@@ -11,6 +11,7 @@ use prometheus::{Histogram, IntCounter};
 use tokio::sync::Semaphore;
 
 use super::answer::Answer;
+use super::cors::Cors;
 use super::handler::Outcome;
 use super::problem::Problem;
 use super::routes::{Route, Routes};
@@ -30,12 +31,14 @@ pub struct Table {
     pub(super) pathways: Vec<Pathway>,
     pub(super) unmatched: Meters,
     pub(super) uploads: Semaphore,
+    /// None: no page of another origin reads anything.
+    pub(super) cors: Option<Cors>,
 }
 
 /// One path and the routes on it.
 pub(super) struct Pathway {
     pub(super) path: &'static str,
-    allow: HeaderValue,
+    pub(super) allow: HeaderValue,
     endpoints: Vec<Endpoint>,
 }
 
@@ -82,7 +85,8 @@ impl Table {
         let unmatched = Meters::new(&state.metrics, "unmatched".to_owned());
         let public_origin = credential::origin_of(&settings.public_url).to_owned();
         let uploads = Semaphore::new(settings.max_uploads);
-        Ok(Self { state, settings, public_origin, body_time, document, pathways, unmatched, uploads })
+        let cors = Cors::of(&settings);
+        Ok(Self { state, settings, public_origin, body_time, document, pathways, unmatched, uploads, cors })
     }
 }
 

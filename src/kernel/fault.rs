@@ -46,6 +46,17 @@ impl FieldError {
     }
 }
 
+/// A bound on how often something may be tried that is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// So many tries are free.
+    pub quota: u32,
+    /// In so many seconds.
+    pub window_seconds: u32,
+    /// After so many seconds one more is.
+    pub wait_seconds: u64,
+}
+
 /// A failure that a client may see.
 pub trait Fault: std::error::Error + Send + Sync + 'static {
     /// Which kind of failure this is.
@@ -58,6 +69,10 @@ pub trait Fault: std::error::Error + Send + Sync + 'static {
     }
     /// The token by which the caller goes on, where something is still missing.
     fn challenge(&self) -> Option<String> {
+        None
+    }
+    /// The bound that was reached, where it is one of tries.
+    fn limit(&self) -> Option<Limit> {
         None
     }
     /// After how many seconds another try makes sense.

@@ -1,7 +1,7 @@
 //! What can be wrong with a sign-in, a token or a session.
 
 use crate::access::error::AccessError;
-use crate::kernel::fault::{Fault, FieldError, Kind};
+use crate::kernel::fault::{Fault, FieldError, Kind, Limit};
 
 /// The code of a sign-in that waits for a second factor.
 pub const MFA_REQUIRED: &str = "mfa-required";
@@ -24,9 +24,9 @@ pub enum SessionError {
     /// The sign-in does not wait any more.
     #[error("this sign-in does not wait any more; begin anew")]
     ChallengeOver,
-    /// Too many failures; how many seconds to wait.
+    /// Too many failures.
     #[error("too many failed sign-ins, wait a moment")]
-    TooManyFailures(u64),
+    TooManyFailures(Limit),
     /// There is no such session.
     #[error("there is no such session")]
     Missing,
@@ -123,7 +123,13 @@ impl Fault for SessionError {
     }
     fn retry_after_seconds(&self) -> Option<u64> {
         match self {
-            Self::TooManyFailures(seconds) => Some(*seconds),
+            Self::TooManyFailures(limit) => Some(limit.wait_seconds),
+            _ => None,
+        }
+    }
+    fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::TooManyFailures(limit) => Some(*limit),
             _ => None,
         }
     }

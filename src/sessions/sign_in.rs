@@ -9,7 +9,7 @@ use crate::accounts::passkey_commands::SuspectPasskey;
 use crate::accounts::relying_party::CeremonyError;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::{Facts, WriteError};
-use crate::kernel::fault::{Fault, FieldError, Kind};
+use crate::kernel::fault::{Fault, FieldError, Kind, Limit};
 use crate::kernel::ids::RoleId;
 use crate::kernel::secret::{NoRandomness, SecretString};
 use crate::sessions::access_token::SigningError;
@@ -81,6 +81,9 @@ impl Fault for SignInError {
     }
     fn retry_after_seconds(&self) -> Option<u64> {
         self.inner().retry_after_seconds()
+    }
+    fn limit(&self) -> Option<Limit> {
+        self.inner().limit()
     }
 }
 

@@ -22,6 +22,8 @@ fn guessing_waits_longer_and_longer_for_known_and_unknown_names_alike() {
     let waits = |name: &str, seconds: &str| {
         let reply = fail(&server, name);
         assert_eq!(reply.is_problem(429, "too-many-failures").header("retry-after"), Some(seconds), "{name}");
+        assert_eq!(reply.header("ratelimit-policy"), Some("\"tries\";q=3;w=900"), "{name}");
+        assert_eq!(reply.header("ratelimit"), Some(&*format!("\"tries\";r=0;t={seconds}")), "{name}");
     };
     for name in ["ann", "nobody"] {
         for _ in 0..3 {
@@ -77,7 +79,9 @@ fn one_network_cannot_try_every_name() {
     for number in 0..30 {
         fail(&server, &format!("user{number}")).is_problem(401, "wrong-credentials");
     }
-    fail(&server, "one.more").is_problem(429, "too-many-failures");
+    let reply = fail(&server, "one.more");
+    let policy = reply.is_problem(429, "too-many-failures").header("ratelimit-policy");
+    assert_eq!(policy, Some("\"tries\";q=30;w=900"));
     server.clock.advance_seconds(30);
     fail(&server, "one.more").is_problem(401, "wrong-credentials");
 }

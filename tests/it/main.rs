@@ -31,6 +31,8 @@ mod conditional_oracle;
 #[cfg(test)]
 mod conditions;
 #[cfg(test)]
+mod cors;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod expired;
