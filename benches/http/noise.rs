@@ -12,17 +12,18 @@ use serde_json::json;
 use super::load::{Requests, open_loop};
 use super::report::median;
 use super::server::{PASSWORD, Server, pause};
+use super::world::{GUESTS, PEOPLE};
 
 const ROUNDS: usize = 5;
 const ROUND_TIME: Duration = Duration::from_secs(3);
 /// So many work at once, again and again: more than there are threads for it.
-const BUSY: usize = 16;
+const BUSY: usize = GUESTS;
 const SIDE: u32 = 1024;
 
 /// What is done beside.
 #[derive(Clone, Copy)]
 pub(crate) enum Noise<'a> {
-    /// People sign in.
+    /// Guests sign in.
     SignIns,
     /// People with these tokens upload pictures.
     Uploads(&'a [String]),
@@ -87,7 +88,7 @@ fn beside<T>(sesame: &Server, noise: Noise<'_>, work: impl FnOnce() -> anyhow::R
 fn once(sesame: &Server, noise: Noise<'_>, number: usize, form: &[u8]) -> anyhow::Result<()> {
     match noise {
         Noise::SignIns => {
-            let body = json!({ "identifier": format!("person{number}"), "password": PASSWORD });
+            let body = json!({ "identifier": format!("person{}", PEOPLE + number), "password": PASSWORD });
             ureq::post(sesame.url("/api/v1/auth/login")).send_json(&body)?;
         }
         Noise::Uploads(tokens) => {

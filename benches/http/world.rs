@@ -13,6 +13,11 @@ use super::server::{PASSWORD, Server};
 /// So many allowed and so many random questions are asked about a file of pairs.
 const QUESTIONS: usize = 20_000;
 
+/// So many people are signed in.
+pub(crate) const PEOPLE: usize = 64;
+/// So many more can sign in, again and again, without ending the sessions of the others; they are numbered after them.
+pub(crate) const GUESTS: usize = 16;
+
 /// A client of the API that holds one credential.
 pub(crate) struct Client<'a> {
     server: &'a Server,
@@ -101,7 +106,7 @@ impl<'a> Client<'a> {
         text(&self.post("/api/v1/apps", &json!({ "name": "shop", "roles": ["checker"] }))?, "key")
     }
 
-    /// Users, roles and rules as the model says; 64 people are signed in.
+    /// Users, roles and rules as the model says; people are signed in.
     ///
     /// # Errors
     /// When the server does not answer as it should.
@@ -121,9 +126,12 @@ impl<'a> Client<'a> {
             users.push(self.user(&format!("user{user}"), role)?);
         }
         let mut session_tokens = Vec::new();
-        for name in (0..64).map(|number| format!("person{number}")) {
+        for number in 0..PEOPLE + GUESTS {
+            let name = format!("person{number}");
             self.post("/api/v1/users", &json!({ "username": name, "password": PASSWORD }))?;
-            session_tokens.push(self.sign_in(&name)?);
+            if number < PEOPLE {
+                session_tokens.push(self.sign_in(&name)?);
+            }
         }
         let mut checks = Vec::new();
         for question in model.questions(QUESTIONS, 1) {
