@@ -181,17 +181,16 @@ impl Journal {
         outcome
     }
 
-    /// Writes a frame, and zeros behind it if it does not fit over those that are there.
+    /// Writes a frame; before it zeros, if those that are there do not reach behind it: when they cannot be written,
+    /// nothing of the frame is there either.
     fn write(&mut self, frame: &[u8]) -> io::Result<()> {
-        self.file.write_at(self.length, frame)?;
         let end = self.length + frame.len() as u64;
-        if end <= self.filled {
-            return Ok(());
+        if end > self.filled {
+            let ahead = end.clamp(*FILL_BYTES.start(), *FILL_BYTES.end()).min(self.segment_bytes.saturating_sub(end));
+            self.file.fill(self.filled, end + ahead - self.filled)?;
+            self.filled = end + ahead;
         }
-        let ahead = end.clamp(*FILL_BYTES.start(), *FILL_BYTES.end()).min(self.segment_bytes.saturating_sub(end));
-        self.file.fill(end, ahead)?;
-        self.filled = end + ahead;
-        Ok(())
+        self.file.write_at(self.length, frame)
     }
 
     /// Cuts off what a failed write left behind.
