@@ -406,7 +406,7 @@ fn profiles(config: &Config, finder: &Finder) -> Profiles {
 fn album(config: &Config) -> anyhow::Result<Album> {
     let (threads, queue) = (config.profiles.avatar_threads, config.profiles.avatar_queue);
     let folder = config.store.data_directory.join("blobs");
-    Ok(Album::new(Blobs::in_folder(&folder)?, Pool::new("sesame-painter", threads, queue)?))
+    Ok(Album::new(Blobs::in_folder(&folder)?, Pool::giving_way("sesame-painter", threads, queue)?))
 }
 
 fn messenger(config: &Config) -> anyhow::Result<Option<Webhook>> {

@@ -1,10 +1,13 @@
 //! What a handler is given beside its [`Call`](super::Call): the path, the query and the body, as its own types.
 
+use std::borrow::Cow;
+
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use actix_web::{FromRequest, HttpRequest, http::StatusCode, web};
 use futures_util::FutureExt;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use url::form_urlencoded;
 use utoipa::{IntoParams, ToSchema, openapi::path::ParameterIn};
 
 use super::body::Body;
@@ -45,10 +48,10 @@ pub struct Form<T>(pub T);
 
 impl<T: DeserializeOwned + 'static> Input for Path<T> {
     fn parse(request: &HttpRequest, _body: &Body) -> Result<Self, Problem> {
-        let names = request.match_info().iter().map(|(name, _)| name.to_owned());
+        let names = request.match_info().iter().map(|(name, _)| Cow::from(name.to_owned()));
         let values = web::Path::<Vec<String>>::extract(request).now_or_never().and_then(Result::ok);
         let values = values.ok_or_else(|| Problem::bug("the path's segments cannot be read"))?.into_inner();
-        Parameters(&names.zip(values).collect::<Vec<_>>()).parse().map(Self)
+        Parameters(&names.zip(values.into_iter().map(Cow::from)).collect::<Vec<_>>()).parse().map(Self)
     }
 }
 
@@ -94,9 +97,7 @@ impl<T: DeserializeOwned + ToSchema + 'static> Input for Form<T> {
 }
 
 fn parse_form<T: for<'de> Deserialize<'de>>(form: &[u8]) -> Result<T, Problem> {
-    let pairs: Vec<(String, String)> = serde_urlencoded::from_bytes(form)
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "malformed-form", error.to_string()))?;
-    Parameters(&pairs).parse()
+    Parameters(&form_urlencoded::parse(form).collect::<Vec<_>>()).parse()
 }
 
 /// The media type without its parameters.

@@ -1,5 +1,7 @@
 //! Names and texts from a path or a query, read as a serde type: a struct by its fields, or the only one as itself.
 
+use std::borrow::Cow;
+
 use serde::de::value::{Error, MapDeserializer, StrDeserializer};
 use serde::de::{Deserialize, Deserializer, Error as _, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
@@ -9,7 +11,10 @@ use crate::kernel::fault::FieldError;
 
 /// The parameters of one request, in no particular order.
 #[derive(Clone, Copy)]
-pub(super) struct Parameters<'a>(pub(super) &'a [(String, String)]);
+pub(super) struct Parameters<'a>(pub(super) &'a [Pair<'a>]);
+
+/// A name and its text; borrowed from the request where it stands there as it is.
+pub(super) type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 impl<'a> Parameters<'a> {
     /// Reads them as a `T`; a refusal names the parameter.
@@ -24,7 +29,7 @@ impl<'a> Parameters<'a> {
         let path = again.map_or_else(|| ".".to_owned(), |error| error.path().to_string());
         let mut complaint = complaint(&path, error.to_string());
         if let ([(name, _)], true) = (self.0, complaint.field.is_empty()) {
-            name.clone_into(&mut complaint.field);
+            complaint.field = name.clone().into_owned();
         }
         Problem::invalid(vec![complaint])
     }
@@ -71,7 +76,7 @@ impl<'de> Deserializer<'de> for Parameters<'_> {
     type Error = Error;
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_map(MapDeserializer::new(self.0.iter().map(|(name, value)| (name.as_str(), Text(value)))))
+        visitor.visit_map(MapDeserializer::new(self.0.iter().map(|(name, value)| (&**name, Text(value)))))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -197,8 +202,8 @@ mod tests {
 
     const USER: &str = "user_01h455vb4pex5vsknk084sn02q";
 
-    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    fn pairs<'a>(pairs: &[(&'a str, &'a str)]) -> Vec<Pair<'a>> {
+        pairs.iter().map(|(name, value)| (Cow::from(*name), Cow::from(*value))).collect()
     }
 
     fn parse<T: for<'de> Deserialize<'de>>(given: &[(&str, &str)]) -> Result<T, Problem> {

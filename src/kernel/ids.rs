@@ -103,7 +103,7 @@ impl<K: Named> Id<K> {
         text.push_str(prefix);
         text.push('_');
         // The alphabet is ASCII.
-        text.push_str(std::str::from_utf8(&encode(self.uuid)).unwrap_or_default());
+        text.push_str(std::str::from_utf8(&self.digits()).unwrap_or_default());
         text
     }
 }
@@ -131,6 +131,11 @@ impl<K> Id<K> {
     pub const fn number(&self) -> u8 {
         let [.., number] = *self.uuid.as_bytes();
         number
+    }
+
+    /// What stands behind the prefix: ASCII.
+    pub fn digits(&self) -> [u8; 26] {
+        encode(self.uuid)
     }
 
     /// The 16 bytes, big endian: they sort like the id.

@@ -94,6 +94,7 @@ impl Ring {
 pub struct AccessTokens {
     ring: ArcSwap<Ring>,
     issuer: String,
+    issuer_json: String,
     lifetime_seconds: i64,
     validation: Validation,
     verified: Cache<[u8; 32], Spoken>,
@@ -121,6 +122,7 @@ impl AccessTokens {
         validation.validate_exp = false;
         Ok(Self {
             ring: ArcSwap::from_pointee(Ring::of(keys)?),
+            issuer_json: serde_json::Value::from(issuer.as_str()).to_string(),
             issuer,
             lifetime_seconds: i64::from(lifetime_seconds),
             validation,
@@ -220,5 +222,10 @@ impl AccessTokens {
     /// Who signs.
     pub fn issuer(&self) -> &str {
         &self.issuer
+    }
+
+    /// The same, as it stands in JSON: with quotes.
+    pub fn issuer_json(&self) -> &str {
+        &self.issuer_json
     }
 }

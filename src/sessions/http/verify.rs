@@ -5,6 +5,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
+use url::form_urlencoded;
 
 use super::cookies;
 use crate::access::pattern::Scope;
@@ -77,9 +78,8 @@ async fn verify(call: Call) -> Outcome {
 /// The checks that the query asks for: every `permission=`, in the place `scope=`.
 fn refuse_by_query(call: &Call, caller: &Caller) -> Result<(), Problem> {
     let malformed = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "malformed-form", detail);
-    let pairs: Vec<(String, String)> =
-        serde_urlencoded::from_str(call.request().query_string()).map_err(|error| malformed(error.to_string()))?;
-    let all = |name: &'static str| pairs.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str());
+    let pairs: Vec<_> = form_urlencoded::parse(call.request().query_string().as_bytes()).collect();
+    let all = |name: &'static str| pairs.iter().filter(move |(key, _)| key == name).map(|(_, value)| &**value);
     let scope = all("scope").next().map(Scope::parse).transpose().map_err(|error| malformed(error.to_string()))?;
     let scope = scope.unwrap_or_default();
     all("permission").try_for_each(|permission| refuse_without(call, caller, permission, &scope))
