@@ -23,7 +23,6 @@ use anyhow::{Context as _, ensure};
 use hdrhistogram::Histogram;
 
 use sesame::access::checks::{Ask, Subject};
-use sesame::access::passed::Passed;
 use sesame::access::pattern::Scope;
 use sesame::app::Instance;
 use sesame::config::Config;
@@ -166,7 +165,7 @@ impl Bench {
             let subject = Subject::Id(sesame::actor::aggregate::Aggregate::id(&**user));
             Ok((
                 Arc::clone(user),
-                Ask { subject, permission, scope: Scope::everywhere(), passed: Passed::default() },
+                Ask { subject, permission, scope: Scope::everywhere(), passed: None },
                 question.is_allowed,
             ))
         };

@@ -18,7 +18,6 @@ use anyhow::{Context as _, ensure};
 use hdrhistogram::Histogram;
 
 use sesame::access::checks::{Ask, Subject};
-use sesame::access::passed::Passed;
 use sesame::access::pattern::Scope;
 use sesame::app::Instance;
 use sesame::config::Config;
@@ -143,12 +142,7 @@ fn reside(folder: &Path) -> anyhow::Result<(f64, Histogram<u64>)> {
         let before = resident_bytes("self")?;
         for id in &ids {
             let subject = Subject::Id(*id);
-            let ask = Ask {
-                subject,
-                permission: "data0-0:read".to_owned(),
-                scope: Scope::everywhere(),
-                passed: Passed::default(),
-            };
+            let ask = Ask { subject, permission: "data0-0:read".to_owned(), scope: Scope::everywhere(), passed: None };
             let stopwatch = Stopwatch::start();
             instance.state.checks.check(&ask, None, now).await?;
             times.record(u64::try_from(stopwatch.elapsed().as_nanos())?)?;

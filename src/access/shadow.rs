@@ -169,10 +169,10 @@ impl Judge {
 
 /// The question as it was asked, with what the store says of its resource; none: that is another by now.
 fn read_standing(store: &dyn Store, ask: &Ask) -> Result<Option<Ask>, StoreError> {
-    let Some(standing) = &ask.passed.standing else { return Ok(Some(ask.clone())) };
+    let Some(standing) = &ask.passed().standing else { return Ok(Some(ask.clone())) };
     let Some(name) = standing.name() else { return Ok(None) };
     let again = ask.standing(Some(&listing::lineage(store, name)?));
-    let is_same = again.passed.standing.as_ref().is_some_and(|again| again.revision == standing.revision);
+    let is_same = again.passed().standing.as_ref().is_some_and(|again| again.revision == standing.revision);
     Ok(is_same.then_some(again))
 }
 

@@ -1,5 +1,7 @@
 //! The API keys' part of a user: events, records, audit notes.
 
+use std::sync::{Arc, LazyLock};
+
 use serde_json::{Value, json};
 
 use crate::actor::aggregate::Note;
@@ -29,7 +31,15 @@ pub enum KeyEvent {
     Revoked(KeyId),
 }
 
+/// What people have.
+static NO_KEYS: LazyLock<Arc<KeyPart>> = LazyLock::new(Arc::default);
+
 impl KeyPart {
+    /// Ready to be held for long: those who have no keys share one part.
+    pub fn shared(self) -> Arc<Self> {
+        if self.keys.is_empty() { Arc::clone(&NO_KEYS) } else { Arc::new(self) }
+    }
+
     /// The key with this id, accepted or expired.
     pub fn find(&self, id: KeyId) -> Option<&ApiKey> {
         self.keys.iter().find(|key| key.id == id)

@@ -67,6 +67,14 @@ pub enum SessionChange {
 }
 
 impl SessionPart {
+    /// Ready to be held for long: without room for more.
+    #[must_use]
+    pub fn shrunk(mut self) -> Self {
+        self.sessions.shrink_to_fit();
+        self.devices.shrink_to_fit();
+        self
+    }
+
     /// The session with this id, alive or expired.
     pub fn find(&self, id: SessionId) -> Option<&Arc<Session>> {
         self.sessions.iter().find(|session| session.id == id)

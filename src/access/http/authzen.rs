@@ -295,7 +295,7 @@ pub(super) fn asked(call: &Call, subject: Entity, action: Action, resource: Enti
         subject: subject::subject_of(rules, &subject.kind, &subject.id),
         permission: format!("{}:{}", resource.kind, action.name),
         scope: Scope::everywhere(),
-        passed: Passed {
+        passed: Some(Box::new(Passed {
             subject_type: Some(subject.kind),
             subject_properties: subject.properties,
             action_properties: action.properties,
@@ -303,6 +303,6 @@ pub(super) fn asked(call: &Call, subject: Entity, action: Action, resource: Enti
             resource_properties: resource.properties,
             context,
             ..Passed::default()
-        },
+        })),
     }
 }

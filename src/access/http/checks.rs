@@ -128,7 +128,7 @@ struct CheckInput {
     permission: Option<String>,
     /// The second half of the permission's name.
     action: Option<String>,
-    resource: Option<ResourceInput>,
+    resource: Option<Box<ResourceInput>>,
     /// Where, such as `org/acme/project/7`; absent: where the resource is stored, else everywhere. Another than that of a
     /// stored resource is denied (`resource_elsewhere`).
     #[schema(value_type = Option<String>)]
@@ -153,7 +153,7 @@ struct BatchInput {
     subject: Option<SubjectInput>,
     permission: Option<String>,
     action: Option<String>,
-    resource: Option<ResourceInput>,
+    resource: Option<Box<ResourceInput>>,
     #[schema(value_type = Option<String>)]
     scope: Option<Scope>,
     /// What else conditions may look at; at most 16 KiB.
@@ -270,7 +270,10 @@ fn ask(input: CheckInput, defaults: Option<&CheckInput>, place: impl Fn() -> Str
     let scope = input.scope.or_else(|| defaults?.scope.clone()).unwrap_or_default();
     let (resource_id, resource_properties) = resource.map_or((None, None), |one| (one.id, one.properties));
     let context = input.context.or_else(|| defaults?.context.clone());
-    let passed = Passed { resource_type, resource_id, resource_properties, context, ..Passed::default() };
+    let is_told =
+        resource_type.is_some() || resource_id.is_some() || resource_properties.is_some() || context.is_some();
+    let passed = is_told
+        .then(|| Box::new(Passed { resource_type, resource_id, resource_properties, context, ..Passed::default() }));
     Ok(Ask { subject, permission, scope, passed })
 }
 

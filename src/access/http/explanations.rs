@@ -341,7 +341,7 @@ pub(super) fn refuse_untold(call: &Call, ask: &Ask) -> Result<(), Problem> {
 async fn explain(call: Call, Path(path): Path<PermissionPath>, Query(query): Query<PlaceQuery>) -> Outcome {
     let (SubjectId(user), scope) = (path.user_id, query.scope.unwrap_or_default());
     let subject = query.session_id.map_or(Subject::Id(user), |session| Subject::SessionOf(user, session));
-    let ask = Ask { subject, permission: path.name, scope, passed: Passed::default() };
+    let ask = Ask { subject, permission: path.name, scope, passed: None };
     refuse_untold(&call, &ask)?;
     let (explanation, revision) = call.state.checks.explain(&ask, None, call.now).await?;
     let (reason, explanation) = (explanation.reason, ExplanationView::of(&explanation, &ask.permission));
@@ -387,14 +387,14 @@ struct Trial {
 impl TrialInput {
     /// The question that the sample is.
     fn ask(self, user: UserId) -> Ask {
-        let passed = Passed {
+        let passed = Some(Box::new(Passed {
             subject_properties: self.subject_properties,
             action_properties: self.action_properties,
             resource_id: self.resource_id,
             resource_properties: self.resource_properties,
             context: self.context,
             ..Passed::default()
-        };
+        }));
         let permission = self.permission.unwrap_or_else(|| "resource:action".to_owned());
         Ask { subject: Subject::Id(user), permission, scope: self.scope.unwrap_or_default(), passed }
     }

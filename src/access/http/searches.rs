@@ -159,7 +159,12 @@ async fn subjects(call: Call, Json(input): Json<SubjectSearch>) -> Outcome {
         let ask = asked(&call, subject, action, resource, context);
         let who_may = async |ask: Ask| {
             let nature = Some(nature);
-            let sought = Sought { permission: ask.permission, place: ask.scope, nature, passed: ask.passed };
+            let sought = Sought {
+                permission: ask.permission,
+                place: ask.scope,
+                nature,
+                passed: ask.passed.map(|passed| *passed).unwrap_or_default(),
+            };
             let kept = call.state.reviewer.who_may(question.clone(), sought, call.now).await?;
             Ok::<_, Problem>((kept, Revision::default()))
         };
@@ -188,7 +193,7 @@ async fn resources(call: Call, Json(input): Json<ResourceSearch>) -> Outcome {
                 let nothing = Findings { question: question.clone(), revision, found: Vec::new() };
                 return Ok(Arc::new(Kept::Findings(nothing)));
             };
-            let (permission, passed) = (ask.permission.clone(), ask.passed.clone());
+            let (permission, passed) = (ask.permission.clone(), ask.passed().clone());
             let sought = resource_search::Sought { subject, permission, kind: kind.clone(), passed };
             let kept = call.state.reviewer.resources(question.clone(), sought, call.now).await?;
             let again = call.state.checks.who(&ask.subject, call.now).await?;
