@@ -1,6 +1,7 @@
 //! Access control: permissions, roles, who holds what, and the decision.
 
 pub mod activation;
+pub mod ask;
 pub mod book_aggregate;
 pub mod book_commands;
 pub mod checks;

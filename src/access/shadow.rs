@@ -12,8 +12,8 @@ use std::thread;
 
 use prometheus::IntCounter;
 
+use crate::access::ask::Ask;
 use crate::access::book_aggregate::THE_BOOK;
-use crate::access::checks::Ask;
 use crate::access::naive;
 use crate::access::review::survey;
 use crate::access::role_book::RoleBook;
