@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use serde_json::json;
 
 use sesame::access::checks::{Ask, Subject};
-use sesame::access::passed::Passed;
 use sesame::access::pattern::Scope;
 use sesame::accounts::model::SubjectId;
 
@@ -190,7 +189,7 @@ fn ask_here(server: &Server, rights: &[&Right], tally: &Tally, wanted: u64) {
         let before = right.phase.load(Ordering::SeqCst);
         let subject = right.subject.lock().unwrap().clone();
         let (permission, scope) = (right.permission.to_owned(), Scope::everywhere());
-        let ask = Ask { subject, permission, scope, passed: Passed::default() };
+        let ask = Ask { subject, permission, scope, passed: None };
         let verdict = runtime.block_on(state.checks.check(&ask, None, now)).unwrap();
         tally.note(right, before, verdict.reason.allows());
     }

@@ -8,6 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::json;
+use url::form_urlencoded;
 use uuid::Uuid;
 
 use sesame::access::role_book::RoleBook;
@@ -548,5 +549,5 @@ fn what_is_nearly_a_token_is_refused_with_a_code_wherever_it_is_shown() {
 }
 
 fn form(name: &str, value: &str) -> String {
-    serde_urlencoded::to_string([(name, value)]).unwrap()
+    form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish()
 }
