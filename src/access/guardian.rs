@@ -124,14 +124,15 @@ impl Guardian {
         Ok(())
     }
 
-    /// Lets a change of the role book through, if it denies no right over the product that the donor does not hold, leaves
+    /// Lets a change of the role book through, if it takes no right over the product that the donor does not hold, leaves
     /// an administrator, and joins in nobody's hands what a static constraint keeps apart.
     ///
     /// # Errors
     /// Naming the right; that nobody would be administrator any more; or the constraint, and who would break it.
     pub async fn weigh_book(&self, donor: &Donor<'_>, after: &Arc<RoleBook>) -> Result<(), GuardError> {
-        let denied = denied_anew(donor.book, after);
-        if let Some(permission) = denied.iter().find(|permission| !donor.holds(**permission)) {
+        let denied = said_anew(donor.book, after, Effect::Deny);
+        let ended = said_anew(after, donor.book, Effect::Allow);
+        if let Some(permission) = denied.iter().chain(&ended).find(|permission| !donor.holds(**permission)) {
             return Err(AccessError::NotYoursToTake(permission.name()).into());
         }
         if !denied.is_empty() {
@@ -282,18 +283,20 @@ pub fn taken(before: &User, after: Option<&User>, book: &RoleBook, now: Timestam
 
 /// Whether a change of the role book must be weighed while nobody changes anything.
 pub fn is_weighty(before: &RoleBook, after: &RoleBook) -> bool {
-    !denied_anew(before, after).is_empty() || Separation::tightened(before, after).next().is_some()
+    !said_anew(before, after, Effect::Deny).is_empty()
+        || !said_anew(after, before, Effect::Allow).is_empty()
+        || Separation::tightened(before, after).next().is_some()
 }
 
-/// The product's permissions that some role denies by the one book and not, or not so, by the other.
-fn denied_anew(before: &RoleBook, after: &RoleBook) -> Vec<ProductPermission> {
+/// The product's permissions that some role allows, or denies, by the book `after` and not, or not so, by the other.
+fn said_anew(before: &RoleBook, after: &RoleBook, effect: Effect) -> Vec<ProductPermission> {
     let nothing = Closure::default();
     let mut anew = BTreeSet::new();
     for role in after.roles() {
         let closure = |book: &RoleBook| book.closure(role.id).cloned();
         let (was, is) = (closure(before), closure(after));
-        let was = spoken(was.as_deref().unwrap_or(&nothing), before, Effect::Deny);
-        let is = spoken(is.as_deref().unwrap_or(&nothing), after, Effect::Deny);
+        let was = spoken(was.as_deref().unwrap_or(&nothing), before, effect);
+        let is = spoken(is.as_deref().unwrap_or(&nothing), after, effect);
         let is_new = |one: &&(ProductPermission, Option<&str>)| !was.contains(one) && !was.contains(&(one.0, None));
         anew.extend(is.iter().filter(is_new).map(|one| one.0));
     }

@@ -20,7 +20,7 @@ use crate::access::guardian::{self, Permit};
 use crate::access::review::change;
 use crate::access::role_book::RoleBook;
 use crate::actor::aggregate::Aggregate as _;
-use crate::actor::command::{Command, Facts};
+use crate::actor::command::{Command, Facts, WriteError};
 use crate::kernel::cause::Cause;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
@@ -91,7 +91,7 @@ impl Call {
     /// leaves an administrator. The permit goes with the command.
     ///
     /// # Errors
-    /// 403 naming the right, or 409 about the last administrator.
+    /// 403 naming the right, or 409 about the last administrator; what the command itself is refused for.
     pub async fn guard<C: Command<Target = User>>(&self, id: UserId, command: &C) -> Result<Permit, Problem> {
         Ok(self.guard_by_book(id, |_| command.clone()).await?.0)
     }
@@ -109,59 +109,58 @@ impl Call {
         let made = || command(Arc::clone(&self.state.book.load()));
         // The turn first: what is read before it may have changed when it comes.
         let (permit, command) = (guardian.beside().await, made());
-        let Some(Looked { book, before, after }) = self.look(id, &command).await? else {
-            return Ok((permit, command));
-        };
+        let Looked { book, before, after } = self.look(id, &command).await?;
         if guardian::taken(&before, after.as_ref(), &book, self.now).is_empty() {
             return Ok((permit, command));
         }
         drop(permit);
         let (permit, command) = (guardian.alone().await, made());
-        if let Some(Looked { book, before, after }) = self.look(id, &command).await? {
-            guardian.admit(&self.donor(&book), &before, after.as_ref()).await?;
-        }
+        let Looked { book, before, after } = self.look(id, &command).await?;
+        guardian.admit(&self.donor(&book), &before, after.as_ref()).await?;
         Ok((permit, command))
     }
 
-    /// Lets a command to the role book through, if it denies nobody what the caller does not hold, leaves an
+    /// Lets a command to the role book through, if it takes from nobody what the caller does not hold, leaves an
     /// administrator, and joins in nobody's hands what a constraint keeps apart. The permit goes with the command.
     ///
     /// # Errors
-    /// 403 naming the right; 409 about the last administrator, or naming the constraint and who would break it.
+    /// 403 naming the right; 409 about the last administrator, or naming the constraint and who would break it; what the
+    /// command itself is refused for.
     pub async fn guard_book<C: Command<Target = RoleBook>>(&self, command: &C) -> Result<Permit, Problem> {
         let guardian = &self.state.guardian;
         let permit = guardian.beside().await;
-        let Some((before, after)) = self.look_at_book(command) else { return Ok(permit) };
+        let (before, after) = self.look_at_book(command)?;
         if !guardian::is_weighty(&before, &after) {
             return Ok(permit);
         }
         drop(permit);
         let permit = guardian.alone().await;
-        if let Some((before, after)) = self.look_at_book(command) {
-            guardian.weigh_book(&self.donor(&before), &Arc::new(after)).await?;
-        }
+        let (before, after) = self.look_at_book(command)?;
+        guardian.weigh_book(&self.donor(&before), &Arc::new(after)).await?;
         Ok(permit)
     }
 
-    /// The book before and after a command; none: it will be refused for another reason.
-    fn look_at_book<C: Command<Target = RoleBook>>(&self, command: &C) -> Option<(Arc<RoleBook>, RoleBook)> {
+    /// The book before and after a command. A command that would be refused now is refused now: when its turn comes it
+    /// might not be, and nobody would have weighed it.
+    fn look_at_book<C: Command<Target = RoleBook>>(
+        &self,
+        command: &C,
+    ) -> Result<(Arc<RoleBook>, RoleBook), WriteError<C::Refusal>> {
         let before = Arc::clone(&self.state.book.load());
         let mut after = RoleBook::clone(&before);
-        change::apply(command.clone(), &mut after, &self.facts()).ok()?;
+        change::apply(command.clone(), &mut after, &self.facts()).map_err(WriteError::Refused)?;
         // What is joined with the one book is never taken for joined with the other.
         after.stamp(Revision(u64::MAX));
-        Some((before, after))
+        Ok((before, after))
     }
 
-    /// What a command would do to a subject; none: it will be refused for another reason.
-    async fn look<C: Command<Target = User>>(&self, id: UserId, command: &C) -> Result<Option<Looked>, Problem> {
-        let Some(before) = self.state.users.load(id).await? else { return Ok(None) };
+    /// What a command would do to a subject; refused at once as there.
+    async fn look<C: Command<Target = User>>(&self, id: UserId, command: &C) -> Result<Looked, Problem> {
+        let before = self.state.users.load(id).await?.ok_or(WriteError::<C::Refusal>::Missing)?;
         let mut after = User::clone(&before);
-        if change::apply(command.clone(), &mut after, &self.facts()).is_err() {
-            return Ok(None);
-        }
+        change::apply(command.clone(), &mut after, &self.facts()).map_err(WriteError::Refused)?;
         let after = Some(after).filter(|after| !after.is_vacant());
-        Ok(Some(Looked { book: Arc::clone(&self.state.book.load()), before, after }))
+        Ok(Looked { book: Arc::clone(&self.state.book.load()), before, after })
     }
 
     /// Refuses to put into the caller's hands what a subject can reach over the product, at any time and whatever its

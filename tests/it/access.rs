@@ -200,6 +200,11 @@ fn a_subject_is_named_in_every_way_and_one_batch_answers_all() {
     let answer = app.post("/api/v1/permissions/check/batch", &batch).expect(200);
     let allowed: Vec<bool> = answer["results"].as_array().unwrap().iter().map(|one| one["allowed"] == true).collect();
     assert_eq!(allowed, expected);
+    // What an item says of its resource names no other permission.
+    let items = json!([{ "resource": { "type": "doc", "id": "1" } }, { "resource": { "type": "file", "id": "2" } }]);
+    let batch = json!({ "subject": ann, "permission": "doc:read", "checks": items });
+    let answer = app.post("/api/v1/permissions/check/batch", &batch).expect(200);
+    assert!(answer["results"].as_array().unwrap().iter().all(|one| one["allowed"] == true), "{answer}");
     for (path, body) in [
         ("check", json!({ "subject": ann })),
         ("check", json!({ "permission": "doc:read" })),

@@ -273,7 +273,8 @@ fn who_has_what_is_exported_and_no_cell_is_a_formula() {
     put(&admin, &first(), "*").expect(200);
     let ann = admin.create_user(&json!({ "username": "ann", "external_id": "=1+1" }));
     let reader = admin.role_id("reader");
-    let assignment = json!({ "role_id": reader, "scope": "org", "reason": "@boss said \"yes\", twice" });
+    let reason = "@boss said \"yes\", twice";
+    let assignment = json!({ "role_id": reader, "scope": "org", "reason": reason, "approved_by": ann });
     admin.post(&format!("/api/v1/users/{ann}/roles"), &assignment).expect(201);
     admin.created(&format!("/api/v1/users/{ann}/permissions"), &json!({ "permission": "doc:*", "effect": "deny" }));
     let all = admin.get("/api/v1/access/export").expect(200);
@@ -286,6 +287,7 @@ fn who_has_what_is_exported_and_no_cell_is_a_formula() {
     ];
     assert_eq!(told, expected);
     assert_eq!((&of_ann[0]["external_id"], &of_ann[0]["given_by"]), (&json!("=1+1"), &json!(admin.id)));
+    assert_eq!(of_ann[0]["approved_by"], ann.as_str());
     let reply = admin.get("/api/v1/access/export?format=csv");
     assert_eq!((reply.status, reply.header("content-type")), (200, Some("text/csv; charset=utf-8")));
     let lines: Vec<&str> = reply.body.lines().collect();

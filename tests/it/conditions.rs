@@ -64,6 +64,45 @@ fn a_condition_that_errs_fails_closed_and_is_counted() {
     assert_eq!(errors(), 3);
 }
 
+/// What was told and cannot be read is not taken for absent: `has`, `in` and `size` err over it.
+#[test]
+fn a_context_that_cannot_be_read_lifts_no_denial_and_allows_nothing() {
+    let (_server, admin, app, ann) = stage();
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    let contexts = [
+        r#"{"frozen":true,"title":"\ud800"}"#,
+        r#"{"frozen":true,"n":1e999}"#,
+        &format!(r#"{{"frozen":true,"n":{deep}}}"#),
+    ];
+    let told = |context: &str| {
+        let body = format!(r#"{{"subject":"{ann}","permission":"doc:read","context":{context}}}"#);
+        let answer = app.call("POST", "/api/v1/permissions/check", Some(body), &[]);
+        (answer.status, answer.body)
+    };
+    let refuses = |reason: &str| {
+        for context in contexts {
+            let (status, text) = told(context);
+            assert!(status == 400 || text.contains(reason), "{context}: {status} {text}");
+        }
+    };
+    let asking = give(&admin, &ann, "asking", "allow", "!has(context.frozen)");
+    refuses("condition_error");
+    admin.delete(&format!("/api/v1/roles/{asking}")).expect(204);
+    admin.assign(&ann, &admin.role("reader", &["doc:read"]));
+    for condition in ["has(context.frozen) && context.frozen", "'frozen' in context", "size(context) > 0"] {
+        let denying = give(&admin, &ann, "denying", "deny", condition);
+        assert!(told(r#"{"other":1}"#).1.contains(if condition.starts_with("size") {
+            "denied_by_role"
+        } else {
+            "granted_by_role"
+        }));
+        assert!(told(r#"{"frozen":true}"#).1.contains("denied_by_role"));
+        refuses("denied_by_condition_error");
+        admin.delete(&format!("/api/v1/users/{ann}/roles/{denying}")).expect(204);
+        admin.delete(&format!("/api/v1/roles/{denying}")).expect(204);
+    }
+}
+
 #[test]
 fn a_permission_has_conditions_of_its_own() {
     let (_server, admin, app, ann) = stage();

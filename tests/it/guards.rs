@@ -101,6 +101,51 @@ fn nobody_gives_for_longer_or_more_freely_than_they_hold() {
     clerk.post(&grants(&plain), &json!({ "permission": "sesame.apps:read" })).is_problem(403, "escalation");
 }
 
+/// A role is edited, rested or removed by those who hold what its holders lose.
+#[test]
+fn whoever_changes_a_role_takes_nothing_that_they_do_not_hold() {
+    let server = Server::start();
+    let admin = server.admin();
+    let clerk = clerk(&admin);
+    admin.define(&["doc:read"]);
+    let auditors = admin.role("auditors", &["sesame.audit:read", "doc:read"]);
+    let below = admin.created("/api/v1/roles", &json!({ "name": "below", "parent_role_id": auditors }));
+    let (path, below) = (format!("/api/v1/roles/{auditors}"), format!("/api/v1/roles/{below}"));
+    let refused = |reply: crate::harness::Reply| {
+        reply.is_problem(403, "not-yours-to-take");
+    };
+    refused(clerk.put(&path, &json!({ "name": "auditors", "permissions": ["doc:read"] })));
+    refused(clerk.put(&below, &json!({ "name": "below" })));
+    refused(clerk.delete(&below));
+    admin.put(&path, &json!({ "name": "auditors", "permissions": ["doc:read"] })).expect(200);
+    // What is left of it says nothing about Sesame.
+    clerk.put(&path, &json!({ "name": "auditors", "permissions": [] })).expect(200);
+    clerk.delete(&below).expect(204);
+}
+
+/// A change that would be refused when it is looked at is refused, whatever would come of it when its turn comes.
+#[test]
+fn a_change_for_a_version_that_is_not_there_yet_is_never_let_through_unweighed() {
+    let server = Server::start();
+    let admin = server.admin();
+    let clerk = clerk(&admin);
+    let boss = format!("/api/v1/users/{}", own_administrator(&admin));
+    for turn in 0..40 {
+        let tag = admin.get(&boss).header("etag").unwrap().trim_matches('"').to_owned();
+        let version: u64 = tag.parse().unwrap();
+        let (change, next) =
+            (json!({ "properties": {}, "external_id": format!("x{turn}") }), format!("\"{}\"", version + 1));
+        std::thread::scope(|scope| {
+            scope.spawn(|| clerk.call("PATCH", &boss, Some(change.to_string()), &[]));
+            scope.spawn(|| {
+                let reply = clerk.call("DELETE", &boss, None, &[("If-Match", &next)]);
+                assert!([403, 412].contains(&reply.status), "{}", reply.status);
+            });
+        });
+        assert_eq!(admin.get(&boss).status, 200);
+    }
+}
+
 #[test]
 fn two_administrators_cannot_end_each_other_at_once() {
     let server = Server::start();

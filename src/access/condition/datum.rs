@@ -44,6 +44,12 @@ impl Variable {
         ("session", Self::Session),
         ("now", Self::Now),
     ];
+
+    /// Whether it is asked part by part. The others are there as one value or not at all: of what cannot be read, nothing
+    /// is taken for absent.
+    const fn has_parts(self) -> bool {
+        matches!(self, Self::Subject | Self::Action | Self::Resource | Self::Session)
+    }
 }
 
 /// Where the variables of a condition are found.
@@ -77,7 +83,8 @@ pub fn find<'v>(variables: &'v dyn Variables, path: &str) -> Option<Datum<'v>> {
     let mut names = path.split('.');
     let first = names.next()?;
     let variable = Variable::NAMES.iter().find(|(name, _)| *name == first).map(|(_, variable)| *variable)?;
-    let whole = variables.whole(variable).unwrap_or(Datum::Parts(variables, variable));
+    let whole =
+        variables.whole(variable).or_else(|| variable.has_parts().then_some(Datum::Parts(variables, variable)))?;
     names.try_fold(whole, Datum::member)
 }
 

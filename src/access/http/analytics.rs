@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::holders::{self, Counted};
+use crate::access::pattern::Effect;
 use crate::access::product::ProductPermission;
 use crate::access::role_book::{Closure, RoleBook};
 use crate::access::usage::Figures;
@@ -114,7 +115,8 @@ struct RoleAnalysis {
     /// How many of its permissions were allowed to nobody for `unused_days`; null if that was not asked, or is not known
     /// because the process is younger.
     unused: Option<u64>,
-    /// The smaller role that would do: its permissions that were allowed to somebody; at most 100, null as `unused`.
+    /// The smaller role that would do: its permissions that were allowed to somebody, on whatever condition. Null as
+    /// `unused`, and where there are more than 100.
     suggested_permissions: Option<Vec<String>>,
 }
 
@@ -224,15 +226,16 @@ impl View {
 
     fn analysis(&self, id: RoleId, counted: Counted, depths: &mut BTreeMap<RoleId, usize>) -> RoleAnalysis {
         let own = closure(&self.book, id);
+        let reach = own.whole(Effect::Allow);
         let is_used = |number: &u32| self.used.as_ref().is_none_or(|used| used.contains(number));
-        let (used, unused): (Vec<u32>, Vec<u32>) = own.allow.iter().partition(is_used);
+        let (used, unused): (Vec<u32>, Vec<u32>) = reach.iter().partition(is_used);
         let names: BTreeMap<u32, String> = if self.used.is_some() {
-            let all = self.book.permissions().filter(|permission| own.allow.contains(permission.number));
+            let all = self.book.permissions().filter(|permission| reach.contains(permission.number));
             all.map(|permission| (permission.number, permission.name.to_string())).collect()
         } else {
             BTreeMap::new()
         };
-        let suggested = used.iter().filter_map(|number| names.get(number).cloned()).take(MOST_NAMED).collect();
+        let suggested: Vec<String> = used.iter().filter_map(|number| names.get(number).cloned()).collect();
         RoleAnalysis {
             role_id: id,
             name: name(&self.book, id),
@@ -240,10 +243,10 @@ impl View {
             assignments: counted.assignments,
             depth: depth(&self.book, id, depths),
             heirs: self.heirs(id),
-            permissions: own.allow.len(),
+            permissions: reach.len(),
             similar: self.similar(id, &own),
             unused: self.used.as_ref().map(|_| unused.len() as u64),
-            suggested_permissions: self.used.as_ref().map(|_| suggested),
+            suggested_permissions: self.used.as_ref().map(|_| suggested).filter(|all| all.len() <= MOST_NAMED),
         }
     }
 

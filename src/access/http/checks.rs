@@ -245,7 +245,7 @@ fn ask(input: CheckInput, defaults: Option<&CheckInput>, place: impl Fn() -> Str
     let Some(SubjectInput(subject)) = input.subject.or_else(|| defaults?.subject.clone()) else {
         return Err(missing("subject", "is missing"));
     };
-    let named_here = input.permission.is_some() || input.action.is_some() || input.resource.is_some();
+    let named_here = input.permission.is_some() || input.action.is_some();
     let resource = input.resource.or_else(|| defaults?.resource.clone());
     let permission = match input.permission {
         Some(_) if input.action.is_some() => {

@@ -82,6 +82,8 @@ struct Line {
     expires_at: Option<Timestamp>,
     /// Null: the service itself.
     given_by: Option<String>,
+    /// Who agreed to it, where somebody had to.
+    approved_by: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     given_at: Timestamp,
     reason: Option<String>,
@@ -104,6 +106,7 @@ impl Line {
             not_before: bounds.not_before,
             expires_at: bounds.expires_at,
             given_by: shown_actor(&given.by),
+            approved_by: given.approved_by.as_ref().and_then(shown_actor),
             given_at: given.at,
             reason: given.reason.as_ref().map(|reason| reason.as_str().to_owned()),
         }
@@ -143,6 +146,7 @@ impl Line {
             time(self.not_before),
             time(self.expires_at),
             text(&self.given_by),
+            text(&self.approved_by),
             self.given_at.to_string(),
             text(&self.reason),
         ]
@@ -150,7 +154,7 @@ impl Line {
     }
 }
 
-const HEADINGS: [&str; 15] = [
+const HEADINGS: [&str; 16] = [
     "user_id",
     "username",
     "external_id",
@@ -164,6 +168,7 @@ const HEADINGS: [&str; 15] = [
     "not_before",
     "expires_at",
     "given_by",
+    "approved_by",
     "given_at",
     "reason",
 ];

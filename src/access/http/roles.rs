@@ -217,7 +217,9 @@ async fn remove(call: Call, Path(id): Path<RoleId>) -> Outcome {
         book.closure(id).map_or(Ok(()), |closure| call.donor(&book).may_take(closure))?;
     }
     let if_match = call.if_match()?.map(|revision| revision.0);
-    let done = call.state.books.send(THE_BOOK, RemoveRole { id, if_match }, call.facts()).await?;
+    let command = RemoveRole { id, if_match };
+    let permit = call.guard_book(&command).await?;
+    let done = call.state.books.send_holding(THE_BOOK, command, call.facts(), permit).await?;
     Ok(Answer::no_content().with_revision(done.revision))
 }
 

@@ -221,7 +221,8 @@ struct ChangesView {
     subjects_gaining: usize,
     /// How many lose something.
     subjects_losing: usize,
-    /// The static constraints that somebody would break: while there is one, nothing is applied.
+    /// The static constraints that somebody would break. What the roles would join is refused as a whole; whom a subject's
+    /// own change would break one for is refused alone, below.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     broken_constraints: Vec<BrokenView>,
     /// The subjects that were named, in their order.
