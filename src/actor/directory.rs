@@ -1,22 +1,19 @@
-//! Finds entities: in memory, or loads them once for all who ask; wakes their actors; lets the idle ones go.
+//! Finds entities: in memory, or loads them once for all who ask; lets the idle ones go.
 
-use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use actix::{Actor, Addr, MailboxError};
 use actix_rt::ArbiterHandle;
 use dashmap::{DashMap, Entry};
 use foldhash::fast::RandomState;
 use tokio::sync::OnceCell;
 
 use crate::actor::aggregate::{Aggregate, Part};
-use crate::actor::command::{Command, Done, Facts, WriteError};
-use crate::actor::entity_actor::{EntityActor, Envelope, Held, Rest, Settled, Ticket};
+use crate::actor::entity_actor::Rest;
 use crate::actor::gauges::Gauges;
 use crate::actor::resident::{Resident, Writer};
-use crate::kernel::clock::{Clock, Stopwatch, Timestamp};
+use crate::kernel::clock::{Clock, Timestamp};
 use crate::kernel::fault::{Fault, Kind};
 use crate::metrics::Metrics;
 use crate::pool::{Pool, PoolError};
@@ -75,24 +72,24 @@ pub struct Surroundings {
 }
 
 /// One place in the map: loaded, or being loaded by somebody.
-enum Slot<A: Aggregate> {
+pub(super) enum Slot<A: Aggregate> {
     Ready(Arc<Resident<A>>),
     Loading(Arc<OnceCell<Arc<Resident<A>>>>),
 }
 
 /// What the directory and its actors share.
 pub(super) struct Inner<A: Aggregate> {
-    slots: DashMap<A::Id, Slot<A>, RandomState>,
+    pub(super) slots: DashMap<A::Id, Slot<A>, RandomState>,
     count: AtomicUsize,
-    hasher: RandomState,
+    pub(super) hasher: RandomState,
     pub(super) store: SharedStore,
     clock: Clock,
     loader: Arc<Pool>,
-    arbiters: Vec<ArbiterHandle>,
+    pub(super) arbiters: Vec<ArbiterHandle>,
     pub(super) gauges: Gauges,
     pub(super) watcher: Box<dyn Watcher<A>>,
     pub(super) mailbox_capacity: usize,
-    deadline: Duration,
+    pub(super) deadline: Duration,
 }
 
 impl<A: Aggregate> Inner<A> {
@@ -111,7 +108,7 @@ impl<A: Aggregate> Inner<A> {
 
     /// Puts a resident in its place; whoever is there already stays and is returned. The watcher hears of it before
     /// anyone can find it, so before its view can change.
-    fn settle(&self, resident: Arc<Resident<A>>) -> Arc<Resident<A>> {
+    pub(super) fn settle(&self, resident: Arc<Resident<A>>) -> Arc<Resident<A>> {
         let slot = self.slots.entry(resident.id);
         if let Entry::Occupied(present) = &slot
             && let Slot::Ready(present) = present.get()
@@ -129,7 +126,7 @@ impl<A: Aggregate> Inner<A> {
 }
 
 /// All entities of one kind. Clones share everything.
-pub struct Directory<A: Aggregate>(Arc<Inner<A>>);
+pub struct Directory<A: Aggregate>(pub(super) Arc<Inner<A>>);
 
 impl<A: Aggregate> Clone for Directory<A> {
     fn clone(&self) -> Self {
@@ -202,157 +199,8 @@ impl<A: Aggregate> Directory<A> {
         Ok(self.0.loader.run(move || read::<A>(&*store, id)).await??)
     }
 
-    /// Sends a command to an existing entity and waits until it is durable and visible.
-    ///
-    /// # Errors
-    /// See [`WriteError`].
-    pub async fn send<C: Command<Target = A>>(
-        &self,
-        id: A::Id,
-        command: C,
-        facts: Facts,
-    ) -> Result<Done<A, C::Reply>, WriteError<C::Refusal>> {
-        self.send_holding(id, command, facts, ()).await
-    }
-
-    /// The same, and keeps something until the command is carried out or refused, even if the caller goes away meanwhile.
-    ///
-    /// # Errors
-    /// See [`WriteError`].
-    pub async fn send_holding<C: Command<Target = A>>(
-        &self,
-        id: A::Id,
-        command: C,
-        facts: Facts,
-        held: impl Send + Sync + 'static,
-    ) -> Result<Done<A, C::Reply>, WriteError<C::Refusal>> {
-        let (stopwatch, held): (_, Held) = (C::REVOKES.then(Stopwatch::start), Arc::new(held));
-        for _ in 0..8 {
-            let resident = match self.resident(id).await {
-                Ok(Some(resident)) => resident,
-                Ok(None) => return Err(WriteError::Missing),
-                Err(error) => return Err(WriteError::Unavailable(error.to_string())),
-            };
-            let (command, facts, held) = (command.clone(), facts.clone(), Arc::clone(&held));
-            let envelope = Envelope { command, facts, ticket: Ticket::default(), creates: false, held };
-            if let Some(answer) = self.deliver(&resident, envelope).await {
-                if let (Some(stopwatch), Ok(_)) = (stopwatch, &answer) {
-                    self.0.gauges.revocations.observe(stopwatch.seconds());
-                }
-                return answer;
-            }
-            // The entity is leaving memory just now.
-            tokio::task::yield_now().await;
-        }
-        Err(WriteError::Busy)
-    }
-
-    /// Sends a command that brings an entity into being; `id` is new.
-    ///
-    /// # Errors
-    /// See [`WriteError`]; `Conflict` if the entity exists.
-    pub async fn create<C: Command<Target = A>>(
-        &self,
-        id: A::Id,
-        command: C,
-        facts: Facts,
-    ) -> Result<Done<A, C::Reply>, WriteError<C::Refusal>> {
-        self.create_holding(id, command, facts, ()).await
-    }
-
-    /// The same, and keeps something until the command is carried out or refused, even if the caller goes away meanwhile.
-    ///
-    /// # Errors
-    /// See [`WriteError`]; `Conflict` if the entity exists.
-    pub async fn create_holding<C: Command<Target = A>>(
-        &self,
-        id: A::Id,
-        command: C,
-        facts: Facts,
-        held: impl Send + Sync + 'static,
-    ) -> Result<Done<A, C::Reply>, WriteError<C::Refusal>> {
-        let held: Held = Arc::new(held);
-        let resident = self.0.settle(Arc::new(Resident::new(id, A::vacant(id), facts.now)));
-        let envelope = Envelope { command, facts, ticket: Ticket::default(), creates: true, held };
-        self.deliver(&resident, envelope).await.unwrap_or(Err(WriteError::Unknown))
-    }
-
-    /// `None`: the actor is gone, look the entity up again; the command was not started.
-    async fn deliver<C: Command<Target = A>>(
-        &self,
-        resident: &Arc<Resident<A>>,
-        envelope: Envelope<C>,
-    ) -> Option<Result<Done<A, C::Reply>, WriteError<C::Refusal>>> {
-        // actix does not bound what comes through fresh clones of an address, and every command comes through one.
-        let Some(_place) = resident.queue(self.0.mailbox_capacity) else {
-            self.0.gauges.refusals.inc();
-            return Some(Err(WriteError::Busy));
-        };
-        let addr = self.awaken(resident)?;
-        let ticket = envelope.ticket.clone();
-        match addr.send(envelope).timeout(self.0.deadline).await {
-            Ok(answer) => Some(answer),
-            Err(MailboxError::Timeout) => {
-                self.0.gauges.refusals.inc();
-                Some(Err(if ticket.take() { WriteError::Busy } else { WriteError::Unknown }))
-            }
-            Err(MailboxError::Closed) => {
-                self.bury(resident, &addr);
-                // An actor that died at work may have committed before.
-                if ticket.take() { None } else { Some(Err(WriteError::Unknown)) }
-            }
-        }
-    }
-
-    /// Waits until no commit of this entity, made before, is durable and not yet visible.
-    pub async fn settled(&self, id: A::Id) {
-        let resident = match self.0.slots.get(&id).as_deref() {
-            Some(Slot::Ready(resident)) => Arc::clone(resident),
-            Some(Slot::Loading(_)) | None => return,
-        };
-        let addr = match &*resident.writer() {
-            Writer::Awake(addr) => addr.clone(),
-            Writer::Asleep | Writer::Retired => return,
-        };
-        // The mailbox waits for the commit under way; an actor that is gone has none.
-        addr.send(Settled).timeout(self.0.deadline).await.ok();
-    }
-
-    /// The entity's actor, started if it sleeps; `None` if this resident has left.
-    fn awaken(&self, resident: &Arc<Resident<A>>) -> Option<Addr<EntityActor<A>>> {
-        let mut writer = resident.writer();
-        match &*writer {
-            Writer::Retired => {
-                drop(writer);
-                // It may not be out of the map yet: who comes meanwhile helps, and does not find it again.
-                self.0.forget(resident);
-                None
-            }
-            Writer::Awake(addr) => Some(addr.clone()),
-            Writer::Asleep => {
-                let shard = self.0.hasher.hash_one(resident.id) as usize % self.0.arbiters.len().max(1);
-                let arbiter = self.0.arbiters.get(shard)?;
-                let actor = EntityActor { resident: Arc::clone(resident), home: Arc::clone(&self.0) };
-                let addr = EntityActor::start_in_arbiter(arbiter, move |_| actor);
-                *writer = Writer::Awake(addr.clone());
-                Some(addr)
-            }
-        }
-    }
-
-    /// An actor that died without leaving (a panic): forget its resident, so that the entity is loaded anew.
-    fn bury(&self, resident: &Arc<Resident<A>>, dead: &Addr<EntityActor<A>>) {
-        let mut writer = resident.writer();
-        if matches!(&*writer, Writer::Awake(addr) if addr == dead && !addr.connected()) {
-            *writer = Writer::Retired;
-            drop(writer);
-            self.0.gauges.awake.dec();
-            self.0.forget(resident);
-        }
-    }
-
     /// The resident, loaded if need be; concurrent callers share one load. `None`: no such entity.
-    async fn resident(&self, id: A::Id) -> Result<Option<Arc<Resident<A>>>, LoadError> {
+    pub(super) async fn resident(&self, id: A::Id) -> Result<Option<Arc<Resident<A>>>, LoadError> {
         let cell = {
             let slot = self.0.slots.entry(id).or_insert_with(|| Slot::Loading(Arc::default()));
             match slot.value() {
