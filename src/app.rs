@@ -4,9 +4,8 @@
 //! uses are written → actors stop → the store makes a checkpoint and closes.
 
 use std::fs::DirBuilder;
-use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -23,13 +22,12 @@ use crate::access::shadow::Shadow;
 use crate::accounts::authenticator::{Authenticator, Proofs};
 use crate::accounts::correspondence::Correspondence;
 use crate::accounts::letters::Letters;
-use crate::accounts::listing;
 use crate::accounts::names::{Finder, Names};
 use crate::accounts::passwords::{Cost, Passwords};
 #[cfg(feature = "passkeys")]
 use crate::accounts::relying_party::Ceremonies;
 use crate::accounts::relying_party::RelyingParty;
-use crate::accounts::seal::Sealer;
+use crate::accounts::seal::SealKey;
 use crate::accounts::throttle::{Patience, Throttle};
 use crate::accounts::totp::Totps;
 #[cfg(feature = "passkeys")]
@@ -42,7 +40,7 @@ use crate::http::server::{Bound, Server};
 use crate::http::settings::Settings as HttpSettings;
 use crate::http::signals::Signals;
 use crate::http::{Routes, State, openapi, operations};
-use crate::kernel::clock::{Clock, Timestamp};
+use crate::kernel::clock::Clock;
 use crate::mail::letter::Letter;
 use crate::mail::postman::{Postman, Route};
 use crate::mail::templates::Templates;
@@ -51,21 +49,22 @@ use crate::pool::{Pool, or_cores};
 use crate::preferences::desk::{PreferenceDesk, unpublished};
 use crate::profiles::album::Album;
 use crate::profiles::desk::Profiles;
+use crate::repeats::keeper::Keeper;
+use crate::repeats::seal::AnswerSeal;
 use crate::resources::desk::ResourceDesk;
-use crate::sessions::access_token::AccessTokens;
 use crate::sessions::atlas::Atlas;
 use crate::sessions::identity::Identities;
-use crate::sessions::key_keeper::KeyKeeper;
 use crate::sessions::refresher::Refresher;
 use crate::sessions::refusal::Refusals;
 use crate::sessions::sign_in::SignIn;
-use crate::sessions::signing_keys;
 use crate::sessions::starter::Starter;
 use crate::sessions::watch::Watch;
 use crate::store::blobs::Blobs;
 use crate::store::{SharedStore, embedded};
 use crate::webhook::Webhook;
-use crate::{access, accounts, apps, audit, bootstrap, housekeeping, mail, preferences, profiles, resources, sessions};
+use crate::{
+    access, accounts, apps, audit, bootstrap, housekeeping, keys, mail, preferences, profiles, resources, sessions,
+};
 
 /// A running instance. Tests hold one; `serve` holds the process's.
 pub struct Instance {
@@ -118,22 +117,21 @@ impl Instance {
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
-        let actors = &config.actors;
-        let arbiters: Vec<Arbiter> = (0..or_cores(actors.arbiters)).map(|_| Arbiter::new()).collect();
-        let around = surroundings(actors, &store, &clock, &metrics, &arbiters)?;
+        let arbiters: Vec<Arbiter> = (0..or_cores(config.actors.arbiters)).map(|_| Arbiter::new()).collect();
+        let around = surroundings(&config.actors, &store, &clock, &metrics, &arbiters)?;
         let loader = Arc::clone(&around.loader);
         let (names, book) = (Arc::new(Names::default()), Arc::new(PublishedBook::default()));
         let users = Directory::new(around.clone(), housekeeping::user_watcher(&names, &metrics));
         let books = Directory::new(around.clone(), housekeeping::book_watcher(&book, &metrics));
         let finder = Finder::new(users.clone(), names, &around);
-        let identities = Identities { users: users.clone(), access_tokens: access_tokens(&config, clock.now())? };
-        let (passwords, authenticator) = authenticator(&config, &store, &finder, &metrics)?;
+        let identities = Identities { users: users.clone(), access_tokens: keys::access_tokens(&config, clock.now())? };
+        let seal_key = keys::sealing(&config, &*store)?;
+        let (passwords, authenticator) = authenticator(&config, &seal_key, &finder, &metrics)?;
         let (atlas, refusals) = (atlas(&config)?, refusals(&config, &identities, &finder));
         let letters = Directory::new(around.clone(), housekeeping::letter_watcher());
         let (watch, writer) = watch(&config, &finder, atlas.clone())?;
         let postman = postman(&config, &finder, letters.clone(), clock.clone(), &metrics)?;
         let resources = Arc::new(ResourceDesk::new(around.clone(), config.resources.cache_mib << 20)?);
-        let preferences = preferences(&config, &finder, around);
         let state = Arc::new(State {
             clock,
             settings: config.http.clone(),
@@ -144,7 +142,8 @@ impl Instance {
             refresher: refresher(&config, &identities, &refusals, &writer, &watch)?,
             refusals,
             watch,
-            key_keeper: Arc::new(key_keeper(&config, &identities)),
+            key_keeper: Arc::new(keys::keeper(&config, &identities)),
+            answers: Arc::new(answers(&config, &seal_key, &finder, &metrics)),
             session_settings: config.sessions.clone(),
             access_settings: config.access.clone(),
             sign_in: sign_in(&config, &authenticator, &identities, &book, (atlas, &writer)),
@@ -154,7 +153,7 @@ impl Instance {
             profile_settings: config.profiles.clone(),
             album: album(&config)?,
             messenger: messenger(&config)?,
-            preferences,
+            preferences: preferences(&config, &finder, around),
             resources,
             postman,
             letters,
@@ -292,38 +291,6 @@ fn passkeys(_: &Config, pool: Arc<Pool>) -> anyhow::Result<RelyingParty> {
     Ok(RelyingParty::new(None, pool))
 }
 
-fn access_tokens(config: &Config, now: Timestamp) -> anyhow::Result<Arc<AccessTokens>> {
-    let folder = key_folder(config);
-    let mut keys = signing_keys::load(&folder)
-        .with_context(|| format!("the signing keys in {} cannot be used", folder.display()))?;
-    if keys.is_empty() {
-        keys.push(signing_keys::create(&folder, now).context("no signing key could be made")?);
-    }
-    let settings = &config.sessions;
-    let lifetime_seconds = u32::try_from(settings.access_token_seconds)?;
-    let issuer = config.http.public_url.clone();
-    Ok(Arc::new(AccessTokens::new(keys, issuer, lifetime_seconds, settings.verified_token_cache)?))
-}
-
-fn key_folder(config: &Config) -> PathBuf {
-    config.store.data_directory.join("keys")
-}
-
-fn key_keeper(config: &Config, identities: &Identities) -> KeyKeeper {
-    let rotation_seconds = i64::from(config.sessions.signing_key_days) * 86_400;
-    KeyKeeper::new(key_folder(config), Arc::clone(&identities.access_tokens), rotation_seconds)
-}
-
-/// Makes a new signing key; a running instance uses it within seconds.
-///
-/// # Errors
-/// When it cannot be made.
-pub fn rotate_keys(config: &Config) -> anyhow::Result<String> {
-    let folder = key_folder(config);
-    let key = signing_keys::create(&folder, Clock::system().now());
-    Ok(key.with_context(|| format!("no signing key could be made in {}", folder.display()))?.id)
-}
-
 /// The operator's database of places.
 fn atlas(config: &Config) -> anyhow::Result<Option<Arc<Atlas>>> {
     let file = &config.sessions.places_file;
@@ -336,7 +303,7 @@ fn atlas(config: &Config) -> anyhow::Result<Option<Arc<Atlas>>> {
 
 fn authenticator(
     config: &Config,
-    store: &SharedStore,
+    key: &SealKey,
     finder: &Finder,
     metrics: &Metrics,
 ) -> anyhow::Result<(Passwords, Arc<Authenticator>)> {
@@ -345,11 +312,7 @@ fn authenticator(
     let settings = &config.accounts;
     let patience = throttle_of(config, settings.max_login_attempts);
     let longest = settings.password_max_length;
-    let folder = key_folder(config);
-    let is_needed = || listing::holds_sealed(&**store).map_err(io::Error::other);
-    let sealer = Sealer::load_or_create(&folder, is_needed)
-        .with_context(|| format!("the sealing key in {} cannot be used", folder.display()))?;
-    let totps = Totps::new(sealer, settings.issuer_name.clone());
+    let totps = Totps::new(key.sealer()?, settings.issuer_name.clone());
     let passkeys = passkeys(config, hashers)?;
     let proofs = Proofs { passwords: passwords.clone(), totps, passkeys };
     Ok((passwords, Arc::new(Authenticator::new(finder.clone(), proofs, patience, longest, metrics))))
@@ -395,6 +358,12 @@ fn watch(config: &Config, finder: &Finder, atlas: Option<Arc<Atlas>>) -> anyhow:
 fn correspondence(config: &Config, finder: &Finder, postman: &Arc<Postman>, letters: Arc<Letters>) -> Correspondence {
     let requests = Throttle::new(throttle_of(config, config.accounts.max_mail_requests));
     Correspondence::new(letters, finder.clone(), Arc::clone(postman), requests)
+}
+
+fn answers(config: &Config, key: &SealKey, finder: &Finder, metrics: &Metrics) -> Keeper {
+    let (store, loader) = (Arc::clone(&finder.store), Arc::clone(&finder.loader));
+    let bounds = (i64::from(config.http.idempotency_seconds), config.http.max_kept_answers);
+    Keeper::new(store, loader, AnswerSeal::new(key), bounds, metrics)
 }
 
 fn profiles(config: &Config, finder: &Finder) -> Profiles {

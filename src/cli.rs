@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config, Flags};
 use crate::remote::Remote;
-use crate::{app, telemetry, upkeep};
+use crate::{app, keys, telemetry, upkeep};
 
 /// Sesame: a session and permission engine.
 #[derive(Debug, Parser)]
@@ -125,7 +125,7 @@ fn obey(arguments: Arguments) -> anyhow::Result<ExitCode> {
             return Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Admin { command: Admin::RotateKeys } => {
-            let kid = app::rotate_keys(&arguments.started()?)?;
+            let kid = keys::rotate(&arguments.started()?)?;
             print(&format!("access tokens are signed with the key {kid} from now on\n"))?;
         }
         Command::Access { command, server } => {

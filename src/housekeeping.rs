@@ -128,6 +128,9 @@ pub async fn run(state: Arc<State>, config: Config) {
         }
         state.reviewer.tidy(now);
         remove_expired(&state).await;
+        if let Err(error) = state.answers.remove_old(now).await {
+            tracing::error!(%error, "answers that were kept long enough cannot be read");
+        }
         if now >= collect_next {
             collect_next = now.plus_seconds(COLLECT_SECONDS);
             if let Err(error) = state.album.collect(&state.store, &state.loader, COLLECT_SECONDS.unsigned_abs()).await {

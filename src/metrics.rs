@@ -129,8 +129,14 @@ metrics! {
     shadow_decisions_total: IntCounterVec ["outcome" = ["agreed", "outdated", "dropped"]];
     /// Live decisions that the store does not bear out: must be 0, and makes the service unready.
     shadow_divergences_total: IntCounter;
-    /// Assignments and grants that had expired, were kept long enough and were removed.
-    expired_removed_total: IntCounterVec ["what" = ["assignment", "grant"]];
+    /// What had expired, was kept long enough and was removed: assignments, grants, and answers kept under an
+    /// `Idempotency-Key`.
+    expired_removed_total: IntCounterVec ["what" = ["assignment", "grant", "answer"]];
+    /// Requests with an `Idempotency-Key` on routes that honour it, by what they were: the first with their key, answered
+    /// as the first was, told to wait for it, with a key of another request, done with an answer that cannot be read any
+    /// more, or refused because too many answers are kept for the caller.
+    idempotent_requests_total: IntCounterVec
+        ["outcome" = ["first", "replayed", "in_progress", "reused", "lost", "refused"]];
     /// The revision of the published role book.
     role_book_revision: IntGauge;
 }

@@ -43,8 +43,6 @@ pub enum Held {
     Grant(GrantId),
 }
 
-/// Turns a time into bytes that sort as it does: the sign's bit is flipped.
-const SIGN: u64 = 1 << 63;
 const ASSIGNMENT: u8 = 0;
 const GRANT: u8 = 1;
 
@@ -62,7 +60,7 @@ impl Expiring {
 
     /// Where its entry is.
     pub fn key(&self) -> Key {
-        let at = (self.at.millis().cast_unsigned() ^ SIGN).to_be_bytes();
+        let at = self.at.sortable();
         match &self.what {
             Held::Assignment(role, scope) => {
                 let parts = [&at[..], self.user.bytes(), &[ASSIGNMENT], role.bytes(), scope.as_str().as_bytes()];
@@ -86,7 +84,7 @@ impl Expiring {
             GRANT => Held::Grant(GrantId::from_bytes(*id)),
             _ => return None,
         };
-        let at = Timestamp::from_millis((u64::from_be_bytes(*at) ^ SIGN).cast_signed());
+        let at = Timestamp::of_sortable(*at);
         Some(Self { at, user: UserId::from_bytes(*user), what })
     }
 }

@@ -7,10 +7,10 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use zeroize::Zeroizing;
 
 use crate::kernel::fault::{Fault, Kind};
-use crate::kernel::ids::UserId;
 use crate::kernel::secret::random_bytes;
 
 const FILE: &str = "seal.key";
@@ -29,11 +29,14 @@ impl Fault for SealBroken {
     }
 }
 
-/// Seals and opens, for one owner at a time: what belongs to one user does not open as another's.
+/// The instance's own key, which is not in the store.
+pub struct SealKey(Zeroizing<[u8; 32]>);
+
+/// Seals and opens, each thing for one owner or place: what belongs to one does not open as another's.
 pub struct Sealer(RandomizedNonceKey);
 
-impl Sealer {
-    /// With the key in this folder, made if there is none and nothing was sealed yet.
+impl SealKey {
+    /// The key in this folder, made if there is none and nothing was sealed yet.
     ///
     /// # Errors
     /// When it cannot be read or written, or is missing though `is_needed` says that something was sealed with it.
@@ -47,17 +50,41 @@ impl Sealer {
             Err(error) if error.kind() == io::ErrorKind::NotFound => create(folder)?,
             bytes => Zeroizing::new(bytes?),
         };
-        let broken = |_| io::Error::new(io::ErrorKind::InvalidData, format!("{}: not a key", path.display()));
-        RandomizedNonceKey::new(&AES_256_GCM, &bytes).map(Self).map_err(broken)
+        let broken = || io::Error::new(io::ErrorKind::InvalidData, format!("{}: not a key", path.display()));
+        bytes.as_slice().try_into().map(|key| Self(Zeroizing::new(key))).map_err(|_| broken())
+    }
+
+    /// Seals with the key itself.
+    ///
+    /// # Errors
+    /// When the cipher takes no key, which it always does.
+    pub fn sealer(&self) -> Result<Sealer, SealBroken> {
+        Sealer::new(&*self.0)
+    }
+
+    /// Another key, for another purpose, that leads back to neither this one nor those for other purposes.
+    pub fn derived(&self, purpose: &[u8]) -> Zeroizing<[u8; 32]> {
+        let tag = hmac::sign(&hmac::Key::new(HMAC_SHA256, &*self.0), purpose);
+        Zeroizing::new(tag.as_ref().first_chunk().copied().unwrap_or_default())
+    }
+}
+
+impl Sealer {
+    /// With a key of 32 bytes.
+    ///
+    /// # Errors
+    /// When it is of another length.
+    pub fn new(key: &[u8]) -> Result<Self, SealBroken> {
+        RandomizedNonceKey::new(&AES_256_GCM, key).map(Self).map_err(|_| SealBroken)
     }
 
     /// The sealed form: a nonce, the ciphertext, and the tag.
     ///
     /// # Errors
     /// When the operating system has no randomness.
-    pub fn seal(&self, owner: UserId, secret: &[u8]) -> Result<Box<[u8]>, SealBroken> {
+    pub fn seal(&self, owner: &[u8], secret: &[u8]) -> Result<Box<[u8]>, SealBroken> {
         let mut text = secret.to_vec();
-        let nonce = self.0.seal_in_place_append_tag(Aad::from(owner.bytes()), &mut text).map_err(|_| SealBroken)?;
+        let nonce = self.0.seal_in_place_append_tag(Aad::from(owner), &mut text).map_err(|_| SealBroken)?;
         Ok([&nonce.as_ref()[..], &text].concat().into())
     }
 
@@ -65,11 +92,11 @@ impl Sealer {
     ///
     /// # Errors
     /// When it was sealed for another owner, with another key, or was changed.
-    pub fn open(&self, owner: UserId, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealBroken> {
+    pub fn open(&self, owner: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealBroken> {
         let (nonce, text) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(SealBroken)?;
         let mut text = Zeroizing::new(text.to_vec());
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let length = self.0.open_in_place(nonce, Aad::from(owner.bytes()), &mut text).map_err(|_| SealBroken)?.len();
+        let length = self.0.open_in_place(nonce, Aad::from(owner), &mut text).map_err(|_| SealBroken)?.len();
         text.truncate(length);
         Ok(text)
     }
@@ -90,21 +117,23 @@ fn create(folder: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::clock::Timestamp;
 
     #[test]
     fn what_was_sealed_opens_for_its_owner_alone_and_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
-        let sealer = Sealer::load_or_create(folder.path(), || Ok(false)).unwrap();
-        let (ann, bob) = (UserId::generate(Timestamp::default()), UserId::generate(Timestamp::default()));
+        let load = |folder: &Path| SealKey::load_or_create(folder, || Ok(false)).unwrap();
+        let sealer = load(folder.path()).sealer().unwrap();
+        let (ann, bob) = (b"ann", b"bob");
         let closed = sealer.seal(ann, b"twenty bytes of it..").unwrap();
         assert!(!closed.windows(6).any(|window| window == b"twenty"));
         assert_ne!(closed, sealer.seal(ann, b"twenty bytes of it..").unwrap());
-        let again = Sealer::load_or_create(folder.path(), || Ok(false)).unwrap();
+        let again = load(folder.path()).sealer().unwrap();
         assert_eq!(&**again.open(ann, &closed).unwrap(), b"twenty bytes of it..");
         assert!(again.open(bob, &closed).is_err());
         let other = tempfile::tempdir().unwrap();
-        assert!(Sealer::load_or_create(other.path(), || Ok(false)).unwrap().open(ann, &closed).is_err());
+        assert!(load(other.path()).sealer().unwrap().open(ann, &closed).is_err());
+        assert!(Sealer::new(&*load(folder.path()).derived(b"a")).unwrap().open(ann, &closed).is_err());
+        assert_ne!(load(folder.path()).derived(b"a"), load(folder.path()).derived(b"b"));
         for at in 0..closed.len() {
             let mut broken = closed.clone();
             broken[at] ^= 1;

@@ -69,7 +69,7 @@ impl Totps {
         let builder = Builder::new().with_secret(secret.to_vec()).with_account_name(username);
         let totp = builder.with_issuer(Some(self.issuer.as_str())).build().map_err(unusable)?;
         let uri = totp.to_url().map_err(unusable)?;
-        Ok(Fresh { secret: totp.secret().to_base32(), uri, sealed: self.sealer.seal(owner, &secret)? })
+        Ok(Fresh { secret: totp.secret().to_base32(), uri, sealed: self.sealer.seal(owner.bytes(), &secret)? })
     }
 
     /// The step whose code this is, if it is one of now, give or take one.
@@ -83,7 +83,7 @@ impl Totps {
         code: &SecretString,
         now: Timestamp,
     ) -> Result<Option<u64>, TotpError> {
-        let secret = self.sealer.open(owner, sealed)?;
+        let secret = self.sealer.open(owner.bytes(), sealed)?;
         let totp: Totp = Builder::new().with_secret(secret.to_vec()).build().map_err(unusable)?;
         let code: String = code.expose_secret().chars().filter(|c| !c.is_whitespace()).collect();
         Ok(totp.check(&code, u64::try_from(now.seconds()).unwrap_or_default()))
@@ -97,13 +97,17 @@ fn unusable(error: impl std::fmt::Display) -> TotpError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accounts::seal::SealKey;
 
     #[test]
     fn codes_are_those_of_the_specification() {
         let folder = tempfile::tempdir().unwrap();
-        let totps = Totps::new(Sealer::load_or_create(folder.path(), || Ok(false)).unwrap(), "Sesame".into());
+        let totps = Totps::new(
+            SealKey::load_or_create(folder.path(), || Ok(false)).unwrap().sealer().unwrap(),
+            "Sesame".into(),
+        );
         let owner = UserId::generate(Timestamp::default());
-        let sealed = totps.sealer.seal(owner, b"12345678901234567890").unwrap();
+        let sealed = totps.sealer.seal(owner.bytes(), b"12345678901234567890").unwrap();
         let step = |code: &str, seconds: i64| {
             totps.step_of(owner, &sealed, &code.into(), Timestamp::default().plus_seconds(seconds)).unwrap()
         };

@@ -84,6 +84,9 @@ pub enum WriteError<R: Fault> {
     /// Someone else wrote first; nothing was written.
     #[error("the thing changed meanwhile, try again")]
     Conflict,
+    /// Another request with the same `Idempotency-Key` was carried out meanwhile; nothing was written.
+    #[error("another request with this Idempotency-Key came first")]
+    Repeated,
     /// The entity's mailbox is full or slow; the command was not started.
     #[error("too much is waiting for this entity")]
     Busy,
@@ -100,7 +103,7 @@ impl<R: Fault> Fault for WriteError<R> {
         match self {
             Self::Refused(refusal) => refusal.kind(),
             Self::Missing => Kind::Missing,
-            Self::Conflict => Kind::Conflict,
+            Self::Conflict | Self::Repeated => Kind::Conflict,
             Self::Busy => Kind::Busy,
             Self::Unavailable(_) | Self::Unknown => Kind::Unavailable,
         }
@@ -110,6 +113,7 @@ impl<R: Fault> Fault for WriteError<R> {
             Self::Refused(refusal) => refusal.code(),
             Self::Missing => "not-found",
             Self::Conflict => "write-conflict",
+            Self::Repeated => "idempotency-in-progress",
             Self::Busy => "busy",
             Self::Unavailable(_) => "store-unavailable",
             Self::Unknown => "outcome-unknown",
@@ -130,6 +134,7 @@ impl<R: Fault> Fault for WriteError<R> {
     fn retry_after_seconds(&self) -> Option<u64> {
         match self {
             Self::Refused(refusal) => refusal.retry_after_seconds(),
+            Self::Repeated => Some(1),
             _ => matches!(self.kind(), Kind::Busy | Kind::Unavailable).then_some(1),
         }
     }

@@ -3,18 +3,19 @@
 //! A command is decided on the published view, committed, applied, published, and only then answered. The mailbox waits
 //! for the commit (`AtomicResponse`), so two writes to one entity never interleave. Nothing slow runs in here.
 
-use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::{Actor, ActorContext, ActorFutureExt, AtomicResponse, Context, Handler, Message, WrapFuture};
 
 use crate::actor::aggregate::Aggregate;
+use crate::actor::along::Along;
 use crate::actor::command::{Command, Done, Facts, WriteError};
 use crate::actor::directory::Inner;
 use crate::actor::resident::{Resident, Writer};
 use crate::audit::model::Entry;
 use crate::store::codec;
+use crate::store::key::Kind;
 use crate::store::{Commit, CommitError, Expect, Revision, StoreError};
 
 /// The writer of one entity.
@@ -46,12 +47,9 @@ pub(super) struct Envelope<C: Command> {
     pub(super) ticket: Ticket,
     /// The entity must not exist yet (and else: must exist).
     pub(super) creates: bool,
-    /// Kept until the command is carried out, whatever becomes of the caller.
-    pub(super) held: Held,
+    /// Goes along until the command is carried out, whatever becomes of the caller.
+    pub(super) along: Along<C>,
 }
-
-/// What is not to be let go before a command is carried out.
-pub(super) type Held = Arc<dyn Any + Send + Sync>;
 
 /// Starts or is given up, never both: a caller that goes away cancels a queued command, never a started one.
 #[derive(Debug, Clone, Default)]
@@ -88,7 +86,8 @@ impl<A: Aggregate> Handler<Settled> for EntityActor<A> {
 
 /// A decided command, ready to be committed.
 struct Prepared<C: Command> {
-    after: C::Target,
+    /// None: the entity stays as it is, and something is written beside it.
+    after: Option<C::Target>,
     reply: C::Reply,
     commit: Commit,
 }
@@ -97,7 +96,7 @@ impl<A: Aggregate, C: Command<Target = A>> Handler<Envelope<C>> for EntityActor<
     type Result = AtomicResponse<Self, Answer<C>>;
 
     fn handle(&mut self, envelope: Envelope<C>, _: &mut Self::Context) -> Self::Result {
-        let (before, held) = (self.resident.view(), Arc::clone(&envelope.held));
+        let (before, along) = (self.resident.view(), envelope.along.clone());
         let prepared = match prepare(&before, envelope) {
             Ok(Ok(prepared)) => prepared,
             Ok(Err(done)) => return AtomicResponse::new(Box::pin(actix::fut::ready(Ok(done)))),
@@ -115,7 +114,7 @@ impl<A: Aggregate, C: Command<Target = A>> Handler<Envelope<C>> for EntityActor<
         AtomicResponse::new(Box::pin(pending.into_actor(self).map(move |outcome, actor, context| {
             let outcome = outcome.unwrap_or(Err(CommitError::Unknown));
             let answer = actor.settle::<C>(context, &before, after, reply, outcome);
-            drop(held);
+            drop(along);
             answer
         })))
     }
@@ -140,12 +139,15 @@ impl<A: Aggregate> EntityActor<A> {
         &mut self,
         context: &mut Context<Self>,
         before: &Arc<A>,
-        mut after: A,
+        after: Option<A>,
         reply: C::Reply,
         outcome: Result<Revision, CommitError>,
     ) -> Answer<C> {
         let refusal = match outcome {
             Ok(revision) => {
+                let Some(mut after) = after else {
+                    return Ok(Done { reply, revision, after: Arc::clone(before) });
+                };
                 after.stamp(revision);
                 let after = Arc::new(after);
                 self.resident.publish(Arc::clone(&after));
@@ -153,6 +155,7 @@ impl<A: Aggregate> EntityActor<A> {
                 self.leave_if_vacant(context);
                 return Ok(Done { reply, revision, after });
             }
+            Err(CommitError::Conflict(key)) if key.kind() == Some(Kind::KeptAnswer) => WriteError::Repeated,
             Err(CommitError::Conflict(key)) => {
                 if let Some(refusal) = C::claim_taken(&key) {
                     WriteError::Refused(refusal)
@@ -196,7 +199,7 @@ fn prepare<A: Aggregate, C: Command<Target = A>>(
     before: &Arc<A>,
     envelope: Envelope<C>,
 ) -> Result<Result<Prepared<C>, Done<A, C::Reply>>, WriteError<C::Refusal>> {
-    let Envelope { command, facts, ticket, creates, .. } = envelope;
+    let Envelope { command, facts, ticket, creates, along } = envelope;
     if !ticket.take() {
         return Err(WriteError::Busy);
     }
@@ -204,18 +207,25 @@ fn prepare<A: Aggregate, C: Command<Target = A>>(
         return Err(if creates { WriteError::Conflict } else { WriteError::Missing });
     }
     let decision = command.decide(before, &facts).map_err(WriteError::Refused)?;
-    if decision.events.is_empty() {
+    if decision.events.is_empty() && !along.writes() {
         return Ok(Err(Done { reply: decision.reply, revision: before.version(), after: Arc::clone(before) }));
+    }
+    let unwritable = |error: StoreError| {
+        tracing::error!(command = C::NAME, %error, "a record cannot be written");
+        WriteError::Unavailable(error.to_string())
+    };
+    if decision.events.is_empty() {
+        let mut commit = Commit::default();
+        along.write(before, &decision.reply, &mut commit).map_err(unwritable)?;
+        return Ok(Ok(Prepared { after: None, reply: decision.reply, commit }));
     }
     let mut after = A::clone(before);
     for event in &decision.events {
         after.apply(event);
     }
-    let commit = write_down::<A>(before, &after, &decision.events, &facts).map_err(|error| {
-        tracing::error!(command = C::NAME, %error, "a record cannot be written");
-        WriteError::Unavailable(error.to_string())
-    })?;
-    Ok(Ok(Prepared { after, reply: decision.reply, commit }))
+    let mut commit = write_down::<A>(before, &after, &decision.events, &facts).map_err(unwritable)?;
+    along.write(&after, &decision.reply, &mut commit).map_err(unwritable)?;
+    Ok(Ok(Prepared { after: Some(after), reply: decision.reply, commit }))
 }
 
 /// The commit of these events: expectation, head, records, audit entries.

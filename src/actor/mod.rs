@@ -6,6 +6,7 @@
 //! [`annex::Annex`] holds what is too large to be in memory with all of them. Knows no slice.
 
 pub mod aggregate;
+pub mod along;
 pub mod annex;
 pub mod command;
 pub mod directory;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use actix::{Actor as _, Addr, MailboxError};
 
 use crate::actor::aggregate::Aggregate;
+use crate::actor::along::Along;
 use crate::actor::command::{Command, Done, Facts, WriteError};
 use crate::actor::directory::{Directory, Slot};
-use crate::actor::entity_actor::{EntityActor, Envelope, Held, Settled, Ticket};
+use crate::actor::entity_actor::{EntityActor, Envelope, Settled, Ticket};
 use crate::actor::resident::{Resident, Writer};
 use crate::kernel::clock::Stopwatch;
 
@@ -37,15 +38,29 @@ impl<A: Aggregate> Directory<A> {
         facts: Facts,
         held: impl Send + Sync + 'static,
     ) -> Result<Done<A, C::Reply>, WriteError<C::Refusal>> {
-        let (stopwatch, held): (_, Held) = (C::REVOKES.then(Stopwatch::start), Arc::new(held));
+        self.send_along(id, command, facts, Along::holding(held)).await
+    }
+
+    /// The same, with all that may go along with a command.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn send_along<C: Command<Target = A>>(
+        &self,
+        id: A::Id,
+        command: C,
+        facts: Facts,
+        along: Along<C>,
+    ) -> Result<Done<A, C::Reply>, WriteError<C::Refusal>> {
+        let stopwatch = C::REVOKES.then(Stopwatch::start);
         for _ in 0..8 {
             let resident = match self.resident(id).await {
                 Ok(Some(resident)) => resident,
                 Ok(None) => return Err(WriteError::Missing),
                 Err(error) => return Err(WriteError::Unavailable(error.to_string())),
             };
-            let (command, facts, held) = (command.clone(), facts.clone(), Arc::clone(&held));
-            let envelope = Envelope { command, facts, ticket: Ticket::default(), creates: false, held };
+            let (command, facts, along) = (command.clone(), facts.clone(), along.clone());
+            let envelope = Envelope { command, facts, ticket: Ticket::default(), creates: false, along };
             if let Some(answer) = self.deliver(&resident, envelope).await {
                 if let (Some(stopwatch), Ok(_)) = (stopwatch, &answer) {
                     self.0.gauges.revocations.observe(stopwatch.seconds());
@@ -68,23 +83,22 @@ impl<A: Aggregate> Directory<A> {
         command: C,
         facts: Facts,
     ) -> Result<Done<A, C::Reply>, WriteError<C::Refusal>> {
-        self.create_holding(id, command, facts, ()).await
+        self.create_along(id, command, facts, Along::holding(())).await
     }
 
-    /// The same, and keeps something until the command is carried out or refused, even if the caller goes away meanwhile.
+    /// The same, with all that may go along with a command.
     ///
     /// # Errors
     /// See [`WriteError`]; `Conflict` if the entity exists.
-    pub async fn create_holding<C: Command<Target = A>>(
+    pub async fn create_along<C: Command<Target = A>>(
         &self,
         id: A::Id,
         command: C,
         facts: Facts,
-        held: impl Send + Sync + 'static,
+        along: Along<C>,
     ) -> Result<Done<A, C::Reply>, WriteError<C::Refusal>> {
-        let held: Held = Arc::new(held);
         let resident = self.0.settle(Arc::new(Resident::new(id, A::vacant(id), facts.now)));
-        let envelope = Envelope { command, facts, ticket: Ticket::default(), creates: true, held };
+        let envelope = Envelope { command, facts, ticket: Ticket::default(), creates: true, along };
         self.deliver(&resident, envelope).await.unwrap_or(Err(WriteError::Unknown))
     }
 

@@ -17,12 +17,13 @@ use crate::apps::error::AppError;
 use crate::apps::model::ApiKey;
 use crate::http::handler::Outcome;
 use crate::http::paging::paging;
-use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
+use crate::http::{Answer, Call, Creation, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::{KeyId, RoleId, UserId};
 use crate::kernel::page::Page;
 use crate::kernel::text::{Note, RoleName, Username};
+use crate::repeats::model::Made;
 use crate::sessions::token::{Purpose, Token};
 use crate::store::Revision;
 use crate::user::User;
@@ -206,7 +207,7 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
     Ok(Answer::ok(&page.map(|(id, account)| AppView::of(id, account, None))))
 }
 
-async fn create(call: Call, Json(new): Json<NewApp>) -> Outcome {
+async fn create(call: Call, Json(new): Json<NewApp>) -> Creation {
     let facts = call.facts();
     // Until the app is there: the constraints of the book that its roles are looked up in.
     let permit = call.state.guardian.beside().await;
@@ -225,11 +226,13 @@ async fn create(call: Call, Json(new): Json<NewApp>) -> Outcome {
         key: Some(key),
         assignments,
     };
-    let done = call.state.users.create_holding(id, command, facts, permit).await?;
-    let account = done.after.account().ok_or(AppError::Missing)?.clone();
-    let app = AppView::of(id, account, Some(&done.after.keys.keys));
-    let location = format!("/api/v1/apps/{}", app.id);
-    Ok(Answer::created(&location, &NewAppView { app, key: text }).with_revision(done.revision))
+    let making = call.making(move |user: &User, (): &()| {
+        let account = user.account().ok_or(AppError::Missing)?.clone();
+        let app = AppView::of(id, account, Some(&user.keys.keys));
+        Ok(Made::at(format!("/api/v1/apps/{}", app.id), &NewAppView { app, key: text.clone() })?.secret())
+    });
+    let done = call.state.users.create_along(id, command, facts, making.along(permit)).await?;
+    making.answer(&done)
 }
 
 async fn show(call: Call, Path(AppId(id)): Path<AppId>) -> Outcome {
@@ -253,14 +256,14 @@ async fn refuse_escalation(call: &Call, id: UserId) -> Result<(), Problem> {
     call.refuse_escalation(&app)
 }
 
-async fn issue_key(call: Call, Path(AppId(id)): Path<AppId>, Json(new): Json<NewKey>) -> Outcome {
+async fn issue_key(call: Call, Path(AppId(id)): Path<AppId>, Json(new): Json<NewKey>) -> Creation {
     call.refuse_stale()?;
     refuse_escalation(&call, id).await?;
     let (key, text) = new_key(id, new.description, new.expires_at, call.now)?;
-    let about = KeyView::of(&key);
-    let done = call.state.users.send(id, IssueKey { key }, call.facts()).await?;
-    let location = format!("/api/v1/apps/{}/keys/{}", subject_text(id, Nature::App), about.id);
-    Ok(Answer::created(&location, &NewKeyView { about, key: text }).with_revision(done.revision))
+    let about = key.clone();
+    let making = call.making(move |_: &User, (): &()| made_key(id, &about, &text));
+    let done = call.state.users.send_along(id, IssueKey { key }, call.facts(), making.along(())).await?;
+    making.answer(&done)
 }
 
 /// A key of a service account in a path.
@@ -270,7 +273,7 @@ struct KeyPath {
     key_id: KeyId,
 }
 
-async fn rotate_key(call: Call, Path(path): Path<KeyPath>, Json(input): Json<Rotation>) -> Outcome {
+async fn rotate_key(call: Call, Path(path): Path<KeyPath>, Json(input): Json<Rotation>) -> Creation {
     if input.overlap_seconds > MAX_OVERLAP_SECONDS {
         let what = format!("expected 0 to {MAX_OVERLAP_SECONDS}");
         return Err(Problem::invalid(vec![FieldError::new("overlap_seconds", what)]));
@@ -285,10 +288,14 @@ async fn rotate_key(call: Call, Path(path): Path<KeyPath>, Json(input): Json<Rot
         expires_at: input.expires_at,
         overlap_seconds: input.overlap_seconds,
     };
-    let done = call.state.users.send(app, command, call.facts()).await?;
-    let about = KeyView::of(&done.reply);
-    let location = format!("/api/v1/apps/{}/keys/{}", subject_text(app, Nature::App), about.id);
-    Ok(Answer::created(&location, &NewKeyView { about, key: text }).with_revision(done.revision))
+    let making = call.making(move |_: &User, key: &ApiKey| made_key(app, key, &text));
+    let done = call.state.users.send_along(app, command, call.facts(), making.along(())).await?;
+    making.answer(&done)
+}
+
+fn made_key(app: UserId, key: &ApiKey, text: &str) -> Result<Made, Problem> {
+    let location = format!("/api/v1/apps/{}/keys/{}", subject_text(app, Nature::App), key.id);
+    Ok(Made::at(location, &NewKeyView { about: KeyView::of(key), key: text.to_owned() })?.secret())
 }
 
 async fn suspend(call: Call, Path(AppId(id)): Path<AppId>) -> Outcome {

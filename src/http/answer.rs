@@ -14,6 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
 use super::problem::Problem;
+use crate::repeats::model::Made;
 use crate::store::Revision;
 
 /// `Sesame-Revision`: the revision an answer was given from, or the one a write made.
@@ -78,6 +79,17 @@ impl Answer {
     /// 201 with a JSON body and the path of what was created.
     pub fn created<T: Serialize + ?Sized>(location: &str, value: &T) -> Self {
         Self::json(StatusCode::CREATED, value).at(location)
+    }
+
+    /// 201 with what was made, as it is kept.
+    pub(super) fn made(made: Made) -> Self {
+        let response = HttpResponse::with_body(StatusCode::CREATED, BoxBody::new(Bytes::from(made.body)));
+        let answer = Self { response, unwritable: None }.at(&made.location);
+        let answer = answer.with_header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        match made.version {
+            Some(version) => answer.with_etag(version),
+            None => answer,
+        }
     }
 
     /// 204.

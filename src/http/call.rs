@@ -25,6 +25,7 @@ use crate::kernel::cause::Cause;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::UserId;
+use crate::repeats::keeper::Claim;
 use crate::store::Revision;
 use crate::user::User;
 
@@ -38,6 +39,8 @@ pub struct Call {
     pub now: Timestamp,
     /// The request's name.
     pub request_id: RequestId,
+    /// Where an `Idempotency-Key` asks to keep the answer.
+    pub(super) claim: Option<Arc<Claim>>,
     request: HttpRequest,
 }
 
@@ -73,6 +76,7 @@ impl Call {
             caller,
             now,
             request_id: request_id.clone(),
+            claim: None,
             request: request.clone(),
         }
     }

@@ -14,10 +14,10 @@ use actix_web::http::header::{
 use super::settings::{ANYBODY, Settings};
 
 /// What pages may send beside what every page may.
-const SENT: &str = "authorization, content-type, if-match, if-none-match, x-request-id";
+const SENT: &str = "authorization, content-type, idempotency-key, if-match, if-none-match, x-request-id";
 /// What pages may read beside what every page may.
-const READ: &str =
-    "etag, location, ratelimit, ratelimit-policy, retry-after, sesame-revision, www-authenticate, x-request-id";
+const READ: &str = "etag, idempotency-replayed, location, ratelimit, ratelimit-policy, retry-after, sesame-revision, \
+                    www-authenticate, x-request-id";
 /// For how long a browser may remember what it was told, in seconds.
 const REMEMBERED: &str = "600";
 

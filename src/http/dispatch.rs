@@ -18,6 +18,7 @@ use super::admission;
 use super::body::{self, Body};
 use super::call::Call;
 use super::handler::Outcome;
+use super::idempotency;
 use super::problem::Problem;
 use super::request_id::{RequestId, X_REQUEST_ID};
 use super::settings::Settings;
@@ -151,6 +152,11 @@ impl Endpoint {
             caller = admit(now).await?;
         }
         let body = Body { bytes, wrong_type: self.route.wrong_type };
-        (self.route.run)(Call::new(frame, request, caller, now, id), &body).await
+        let call = Call::new(frame, request, caller, now, id);
+        if self.route.creates {
+            // Boxed: every request would carry the room for it.
+            return Box::pin(idempotency::answer(self, call, &body)).await;
+        }
+        (self.route.run)(call, &body).await
     }
 }

@@ -7,6 +7,7 @@ use futures_util::future::{FutureExt, LocalBoxFuture};
 use super::answer::Answer;
 use super::body::Body;
 use super::call::Call;
+use super::creation::{Created, Creation};
 use super::input::Input;
 use super::openapi::Description;
 use super::problem::Problem;
@@ -14,10 +15,37 @@ use super::problem::Problem;
 /// What a handler comes to.
 pub type Outcome = Result<Answer, Problem>;
 
+/// What a handler may come to: an answer, or something that it created.
+pub trait Finish: Sized + 'static {
+    /// Whether it creates.
+    const CREATES: bool;
+
+    /// The handler at work, ready to be waited for.
+    fn boxed(handler: impl Future<Output = Self> + 'static) -> LocalBoxFuture<'static, Outcome>;
+}
+
+impl Finish for Outcome {
+    const CREATES: bool = false;
+
+    fn boxed(handler: impl Future<Output = Self> + 'static) -> LocalBoxFuture<'static, Outcome> {
+        handler.boxed_local()
+    }
+}
+
+impl Finish for Creation {
+    const CREATES: bool = true;
+
+    fn boxed(handler: impl Future<Output = Self> + 'static) -> LocalBoxFuture<'static, Outcome> {
+        handler.map(|created| created.map(Created::into_answer)).boxed_local()
+    }
+}
+
 /// A function that answers calls; `Inputs` are its parameters after the call, as a tuple.
 pub trait Handler<Inputs>: Send + Sync + 'static {
     /// Whether an input reads the body.
     const READS_BODY: bool;
+    /// Whether it creates something: then its route honours `Idempotency-Key`.
+    const CREATES: bool;
 
     /// Reads the inputs and starts the function.
     fn handle(&self, call: Call, body: &Body) -> LocalBoxFuture<'static, Outcome>;
@@ -31,9 +59,10 @@ macro_rules! handler {
         impl<F, Answering, $($input: Input),*> Handler<($($input,)*)> for F
         where
             F: Fn(Call, $($input),*) -> Answering + Send + Sync + 'static,
-            Answering: Future<Output = Outcome> + 'static,
+            Answering: Future<Output: Finish> + 'static,
         {
             const READS_BODY: bool = false $(|| $input::READS_BODY)*;
+            const CREATES: bool = Answering::Output::CREATES;
 
             #[allow(non_snake_case, unused_variables, reason = "an input's variable is named as its type; some have none")]
             fn handle(&self, call: Call, body: &Body) -> LocalBoxFuture<'static, Outcome> {
@@ -41,7 +70,7 @@ macro_rules! handler {
                     Ok(input) => input,
                     Err(problem) => return ready(Err(problem)).boxed_local(),
                 };)*
-                self(call, $($input),*).boxed_local()
+                Finish::boxed(self(call, $($input),*))
             }
 
             #[allow(unused_variables, reason = "without inputs there is nothing to describe")]

@@ -10,7 +10,8 @@
 //! | [`table`], [`dispatch`], [`body`] | a request's way to its handler and back |
 //! | [`credential`], [`caller`], [`admission`] | who is calling, and whether they may |
 //! | [`call`], [`input`], [`multipart`], [`parameters`] | what a handler is given |
-//! | [`answer`], [`problem`], [`request_id`] | what the client is given |
+//! | [`answer`], [`creation`], [`problem`], [`request_id`] | what the client is given |
+//! | `idempotency` | and is given again |
 //! | [`openapi`], [`operations`] | the document, and the routes of the frame itself |
 //! | [`server`], [`signals`], [`settings`], [`network`] | sockets |
 
@@ -20,9 +21,11 @@ pub mod body;
 pub mod call;
 pub mod caller;
 mod cors;
+pub mod creation;
 pub mod credential;
 pub mod dispatch;
 pub mod handler;
+mod idempotency;
 pub mod input;
 pub mod multipart;
 pub mod network;
@@ -43,6 +46,7 @@ pub mod table;
 pub use answer::Answer;
 pub use call::Call;
 pub use caller::Caller;
+pub use creation::Creation;
 pub use input::{Form, Json, Path, Query};
 pub use problem::Problem;
 pub use routes::{Routes, Who};

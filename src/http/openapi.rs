@@ -13,6 +13,7 @@ use utoipa::openapi::{
 use utoipa::{PartialSchema, ToSchema};
 
 use super::credential::COOKIE_NAME;
+use super::idempotency;
 use super::problem::Details;
 use super::routes::{Route, Routes, Who};
 
@@ -106,7 +107,11 @@ fn operation(route: &Route) -> utoipa::openapi::path::Operation {
     let mut operation = OperationBuilder::new()
         .operation_id(Some(operation_id(route)))
         .tag(tag(route.path))
-        .parameters(Some(path_parameters(route.path).chain(description.parameters.iter().cloned())))
+        .parameters(Some(
+            path_parameters(route.path)
+                .chain(route.creates.then(idempotency::parameter))
+                .chain(description.parameters.iter().cloned()),
+        ))
         .extensions(Some(ExtensionsBuilder::new().add("x-sesame-who", route.who.text()).build()));
     if !description.summary.is_empty() {
         operation = operation.summary(Some(description.summary));
@@ -121,10 +126,15 @@ fn operation(route: &Route) -> utoipa::openapi::path::Operation {
     for (status, schema) in &description.answers {
         operation = operation.response(status.to_string(), answer(*status, schema.as_ref()));
     }
-    let problem = ResponseBuilder::new()
-        .description("What went wrong")
-        .content("application/problem+json", content(&Ref::from_schema_name("Problem")));
-    operation.response("default", problem).build()
+    for (status, about) in route.creates.then_some(idempotency::PROBLEMS).into_iter().flatten() {
+        operation = operation.response(status.to_string(), problem(about));
+    }
+    operation.response("default", problem("What went wrong")).build()
+}
+
+fn problem(about: &str) -> ResponseBuilder {
+    let schema = content(&Ref::from_schema_name("Problem"));
+    ResponseBuilder::new().description(about).content("application/problem+json", schema)
 }
 
 fn answer(status: u16, schema: Option<&Ref>) -> ResponseBuilder {

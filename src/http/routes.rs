@@ -53,12 +53,15 @@ enum BodyLimit {
 type Run = Box<dyn Fn(Call, &Body) -> LocalBoxFuture<'static, Outcome> + Send + Sync>;
 
 /// One route.
+#[expect(clippy::struct_excessive_bools, reason = "each is a property of its own")]
 pub struct Route {
     pub(super) method: Method,
     pub(super) path: &'static str,
     pub(super) who: Who,
     pub(super) run: Run,
     pub(super) reads_body: bool,
+    /// It honours `Idempotency-Key`.
+    pub(super) creates: bool,
     pub(super) wrong_type: StatusCode,
     pub(super) is_asked_often: bool,
     pub(super) is_upload: bool,
@@ -171,6 +174,12 @@ impl Routes {
         self.list.iter().map(|route| (route.method.to_string(), route.path, route.who.text())).collect()
     }
 
+    /// The routes that create something, and so honour `Idempotency-Key`, in the order of registration.
+    pub fn creating(&self) -> Vec<String> {
+        let creating = self.list.iter().filter(|route| route.creates);
+        creating.map(|route| format!("{} {}", route.method, route.path)).collect()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Route> {
         self.list.iter()
     }
@@ -194,6 +203,7 @@ impl Routes {
             who,
             run: Box::new(move |call, body| handler.handle(call, body)),
             reads_body: H::READS_BODY,
+            creates: H::CREATES,
             wrong_type: StatusCode::UNSUPPORTED_MEDIA_TYPE,
             is_asked_often: false,
             is_upload: false,

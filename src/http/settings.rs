@@ -39,6 +39,10 @@ settings! {
         /// How many uploads (of avatars) may be on their way in at a time; one more is refused with 503. Each takes up to
         /// twice its limit.
         max_uploads: usize = 16, in 1..=1024;
+        /// How long the answer to a request with an `Idempotency-Key` is kept for whoever sends it again.
+        idempotency_seconds: u32 = 86_400, in 60..=2_592_000;
+        /// How many such answers are kept for one caller at a time; one more is refused with 429.
+        max_kept_answers: usize = 100_000, in 1..=10_000_000;
         /// How long an idle connection is kept.
         keep_alive_seconds: u64 = 75, in 1..=3600;
         /// How long a client may take for a request's head, and again for its body.

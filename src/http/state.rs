@@ -30,6 +30,7 @@ use crate::preferences::desk::PreferenceDesk;
 use crate::profiles::album::Album;
 use crate::profiles::desk::Profiles;
 use crate::profiles::settings::Settings as ProfileSettings;
+use crate::repeats::keeper::Keeper;
 use crate::resources::desk::ResourceDesk;
 use crate::sessions::identity::Identities;
 use crate::sessions::key_keeper::KeyKeeper;
@@ -109,6 +110,8 @@ pub struct State {
     pub guardian: Guardian,
     /// Answers questions about everybody.
     pub reviewer: Reviewer,
+    /// Keeps answers for requests that are sent again.
+    pub answers: Arc<Keeper>,
     /// Set while the instance stops: it is alive and not ready.
     pub is_stopping: AtomicBool,
 }

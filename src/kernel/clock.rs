@@ -16,6 +16,8 @@ use super::fault::Malformed;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
 
+const SIGN: u64 = 1 << 63;
+
 impl Timestamp {
     /// From milliseconds since the Unix epoch.
     pub const fn from_millis(millis: i64) -> Self {
@@ -40,6 +42,16 @@ impl Timestamp {
     /// Milliseconds from `earlier` to this time; negative if `earlier` is later.
     pub const fn since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)
+    }
+
+    /// As bytes that sort as times do: the sign's bit is turned.
+    pub const fn sortable(self) -> [u8; 8] {
+        (self.0.cast_unsigned() ^ SIGN).to_be_bytes()
+    }
+
+    /// The time in such bytes.
+    pub const fn of_sortable(bytes: [u8; 8]) -> Self {
+        Self((u64::from_be_bytes(bytes) ^ SIGN).cast_signed())
     }
 
     /// Reads an RFC 3339 time; any offset is accepted and converted to UTC.

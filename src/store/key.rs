@@ -113,6 +113,10 @@ kinds! {
     Expiry = 0x1E, "expiries", small;
     /// A unique name and its owner: `name class, folded name`.
     Claim = 0x20, "claims", small;
+    /// The answer to a request that created something, for whoever sends it again: `caller, hash of route and key`.
+    KeptAnswer = 0x28, "kept_answers", large;
+    /// When an answer was kept: `time, caller, hash of route and key`.
+    KeptAnswerAge = 0x29, "kept_answer_ages", small;
     /// The role book's head: `book id`.
     Book = 0x30, "role_books", small;
     /// A permission: `permission id`.

@@ -53,6 +53,8 @@ mod hp_rbac;
 #[cfg(test)]
 mod http_kit;
 #[cfg(test)]
+mod idempotency;
+#[cfg(test)]
 mod mail;
 #[cfg(test)]
 mod operations;

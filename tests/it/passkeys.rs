@@ -424,3 +424,20 @@ fn without_a_domain_there_are_no_passkeys() {
     server.anonymous().post("/api/v1/auth/login", &json!({ "passkey": shown })).is_problem(404, "passkeys-unavailable");
     assert_eq!(ann.get("/api/v1/auth/passkeys").expect(200)["items"], json!([]));
 }
+
+#[test]
+fn a_passkey_whose_answer_was_lost_is_told_again_with_its_codes() {
+    let server = server();
+    let ann = person(&server, "ann");
+    let (ceremony, options) = begin(&ann);
+    let passkey = Passkey::new(&options, ORIGIN);
+    let body = json!({ "ceremony": ceremony, "name": "My phone", "credential": passkey.registration(&options) });
+    let send = || {
+        let key = [("Idempotency-Key", "a-key")];
+        ann.call("POST", "/api/v1/auth/passkeys", Some(body.to_string()), &key)
+    };
+    let (first, again) = (send(), send());
+    assert_eq!((first.expect(201), again.header("idempotency-replayed")), (again.expect(201), Some("true")));
+    assert!(first.json()["recovery_codes"].is_array(), "{}", first.body);
+    assert_eq!(ann.get("/api/v1/auth/passkeys").expect(200)["items"].as_array().unwrap().len(), 1);
+}

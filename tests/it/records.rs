@@ -38,6 +38,7 @@ use sesame::profiles::challenge::{Challenge, ChallengeKind, CodeHash};
 use sesame::profiles::change::{Change, Part};
 use sesame::profiles::model::{AvatarId, Identity, Marks, Profile};
 use sesame::profiles::privacy::Consent;
+use sesame::repeats::model::{AnswerAge, KeptAnswer};
 use sesame::resources::model::{Resource, ResourceChild, ResourceName};
 use sesame::sessions::agent::{ClientText, Hints};
 use sesame::sessions::device::{Device, Network};
@@ -489,6 +490,23 @@ fn records_of_access() {
             after: Some(r#"{"session_id":"x"}"#.into()),
             ip_address: Some("192.0.2.1".parse().unwrap()),
             request_id: "req-1".into(),
+        },
+    );
+}
+
+#[test]
+fn records_of_kept_answers() {
+    check("kept_answer_age", &AnswerAge);
+    check(
+        "kept_answer",
+        &KeptAnswer {
+            at: at(0),
+            sealed_with: [1, 2, 3, 4, 5, 6, 7, 8],
+            fingerprint: [9; 32],
+            location: "/api/v1/roles/role_01h455vb4pex5vsknk084sn02q".into(),
+            version: Some(1),
+            is_secret: true,
+            sealed: Box::new([10, 11, 12]),
         },
     );
 }

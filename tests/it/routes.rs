@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use sesame::accounts::registration::Registration;
 use sesame::app;
 use sesame::http::operations;
 
@@ -191,4 +192,40 @@ fn every_route_refuses_whoever_may_not_call_it() {
         }
     }
     golden::check("tests/it/golden/routes.txt", &text);
+}
+
+/// Which they are is reviewed as text in `golden/idempotency.txt`: whatever POST answers 201.
+#[test]
+fn every_route_that_creates_is_answered_again_as_it_was() {
+    let server = Server::with(|config| {
+        config.accounts.registration = Registration::Open;
+        config.http.public_url = "https://login.example.org".into();
+    });
+    let admin = server.admin();
+    let routes = app::routes();
+    let creating = routes.creating();
+    golden::check("tests/it/golden/idempotency.txt", &(creating.join("\n") + "\n"));
+    let document: Value = serde_json::from_str(&app::openapi().unwrap()).unwrap();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let post = &methods["post"];
+        let names = |parameter: &Value| parameter["name"] == "Idempotency-Key" && parameter["in"] == "header";
+        let takes_key = post["parameters"].as_array().is_some_and(|all| all.iter().any(names));
+        let creates = post["responses"]["201"].is_object();
+        assert_eq!((takes_key, creating.contains(&format!("POST {path}"))), (creates, creates), "{path}");
+        assert_eq!(post["responses"]["422"].is_object() && post["responses"]["409"].is_object(), creates, "{path}");
+    }
+    for (number, route) in creating.iter().enumerate() {
+        let (things, path) = (Things::new(&admin, number), route.strip_prefix("POST ").unwrap());
+        // The tests of passkeys have an authenticator for it.
+        if path == "/api/v1/auth/passkeys" {
+            continue;
+        }
+        let (path, body) = (things.path(path), things.body(route, number).unwrap().to_string());
+        let send = || admin.call("POST", &path, Some(body.clone()), &[("Idempotency-Key", "a-key")]);
+        let (first, again) = (send(), send());
+        first.expect(201);
+        assert_eq!((again.status, &again.body), (201, &first.body), "{route}");
+        assert_eq!(again.header("location"), first.header("location"), "{route}");
+        assert_eq!((first.header("idempotency-replayed"), again.header("idempotency-replayed")), (None, Some("true")));
+    }
 }

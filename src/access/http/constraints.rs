@@ -8,13 +8,15 @@ use crate::access::constraint_commands::{ChangeConstraint, ConstraintDraft, Defi
 use crate::access::error::AccessError;
 use crate::access::model::{Constraint, ConstraintKind};
 use crate::access::product::ProductPermission;
+use crate::access::role_book::RoleBook;
 use crate::http::handler::Outcome;
 use crate::http::paging::paging;
-use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
+use crate::http::{Answer, Call, Creation, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{ConstraintId, RoleId};
 use crate::kernel::page::Page;
 use crate::kernel::text::{ConstraintName, Note};
+use crate::repeats::model::Made;
 use crate::store::Revision;
 
 pub(super) fn routes(routes: &mut Routes) {
@@ -151,14 +153,17 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
     Ok(Answer::ok(&page.map(|constraint| ConstraintView::from(&**constraint))))
 }
 
-async fn define(call: Call, Json(input): Json<ConstraintInput>) -> Outcome {
+async fn define(call: Call, Json(input): Json<ConstraintInput>) -> Creation {
     let id = ConstraintId::generate(call.now);
     let command = DefineConstraint { id, draft: input.draft() };
     refuse_foreign(&call, &command.draft.role_ids)?;
     let permit = call.guard_book(&command).await?;
-    let done = call.state.books.send_holding(THE_BOOK, command, call.facts(), permit).await?;
-    let location = format!("/api/v1/role-constraints/{id}");
-    Ok(answer(&done.reply, |view| Answer::created(&location, view)).with_revision(done.revision))
+    let making = call.making(move |_: &RoleBook, constraint: &Constraint| {
+        let made = Made::at(format!("/api/v1/role-constraints/{id}"), &ConstraintView::from(constraint))?;
+        Ok(made.of_version(constraint.version))
+    });
+    let done = call.state.books.send_along(THE_BOOK, command, call.facts(), making.along(permit)).await?;
+    making.answer(&done)
 }
 
 async fn show(call: Call, Path(id): Path<ConstraintId>) -> Outcome {

@@ -18,12 +18,13 @@ use crate::accounts::error::AccountError;
 use crate::accounts::model::{Nature, SubjectId};
 use crate::http::handler::Outcome;
 use crate::http::paging::paging;
-use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
+use crate::http::{Answer, Call, Creation, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{GrantId, RoleId};
 use crate::kernel::page::Page;
 use crate::kernel::text::Note;
+use crate::repeats::model::Made;
 use crate::user::User;
 
 pub(super) fn routes(routes: &mut Routes) {
@@ -191,7 +192,7 @@ async fn list_roles(call: Call, Path(id): Path<SubjectId>) -> Outcome {
     Ok(Answer::ok(&Page::whole(items)))
 }
 
-async fn assign(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): Json<AssignmentInput>) -> Outcome {
+async fn assign(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): Json<AssignmentInput>) -> Creation {
     {
         let book = call.state.book.load();
         let unknown = || AccessError::field("role_id", "there is no such role");
@@ -211,10 +212,13 @@ async fn assign(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): J
         book,
     };
     let (permit, command) = call.guard_by_book(id, command).await?;
-    let done = call.state.users.send_holding(id, command, call.facts(), permit).await?;
-    let view = AssignmentView::of(&done.reply, &call.state.book.load());
-    let location = format!("/api/v1/users/{}/roles/{}", done.after.id_text(), view.role_id);
-    Ok(Answer::created(&location, &view).with_revision(done.revision))
+    let book = Arc::clone(&call.state.book);
+    let making = call.making(move |user: &User, assignment: &Assignment| {
+        let location = format!("/api/v1/users/{}/roles/{}", user.id_text(), assignment.role_id);
+        Made::at(location, &AssignmentView::of(assignment, &book.load()))
+    });
+    let done = call.state.users.send_along(id, command, call.facts(), making.along(permit)).await?;
+    making.answer(&done)
 }
 
 /// A role of a subject in a path.
@@ -273,7 +277,7 @@ async fn list_grants(call: Call, Path(id): Path<SubjectId>, Query(query): Query<
     Ok(Answer::ok(&Page::whole(items)))
 }
 
-async fn grant(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): Json<GrantInput>) -> Outcome {
+async fn grant(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): Json<GrantInput>) -> Creation {
     let written = input.condition.map(|text| ("condition".to_owned(), text));
     let condition = conditions(&call, written.into_iter().collect()).await?.pop();
     let rule = Rule { effect: input.effect.unwrap_or(Effect::Allow), pattern: input.permission, condition };
@@ -296,10 +300,12 @@ async fn grant(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): Js
         approved_by,
     };
     let permit = call.guard(id, &command).await?;
-    let done = call.state.users.send_holding(id, command, call.facts(), permit).await?;
-    let view = GrantView::of(&done.reply);
-    let location = format!("/api/v1/users/{}/permissions/{}", done.after.id_text(), view.id);
-    Ok(Answer::created(&location, &view).with_revision(done.revision))
+    let making = call.making(|user: &User, grant: &Grant| {
+        let location = format!("/api/v1/users/{}/permissions/{}", user.id_text(), grant.id);
+        Made::at(location, &GrantView::of(grant))
+    });
+    let done = call.state.users.send_along(id, command, call.facts(), making.along(permit)).await?;
+    making.answer(&done)
 }
 
 /// A grant of a subject in a path.

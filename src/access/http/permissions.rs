@@ -11,14 +11,16 @@ use crate::access::http::given;
 use crate::access::model::Permission;
 use crate::access::pattern::PermissionName;
 use crate::access::product::ProductPermission;
+use crate::access::role_book::RoleBook;
 use crate::http::handler::Outcome;
 use crate::http::paging::paging;
-use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
+use crate::http::{Answer, Call, Creation, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::PermissionId;
 use crate::kernel::page::Page;
 use crate::kernel::text::Note;
+use crate::repeats::model::Made;
 use crate::store::Revision;
 
 pub(super) fn routes(routes: &mut Routes) {
@@ -126,13 +128,16 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
     Ok(Answer::ok(&page.map(|permission| PermissionView::from(&**permission))))
 }
 
-async fn define(call: Call, Json(mut input): Json<PermissionInput>) -> Outcome {
+async fn define(call: Call, Json(mut input): Json<PermissionInput>) -> Creation {
     let conditions = input.conditions(&call).await?;
     let id = PermissionId::generate(call.now);
+    let making = call.making(move |_: &RoleBook, permission: &Permission| {
+        let made = Made::at(format!("/api/v1/permissions/{id}"), &PermissionView::from(permission))?;
+        Ok(made.of_version(permission.version))
+    });
     let command = DefinePermission { id, name: input.name, description: input.description, conditions };
-    let done = call.state.books.send(THE_BOOK, command, call.facts()).await?;
-    let location = format!("/api/v1/permissions/{id}");
-    Ok(answer(&done.reply, |view| Answer::created(&location, view)).with_revision(done.revision))
+    let done = call.state.books.send_along(THE_BOOK, command, call.facts(), making.along(())).await?;
+    making.answer(&done)
 }
 
 async fn show(call: Call, Path(id): Path<PermissionId>) -> Outcome {

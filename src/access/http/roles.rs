@@ -10,15 +10,16 @@ use crate::access::escalation;
 use crate::access::http::given::{self, RuleInput, RuleView};
 use crate::access::model::Role;
 use crate::access::product::ProductPermission;
-use crate::access::role_book::Closure;
+use crate::access::role_book::{Closure, RoleBook};
 use crate::http::handler::Outcome;
 use crate::http::paging::paging;
-use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
+use crate::http::{Answer, Call, Creation, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::RoleId;
 use crate::kernel::page::Page;
 use crate::kernel::text::{Note, RoleName};
+use crate::repeats::model::Made;
 use crate::sessions::terms::RoleTerms;
 use crate::store::Revision;
 
@@ -186,13 +187,17 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
     Ok(Answer::ok(&page.map(|role| RoleView::from(&**role))))
 }
 
-async fn define(call: Call, Json(input): Json<RoleInput>) -> Outcome {
+async fn define(call: Call, Json(input): Json<RoleInput>) -> Creation {
     let draft = input.draft(&call).await?;
     refuse_escalation(&call, None, &draft)?;
     let id = RoleId::generate(call.now);
-    let done = call.state.books.send(THE_BOOK, DefineRole { id, draft }, call.facts()).await?;
-    let location = format!("/api/v1/roles/{id}");
-    Ok(answer(&done.reply, |view| Answer::created(&location, view)).with_revision(done.revision))
+    let making = call.making(move |_: &RoleBook, role: &Role| {
+        let made = Made::at(format!("/api/v1/roles/{id}"), &RoleView::from(role))?;
+        Ok(made.of_version(role.version))
+    });
+    let command = DefineRole { id, draft };
+    let done = call.state.books.send_along(THE_BOOK, command, call.facts(), making.along(())).await?;
+    making.answer(&done)
 }
 
 async fn show(call: Call, Path(id): Path<RoleId>) -> Outcome {

@@ -13,11 +13,13 @@ use crate::accounts::passkey_commands::{AddPasskey, RemovePasskey, RenamePasskey
 use crate::accounts::relying_party::{Begun, CeremonyError, Subject};
 use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
-use crate::http::{Answer, Call, Json, Path, Problem, Routes, Who};
+use crate::http::{Answer, Call, Creation, Json, Path, Problem, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::PasskeyId;
 use crate::kernel::page::Page;
 use crate::mail::model::Occasion;
+use crate::repeats::model::Made;
+use crate::user::User;
 
 /// Registers the routes.
 pub(super) fn routes(routes: &mut Routes) {
@@ -144,7 +146,7 @@ async fn begin(call: Call) -> Outcome {
     Ok(Answer::ok(&CeremonyView::of(begun)))
 }
 
-async fn register(call: Call, Json(input): Json<Registration>) -> Outcome {
+async fn register(call: Call, Json(input): Json<Registration>) -> Creation {
     let name = name(&input.name)?;
     let signed_in = person(&call)?;
     let (user, facts) = (&signed_in.user, call.facts());
@@ -166,15 +168,18 @@ async fn register(call: Call, Json(input): Json<Registration>) -> Outcome {
         state: made.state,
         last_ceremony: made.ceremony,
     };
-    let view = PasskeyView::of(&passkey);
-    let location = format!("/api/v1/auth/passkeys/{}", passkey.id);
+    let told = passkey.clone();
     let (recovery_codes, recovery) = new_recovery_codes()?;
+    let making = call.making(move |_: &User, is_first: &bool| {
+        let recovery_codes = is_first.then(|| recovery_codes.clone());
+        let view = RegisteredView { passkey: PasskeyView::of(&told), recovery_codes };
+        Ok(Made::at(format!("/api/v1/auth/passkeys/{}", told.id), &view)?.secret())
+    });
     let notice = call.state.correspondence.notice(Occasion::FactorsChanged, user, &facts)?;
     let command = AddPasskey { passkey, recovery, session: signed_in.session.id, notice: notice.clone() };
-    let done = call.state.users.send(user.id(), command, facts).await?;
+    let done = call.state.users.send_along(user.id(), command, facts, making.along(())).await?;
     call.state.correspondence.posted(notice.as_ref());
-    let view = RegisteredView { passkey: view, recovery_codes: done.reply.then_some(recovery_codes) };
-    Ok(Answer::created(&location, &view).with_revision(done.revision))
+    making.answer(&done)
 }
 
 async fn rename(call: Call, Path(id): Path<PasskeyId>, Json(input): Json<Renaming>) -> Outcome {

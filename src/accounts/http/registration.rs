@@ -5,7 +5,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::recovery::{accepted, shown};
-use super::users::{UserView, answer};
+use super::users::{UserView, making};
 use crate::access::product::ProductPermission;
 use crate::accounts::error::AccountError;
 use crate::accounts::letters::Addressee;
@@ -17,7 +17,7 @@ use crate::accounts::registration::Registration;
 use crate::accounts::throttle::Whose;
 use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
-use crate::http::{Answer, Call, Json, Path, Problem, Routes, Who};
+use crate::http::{Answer, Call, Creation, Json, Path, Problem, Routes, Who};
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::UserId;
 use crate::kernel::secret::Password;
@@ -70,7 +70,7 @@ struct Invitee {
     external_id: Option<ExternalId>,
 }
 
-async fn register(call: Call, Json(new): Json<Newcomer>) -> Outcome {
+async fn register(call: Call, Json(new): Json<Newcomer>) -> Creation {
     let rule = call.state.account_settings.registration;
     let missing = |field: &str| Problem::invalid(vec![FieldError::new(field, "is needed to register")]);
     match (rule, new.invitation) {
@@ -87,7 +87,7 @@ async fn register(call: Call, Json(new): Json<Newcomer>) -> Outcome {
 }
 
 /// Makes an account. Whether its address belongs to somebody is told to nobody but the owner of the address.
-async fn enrol(call: Call, username: Username, email: Email, Password(password): Password) -> Outcome {
+async fn enrol(call: Call, username: Username, email: Email, Password(password): Password) -> Creation {
     let (correspondence, facts) = (&call.state.correspondence, call.facts());
     correspondence.admit(&Whose::written(""), facts.cause.ip_address, call.now)?;
     let owner = Owner { username: &username, email: Some(&email) };
@@ -101,22 +101,24 @@ async fn enrol(call: Call, username: Username, email: Email, Password(password):
     let (proof, mail) = correspondence.letters.with_proof(ProofPurpose::VerifyEmail, occasion, addressee, &facts)?;
     let command =
         EnrolUser { username, email: None, external_id: None, credential: Some(credential), proof, mail: mail.clone() };
-    let done = call.state.users.create(id, command, facts).await?;
+    let making = making(&call, "/api/v1/whoami".to_owned());
+    let done = call.state.users.create_along(id, command, facts, making.along(())).await?;
     correspondence.posted(Some(&mail));
-    answer(&done.after, done.revision, call.now, |view| Answer::created("/api/v1/whoami", view))
+    making.answer(&done)
 }
 
-async fn accept(call: Call, token: &str, username: Option<Username>, Password(password): Password) -> Outcome {
+async fn accept(call: Call, token: &str, username: Option<Username>, Password(password): Password) -> Creation {
     let (shown, user, _) = shown(&call, token, ProofPurpose::Invitation).await?;
     let account = user.account().ok_or(AccountError::ProofNotValid)?;
     let named = Account { username: username.clone().unwrap_or(account.username.clone()), ..account.clone() };
     let credential = accepted(&call, &named, password, "password").await?;
     let command = AcceptInvitation { shown, username, credential };
-    let done = call.state.users.send(user.id(), command, call.facts()).await?;
-    answer(&done.after, done.revision, call.now, |view| Answer::created("/api/v1/whoami", view))
+    let making = making(&call, "/api/v1/whoami".to_owned());
+    let done = call.state.users.send_along(user.id(), command, call.facts(), making.along(())).await?;
+    making.answer(&done)
 }
 
-async fn invite(call: Call, Json(new): Json<Invitee>) -> Outcome {
+async fn invite(call: Call, Json(new): Json<Invitee>) -> Creation {
     let (correspondence, facts) = (&call.state.correspondence, call.facts());
     let id = UserId::generate(call.now);
     let username = match new.username {
@@ -134,10 +136,10 @@ async fn invite(call: Call, Json(new): Json<Invitee>) -> Outcome {
         proof,
         mail: mail.clone(),
     };
-    let done = call.state.users.create(id, command, facts).await?;
+    let making = making(&call, format!("/api/v1/users/{id}"));
+    let done = call.state.users.create_along(id, command, facts, making.along(())).await?;
     correspondence.posted(Some(&mail));
-    let location = format!("/api/v1/users/{id}");
-    answer(&done.after, done.revision, call.now, |view| Answer::created(&location, view))
+    making.answer(&done)
 }
 
 async fn invite_again(call: Call, Path(id): Path<UserId>) -> Outcome {

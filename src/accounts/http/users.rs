@@ -16,9 +16,10 @@ use crate::accounts::model::{Account, Credential, Name, Nature, Properties, Stat
 use crate::accounts::password_rule::Owner;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::{Command, Done};
+use crate::http::creation::Making;
 use crate::http::handler::Outcome;
 use crate::http::paging::paging;
-use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
+use crate::http::{Answer, Call, Creation, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::UserId;
@@ -26,6 +27,7 @@ use crate::kernel::page::Page;
 use crate::kernel::secret::{ExposeSecret, Password};
 use crate::kernel::text::{Email, ExternalId, Username};
 use crate::mail::model::Occasion;
+use crate::repeats::model::Made;
 use crate::store::Revision;
 use crate::user::User;
 
@@ -187,7 +189,7 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
     Ok(Answer::ok(&page.map(|(id, account)| UserView::of(id, account))))
 }
 
-async fn create(call: Call, Json(new): Json<NewUser>) -> Outcome {
+async fn create(call: Call, Json(new): Json<NewUser>) -> Creation {
     let properties = properties(&new.properties)?;
     let owner = Owner { username: &new.username, email: new.email.as_ref() };
     let credential = credential(&call, owner, new.password, new.password_hash).await?;
@@ -203,9 +205,9 @@ async fn create(call: Call, Json(new): Json<NewUser>) -> Outcome {
         assignments: Vec::new(),
     };
     let id = UserId::generate(call.now);
-    let done = call.state.users.create(id, command, call.facts()).await?;
-    let location = format!("/api/v1/users/{id}");
-    answer(&done.after, done.revision, call.now, |view| Answer::created(&location, view))
+    let making = making(&call, format!("/api/v1/users/{id}"));
+    let done = call.state.users.create_along(id, command, call.facts(), making.along(())).await?;
+    making.answer(&done)
 }
 
 /// What a new user is to sign in with, if anything.
@@ -302,17 +304,25 @@ fn written<R>(call: &Call, done: &Done<User, R>) -> Outcome {
     answer(&done.after, done.revision, call.now, Answer::ok)
 }
 
-pub(super) fn answer(
-    user: &User,
-    revision: Revision,
-    now: Timestamp,
-    shape: impl FnOnce(&UserView) -> Answer,
-) -> Outcome {
+/// A user who is being made, at this path.
+pub(super) fn making(call: &Call, location: String) -> Making<User, ()> {
+    let now = call.now;
+    call.making(move |user: &User, (): &()| {
+        let (view, version) = viewed(user, now)?;
+        Ok(Made::at(location.clone(), &view)?.of_version(version))
+    })
+}
+
+fn answer(user: &User, revision: Revision, now: Timestamp, shape: impl FnOnce(&UserView) -> Answer) -> Outcome {
+    let (view, version) = viewed(user, now)?;
+    Ok(shape(&view).with_etag(Revision(version)).with_revision(revision))
+}
+
+/// A user as they are shown, and of which version.
+fn viewed(user: &User, now: Timestamp) -> Result<(UserView, u64), AccountError> {
     let account = user.account().ok_or(AccountError::Missing)?.clone();
-    let version = Revision(account.version);
-    let view =
-        UserView { unverified_email: user.accounts.unverified_email(now).cloned(), ..UserView::of(user.id(), account) };
-    Ok(shape(&view).with_etag(version).with_revision(revision))
+    let (version, unverified_email) = (account.version, user.accounts.unverified_email(now).cloned());
+    Ok((UserView { unverified_email, ..UserView::of(user.id(), account) }, version))
 }
 
 fn properties(object: &Map<String, Value>) -> Result<Properties, Problem> {
