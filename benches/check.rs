@@ -1,9 +1,16 @@
 //! How long one permission check takes in process, from five rules to 110 000. `cargo bench --bench check`; with
 //! `-- --peers` casbin-rs and cedar-policy answer the same questions beside it (their crate is built first).
 //!
+//! With `-- --conditions`, only what conditions cost is measured.
+//!
 //! Every check is timed alone; what the clock itself takes is measured and subtracted. The sizes take turns over several
 //! rounds, and the medians of the rounds count.
 
+#[path = "conditional.rs"]
+mod conditional;
+#[path = "hostile.rs"]
+#[allow(dead_code, reason = "each bench uses a part of it")]
+mod hostile;
 #[path = "model.rs"]
 #[allow(dead_code, reason = "each bench uses a part of it")]
 mod model;
@@ -76,7 +83,12 @@ struct Bench {
 }
 
 fn main() -> anyhow::Result<()> {
-    let asks_peers = std::env::args().any(|argument| argument == "--peers");
+    let is_asked = |what: &str| std::env::args().any(|argument| argument == what);
+    let asks_peers = is_asked("--peers");
+    if is_asked("--conditions") {
+        report::print("Conditions in process", &conditional::lines(ROUNDS, floor()?)?);
+        return Ok(());
+    }
     let mut benches = Vec::new();
     for model in MODELS {
         benches.push(Bench::fill(model)?);
@@ -90,7 +102,9 @@ fn main() -> anyhow::Result<()> {
         }
     }
     let peers = if asks_peers { peers()? } else { HashMap::new() };
-    report::print("Permission checks in process, the user in memory", &lines(&benches, &peers));
+    let mut lines = lines(&benches, &peers);
+    lines.extend(conditional::lines(ROUNDS, floor()?)?);
+    report::print("Permission checks in process, the user in memory", &lines);
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-//! What it costs to change a role that a million subjects hold, and to ask about all of them.
-//! `cargo bench --bench review`; with `-- 100000` over so many. The store is on the disk of the temporary folder.
+//! What it costs to change a role that a million subjects hold, to ask about all of them, and to search as many stored
+//! resources. `cargo bench --bench review`; with `-- 100000` over so many. The store is on the disk of the temporary folder.
 
 #[path = "report.rs"]
 #[allow(dead_code, reason = "each bench uses a part of it")]
@@ -14,17 +14,25 @@ use anyhow::Context as _;
 
 use sesame::access::book_aggregate::THE_BOOK;
 use sesame::access::book_commands::{ChangeRole, RoleDraft};
+use sesame::access::commands::GrantRule;
+use sesame::access::condition::Condition;
 use sesame::access::holders::{self, Entries, List};
+use sesame::access::model::{Bounds, Rule};
+use sesame::access::passed::Passed;
+use sesame::access::pattern::{Effect, Pattern, Scope};
 use sesame::access::review::change::{BookChange, Change};
+use sesame::access::review::resource_search::Sought;
 use sesame::access::review::reviewer::Kept;
+use sesame::accounts::model::Properties;
 use sesame::actor::command::Facts;
 use sesame::app::Instance;
 use sesame::config::Config;
 use sesame::kernel::cause::Cause;
 use sesame::kernel::clock::{Clock, Stopwatch};
-use sesame::kernel::ids::RoleId;
+use sesame::kernel::ids::{GrantId, RoleId, UserId};
 use sesame::metrics::Metrics;
-use sesame::store::{Commit, SharedStore, Store, embedded};
+use sesame::resources::model::{Resource, ResourceName};
+use sesame::store::{Commit, SharedStore, Store, codec, embedded};
 
 use report::{Line, median, remark};
 
@@ -35,6 +43,8 @@ const USERS: u32 = 1_000_000;
 const USERS_PER_COMMIT: usize = 500;
 const PERMISSIONS: u32 = 100;
 const EDITS: usize = 42;
+/// The type of the stored resources: one of the second role's.
+const KIND: &str = "data1-0";
 
 fn main() -> anyhow::Result<()> {
     let users = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(USERS);
@@ -43,6 +53,7 @@ fn main() -> anyhow::Result<()> {
     let store: SharedStore =
         Arc::new(embedded::open(&config.store.folder(), &config.store, Arc::new(Metrics::new()?))?);
     let roles = fill(&*store, users)?;
+    let searchers = fill_resources(&*store, users)?;
     actix_rt::System::new().block_on(async {
         let instance = Instance::start(config, Arc::clone(&store), Clock::system(), Arc::new(Metrics::new()?)).await?;
         let [held, unheld] = roles;
@@ -64,6 +75,7 @@ fn main() -> anyhow::Result<()> {
             is_met: median(ours.clone()) <= 10.0,
         }];
         lines.extend(asked(&instance, &*store, held, users).await?);
+        lines.extend(searched(&instance, searchers, users).await?);
         report::print("Reviews", &lines);
         anyhow::Ok(())
     })
@@ -74,6 +86,7 @@ fn config(folder: &Path) -> Config {
     config.http.listen.set_port(0);
     config.http.metrics_listen.set_port(0);
     config.access.kept_answers_bytes = 1 << 30;
+    config.access.search_seconds = 3600;
     folder.clone_into(&mut config.store.data_directory);
     config
 }
@@ -94,6 +107,71 @@ fn fill(store: &dyn Store, users: u32) -> anyhow::Result<[RoleId; 2]> {
     }
     remark(&format!("{users} users written in {:.1} s", stopwatch.seconds()));
     Ok(roles)
+}
+
+/// Two people, and as many stored resources as there are users: each thousandth is the second one's.
+fn fill_resources(store: &dyn Store, count: u32) -> anyhow::Result<[UserId; 2]> {
+    let (stopwatch, now, mut commit) = (Stopwatch::start(), Clock::system().now(), Commit::default());
+    let [all, own] = [count, count + 1].map(|number| subjects::person(number, &[], 0, now, &mut commit));
+    let (all, own) = (all?, own?);
+    subjects::write(store, commit)?;
+    for numbers in (0..count).collect::<Vec<_>>().chunks(USERS_PER_COMMIT) {
+        let mut commit = Commit::default();
+        for number in numbers {
+            let owner = if number.is_multiple_of(1000) { own } else { all };
+            let properties = serde_json::json!({ "owner": owner, "status": "open" });
+            let resource = Resource {
+                name: ResourceName::of(KIND, &format!("r{number:07}")).context("the name can be one")?,
+                parent: None,
+                scope: Scope::everywhere(),
+                properties: Properties::of(properties.as_object().context("it is an object")?)?,
+                created_at: now,
+                updated_at: now,
+                version: 1,
+            };
+            commit.put(resource.name.key(), codec::encode(&resource)?);
+        }
+        subjects::write(store, commit)?;
+    }
+    remark(&format!("{count} resources written in {:.1} s", stopwatch.seconds()));
+    Ok([all, own])
+}
+
+/// What searches over all of them take.
+async fn searched(instance: &Instance, [all, own]: [UserId; 2], count: u32) -> anyhow::Result<Vec<Line>> {
+    let now = Clock::system().now();
+    let mut lines = Vec::new();
+    let condition = Condition::parse("resource.properties.owner == subject.id")?;
+    for (subject, condition, expected, what) in [
+        (all, None, count, "all of them"),
+        (own, Some(condition), count.div_ceil(1000), "one in a thousand, by a CEL condition"),
+    ] {
+        let pattern = Pattern::parse(&format!("{KIND}:read"))?;
+        let command = GrantRule {
+            id: GrantId::generate(now),
+            rule: Rule { effect: Effect::Allow, pattern, condition },
+            bounds: Bounds::default(),
+            reason: None,
+            approved_by: None,
+        };
+        instance.state.users.send(subject, command, Facts { now, cause: Cause::system("bench") }).await?;
+        let sought =
+            Sought { subject, permission: format!("{KIND}:read"), kind: KIND.into(), passed: Passed::default() };
+        let stopwatch = Stopwatch::start();
+        let kept = instance.state.reviewer.resources(String::new(), sought, now).await?;
+        let seconds = stopwatch.seconds();
+        let Kept::Findings(findings) = &*kept else { anyhow::bail!("a search has findings") };
+        anyhow::ensure!(findings.found.len() == expected as usize, "{} were found", findings.found.len());
+        lines.push(Line {
+            what: format!("a search over {count} stored resources that finds {what}"),
+            ours: format!("{seconds:.3} s, {:.2} µs each", seconds / f64::from(count) * 1e6),
+            beside: String::new(),
+            ratio: String::new(),
+            target: "",
+            is_met: true,
+        });
+    }
+    Ok(lines)
 }
 
 /// Another form of the role: without one of its permissions, each time another.

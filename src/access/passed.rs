@@ -7,10 +7,11 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::access::pattern::Scope;
+use crate::kernel::weight::refuse_heavy;
 use crate::resources::model::{Known, Lineage, ResourceName};
 use crate::store::Revision;
 
-/// The largest object that a caller may pass with a check, in bytes of JSON.
+/// The largest object that a caller may pass with a check, in bytes of JSON; what it takes in memory is bounded too.
 pub const MAX_TOLD_BYTES: usize = 16 * 1024;
 
 /// An object of JSON, parsed when a condition asks for it. Clones share it.
@@ -124,6 +125,7 @@ impl<'de> Deserialize<'de> for Told {
             let found = json.get().len();
             return Err(D::Error::custom(format!("expected at most {MAX_TOLD_BYTES} bytes of JSON, found {found}")));
         }
+        refuse_heavy(json.get()).map_err(D::Error::custom)?;
         Ok(Self(Arc::new(Text { json, object: OnceLock::new() })))
     }
 }

@@ -18,6 +18,9 @@ use crate::kernel::clock::Timestamp;
 use crate::sessions::model::Session;
 use crate::user::User;
 
+/// The most roles of a subject, inherited ones too, that conditions look at: one that looks at more errs.
+pub const MAX_ROLES: usize = 500;
+
 /// One question about one user, and everything that conditions may look at.
 #[derive(Debug)]
 pub struct Asked<'a> {
@@ -126,7 +129,7 @@ pub struct View<'a> {
     place: Place<'a>,
     parts: Parts<'a>,
     id: OnceLock<String>,
-    roles: OnceLock<Vec<Box<str>>>,
+    roles: OnceLock<Option<Vec<Box<str>>>>,
     properties: OnceLock<Value>,
     session_facts: OnceLock<Value>,
 }
@@ -177,7 +180,7 @@ impl<'a> View<'a> {
             }
             "username" => Some(Datum::Text(account.username.as_str())),
             "email" => account.email.as_ref().map(|email| Datum::Text(email.as_str())),
-            "roles" => Some(Datum::Texts(self.roles.get_or_init(|| self.role_names()))),
+            "roles" => self.roles.get_or_init(|| self.role_names()).as_deref().map(Datum::Texts),
             "properties" => {
                 let stored = self.properties.get_or_init(|| account.properties.object());
                 layers(self.passed.subject_properties.as_ref(), stored.as_object())
@@ -186,8 +189,9 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The names of the roles that the subject holds here and now, inherited ones too.
-    fn role_names(&self) -> Vec<Box<str>> {
+    /// The names of the roles that the subject holds here and now, inherited ones too; none where there are more than
+    /// conditions look at.
+    fn role_names(&self) -> Option<Vec<Box<str>>> {
         let book = self.place.book;
         let session = self.session.filter(|_| self.effect == Effect::Allow);
         let in_force = in_force(self.user, session, book, self.now);
@@ -204,11 +208,14 @@ impl<'a> View<'a> {
         let (mut seen, mut names) = (BTreeSet::new(), BTreeSet::new());
         while let Some(id) = waiting.pop() {
             if let Some(role) = book.role(id).filter(|role| role.is_active && seen.insert(role.id)) {
+                if names.len() == MAX_ROLES {
+                    return None;
+                }
                 names.insert(Box::from(role.name.as_str()));
                 waiting.extend(&role.parent_role_ids);
             }
         }
-        names.into_iter().collect()
+        Some(names.into_iter().collect())
     }
 
     fn session(&self, name: &str) -> Option<Datum<'_>> {

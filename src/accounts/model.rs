@@ -6,6 +6,7 @@ use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::Malformed;
 use crate::kernel::ids::UserId;
 use crate::kernel::text::{Email, ExternalId, Username};
+use crate::kernel::weight::refuse_heavy;
 use crate::store::codec::{self, Stored};
 use crate::store::key;
 use crate::store::{Key, StoreError};
@@ -43,11 +44,14 @@ pub enum Status {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Properties(Option<Box<str>>);
 
-/// The largest `properties` object, in bytes of JSON.
+/// The largest `properties` object, in bytes of JSON; what it takes in memory is bounded too.
 pub const MAX_PROPERTIES_BYTES: usize = 4096;
 
 impl Properties {
     /// Keeps an object; an empty one takes no room.
+    ///
+    /// # Errors
+    /// When it is too large, as text or in memory.
     pub fn of(object: &serde_json::Map<String, serde_json::Value>) -> Result<Self, Malformed> {
         if object.is_empty() {
             return Ok(Self(None));
@@ -59,6 +63,7 @@ impl Properties {
                 text.len()
             )));
         }
+        refuse_heavy(&text)?;
         Ok(Self(Some(text.into())))
     }
 

@@ -12,3 +12,4 @@ pub mod secret;
 pub mod setting;
 pub mod sheet;
 pub mod text;
+pub mod weight;

@@ -1,6 +1,7 @@
 //! What conditions look at: values found by name, borrowed from wherever they are, as the values of CEL.
 //!
-//! Nothing is copied or built that is not asked for: a list or an object is a reference that is looked into.
+//! Nothing is copied or built that is not asked for: a list or an object is a reference that is looked into. Every look is
+//! taken from the evaluation's budget; when that is spent, nothing is found any more.
 
 use cel::ExecutionError;
 use cel::common::traits::{Container, Indexer, Sizer};
@@ -12,6 +13,7 @@ use cel::context::VariableResolver;
 use chrono::DateTime;
 use serde_json::{Map, Value};
 
+use crate::access::condition::budget::Budget;
 use crate::kernel::clock::Timestamp;
 
 static LIST: Type = LIST_TYPE;
@@ -109,13 +111,16 @@ impl<'v> Datum<'v> {
         }
     }
 
-    /// How many elements or members it has, if it can be said.
-    fn size(self) -> Option<usize> {
+    /// How many elements or members it has, if it can be said and the budget is enough.
+    fn size(self, budget: &Budget) -> Option<usize> {
         match self {
             Self::Json(Value::Array(list)) => Some(list.len()),
             Self::Json(Value::Object(object)) => Some(object.len()),
             Self::Texts(texts) => Some(texts.len()),
-            Self::Layers(..) => Some(self.keys().count()),
+            Self::Layers(Some(over), Some(under)) => {
+                budget.spend(over.len() + 2 * under.len(), 0).then(|| self.keys().count())
+            }
+            Self::Layers(one, other) => Some(one.or(other).map_or(0, Map::len)),
             _ => None,
         }
     }
@@ -150,8 +155,29 @@ impl<'v> Datum<'v> {
         }
     }
 
-    /// As a value of CEL that borrows.
-    fn value<'b>(self) -> CowVal<'b, 'v> {
+    /// The text that it is.
+    fn text(self) -> Option<&'v str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Json(Value::String(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether it is the same as a value of CEL.
+    fn is(self, other: &dyn Val, budget: &'v Budget) -> bool {
+        match self.text() {
+            Some(text) => other.downcast_ref::<CelString>().is_some_and(|other| other.inner() == text),
+            None => self.as_value(budget).equals(other),
+        }
+    }
+
+    /// As a value of CEL that borrows, if the budget is enough.
+    fn value<'b>(self, budget: &'v Budget) -> Option<CowVal<'b, 'v>> {
+        budget.spend(1, self.text().map_or(0, str::len)).then(|| self.as_value(budget))
+    }
+
+    fn as_value<'b>(self, budget: &'v Budget) -> CowVal<'b, 'v> {
         match self {
             Self::Text(text) => CowVal::owned(CelString::from(text)),
             Self::Time(time) => match DateTime::from_timestamp_millis(time.millis()) {
@@ -170,42 +196,47 @@ impl<'v> Datum<'v> {
                     CowVal::owned(CelDouble::from(number.as_f64().unwrap_or(f64::NAN)))
                 }
             }
-            compound => CowVal::owned(Compound(compound)),
+            compound => CowVal::owned(Compound { datum: compound, budget }),
         }
     }
 }
 
 /// How CEL finds variables: it asks for the longest name first, `subject.properties.department`.
-pub(super) struct Resolver<'v>(pub(super) &'v dyn Variables);
+pub(super) struct Resolver<'v> {
+    pub(super) variables: &'v dyn Variables,
+    pub(super) budget: Budget,
+}
 
 impl VariableResolver for Resolver<'_> {
     fn resolve<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
-        find(self.0, name).map(Datum::value)
+        find(self.variables, name)?.value(&self.budget)
     }
 }
 
 /// A list or an object.
 #[derive(Debug, Clone, Copy)]
-struct Compound<'v>(Datum<'v>);
+struct Compound<'v> {
+    datum: Datum<'v>,
+    budget: &'v Budget,
+}
 
 impl<'v> Compound<'v> {
-    fn at<'b>(&self, index: &dyn Val) -> Option<CowVal<'b, 'v>> {
-        let found = if let Some(name) = index.downcast_ref::<CelString>() {
-            self.0.member(name.inner())
+    fn at(&self, index: &dyn Val) -> Option<Datum<'v>> {
+        if let Some(name) = index.downcast_ref::<CelString>() {
+            self.datum.member(name.inner())
         } else if let Some(number) = index.downcast_ref::<CelInt>() {
-            self.0.element(usize::try_from(*number.inner()).ok()?)
+            self.datum.element(usize::try_from(*number.inner()).ok()?)
         } else if let Some(number) = index.downcast_ref::<CelUInt>() {
-            self.0.element(usize::try_from(*number.inner()).ok()?)
+            self.datum.element(usize::try_from(*number.inner()).ok()?)
         } else {
             None
-        };
-        found.map(Datum::value)
+        }
     }
 }
 
 impl<'v> Val for Compound<'v> {
     fn get_type(&self) -> &Type {
-        if self.0.is_list() { &LIST } else { &MAP }
+        if self.datum.is_list() { &LIST } else { &MAP }
     }
 
     fn cel_type() -> &'static Type {
@@ -224,23 +255,25 @@ impl<'v> Val for Compound<'v> {
     }
 
     fn as_sizer(&self) -> Option<&dyn Sizer> {
-        self.0.size().map(|_| self as &dyn Sizer)
+        (!matches!(self.datum, Datum::Parts(..))).then_some(self as &dyn Sizer)
     }
 
     /// By looking into both: what the other is made of cannot be known.
     fn equals(&self, other: &dyn Val) -> bool {
-        let (Some(size), Some(sizer), Some(indexer)) = (self.0.size(), other.as_sizer(), other.as_indexer()) else {
+        let size = self.datum.size(self.budget).filter(|size| self.budget.spend(*size, 0));
+        let (Some(size), Some(sizer), Some(indexer)) = (size, other.as_sizer(), other.as_indexer()) else {
             return false;
         };
         if usize::try_from(*sizer.size().inner()) != Ok(size) {
             return false;
         }
         let is_same = |own: Option<Datum<'v>>, index: &dyn Val| {
-            own.zip(indexer.get(index).ok()).is_some_and(|(own, theirs)| own.value().equals(theirs.as_ref()))
+            own.zip(indexer.get(index).ok()).is_some_and(|(own, theirs)| own.is(theirs.as_ref(), self.budget))
         };
-        match (self.0.is_list(), other.get_type().kind()) {
-            (true, Kind::List) => (0..size).all(|at| is_same(self.0.element(at), &CelInt::from(at as i64))),
-            (false, Kind::Map) => self.0.keys().all(|key| is_same(self.0.member(key), &CelString::from(key.as_str()))),
+        let datum = self.datum;
+        match (datum.is_list(), other.get_type().kind()) {
+            (true, Kind::List) => (0..size).all(|at| is_same(datum.element(at), &CelInt::from(at as i64))),
+            (false, Kind::Map) => datum.keys().all(|key| is_same(datum.member(key), &CelString::from(key.as_str()))),
             _ => false,
         }
     }
@@ -255,17 +288,17 @@ impl<'v> Val for Compound<'v> {
 
 impl Container for Compound<'_> {
     fn contains(&self, value: &dyn Val) -> Result<bool, ExecutionError> {
-        if !self.0.is_list() {
+        if !self.datum.is_list() {
             return Ok(self.at(value).is_some());
         }
-        let size = self.0.size().unwrap_or_default();
-        Ok((0..size).filter_map(|at| self.0.element(at)).any(|one| one.value().equals(value)))
+        let size = self.datum.size(self.budget).filter(|size| self.budget.spend(*size, 0)).unwrap_or_default();
+        Ok((0..size).filter_map(|at| self.datum.element(at)).any(|one| one.is(value, self.budget)))
     }
 }
 
 impl Sizer for Compound<'_> {
     fn size(&self) -> CelInt {
-        CelInt::from(self.0.size().unwrap_or_default() as i64)
+        CelInt::from(self.datum.size(self.budget).unwrap_or_default() as i64)
     }
 }
 
@@ -274,7 +307,7 @@ impl Indexer for Compound<'_> {
     where
         Self: 'w,
     {
-        self.at(index).ok_or_else(|| {
+        self.at(index).and_then(|found| found.value(self.budget)).ok_or_else(|| {
             let name = index.downcast_ref::<CelString>().map_or("", |name| name.inner());
             ExecutionError::no_such_key(name)
         })

@@ -2,8 +2,9 @@
 //!
 //! At most 24 levels, no comprehensions, at most 8 additions (each copies texts); lists stand only to the right of `in`,
 //! no maps or messages; the variables and functions that there are, and no others. What is compared with a literal costs
-//! nothing to speak of; two values may be large, so at most 8 times two values are compared. With the bound on what a
-//! caller may pass (16 KiB each), one evaluation looks into each of two values at most 8 times.
+//! nothing to speak of; two values may be large, so at most 8 times two values are compared. How large they may be, and
+//! how much of them one evaluation looks at, is bounded when it is made (`budget`). Functions that read a text as
+//! something else take long for long ones: what they are given goes through [`BRIEF`].
 
 use cel::Env;
 use cel::common::ast::operators::{
@@ -21,6 +22,11 @@ pub const MAX_ADDITIONS: usize = 8;
 
 /// How often it may compare values that are both not written out, each of which may be large.
 pub const MAX_COMPARISONS: usize = 8;
+
+/// The longest text that is read as a number, a time or a time zone, in bytes.
+pub const MAX_READ_BYTES: usize = 64;
+/// The function that hands back what is no longer text than that. Its name can be written by nobody.
+pub(super) const BRIEF: &str = "@brief";
 
 /// The variables, and what each has; none: anything.
 const VARIABLES: [(&str, Option<&[&str]>); 6] = [
@@ -56,6 +62,8 @@ const OPERATORS: [&str; 18] = [
 const ARITHMETIC: [&str; 6] = [ADD, DIVIDE, MODULO, MULTIPLY, NEGATE, SUBSTRACT];
 /// Functions of one value.
 const FUNCTIONS: [&str; 9] = ["size", "type", "bool", "int", "uint", "double", "string", "timestamp", "duration"];
+/// Those of them that read texts.
+const READING: [&str; 6] = ["bool", "int", "uint", "double", "timestamp", "duration"];
 /// Functions of a value with one more: `text.startsWith("a")`.
 const TEXT_FUNCTIONS: [&str; 3] = ["contains", "startsWith", "endsWith"];
 /// Functions of a time, with or without a time zone.
@@ -77,7 +85,7 @@ const TIME_FUNCTIONS: [&str; 10] = [
 /// # Errors
 /// With line and column.
 pub(super) fn parse(environment: &Env, source: &str) -> Result<IdedExpr, Malformed> {
-    let (expression, places) = environment.parser().parse_with_source_info(source).map_err(|errors| {
+    let (mut expression, places) = environment.parser().parse_with_source_info(source).map_err(|errors| {
         let error = errors.errors.into_iter().next();
         let (line, column, what) = error.map_or((1, 1, "not CEL".into()), |one| (one.pos.0, one.pos.1, one.msg));
         Malformed(format!("line {line}, column {column}: {what}"))
@@ -87,7 +95,29 @@ pub(super) fn parse(environment: &Env, source: &str) -> Result<IdedExpr, Malform
     if is_no_boolean(&expression.expr) {
         return Err(check.complaint(&expression, "a condition must be true or false"));
     }
+    make_brief(&mut expression);
     Ok(expression)
+}
+
+/// Puts [`BRIEF`] around what is read as something else, at every depth.
+fn make_brief(at: &mut IdedExpr) {
+    match &mut at.expr {
+        Expr::Select(select) => make_brief(&mut select.operand),
+        Expr::List(list) => list.elements.iter_mut().for_each(make_brief),
+        Expr::Call(call) => {
+            call.target.iter_mut().for_each(|target| make_brief(target));
+            call.args.iter_mut().for_each(make_brief);
+            let name = call.func_name.as_str();
+            if READING.contains(&name) || TIME_FUNCTIONS.contains(&name) {
+                for read in &mut call.args {
+                    let given = std::mem::take(read);
+                    read.id = given.id;
+                    read.expr = Expr::Call(CallExpr { func_name: BRIEF.to_owned(), target: None, args: vec![given] });
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Adds the paths that an expression names: `subject.properties.department`.

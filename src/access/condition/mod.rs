@@ -1,8 +1,9 @@
 //! Conditions of rules and permissions: CEL expressions over what a check is about.
 //!
 //! A condition is compiled when it is written or loaded, never when it is asked: `grammar` refuses what could cost much,
-//! `datum` is what a condition can look at. Must not know users, roles or requests.
+//! `datum` is what a condition can look at, `budget` how much of it. Must not know users, roles or requests.
 
+pub mod budget;
 pub mod datum;
 pub mod grammar;
 
@@ -13,11 +14,12 @@ use std::sync::{Arc, LazyLock};
 use std::thread;
 
 use cel::common::ast::IdedExpr;
-use cel::common::types::CelBool;
-use cel::context::VariableResolver;
+use cel::common::types::{CelBool, CelString, DYN_TYPE};
+use cel::common::value::CowVal;
 use cel::{Context, Env, ExecutionError, Value};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::access::condition::budget::{Budget, MAX_LOOKED_AT_BYTES};
 use crate::access::condition::datum::{Datum, Resolver, Variables};
 use crate::kernel::fault::Malformed;
 
@@ -26,8 +28,25 @@ pub const MAX_SOURCE_BYTES: usize = 1024;
 /// The parser goes down about nine functions for each level of nesting.
 const PARSER_STACK_BYTES: usize = 32 << 20;
 
-/// The standard functions of CEL without its optional values.
-static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib().with_optional_support(false)));
+/// The standard functions of CEL without its optional values, and what keeps long texts from being read as numbers.
+static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
+    let mut environment = Env::stdlib().with_optional_support(false);
+    // It is the only one of its name.
+    environment.add_overload(grammar::BRIEF, grammar::BRIEF, vec![DYN_TYPE], brief).ok();
+    Arc::new(environment)
+});
+
+/// Hands back what is no long text.
+fn brief<'b, 'v>(mut values: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let value = values.pop().ok_or_else(ExecutionError::missing_argument_or_target)?;
+    match value.downcast_ref::<CelString>() {
+        Some(text) if text.inner().len() > grammar::MAX_READ_BYTES => {
+            let what = format!("a text of more than {} bytes is no number, time or zone", grammar::MAX_READ_BYTES);
+            Err(ExecutionError::function_error("read", what))
+        }
+        _ => Ok(value),
+    }
+}
 
 /// One condition. Clones share what was compiled; two are equal when their texts are.
 #[derive(Clone)]
@@ -48,6 +67,9 @@ pub enum ConditionError {
     /// Its value is no boolean.
     #[error("the condition is not a boolean")]
     NotBoolean,
+    /// There is more to look at than an evaluation may.
+    #[error("the condition looks at more than {MAX_LOOKED_AT_BYTES} bytes")]
+    TooMuch,
     /// This version of the program does not understand its text.
     #[error("this version does not understand the condition")]
     Unreadable,
@@ -93,10 +115,15 @@ impl Condition {
     /// When it is neither true nor false.
     pub fn evaluate(&self, variables: &dyn Variables) -> Result<bool, ConditionError> {
         let program = self.0.program.as_ref().ok_or(ConditionError::Unreadable)?;
-        let resolver: &dyn VariableResolver = &Resolver(variables);
+        let resolver = Resolver { variables, budget: Budget::new() };
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
-        context.set_variable_resolver(resolver);
-        let value = Value::resolve_val(program, &context).map_err(|error| ConditionError::Failed(Box::new(error)))?;
+        context.set_variable_resolver(&resolver);
+        let value = Value::resolve_val(program, &context);
+        // Whatever came of it: some of what should have been looked at was not.
+        if resolver.budget.is_spent() {
+            return Err(ConditionError::TooMuch);
+        }
+        let value = value.map_err(|error| ConditionError::Failed(Box::new(error)))?;
         value.downcast_ref::<CelBool>().map(|value| *value.inner()).ok_or(ConditionError::NotBoolean)
     }
 
