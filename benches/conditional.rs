@@ -147,19 +147,20 @@ impl Stage {
             let (id, user) = self.people.get(number as usize).context("a question about nobody")?;
             let (owner, _) = self.people.get(owner as usize).context("nobody owns it")?;
             let (permission, is_allowed, passed) = match kind {
-                Kind::Plain => ("plain:read", true, Passed::default()),
+                Kind::Plain => ("plain:read", true, None),
                 Kind::Owned => {
                     let told: Told = serde_json::from_str(&format!("{{\"owner\":\"{owner}\",\"status\":\"open\"}}"))?;
-                    ("owned:read", is_own, Passed { resource_properties: Some(told), ..Passed::default() })
+                    ("owned:read", is_own, Some(Passed { resource_properties: Some(told), ..Passed::default() }))
                 }
                 Kind::Stored => {
                     let resource = random.below(RESOURCES / PEOPLE) * PEOPLE;
                     let resource = resource + if is_own { number } else { (number + 1) % PEOPLE };
                     let resource_id = Some(format!("r{resource}").into());
-                    ("owned:read", is_own, Passed { resource_id, ..Passed::default() })
+                    ("owned:read", is_own, Some(Passed { resource_id, ..Passed::default() }))
                 }
             };
             let (subject, permission, scope) = (Subject::Id(*id), permission.to_owned(), Scope::everywhere());
+            let passed = passed.map(Box::new);
             asks.push((Arc::clone(user), Ask { subject, permission, scope, passed }, is_allowed));
         }
         Ok(asks)

@@ -16,7 +16,7 @@ use crate::store::{Commit, Key, Record, Revision, StoreError, codec};
 pub const THE_BOOK: BookId = BookId::from_uuid(Uuid::from_u128(1));
 
 /// What can happen to the role book.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum BookEvent {
     /// The book was opened for the first time.
     Opened,

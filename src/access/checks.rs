@@ -10,7 +10,7 @@ use prometheus::{Histogram, IntCounter};
 pub use crate::access::ask::Ask;
 use crate::access::book_aggregate::THE_BOOK;
 use crate::access::effective::Reason;
-use crate::access::explain::Explanation;
+use crate::access::moment::Moment;
 use crate::access::published::PublishedBook;
 use crate::access::role_book::RoleBook;
 use crate::access::shadow::{Decided, Shadow};
@@ -85,7 +85,7 @@ const SNAPSHOT_TRIES: usize = 16;
 /// Subjects of a batch that are loaded at a time.
 const LOADS_AT_ONCE: usize = 32;
 /// Asks of a batch that are answered before others of the same worker have their turn.
-const ASKS_AT_ONCE: usize = 128;
+pub const ASKS_AT_ONCE: usize = 128;
 /// One evaluation in so many is timed.
 const TIMED_ONE_IN: u32 = 16;
 
@@ -200,7 +200,7 @@ impl Checks {
     /// # Errors
     /// When the subject cannot be loaded, or `at_least` is a revision that there is not yet.
     pub async fn check(&self, ask: &Ask, at_least: Option<Revision>, now: Timestamp) -> Result<Verdict, CheckError> {
-        let evaluate = |ask: &Ask, seen: &Seen, book: &RoleBook| self.evaluate(seen, book, ask, now);
+        let evaluate = |ask: &Ask, seen: &Seen, book: &Arc<RoleBook>| self.evaluate(seen, book, ask, now);
         let (reason, revision) = match ask.named(&self.resources) {
             None => self.answer(ask, at_least, now, |seen, book| evaluate(ask, seen, book)).await?,
             // Boxed, so that the futures of those who name no stored resource stay small.
@@ -216,7 +216,7 @@ impl Checks {
         ask: &Ask,
         at_least: Option<Revision>,
         now: Timestamp,
-        answer: impl Fn(&Ask, &Seen, &RoleBook) -> T,
+        answer: impl Fn(&Ask, &Seen, &Arc<RoleBook>) -> T,
     ) -> Result<(T, Revision), CheckError> {
         let placed = async |looked: &Looked| {
             let ask = ask.standing(looked.lineage(&name));
@@ -244,23 +244,23 @@ impl Checks {
         }
     }
 
-    /// Answers one question and says why; much slower.
+    /// What the answer to one question is made of, to be explained elsewhere.
     ///
     /// # Errors
     /// As a plain answer.
-    pub async fn explain(
+    pub async fn moment(
         &self,
         ask: &Ask,
         at_least: Option<Revision>,
         now: Timestamp,
-    ) -> Result<(Explanation, Revision), CheckError> {
-        let explain = |ask: &Ask, seen: &Seen, book: &RoleBook| match &seen.view {
-            Ok(user) => Explanation::of(&ask.about(user, seen.session.as_deref(), now), book),
-            Err(reason) => Explanation::bare(*reason),
+    ) -> Result<(Moment, Revision), CheckError> {
+        let kept = |ask: &Ask, seen: &Seen, book: &Arc<RoleBook>| {
+            let Seen { view, session, .. } = seen.clone();
+            Moment { ask: ask.clone(), view, session, book: Arc::clone(book), now }
         };
         match ask.named(&self.resources) {
-            None => self.answer(ask, at_least, now, |seen, book| explain(ask, seen, book)).await,
-            Some(name) => self.answer_about(name, ask, at_least, now, explain).await,
+            None => self.answer(ask, at_least, now, |seen, book| kept(ask, seen, book)).await,
+            Some(name) => self.answer_about(name, ask, at_least, now, kept).await,
         }
     }
 
@@ -269,7 +269,7 @@ impl Checks {
         ask: &Ask,
         at_least: Option<Revision>,
         now: Timestamp,
-        answer: impl Fn(&Seen, &RoleBook) -> T,
+        answer: impl Fn(&Seen, &Arc<RoleBook>) -> T,
     ) -> Result<(T, Revision), CheckError> {
         self.refuse_ahead(at_least)?;
         if let Some(wanted) = at_least {

@@ -3,6 +3,7 @@
 //! Walks the roles and rules anew, in plain order, where the evaluator asks bitsets: slower by far, and written so that
 //! each thing found can be named. What both come to is compared by the tests.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use crate::access::pattern::{Effect, Pattern, PermissionName, Scope};
 use crate::access::role_book::RoleBook;
 use crate::access::variables::{Asked, View};
 use crate::kernel::clock::Timestamp;
+use crate::kernel::fault::{Fault, Kind};
 use crate::kernel::ids::{GrantId, RoleId};
 use crate::kernel::text::{ConstraintName, RoleName};
 
@@ -98,8 +100,32 @@ pub enum Miss {
     Elsewhere(Scope),
 }
 
-/// From a role to one that it inherits, and the first inactive one among them.
-type Way = (Vec<(RoleId, RoleName)>, Option<RoleName>);
+/// The most steps of one explanation: each role that is come to, and each that is named on the way to a rule.
+pub const MOST_STEPS: usize = 1_000_000;
+
+/// What evaluating a condition counts for.
+const CONDITION_STEPS: usize = 1000;
+
+/// There is more than one explanation can look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the subject comes to the permission in more ways than can be explained: over {MOST_STEPS} steps")]
+pub struct TooManyWays;
+
+impl Fault for TooManyWays {
+    fn kind(&self) -> Kind {
+        Kind::Conflict
+    }
+    fn code(&self) -> &'static str {
+        "too-many-ways"
+    }
+}
+
+/// A role that is come to, by which other, and the first inactive one up to there.
+struct Way<'a> {
+    role: &'a Arc<Role>,
+    below: Option<usize>,
+    inactive: Option<&'a RoleName>,
+}
 
 /// How a rule that speaks of the permission stands.
 enum Standing {
@@ -112,8 +138,11 @@ enum Standing {
 }
 
 impl Explanation {
-    /// Why this question is answered as it is.
-    pub fn of(asked: &Asked<'_>, book: &RoleBook) -> Self {
+    /// Why this question is answered as it is. Takes long where much is held: not for workers.
+    ///
+    /// # Errors
+    /// When there is too much to look at.
+    pub fn of(asked: &Asked<'_>, book: &RoleBook) -> Result<Self, TooManyWays> {
         let reason = asked.decide(book);
         let mut explanation = Self { reason, decided_by: None, also_matched: Vec::new(), nearest_misses: Vec::new() };
         match reason {
@@ -127,10 +156,11 @@ impl Explanation {
             _ => {
                 let (giving, taking) = (View::of(asked, book, Effect::Allow), View::of(asked, book, Effect::Deny));
                 let in_force = asked.in_force(book);
-                Walk { asked, book, in_force, giving: &giving, taking: &taking }.fill(&mut explanation);
+                let left = Cell::new(MOST_STEPS);
+                Walk { asked, book, in_force, giving: &giving, taking: &taking, left }.fill(&mut explanation)?;
             }
         }
-        explanation
+        Ok(explanation)
     }
 
     /// An answer about somebody who is not there.
@@ -159,13 +189,15 @@ struct Walk<'a> {
     giving: &'a dyn Variables,
     /// And what takes.
     taking: &'a dyn Variables,
+    /// So many steps may still be gone.
+    left: Cell<usize>,
 }
 
 impl Walk<'_> {
-    fn fill(&self, explanation: &mut Explanation) {
-        let Some(permission) = self.book.permission_named(self.asked.permission) else { return };
+    fn fill(&self, explanation: &mut Explanation) -> Result<(), TooManyWays> {
+        let Some(permission) = self.book.permission_named(self.asked.permission) else { return Ok(()) };
         let (mut spoken, mut misses) = (Vec::new(), Vec::new());
-        for (matched, standing) in self.found(&permission.name) {
+        for (matched, standing) in self.found(&permission.name)? {
             match standing {
                 Standing::Speaks => match matched.condition.as_ref().map(|judged| judged.truth) {
                     None | Some(Truth::Holds) => spoken.push(matched),
@@ -199,30 +231,62 @@ impl Walk<'_> {
         }
         spoken.truncate(MOST_NAMED);
         explanation.also_matched = spoken;
+        self.read(explanation);
+        Ok(())
+    }
+
+    /// Reads the values of the conditions that are shown: of those that are not, nothing is kept.
+    fn read(&self, explanation: &mut Explanation) {
+        let missed = explanation.nearest_misses.iter_mut().filter_map(|miss| match miss {
+            Miss::Condition(matched) => Some(matched),
+            _ => None,
+        });
+        for matched in explanation.decided_by.iter_mut().chain(&mut explanation.also_matched).chain(missed) {
+            let view = self.view(matched.rule.effect);
+            matched.condition.iter_mut().for_each(|judged| judged.read(view));
+        }
+    }
+
+    fn view(&self, effect: Effect) -> &dyn Variables {
+        if effect == Effect::Allow { self.giving } else { self.taking }
+    }
+
+    fn step(&self, steps: usize) -> Result<(), TooManyWays> {
+        self.left.set(self.left.get().checked_sub(steps).ok_or(TooManyWays)?);
+        Ok(())
     }
 
     /// Every rule that speaks of the permission, wherever and whenever, with how it stands.
-    fn found(&self, name: &PermissionName) -> Vec<(Matched, Standing)> {
+    fn found(&self, name: &PermissionName) -> Result<Vec<(Matched, Standing)>, TooManyWays> {
         let holdings = &self.asked.user.holdings;
         let mut found = Vec::new();
         for grant in holdings.grants.iter().filter(|grant| grant.rule.pattern.matches(name)) {
             let standing = self.held(&grant.bounds).unwrap_or(Standing::Speaks);
-            found.push((self.matched(&grant.rule, Source::Grant(grant.id), &grant.bounds, &standing), standing));
+            found.push((self.matched(&grant.rule, Source::Grant(grant.id), &grant.bounds, &standing)?, standing));
         }
         for assignment in &holdings.assignments {
-            for (path, inactive) in self.roles_above(assignment.role_id) {
-                let Some(role) = path.last().and_then(|(id, _)| self.book.role(*id)) else { continue };
+            let ways = self.roles_above(assignment.role_id)?;
+            for (at, Way { role, inactive, .. }) in ways.iter().enumerate() {
                 for rule in role.rules.iter().filter(|rule| rule.pattern.matches(name)) {
                     let standing = self.held(&assignment.bounds);
-                    let standing = standing.or(inactive.clone().map(Standing::Inactive));
+                    let standing = standing.or(inactive.cloned().map(Standing::Inactive));
                     let standing = standing.or_else(|| self.kept_back(assignment.role_id, role, rule));
                     let standing = standing.unwrap_or(Standing::Speaks);
-                    let source = Source::Role(path.clone());
-                    found.push((self.matched(rule, source, &assignment.bounds, &standing), standing));
+                    let source = Source::Role(self.path(&ways, at)?);
+                    found.push((self.matched(rule, source, &assignment.bounds, &standing)?, standing));
                 }
             }
         }
-        found
+        Ok(found)
+    }
+
+    /// The roles on a way, from the one that is assigned.
+    fn path(&self, ways: &[Way<'_>], last: usize) -> Result<Vec<(RoleId, RoleName)>, TooManyWays> {
+        let above = std::iter::successors(ways.get(last), |way| ways.get(way.below?));
+        let mut path: Vec<_> = above.map(|way| (way.role.id, way.role.name.clone())).collect();
+        self.step(path.len())?;
+        path.reverse();
+        Ok(path)
     }
 
     /// What keeps bounds from holding here and now.
@@ -246,34 +310,38 @@ impl Walk<'_> {
     }
 
     /// A role and all that it inherits, each by the shortest way, active ways first; with the first inactive role on it.
-    fn roles_above(&self, role: RoleId) -> Vec<Way> {
+    fn roles_above(&self, role: RoleId) -> Result<Vec<Way<'_>>, TooManyWays> {
         let mut found = BTreeSet::new();
-        let mut ways: Vec<Way> = Vec::new();
+        let mut ways: Vec<Way<'_>> = Vec::new();
         // Ways through active roles alone are gone first.
         let (mut open, mut blocked) = (VecDeque::from([(role, None::<usize>)]), VecDeque::new());
         while let Some((id, below)) = open.pop_front().or_else(|| blocked.pop_front()) {
             let Some(role) = self.book.role(id).filter(|_| found.insert(id)) else { continue };
-            let (mut path, mut inactive) = below.and_then(|at| ways.get(at).cloned()).unwrap_or_default();
-            path.push((id, role.name.clone()));
-            if !role.is_active {
-                inactive.get_or_insert_with(|| role.name.clone());
-            }
+            self.step(1 + role.rules.len())?;
+            let inactive = below.and_then(|at| ways.get(at)).and_then(|way| way.inactive);
+            let inactive = inactive.or((!role.is_active).then_some(&role.name));
             let above = role.parent_role_ids.iter().map(|parent| (*parent, Some(ways.len())));
             if inactive.is_some() {
                 blocked.extend(above);
             } else {
                 open.extend(above);
             }
-            ways.push((path, inactive));
+            ways.push(Way { role, below, inactive });
         }
-        ways
+        Ok(ways)
     }
 
-    fn matched(&self, rule: &Rule, source: Source, bounds: &Bounds, standing: &Standing) -> Matched {
-        let is_asked = matches!(standing, Standing::Speaks);
-        let view = if rule.effect == Effect::Allow { self.giving } else { self.taking };
-        let condition = rule.condition.as_ref().filter(|_| is_asked).map(|condition| Judged::by(condition, view));
-        Matched { rule: rule.clone(), source, bounds: bounds.clone(), condition }
+    fn matched(
+        &self,
+        rule: &Rule,
+        source: Source,
+        bounds: &Bounds,
+        standing: &Standing,
+    ) -> Result<Matched, TooManyWays> {
+        let asked = rule.condition.as_ref().filter(|_| matches!(standing, Standing::Speaks));
+        self.step(if asked.is_some() { CONDITION_STEPS } else { 1 })?;
+        let condition = asked.map(|condition| Judged::by(condition, self.view(rule.effect)));
+        Ok(Matched { rule: rule.clone(), source, bounds: bounds.clone(), condition })
     }
 
     /// The roles that would allow it: those that allow the least come first.
@@ -296,7 +364,15 @@ impl Walk<'_> {
 impl Judged {
     /// What a condition comes to for a question.
     pub fn of(condition: &Condition, asked: &Asked<'_>, book: &RoleBook) -> Self {
-        Self::by(condition, &View::of(asked, book, Effect::Allow))
+        let view = View::of(asked, book, Effect::Allow);
+        let mut judged = Self::by(condition, &view);
+        judged.read(&view);
+        judged
+    }
+
+    fn read(&mut self, view: &dyn Variables) {
+        let values = self.condition.values_read(view).into_iter();
+        self.values = values.map(|(path, value)| (path, value.map(Datum::shown))).collect();
     }
 
     fn by(condition: &Condition, view: &dyn Variables) -> Self {
@@ -305,9 +381,7 @@ impl Judged {
             Ok(false) => (Truth::Fails, None),
             Err(error) => (Truth::Errs, Some(error.to_string())),
         };
-        let values = condition.values_read(view).into_iter();
-        let values = values.map(|(path, value)| (path, value.map(Datum::shown))).collect();
-        Self { condition: condition.clone(), truth, error, values }
+        Self { condition: condition.clone(), truth, error, values: BTreeMap::new() }
     }
 }
 

@@ -295,6 +295,9 @@ fn said_anew(before: &RoleBook, after: &RoleBook, effect: Effect) -> Vec<Product
     for role in after.roles() {
         let closure = |book: &RoleBook| book.closure(role.id).cloned();
         let (was, is) = (closure(before), closure(after));
+        if was.as_ref().zip(is.as_ref()).is_some_and(|(was, is)| Arc::ptr_eq(was, is)) {
+            continue;
+        }
         let was = spoken(was.as_deref().unwrap_or(&nothing), before, effect);
         let is = spoken(is.as_deref().unwrap_or(&nothing), after, effect);
         let is_new = |one: &&(ProductPermission, Option<&str>)| !was.contains(one) && !was.contains(&(one.0, None));

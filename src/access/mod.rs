@@ -17,6 +17,7 @@ pub mod guardian;
 pub mod holders;
 pub mod http;
 pub mod model;
+pub mod moment;
 pub mod naive;
 mod older;
 pub mod part;

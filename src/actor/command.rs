@@ -55,6 +55,14 @@ pub trait Command: Clone + Send + 'static {
     fn decide(self, target: &Self::Target, facts: &Facts)
     -> Result<Decision<Self::Target, Self::Reply>, Self::Refusal>;
 
+    /// The entity afterwards, where that was worked out before the command was sent, so that nothing slow is done in the
+    /// mailbox.
+    ///
+    /// INVARIANT: it is what the decision's events come to, on the one version that the command does not refuse.
+    fn foreseen(&self) -> Option<Self::Target> {
+        None
+    }
+
     /// The refusal that says that the unique name under `claim` is taken.
     fn claim_taken(_claim: &Key) -> Option<Self::Refusal> {
         None

@@ -206,6 +206,7 @@ fn prepare<A: Aggregate, C: Command<Target = A>>(
     if before.is_vacant() != creates {
         return Err(if creates { WriteError::Conflict } else { WriteError::Missing });
     }
+    let foreseen = command.foreseen();
     let decision = command.decide(before, &facts).map_err(WriteError::Refused)?;
     if decision.events.is_empty() && !along.writes() {
         return Ok(Err(Done { reply: decision.reply, revision: before.version(), after: Arc::clone(before) }));
@@ -219,10 +220,11 @@ fn prepare<A: Aggregate, C: Command<Target = A>>(
         along.write(before, &decision.reply, &mut commit).map_err(unwritable)?;
         return Ok(Ok(Prepared { after: None, reply: decision.reply, commit }));
     }
-    let mut after = A::clone(before);
-    for event in &decision.events {
-        after.apply(event);
-    }
+    let after = foreseen.unwrap_or_else(|| {
+        let mut after = A::clone(before);
+        decision.events.iter().for_each(|event| after.apply(event));
+        after
+    });
     let mut commit = write_down::<A>(before, &after, &decision.events, &facts).map_err(unwritable)?;
     along.write(&after, &decision.reply, &mut commit).map_err(unwritable)?;
     Ok(Ok(Prepared { after: Some(after), reply: decision.reply, commit }))

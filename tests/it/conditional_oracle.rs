@@ -267,7 +267,7 @@ fn random_models_with_conditions_are_decided_and_explained_as_the_rules_say() {
                         let asked = Asked { passed, ..plain };
                         let reason = asked.decide(&book);
                         prop_assert_eq!(finding(reason), expected, "{} in {:?} at {}, {:?}", name, place, now, number);
-                        let explained = Explanation::of(&asked, &book);
+                        let explained = Explanation::of(&asked, &book).unwrap();
                         prop_assert_eq!(explained.reason, reason);
                         let decided = explained.decided_by.map(|matched| matched.rule.effect);
                         let meant = match expected {

@@ -25,7 +25,11 @@ mod authzen_rules;
 #[cfg(test)]
 mod avatars;
 #[cfg(test)]
+mod bounded_reviews;
+#[cfg(test)]
 mod brute_force;
+#[cfg(test)]
+mod condition_cost;
 #[cfg(test)]
 mod conditional_oracle;
 #[cfg(test)]
@@ -83,6 +87,8 @@ mod records;
 mod recovery;
 #[cfg(test)]
 mod registration;
+#[cfg(test)]
+mod resource_upkeep;
 #[cfg(test)]
 mod resources;
 #[cfg(test)]

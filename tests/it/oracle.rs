@@ -408,7 +408,7 @@ fn finding(reason: Reason) -> Finding {
 
 /// Whether the explanation comes to the same, and names what decided or the role that is not in force.
 fn is_explained(question: &Asked<'_>, book: &RoleBook, expected: Finding) -> bool {
-    let explained = Explanation::of(question, book);
+    let explained = Explanation::of(question, book).unwrap();
     let decided = explained.decided_by.map(|matched| matched.rule.effect);
     let is_missed = explained.nearest_misses.iter().any(|miss| matches!(miss, Miss::NotActivated(..)));
     finding(explained.reason) == expected

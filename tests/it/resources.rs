@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use sesame::access::passed::Passed;
 use sesame::access::review::resource_search::{Sought, search};
 use sesame::access::review::search::Found;
+use sesame::access::review::survey::Limits;
 use sesame::kernel::fault::{Fault as _, Kind};
 use sesame::kernel::ids::UserId;
 
@@ -450,10 +451,16 @@ fn a_search_that_takes_too_long_has_no_answer_rather_than_a_shorter_one() {
     put(&admin, "todo", "1", &json!({})).expect(201);
     let (state, subject) = (server.state(), UserId::parse(&ann).unwrap());
     let sought = Sought { subject, permission: "todo:read".into(), kind: "todo".into(), passed: Passed::default() };
-    let search = |is_late: bool| search(&*state.store, &state.book, &sought, state.clock.now(), &|| is_late);
-    assert_eq!(search(false).unwrap().1, [Found::Text("1".into())]);
-    let refused = search(true).unwrap_err();
+    let search = |is_late: bool, most_bytes: usize| {
+        let limits = Limits { most_bytes, is_late: &|| is_late };
+        search(&*state.store, &state.book, &sought, state.clock.now(), &limits)
+    };
+    assert_eq!(search(false, 1000).unwrap().1, [Found::Text("1".into())]);
+    let refused = search(true, 1000).unwrap_err();
     assert_eq!((refused.kind(), refused.code()), (Kind::Unavailable, "search-too-slow"));
+    put(&admin, "todo", "2", &json!({})).expect(201);
+    let refused = search(false, 30).unwrap_err();
+    assert_eq!((refused.kind(), refused.code()), (Kind::Conflict, "answer-too-long"));
 }
 
 #[test]

@@ -21,10 +21,11 @@ use sesame::access::part::AccessEvent;
 use sesame::access::pattern::{PermissionName, Scope};
 use sesame::access::published::PublishedBook;
 use sesame::access::review::change::{BookChange, Change, ChangeHoldings, HoldingChange, RoleRef};
-use sesame::access::review::preview::{Outlook, Preview, Refused};
+use sesame::access::review::outlook::Outlook;
+use sesame::access::review::preview::{Preview, Refused};
 use sesame::access::review::search::{Sought, WhoMay};
 use sesame::access::review::shelf::Place;
-use sesame::access::review::survey::{SurveyError, survey};
+use sesame::access::review::survey::{Limits, SurveyError, survey};
 use sesame::access::role_book::RoleBook;
 use sesame::access::variables::Asked;
 use sesame::accounts::model::Status;
@@ -262,8 +263,8 @@ fn previewed(store: &Memory, book: &Arc<RoleBook>, changes: &[Change]) -> Result
     let published = PublishedBook::default();
     published.publish(Arc::clone(book));
     let pose = |book: &Arc<RoleBook>| Preview::new(book, changes.to_vec(), facts()).map_err(Failed::from);
-    let (mut preview, found) = survey(store, &published, pose)?;
-    preview.refusal().map_or_else(|| Ok(Outlook::of(&preview, found)), |refused| Err(refused.into()))
+    let (mut preview, found) = survey(store, &published, &Limits::NONE, pose)?;
+    preview.refusal().map_or_else(|| Ok(preview.outlook(found)), |refused| Err(refused.into()))
 }
 
 /// A right by subject, permission and place.
@@ -353,8 +354,8 @@ fn a_preview_says_exactly_what_the_real_changes_then_do() {
         let outlook = previewed(&store, &book, &changes).unwrap();
         let (before, after) = (rights(&book, &users), rights(&new_book, &new_users));
         let wrong = broken(&new_book, &new_users);
-        let told = outlook.breaches();
-        let told: BTreeMap<&str, usize> = told.iter().map(|one| (one.constraint.name.as_str(), one.subjects)).collect();
+        let told: BTreeMap<&str, usize> =
+            outlook.broken.iter().map(|one| (one.constraint.name.as_str(), one.subjects)).collect();
         prop_assert_eq!(told, counted(&wrong), "{:?}", wrong);
         breaking.fetch_add(wrong.len(), Ordering::Relaxed);
         // What a subject is given is refused exactly where it would break something.
@@ -427,7 +428,7 @@ fn a_search_finds_whoever_a_check_of_everybody_allows() {
             for place in SCOPES {
                 let sought = Sought { permission: name.to_owned(), place: scope(place), ..Sought::default() };
                 let pose = |book: &Arc<RoleBook>| Ok::<_, SurveyError>(WhoMay::new(book, &sought, now));
-                let (_, found) = survey(&store, &published, pose).unwrap();
+                let (_, found) = survey(&store, &published, &Limits::NONE, pose).unwrap();
                 let found: Vec<UserId> = found.found.into_iter().map(|(user, _)| user).collect();
                 let asked = scope(place);
                 let allowed = |user: &&User| Asked::plain(user, name, &asked, now).decide(&book).allows();

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::access::checks::Ask;
 use crate::access::effective::Reason;
 use crate::access::http::checks::MAX_BATCH;
-use crate::access::http::explanations::{ExplanationView, may_be_told};
+use crate::access::http::explanations::{ExplanationView, explained, may_be_told};
 use crate::access::passed::{Passed, Told};
 use crate::access::pattern::Scope;
 use crate::access::product::ProductPermission;
@@ -211,7 +211,7 @@ async fn evaluation(call: Call, Json(input): Json<Evaluation>) -> Outcome {
 /// The answer to one evaluation.
 async fn decided(call: &Call, ask: Ask, explains: bool) -> Outcome {
     if explains {
-        let (explanation, _) = call.state.checks.explain(&ask, None, call.now).await?;
+        let (explanation, _) = explained(call, &ask, None).await?;
         // To whom may not read what it is made of, the reason alone.
         let view = may_be_told(call, &ask).then(|| ExplanationView::of(&explanation, &ask.permission));
         return Ok(Answer::ok(&Decision::because(explanation.reason, view)));

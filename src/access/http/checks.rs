@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::access::checks::{Ask, Subject, Verdict};
 use crate::access::effective::Reason;
-use crate::access::http::explanations::{ExplanationView, refuse_untold};
+use crate::access::http::explanations::{ExplanationView, explained, refuse_untold};
 use crate::access::passed::{Passed, Told};
 use crate::access::pattern::{PermissionName, Scope};
 use crate::access::product::ProductPermission;
@@ -195,7 +195,7 @@ async fn check(call: Call, Json(input): Json<CheckInput>) -> Outcome {
     let ask = ask(input, None, String::new).map_err(|wrong| Problem::invalid(vec![wrong]))?;
     if explains {
         refuse_untold(&call, &ask)?;
-        let (explanation, revision) = call.state.checks.explain(&ask, at_least, call.now).await?;
+        let (explanation, revision) = explained(&call, &ask, at_least).await?;
         let (reason, view) = (explanation.reason, ExplanationView::of(&explanation, &ask.permission));
         let (allowed, explanation) = (reason.allows(), Some(view));
         return Ok(Answer::ok(&CheckAnswer { allowed, reason, revision: revision.0, explanation }));

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::activation;
+use crate::access::checks::ASKS_AT_ONCE;
 use crate::access::effective::Reason;
 use crate::access::error::AccessError;
 use crate::access::model::Role;
@@ -113,24 +114,50 @@ struct PageQuery {
 async fn own(call: Call, Query(query): Query<HeldQuery>) -> Outcome {
     let paging = paging(query.limit, query.cursor.as_deref())?;
     let user = call.caller.user().ok_or_else(|| Problem::unauthenticated("sign in first"))?;
-    let book = call.state.book.load();
-    let page = held(&call, user, call.caller.session(), &query.scope.unwrap_or_default(), &paging);
+    let version = call.state.book.load().version();
+    let page = held(&call, user, call.caller.session(), &query.scope.unwrap_or_default(), &paging).await;
     let body = serde_json::to_vec(&page).map_err(|error| Problem::bug(error.to_string()))?;
     // What is allowed changes with the time too: the tag is of what is said, not of when something was written.
     let tag = Revision((body.len() as u64) << 32 | u64::from(crc32c::crc32c(&body)));
-    Ok(Answer::json(StatusCode::OK, &page).with_etag(tag).with_revision(book.version()))
+    Ok(Answer::json(StatusCode::OK, &page).with_etag(tag).with_revision(version))
 }
 
+/// The most permissions that one page looks at; a page may come out short, with a cursor to go on from.
+const MOST_LOOKED_AT: usize = 10_000;
+
 /// The permissions that a subject has in a place at this moment, oldest first; conditions are asked with nothing passed.
-pub(super) fn held(call: &Call, user: &User, session: Option<&Session>, scope: &Scope, paging: &Paging) -> Page<Held> {
-    let book = call.state.book.load();
-    let allowed = book.permissions().filter_map(|permission| {
+/// Others of the same worker have their turn in between.
+pub(super) async fn held(
+    call: &Call,
+    user: &User,
+    session: Option<&Session>,
+    scope: &Scope,
+    paging: &Paging,
+) -> Page<Held> {
+    let book = Arc::clone(&call.state.book.load());
+    let after = paging.after.as_deref();
+    let rest = book
+        .permissions()
+        .skip_while(|permission| after.is_some_and(|after| permission.id.bytes().as_slice() <= after));
+    let (mut items, mut last) = (Vec::new(), None);
+    for (looked_at, permission) in rest.enumerate() {
+        if looked_at == MOST_LOOKED_AT {
+            return Page::new(items, last);
+        }
+        if looked_at % ASKS_AT_ONCE == ASKS_AT_ONCE - 1 {
+            tokio::task::yield_now().await;
+        }
         let plain = Asked::plain(user, permission.name.as_str(), scope, call.now);
         let reason = Asked { session, ..plain }.decide(&book);
-        reason.allows().then_some((permission, reason))
-    });
-    let page = Page::of_sorted(allowed, paging, |(permission, _)| permission.id.bytes().to_vec());
-    page.map(|(permission, reason)| Held { permission: permission.name.clone(), reason })
+        if reason.allows() && items.len() == paging.limit {
+            return Page::new(items, last);
+        }
+        if reason.allows() {
+            items.push(Held { permission: permission.name.clone(), reason });
+        }
+        last = Some(permission.id.bytes().as_slice());
+    }
+    Page::whole(items)
 }
 
 async fn authorized(call: Call, Path(SubjectId(id)): Path<SubjectId>, Query(query): Query<PageQuery>) -> Outcome {
@@ -156,7 +183,7 @@ async fn in_session(call: Call, Path(path): Path<SessionPath>, Query(query): Que
     let user = call.state.users.load(path.user_id.0).await?.ok_or(AccountError::Missing)?;
     let session = user.sessions.find(path.session_id).filter(|session| session.is_active(call.now));
     let session = session.ok_or(AccessError::Missing("session"))?;
-    Ok(Answer::ok(&held(&call, &user, Some(session), &query.scope.unwrap_or_default(), &paging)))
+    Ok(Answer::ok(&held(&call, &user, Some(session), &query.scope.unwrap_or_default(), &paging).await))
 }
 
 async fn of_role(call: Call, Path(id): Path<RoleId>, Query(query): Query<PageQuery>) -> Outcome {

@@ -338,12 +338,22 @@ pub(super) fn refuse_untold(call: &Call, ask: &Ask) -> Result<(), Problem> {
     Err(Problem::forbidden("missing-permission", detail))
 }
 
+/// The answer to a question and why, worked out where it keeps no worker.
+pub(super) async fn explained(
+    call: &Call,
+    ask: &Ask,
+    at_least: Option<Revision>,
+) -> Result<(Explanation, Revision), Problem> {
+    let (moment, revision) = call.state.checks.moment(ask, at_least, call.now).await?;
+    Ok((call.state.reviewer.work(move || moment.explain()).await??, revision))
+}
+
 async fn explain(call: Call, Path(path): Path<PermissionPath>, Query(query): Query<PlaceQuery>) -> Outcome {
     let (SubjectId(user), scope) = (path.user_id, query.scope.unwrap_or_default());
     let subject = query.session_id.map_or(Subject::Id(user), |session| Subject::SessionOf(user, session));
     let ask = Ask { subject, permission: path.name, scope, passed: None };
     refuse_untold(&call, &ask)?;
-    let (explanation, revision) = call.state.checks.explain(&ask, None, call.now).await?;
+    let (explanation, revision) = explained(&call, &ask, None).await?;
     let (reason, explanation) = (explanation.reason, ExplanationView::of(&explanation, &ask.permission));
     Ok(Answer::ok(&ExplainAnswer { allowed: reason.allows(), reason, revision: revision.0, explanation }))
 }

@@ -270,7 +270,7 @@ async fn list_grants(call: Call, Path(id): Path<SubjectId>, Query(query): Query<
     let user = subject(&call, id).await?;
     if query.effective {
         let paging = paging(query.limit, query.cursor.as_deref())?;
-        let page = effective_lists::held(&call, &user, None, &query.scope.unwrap_or_default(), &paging);
+        let page = effective_lists::held(&call, &user, None, &query.scope.unwrap_or_default(), &paging).await;
         return Ok(Answer::ok(&page));
     }
     let items = user.holdings.grants.iter().map(GrantView::of).collect();

@@ -14,7 +14,7 @@ use crate::access::model::Rule;
 use crate::access::pattern::{Effect, Pattern, PermissionName, Scope};
 use crate::access::product::ProductPermission;
 use crate::access::review::change::{BookChange, Change, HoldingChange, RoleRef};
-use crate::access::review::preview::{Broken, Outlook};
+use crate::access::review::outlook::{Broken, Outlook};
 use crate::access::review::reviewer::{Kept, ReviewError};
 use crate::access::review::shelf::Place;
 use crate::accounts::model::{Account, Nature, SubjectId, subject_text};
@@ -339,8 +339,7 @@ async fn first_page(call: &Call, kept: &Arc<Kept>, limit: usize) -> Outcome {
         (Some(next), Some(reader)) => Some(call.state.reviewer.keep(kept, next, reader.id(), call.now)?),
         _ => None,
     };
-    let (all, each) = outlook.tallies();
-    let permissions = each.into_iter().take(MAX_COUNTED).map(|(name, tally)| PermissionTally {
+    let permissions = outlook.each.iter().take(MAX_COUNTED).map(|(name, tally)| PermissionTally {
         permission: name.to_string(),
         subjects_gaining: tally.gaining,
         subjects_losing: tally.losing,
@@ -348,8 +347,8 @@ async fn first_page(call: &Call, kept: &Arc<Kept>, limit: usize) -> Outcome {
     let Revision(revision) = outlook.revision;
     Ok(Answer::ok(&PreviewView {
         revision,
-        subjects_gaining: all.gaining,
-        subjects_losing: all.losing,
+        subjects_gaining: outlook.all.gaining,
+        subjects_losing: outlook.all.losing,
         broken_constraints: broken(outlook),
         permissions: permissions.collect(),
         items,
@@ -379,16 +378,16 @@ struct BreakerView {
 /// The constraints that somebody would break.
 pub(super) fn broken(outlook: &Outlook) -> Vec<BrokenView> {
     let name = |id: &RoleId| outlook.book.role(*id).map(|role| role.name.to_string());
-    let breaker = |(user, nature, roles): (UserId, Nature, &[RoleId])| BreakerView {
-        user_id: subject_text(user, nature),
+    let breaker = |(user, nature, roles): &(UserId, Nature, Vec<RoleId>)| BreakerView {
+        user_id: subject_text(*user, *nature),
         roles: roles.iter().filter_map(name).collect(),
     };
-    let view = |Broken { constraint, subjects, first }: Broken<'_>| BrokenView {
+    let view = |Broken { constraint, subjects, first }: &Broken| BrokenView {
         constraint: constraint.name.to_string(),
-        subjects,
-        first: first.into_iter().map(breaker).collect(),
+        subjects: *subjects,
+        first: first.iter().map(breaker).collect(),
     };
-    outlook.breaches().into_iter().map(view).collect()
+    outlook.broken.iter().map(view).collect()
 }
 
 /// Which part of a preview.

@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::access::checks::Ask;
 use crate::access::error::AccessError;
 use crate::access::http::authzen::{Action, Entity, asked};
+use crate::access::http::checks::MAX_BATCH;
 use crate::access::passed::Told;
 use crate::access::pattern::Scope;
 use crate::access::product::ProductPermission;
@@ -218,6 +219,10 @@ async fn actions(call: Call, Json(input): Json<ActionSearch>) -> Outcome {
             let of_kind = book.permissions().filter(|permission| permission.name.resource() == &*resource.kind);
             of_kind.map(|permission| permission.name.action().to_owned()).collect()
         };
+        if names.len() > MAX_BATCH {
+            let wrong = format!("has {} actions; at most {MAX_BATCH} are searched", names.len());
+            return Err(Problem::invalid(vec![FieldError::new("resource.type", wrong)]));
+        }
         names.sort_unstable();
         let about = |name: &String| {
             let (subject, resource) = (subject.clone(), resource.clone());

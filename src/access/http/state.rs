@@ -16,26 +16,26 @@ use crate::access::http::constraints::KindView;
 use crate::access::http::given::{self, RuleInput, RuleView};
 use crate::access::http::previews::{BrokenView, broken};
 use crate::access::http::roles::SessionTerms;
-use crate::access::http::state_subjects::{Outcome as SubjectOutcome, Planned, SubjectState, carry_out, planned};
+use crate::access::http::state_subjects::{Outcome as SubjectOutcome, Planned, SubjectState, carry_out, planned, take};
 use crate::access::model::{Constraint, Permission, Role, Rule};
 use crate::access::pattern::{Effect, PermissionName};
 use crate::access::product::ProductPermission;
 use crate::access::review::change::{Change, ChangeBook};
-use crate::access::review::preview::{Refused, Tally};
-use crate::access::review::reviewer::{Kept, ReviewError};
+use crate::access::review::outlook::Outlook;
+use crate::access::review::preview::Refused;
+use crate::access::review::reviewer::ReviewError;
 use crate::access::review::state::{
-    Action, Desired, DesiredConstraint, DesiredPermission, DesiredRole, Step, Thing, plan,
+    Action, Desired, DesiredConstraint, DesiredPermission, DesiredRole, MAX_STEPS, NoWay, Plan, Step, Thing,
 };
 use crate::access::role_book::{Closure, RoleBook};
-use crate::actor::aggregate::Aggregate as _;
+use crate::access::separation::Separation;
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Json, Problem, Query, Routes, Who};
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::PermissionId;
 use crate::kernel::text::{ConstraintName, Note, RoleName};
+use crate::store::Revision;
 
-/// The most changes of the role book at once: they are one commit, decided while other writes to the book wait.
-const MAX_STEPS: usize = 2000;
 /// The most subjects of one text.
 pub(super) const MAX_SUBJECTS: usize = 1000;
 
@@ -238,20 +238,26 @@ struct StateQuery {
     dry_run: Option<bool>,
 }
 
+impl StateView {
+    fn of(book: &RoleBook) -> Self {
+        let own = book.permissions().filter(|permission| !permission.name.is_reserved());
+        let mut permissions: Vec<PermissionState> = own.map(|one| PermissionState::of(one)).collect();
+        permissions.sort_by(|one, other| one.name.cmp(&other.name));
+        let own = book.roles().filter(|role| !role.is_built_in);
+        let mut roles: Vec<RoleStateView> = own.map(|role| RoleStateView::of(role, book)).collect();
+        roles.sort_by(|one, other| one.name.cmp(&other.name));
+        let mut constraints: Vec<ConstraintState> =
+            book.separation().constraints().map(|one| ConstraintState::of(one, book)).collect();
+        constraints.sort_by(|one, other| one.name.cmp(&other.name));
+        Self { permissions, roles, constraints }
+    }
+}
+
 async fn show(call: Call) -> Outcome {
-    let book = call.state.book.load();
-    let own = book.permissions().filter(|permission| !permission.name.is_reserved());
-    let mut permissions: Vec<PermissionState> = own.map(|one| PermissionState::of(one)).collect();
-    permissions.sort_by(|one, other| one.name.cmp(&other.name));
-    let own = book.roles().filter(|role| !role.is_built_in);
-    let mut roles: Vec<RoleStateView> = own.map(|role| RoleStateView::of(role, &book)).collect();
-    roles.sort_by(|one, other| one.name.cmp(&other.name));
-    let mut constraints: Vec<ConstraintState> =
-        book.separation().constraints().map(|one| ConstraintState::of(one, &book)).collect();
-    constraints.sort_by(|one, other| one.name.cmp(&other.name));
-    Ok(Answer::ok(&StateView { permissions, roles, constraints })
-        .with_etag(book.version())
-        .with_revision(book.version()))
+    let book = Arc::clone(&call.state.book.load());
+    let version = book.version();
+    let view = call.state.reviewer.work(move || StateView::of(&book)).await?;
+    Ok(Answer::ok(&view).with_etag(version).with_revision(version))
 }
 
 async fn apply(call: Call, Query(query): Query<StateQuery>, Json(input): Json<StateInput>) -> Outcome {
@@ -271,35 +277,59 @@ async fn apply(call: Call, Query(query): Query<StateQuery>, Json(input): Json<St
     }
     let mut desired = desired(&call, input.permissions, input.roles).await?;
     desired.constraints = input.constraints.into_iter().map(ConstraintState::desired).collect();
-    let steps = plan(&book, desired, call.now)?;
-    if steps.len() > MAX_STEPS {
-        let wrong =
-            FieldError::new("roles", format!("{} changes are too many at once, at most {MAX_STEPS}", steps.len()));
-        return Err(Problem::invalid(vec![wrong]));
-    }
-    let after = Arc::new(stepped(&call, &book, &steps)?);
-    refuse_escalation(&call, &book, &after, &steps)?;
-    let subjects = planned(&call, &after, input.subjects).await?;
-    let (all, broken_constraints) = tally(&call, &steps, &subjects).await?;
-    let mut outcomes: Vec<SubjectOutcome> = subjects.iter().map(Planned::outlook).collect();
-    let mut version = book.version();
-    if !is_dry {
-        let changes = steps.iter().map(|step| step.change.clone()).collect();
-        let command = ChangeBook { if_match: book.version(), changes };
-        let permit = call.guard_book(&command).await?;
-        version = call.state.books.send_holding(THE_BOOK, command, call.facts(), permit).await?.revision;
-        outcomes = carry_out(&call, subjects).await;
-    }
+    let plan = worked_out(&call, &book, desired).await?;
+    refuse_escalation(&call, &book, &plan).await?;
+    let subjects = planned(&call, &plan.after, input.subjects).await?;
+    let outlook = outlook(&call, &plan.steps, &subjects).await?;
+    let (subjects_gaining, subjects_losing) = (outlook.all.gaining, outlook.all.losing);
+    let (broken_constraints, version, subjects) = if is_dry {
+        (broken(&outlook), book.version(), subjects.iter().map(Planned::outlook).collect())
+    } else {
+        let (version, subjects) = carried_out(&call, &book, &plan, subjects, outlook.broken.is_empty()).await?;
+        (broken(&outlook), version, subjects)
+    };
     let shown = |step: Step| ChangeView { thing: step.thing, name: step.name, action: step.action };
     let view = ChangesView {
         is_applied: !is_dry,
-        changes: steps.into_iter().map(shown).collect(),
-        subjects_gaining: all.gaining,
-        subjects_losing: all.losing,
+        changes: plan.steps.into_iter().map(shown).collect(),
+        subjects_gaining,
+        subjects_losing,
         broken_constraints,
-        subjects: outcomes,
+        subjects,
     };
     Ok(Answer::ok(&view).with_etag(version).with_revision(version))
+}
+
+/// Makes the book what it is to be, and then each subject. Where roles are kept apart that were not, what subjects lose is
+/// taken first: `is_sound` says that nobody has too much of them afterwards.
+async fn carried_out(
+    call: &Call,
+    book: &RoleBook,
+    plan: &Plan,
+    subjects: Vec<Planned>,
+    is_sound: bool,
+) -> Result<(Revision, Vec<SubjectOutcome>), Problem> {
+    let (if_match, events) = (book.version(), Arc::new(plan.events.clone()));
+    let command = ChangeBook { if_match, events, after: Arc::clone(&plan.after) };
+    let tightens = Separation::tightened(book, &plan.after).next().is_some();
+    let taken = if tightens && is_sound { take(call, &subjects).await } else { Vec::new() };
+    let permit = call.guard_book(&command).await?;
+    let version = call.state.books.send_holding(THE_BOOK, command, call.facts(), permit).await?.revision;
+    Ok((version, carry_out(call, subjects, taken).await))
+}
+
+/// The way to what is desired, worked out where it keeps neither a worker nor the book's writer.
+async fn worked_out(call: &Call, book: &Arc<RoleBook>, desired: Desired) -> Result<Plan, Problem> {
+    let (book, facts) = (Arc::clone(book), call.facts());
+    let work = move || Plan::work_out(&book, desired, &facts);
+    call.state.reviewer.work(work).await?.map_err(|why| match why {
+        NoWay::Unsound(why) => why.into(),
+        NoWay::Refused(step, why) => refusal(&step, why),
+        NoWay::TooMany(steps) => {
+            let wrong = format!("{steps} changes are too many at once, at most {MAX_STEPS}");
+            Problem::invalid(vec![FieldError::new("roles", wrong)])
+        }
+    })
 }
 
 /// What the body says, as the plan takes it.
@@ -329,17 +359,6 @@ async fn desired(call: &Call, permissions: Vec<PermissionState>, roles: Vec<Role
     Ok(desired)
 }
 
-/// The book after these steps.
-fn stepped(call: &Call, book: &RoleBook, steps: &[Step]) -> Result<RoleBook, Problem> {
-    let (mut after, facts) = (book.clone(), call.facts());
-    for step in steps {
-        step.change.clone().apply(&mut after, &facts).map_err(|why| refusal(step, why))?;
-    }
-    // What is joined with the one book is never taken for joined with the other.
-    after.stamp(crate::store::Revision(u64::MAX));
-    Ok(after)
-}
-
 /// Says which of the things named it is about.
 fn refusal(step: &Step, why: AccessError) -> Problem {
     match why {
@@ -357,17 +376,17 @@ fn refusal(step: &Step, why: AccessError) -> Problem {
     }
 }
 
-/// Refuses what gives, or no longer denies, what the caller does not hold.
-fn refuse_escalation(call: &Call, before: &RoleBook, after: &RoleBook, steps: &[Step]) -> Result<(), Problem> {
-    let donor = call.donor(before);
-    let nothing = Closure::default();
-    for id in steps.iter().filter_map(|step| step.change.constraint_id()) {
+/// Refuses what gives, or no longer denies, what the caller does not hold. Others of the same worker have their turn.
+async fn refuse_escalation(call: &Call, before: &RoleBook, plan: &Plan) -> Result<(), Problem> {
+    let (donor, after) = (call.donor(before), &*plan.after);
+    for id in plan.steps.iter().filter_map(|step| step.change.constraint_id()) {
         let named = [before, after].into_iter().filter_map(|book| book.separation().constraint(id));
         for role in named.flat_map(|constraint| &constraint.role_ids) {
             before.closure(*role).or_else(|| after.closure(*role)).map_or(Ok(()), |role| donor.may_constrain(role))?;
         }
+        tokio::task::yield_now().await;
     }
-    for step in steps.iter().filter(|step| step.thing == Thing::Role) {
+    for step in plan.steps.iter().filter(|step| step.thing == Thing::Role) {
         let Some(id) = step.change.role_id() else { continue };
         let reach = match after.role(id) {
             Some(role) => {
@@ -378,29 +397,24 @@ fn refuse_escalation(call: &Call, before: &RoleBook, after: &RoleBook, steps: &[
         };
         donor.may_give(&reach)?;
         let mut lifted = before.closure(id).map_or_else(Closure::default, |closure| Closure::clone(closure));
-        lifted.deny -= &after.closure(id).map_or(&nothing, Arc::as_ref).deny;
+        if let Some(closure) = after.closure(id) {
+            lifted.deny -= &closure.deny;
+        }
         donor.may_take(&lifted)?;
+        tokio::task::yield_now().await;
     }
     Ok(())
 }
 
 /// How many gain and lose something by all of it, and the constraints that it breaks; refuses what cannot be.
-async fn tally(call: &Call, steps: &[Step], subjects: &[Planned]) -> Result<(Tally, Vec<BrokenView>), Problem> {
+async fn outlook(call: &Call, steps: &[Step], subjects: &[Planned]) -> Result<Outlook, Problem> {
     let book = steps.iter().map(|step| Change::Book(step.change.clone()));
-    let holdings = subjects.iter().flat_map(Planned::changes);
-    let changes: Vec<Change> = book.chain(holdings).collect();
-    if changes.is_empty() {
-        return Ok((Tally::default(), Vec::new()));
-    }
-    let kept = call.state.reviewer.preview(changes, call.facts()).await.map_err(|error| match error {
+    let changes: Vec<Change> = book.chain(subjects.iter().flat_map(Planned::changes)).collect();
+    call.state.reviewer.tally(changes, call.facts()).await.map_err(|error| match error {
         ReviewError::Refused(Refused { change, why }) => match steps.get(change) {
             Some(step) => refusal(step, why),
             None => why.into(),
         },
         error => error.into(),
-    })?;
-    match &*kept {
-        Kept::Outlook(outlook) => Ok((outlook.tallies().0, broken(outlook))),
-        Kept::Findings(_) => Ok((Tally::default(), Vec::new())),
-    }
+    })
 }

@@ -22,7 +22,7 @@ use crate::actor::aggregate::Aggregate as _;
 use crate::http::{Call, Problem};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
-use crate::kernel::ids::GrantId;
+use crate::kernel::ids::{GrantId, UserId};
 use crate::kernel::text::{ExternalId, RoleName, Username};
 use crate::user::User;
 
@@ -141,6 +141,8 @@ pub(super) async fn planned(
         let grants = granted(call, &place, subject.grants).await?;
         let changes = changes(call, book, &user, &place, subject.roles, grants)?;
         all.push(Planned { user, changes });
+        // Who holds much is compared with much.
+        tokio::task::yield_now().await;
     }
     Ok(all)
 }
@@ -219,19 +221,47 @@ fn changes(
     if wrong.is_empty() { Ok(changes) } else { Err(Problem::invalid(wrong)) }
 }
 
+/// Takes from each subject what it is not to hold any more; what became of those from whom something was taken, or was to
+/// be, by their place.
+pub(super) async fn take(call: &Call, subjects: &[Planned]) -> Vec<(usize, Result<(), Problem>)> {
+    let mut taken = Vec::new();
+    for (place, planned) in subjects.iter().enumerate() {
+        let changes: Vec<HoldingChange> = planned.changes.iter().filter(|change| change.takes()).cloned().collect();
+        if !changes.is_empty() {
+            taken.push((place, change(call, planned.user.id(), changes).await));
+        }
+    }
+    taken
+}
+
 /// Carries the changes out, one subject after the other; each is in force or refused, whatever becomes of the others.
-pub(super) async fn carry_out(call: &Call, subjects: Vec<Planned>) -> Vec<Outcome> {
+/// What was `taken` is not taken again.
+pub(super) async fn carry_out(
+    call: &Call,
+    subjects: Vec<Planned>,
+    taken: Vec<(usize, Result<(), Problem>)>,
+) -> Vec<Outcome> {
     let mut outcomes = Vec::with_capacity(subjects.len());
-    for planned in subjects {
+    let mut taken = taken.into_iter().peekable();
+    for (place, planned) in subjects.into_iter().enumerate() {
         let mut outcome = planned.outlook();
-        if !planned.changes.is_empty() {
-            match change(call, planned).await {
-                Ok(()) => outcome.status = Fate::Changed,
-                Err(problem) => {
-                    outcome.status = Fate::Refused;
-                    (outcome.code, outcome.detail) =
-                        (Some(problem.code().to_owned()), Some(problem.detail().to_owned()));
-                }
+        let before = taken.next_if(|(at, _)| *at == place).map(|(_, became)| became);
+        let is_left = |change: &HoldingChange| before.is_none() || !change.takes();
+        let changes: Vec<HoldingChange> = planned.changes.into_iter().filter(is_left).collect();
+        let became = match before {
+            Some(Err(problem)) => Err(problem),
+            Some(Ok(())) if changes.is_empty() => Ok(()),
+            _ if changes.is_empty() => {
+                outcomes.push(outcome);
+                continue;
+            }
+            _ => change(call, planned.user.id(), changes).await,
+        };
+        match became {
+            Ok(()) => outcome.status = Fate::Changed,
+            Err(problem) => {
+                outcome.status = Fate::Refused;
+                (outcome.code, outcome.detail) = (Some(problem.code().to_owned()), Some(problem.detail().to_owned()));
             }
         }
         outcomes.push(outcome);
@@ -239,13 +269,14 @@ pub(super) async fn carry_out(call: &Call, subjects: Vec<Planned>) -> Vec<Outcom
     outcomes
 }
 
-async fn change(call: &Call, planned: Planned) -> Result<(), Problem> {
+async fn change(call: &Call, user: UserId, changes: Vec<HoldingChange>) -> Result<(), Problem> {
     let book = Arc::clone(&call.state.book.load());
-    let command = ChangeHoldings { changes: planned.changes, book: Arc::clone(&book) };
-    refuse_escalation(call, &book, &planned.user, &command)?;
+    let command = ChangeHoldings { changes, book: Arc::clone(&book) };
+    let before = call.state.users.load(user).await?.ok_or(AccessError::Missing("subject"))?;
+    refuse_escalation(call, &book, &before, &command)?;
     let command = |book| ChangeHoldings { book, ..command.clone() };
-    let (permit, command) = call.guard_by_book(planned.user.id(), command).await?;
-    call.state.users.send_holding(planned.user.id(), command, call.facts(), permit).await?;
+    let (permit, command) = call.guard_by_book(user, command).await?;
+    call.state.users.send_holding(user, command, call.facts(), permit).await?;
     Ok(())
 }
 

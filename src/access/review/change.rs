@@ -115,13 +115,15 @@ impl BookChange {
     }
 }
 
-/// Carries out several changes of the book in one commit, if it is the version that they were made for.
+/// Carries out several changes of the book in one commit, all worked out before on the version that it must still be.
 #[derive(Debug, Clone)]
 pub struct ChangeBook {
-    /// The version that the caller saw.
+    /// The version that they were worked out on.
     pub if_match: Revision,
-    /// In this order; no two about one thing.
-    pub changes: Vec<BookChange>,
+    /// What happens; no two about one thing.
+    pub events: Arc<Vec<BookEvent>>,
+    /// What the book becomes by it.
+    pub after: Arc<RoleBook>,
 }
 
 impl Command for ChangeBook {
@@ -130,15 +132,15 @@ impl Command for ChangeBook {
     type Refusal = AccessError;
     const NAME: &'static str = "change_book";
 
-    fn decide(self, book: &RoleBook, facts: &Facts) -> Result<Decision<RoleBook, ()>, AccessError> {
+    fn decide(self, book: &RoleBook, _: &Facts) -> Result<Decision<RoleBook, ()>, AccessError> {
         if book.version() != self.if_match {
             return Err(AccessError::Stale(book.version().0));
         }
-        let (mut after, mut events) = (book.clone(), Vec::new());
-        for change in self.changes {
-            events.extend(change.apply(&mut after, facts)?);
-        }
-        Ok(Decision { events, reply: () })
+        Ok(Decision { events: Arc::unwrap_or_clone(self.events), reply: () })
+    }
+
+    fn foreseen(&self) -> Option<RoleBook> {
+        Some(RoleBook::clone(&self.after))
     }
 }
 
@@ -173,6 +175,11 @@ impl HoldingChange {
             },
             Self::Revoke(_) => Ok(()),
         }
+    }
+
+    /// Whether it takes something away.
+    pub const fn takes(&self) -> bool {
+        matches!(self, Self::Unassign(..) | Self::Revoke(_))
     }
 
     /// The role that it gives.
@@ -255,9 +262,11 @@ pub fn apply<C: Command>(
     target: &mut C::Target,
     facts: &Facts,
 ) -> Result<Vec<<C::Target as Aggregate>::Event>, C::Refusal> {
+    let foreseen = command.foreseen();
     let events = command.decide(target, facts)?.events;
-    for event in &events {
-        target.apply(event);
+    match foreseen {
+        Some(after) => *target = after,
+        None => events.iter().for_each(|event| target.apply(event)),
     }
     Ok(events)
 }

@@ -5,6 +5,7 @@
 
 pub mod change;
 pub mod joined;
+pub mod outlook;
 pub mod preview;
 pub mod resource_search;
 pub mod reviewer;

@@ -13,44 +13,20 @@ use roaring::RoaringBitmap;
 use crate::access::error::AccessError;
 use crate::access::escalation::reach;
 use crate::access::holders::List;
-use crate::access::model::{Constraint, ConstraintKind};
+use crate::access::model::ConstraintKind;
 use crate::access::pattern::{Effect, Pattern, PermissionName, Scope};
 use crate::access::review::change::{Change, HoldingChange};
-use crate::access::review::joined::NAMED;
-use crate::access::review::shelf::{Place, Weigh};
+use crate::access::review::outlook::{Difference, Gain, Names, Outlook};
 use crate::access::review::survey::{Question, Survey};
 use crate::access::role_book::{Closure, RoleBook};
 use crate::access::separation::{Breach, Separation};
 use crate::access::variables::Asked;
-use crate::accounts::model::Nature;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::Facts;
 use crate::kernel::fault::FieldError;
-use crate::kernel::ids::{ConstraintId, RoleId, UserId};
+use crate::kernel::ids::{RoleId, UserId};
 use crate::store::Revision;
 use crate::user::User;
-
-/// One right that a subject gains or loses.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Difference {
-    /// The number of the permission.
-    pub permission: u32,
-    /// Where; and below, down to the next scope in which the subject holds something.
-    pub place: Scope,
-    /// Gained, or lost.
-    pub is_gained: bool,
-}
-
-/// What changes for one subject.
-#[derive(Debug, Clone)]
-pub struct Gain {
-    /// Person or application.
-    pub nature: Nature,
-    /// Sorted by permission, then by place. Shared by all who hold the same.
-    pub differences: Arc<[Difference]>,
-    /// The constraints that the subject would break.
-    pub breaches: Box<[Breach]>,
-}
 
 /// Why one of the changes cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -78,108 +54,6 @@ impl Refused {
     }
 }
 
-/// What changes would do, over everybody.
-#[derive(Debug)]
-pub struct Outlook {
-    /// As everything is at this revision.
-    pub revision: Revision,
-    /// Those who gain or lose something, by id.
-    pub gains: Vec<(UserId, Gain)>,
-    /// The names of the permissions, by number.
-    pub names: HashMap<u32, PermissionName, RandomState>,
-    /// The book as it would be.
-    pub book: Arc<RoleBook>,
-}
-
-/// A constraint that subjects would break.
-#[derive(Debug)]
-pub struct Broken<'a> {
-    /// Which.
-    pub constraint: &'a Constraint,
-    /// How many subjects.
-    pub subjects: usize,
-    /// The first of them, and the roles of the constraint that they would have together.
-    pub first: Vec<(UserId, Nature, &'a [RoleId])>,
-}
-
-/// How many subjects gain and lose something.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// So many gain something.
-    pub gaining: usize,
-    /// So many lose something.
-    pub losing: usize,
-}
-
-impl Tally {
-    fn note(&mut self, differences: &[Difference]) {
-        self.gaining += usize::from(differences.iter().any(|one| one.is_gained));
-        self.losing += usize::from(differences.iter().any(|one| !one.is_gained));
-    }
-}
-
-impl Outlook {
-    /// What was found by asking everybody.
-    pub fn of(preview: &Preview, survey: Survey<Gain>) -> Self {
-        let book = Arc::clone(&preview.after);
-        Self { revision: survey.revision, gains: survey.found, names: preview.names(), book }
-    }
-
-    /// The constraints that subjects would break, each with who would.
-    pub fn breaches(&self) -> Vec<Broken<'_>> {
-        let mut broken: BTreeMap<ConstraintId, Broken<'_>> = BTreeMap::new();
-        let all =
-            self.gains.iter().flat_map(|(user, gain)| gain.breaches.iter().map(move |breach| (user, gain, breach)));
-        for (user, Gain { nature, .. }, Breach { constraint, roles }) in all {
-            let new = || Broken { constraint, subjects: 0, first: Vec::new() };
-            let of_constraint = broken.entry(constraint.id).or_insert_with(new);
-            of_constraint.subjects += 1;
-            if of_constraint.first.len() < NAMED {
-                of_constraint.first.push((*user, *nature, roles));
-            }
-        }
-        broken.into_values().collect()
-    }
-
-    /// Over all permissions, and by the name of each that somebody gains or loses.
-    pub fn tallies(&self) -> (Tally, BTreeMap<&PermissionName, Tally>) {
-        let (mut all, mut each) = (Tally::default(), BTreeMap::<_, Tally>::new());
-        for (_, gain) in &self.gains {
-            all.note(&gain.differences);
-            for group in gain.differences.chunk_by(|one, next| one.permission == next.permission) {
-                if let Some(name) = group.first().and_then(|one| self.names.get(&one.permission)) {
-                    each.entry(name).or_default().note(group);
-                }
-            }
-        }
-        (all, each)
-    }
-
-    /// The differences from this place on, at most so many, and where the next ones begin.
-    pub fn page(&self, from: Place, limit: usize) -> (Vec<(UserId, Nature, &Difference)>, Option<Place>) {
-        let mut found = Vec::new();
-        for (item, (user, gain)) in self.gains.iter().enumerate().skip(from.item) {
-            let first = if item == from.item { from.part } else { 0 };
-            for (part, difference) in gain.differences.iter().enumerate().skip(first) {
-                if found.len() == limit {
-                    return (found, Some(Place { item, part }));
-                }
-                found.push((*user, gain.nature, difference));
-            }
-        }
-        (found, None)
-    }
-}
-
-impl Weigh for Outlook {
-    fn bytes(&self) -> usize {
-        let of_one = size_of::<(UserId, Gain)>();
-        // Shared differences are counted once for each who has them: rather too much than too little.
-        let differences: usize = self.gains.iter().map(|(_, gain)| gain.differences.len()).sum();
-        self.gains.len() * of_one + differences * size_of::<Difference>() + self.names.len() * 64
-    }
-}
-
 /// The roles somebody holds at one moment, and where.
 type Signature = Vec<(RoleId, Scope)>;
 
@@ -194,7 +68,7 @@ pub struct Preview {
     /// The permissions that anything differs about.
     touched: RoaringBitmap,
     /// The names of all permissions, by number.
-    all_names: HashMap<u32, PermissionName, RandomState>,
+    all_names: Names,
     /// Permissions that are removed and defined again: the new number of each old one.
     renumbered: BTreeMap<u32, u32>,
     roles: Vec<RoleId>,
@@ -203,6 +77,10 @@ pub struct Preview {
     seen: BTreeSet<UserId>,
     refusal: Option<Refused>,
     remembered: HashMap<Signature, Arc<[Difference]>, RandomState>,
+    /// Where only counts are wanted: what stands for nothing, for a gain, for a loss, and for both.
+    marks: Option<[Arc<[Difference]>; 4]>,
+    /// What was found takes so many bytes, about.
+    bytes: usize,
 }
 
 impl Preview {
@@ -238,9 +116,24 @@ impl Preview {
             seen: BTreeSet::new(),
             refusal: None,
             remembered: HashMap::default(),
+            marks: None,
+            bytes: 0,
         };
         preview.compare_books();
         Ok(preview)
+    }
+
+    /// The same, where it is enough to know who gains and who loses something, and not what.
+    #[must_use]
+    pub fn counting(self) -> Self {
+        let mark = |is_gained| Difference { permission: u32::MAX, place: Scope::everywhere(), is_gained };
+        let marks = [vec![], vec![mark(true)], vec![mark(false)], vec![mark(true), mark(false)]];
+        Self { marks: Some(marks.map(Arc::from)), ..self }
+    }
+
+    /// What was found by asking everybody. Takes long where it is much: not for workers.
+    pub fn outlook(&self, survey: Survey<Gain>) -> Outlook {
+        Outlook::of(survey.revision, survey.found, self.names(), Arc::clone(&self.after))
     }
 
     /// Why a change to a subject cannot be: because of what it holds, or because it is not there.
@@ -252,7 +145,7 @@ impl Preview {
     }
 
     /// The names of the permissions that anything differs about, by number.
-    fn names(&self) -> HashMap<u32, PermissionName, RandomState> {
+    fn names(&self) -> Names {
         let all = self.before.permissions().chain(self.after.permissions());
         let touched = all.filter(|permission| self.touched.contains(permission.number));
         touched.map(|permission| (permission.number, permission.name.clone())).collect()
@@ -294,7 +187,22 @@ impl Preview {
         }
     }
 
-    fn differences(&self, before: &User, after: &User) -> Arc<[Difference]> {
+    fn differences(&mut self, before: &User, after: &User) -> Arc<[Difference]> {
+        let differences = self.compared(before, after);
+        if let Some([nothing, gain, loss, both]) = &self.marks {
+            let has = |is_gained| differences.iter().any(|one| one.is_gained == is_gained);
+            return Arc::clone(match (has(true), has(false)) {
+                (false, false) => nothing,
+                (true, false) => gain,
+                (false, true) => loss,
+                (true, true) => both,
+            });
+        }
+        self.bytes += size_of_val(&*differences);
+        differences.into()
+    }
+
+    fn compared(&self, before: &User, after: &User) -> Vec<Difference> {
         let places: BTreeSet<&Scope> = [before, after].into_iter().flat_map(places).collect();
         let everywhere = Scope::everywhere();
         let allowed = |book, user: &User| reach(book, &user.holdings).whole(Effect::Allow);
@@ -315,7 +223,7 @@ impl Preview {
                 }
             }
         }
-        differences.into()
+        differences
     }
 }
 
@@ -351,7 +259,13 @@ impl Question for Preview {
             (self.differences_by_roles(subject), self.breaches(subject))
         };
         let is_found = !breaches.is_empty() || !differences.is_empty();
-        is_found.then(|| Gain { nature: subject.nature(), differences, breaches })
+        let gain = is_found.then(|| Gain { nature: subject.nature(), differences, breaches })?;
+        self.bytes += gain.own_bytes();
+        Some(gain)
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 

@@ -9,12 +9,11 @@ use std::sync::Arc;
 use crate::access::passed::{Passed, Standing};
 use crate::access::published::PublishedBook;
 use crate::access::review::search::Found;
-use crate::access::review::survey::{self, SurveyError};
+use crate::access::review::survey::{self, Limits, SurveyError};
 use crate::access::role_book::RoleBook;
 use crate::access::variables::Asked;
 use crate::actor::aggregate::Aggregate as _;
 use crate::kernel::clock::Timestamp;
-use crate::kernel::fault::{Fault, Kind};
 use crate::kernel::ids::UserId;
 use crate::resources::listing::{self, Places};
 use crate::resources::model::{Known, ResourceName, keys_of_type};
@@ -44,38 +43,6 @@ pub struct Sought {
     pub passed: Passed,
 }
 
-/// Why a search has no answer.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum SearchError {
-    /// Not all could be read.
-    #[error(transparent)]
-    Survey(#[from] SurveyError),
-    /// It took too long.
-    #[error("there is too much to look at in the time that a search may take (access.search_seconds)")]
-    TooSlow,
-}
-
-impl Fault for SearchError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Survey(error) => error.kind(),
-            Self::TooSlow => Kind::Unavailable,
-        }
-    }
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Survey(error) => error.code(),
-            Self::TooSlow => "search-too-slow",
-        }
-    }
-}
-
-impl From<StoreError> for SearchError {
-    fn from(error: StoreError) -> Self {
-        Self::Survey(error.into())
-    }
-}
-
 /// The resources that were touched, and whether each is still there.
 type Touched = BTreeMap<ResourceName, bool>;
 /// The ids that were found, all of it as it was at this revision.
@@ -89,32 +56,33 @@ struct Search<'a> {
     book: Arc<RoleBook>,
     subject: User,
     now: Timestamp,
-    is_late: &'a dyn Fn() -> bool,
+    limits: &'a Limits<'a>,
+    bytes: usize,
     places: Places,
 }
 
 /// Everything that is found, by id, and the revision at which it is so. May block for long.
 ///
 /// # Errors
-/// When the store fails, too much is changing, or `is_late` says so.
+/// When the store fails, too much is changing, or a limit is reached.
 pub fn search(
     store: &dyn Store,
     published: &PublishedBook,
     sought: &Sought,
     now: Timestamp,
-    is_late: &dyn Fn() -> bool,
-) -> Result<(Revision, Vec<Found>), SearchError> {
+    limits: &Limits<'_>,
+) -> Result<(Revision, Vec<Found>), SurveyError> {
     for _ in 0..BEGINNINGS {
         let begun = store.revision();
         let Some(book) = survey::book_of_store(store, published)? else { continue };
         let Some(subject) = survey::read(store, sought.subject)? else { return Ok((begun, Vec::new())) };
         let (passed, places) = (sought.passed.clone(), Places::default());
-        let mut search = Search { store, sought, passed, book, subject, now, is_late, places };
+        let mut search = Search { store, sought, passed, book, subject, now, limits, bytes: 0, places };
         let found = search.collect()?;
         match search.caught_up(found, begun) {
             Ok(Some((revision, found))) => return Ok((revision, found.into_iter().map(Found::Text).collect())),
             // The journal does not reach back so far: it is a matter of having taken too long.
-            Ok(None) | Err(SearchError::Survey(SurveyError::Store(StoreError::Compacted { .. }))) => {}
+            Ok(None) | Err(SurveyError::Store(StoreError::Compacted { .. })) => {}
             Err(error) => return Err(error),
         }
     }
@@ -123,11 +91,11 @@ pub fn search(
 
 impl Search<'_> {
     /// Asks about every resource, each as it is at that moment.
-    fn collect(&mut self) -> Result<Vec<Box<str>>, SearchError> {
+    fn collect(&mut self) -> Result<Vec<Box<str>>, SurveyError> {
         let prefix = keys_of_type(&self.sought.kind);
         let (mut found, mut after) = (Vec::new(), None::<Key>);
         loop {
-            self.refuse_late()?;
+            self.limits.refuse(self.bytes)?;
             let page = self.store.scan(prefix.bytes(), after.as_ref().map(Key::bytes), READ_AT_ONCE)?;
             let is_last = page.len() < READ_AT_ONCE;
             after = page.last().map(|record| record.key.clone());
@@ -135,6 +103,7 @@ impl Search<'_> {
                 let known = Known::new(record.revision, Some(codec::decode(&record.value)?));
                 let name = listing::named_in(&record, 1)?;
                 if self.allows(&name, known)? {
+                    self.bytes += size_of::<Found>() + name.id().len();
                     found.push(name.id().into());
                 }
             }
@@ -144,7 +113,7 @@ impl Search<'_> {
         }
     }
 
-    fn allows(&mut self, name: &ResourceName, known: Known) -> Result<bool, SearchError> {
+    fn allows(&mut self, name: &ResourceName, known: Known) -> Result<bool, SurveyError> {
         let Some(resource) = &known.resource else { return Ok(false) };
         let scope = self.places.of(self.store, resource)?;
         self.passed.resource_id = Some(name.id().into());
@@ -155,7 +124,7 @@ impl Search<'_> {
 
     /// Asks again about what changed since `begun`, until there is a revision at which everything is as it was found.
     /// `None` when the book or the subject is another one.
-    fn caught_up(&mut self, found: Vec<Box<str>>, begun: Revision) -> Result<Option<Settled>, SearchError> {
+    fn caught_up(&mut self, found: Vec<Box<str>>, begun: Revision) -> Result<Option<Settled>, SurveyError> {
         let mut later: BTreeMap<Box<str>, bool> = BTreeMap::new();
         let (mut looked_at, mut revision) = (begun, self.store.revision());
         for _ in 0..ROUNDS {
@@ -175,7 +144,7 @@ impl Search<'_> {
         touched: &Touched,
         revision: Revision,
         later: &mut BTreeMap<Box<str>, bool>,
-    ) -> Result<bool, SearchError> {
+    ) -> Result<bool, SurveyError> {
         self.places = Places::default();
         let (mut waiting, mut seen) = (touched.keys().copied().collect::<Vec<_>>(), BTreeSet::new());
         let (mut is_moment, mut has_heirs) = (true, false);
@@ -183,7 +152,7 @@ impl Search<'_> {
             if !seen.insert(name) {
                 continue;
             }
-            self.refuse_late()?;
+            self.limits.refuse(self.bytes)?;
             let known = listing::read(self.store, &name)?;
             let is_there = touched.get(&name).copied().unwrap_or(true);
             is_moment &= known.resource.is_some() == is_there && known.revision <= revision;
@@ -200,7 +169,7 @@ impl Search<'_> {
     }
 
     /// The resources that the commits after `from` touched, up to `to`; none: they touched the book or the subject.
-    fn touched(&self, from: Revision, to: Revision) -> Result<Option<Touched>, SearchError> {
+    fn touched(&self, from: Revision, to: Revision) -> Result<Option<Touched>, SurveyError> {
         let (mut touched, mut looked_at) = (Touched::new(), from);
         let head = User::head(self.sought.subject);
         while looked_at < to {
@@ -224,10 +193,6 @@ impl Search<'_> {
             }
         }
         Ok(Some(touched))
-    }
-
-    fn refuse_late(&self) -> Result<(), SearchError> {
-        if (self.is_late)() { Err(SearchError::TooSlow) } else { Ok(()) }
     }
 }
 

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use crate::access::published::PublishedBook;
 use crate::access::review::change::Change;
-use crate::access::review::preview::{Outlook, Preview, Refused};
-use crate::access::review::resource_search::{self, SearchError};
+use crate::access::review::outlook::Outlook;
+use crate::access::review::preview::{Preview, Refused};
+use crate::access::review::resource_search;
 use crate::access::review::search::{Findings, Sought, WhoMay};
 use crate::access::review::shelf::{self, NotKept, Place, Shelf, Weigh};
-use crate::access::review::survey::{SurveyError, survey};
+use crate::access::review::survey::{Limits, SurveyError, survey};
 use crate::access::settings::Settings;
 use crate::actor::command::Facts;
 use crate::kernel::clock::{Stopwatch, Timestamp};
@@ -25,12 +26,9 @@ pub enum ReviewError {
     /// A change cannot be, for the reason that the real one could not.
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// Not everybody could be asked.
+    /// Not everybody, or not every resource, could be asked about.
     #[error(transparent)]
     Survey(#[from] SurveyError),
-    /// Not every resource could be looked at.
-    #[error(transparent)]
-    Search(#[from] SearchError),
     /// Too many such questions wait.
     #[error(transparent)]
     Pool(#[from] PoolError),
@@ -50,7 +48,6 @@ impl Fault for ReviewError {
         match self {
             Self::Refused(refused) => refused.why.kind(),
             Self::Survey(error) => error.kind(),
-            Self::Search(error) => error.kind(),
             Self::Pool(error) => error.kind(),
             Self::TooLong => Kind::Conflict,
             Self::Gone => Kind::Invalid,
@@ -61,7 +58,6 @@ impl Fault for ReviewError {
         match self {
             Self::Refused(refused) => refused.why.code(),
             Self::Survey(error) => error.code(),
-            Self::Search(error) => error.code(),
             Self::Pool(error) => error.code(),
             Self::TooLong => "answer-too-long",
             Self::Gone => "answer-gone",
@@ -125,7 +121,9 @@ pub struct Reviewer {
     book: Arc<PublishedBook>,
     pool: Pool,
     shelf: Shelf<Kept>,
+    most_bytes: usize,
     longest_search: Duration,
+    longest_review: Duration,
 }
 
 impl Reviewer {
@@ -137,7 +135,16 @@ impl Reviewer {
         let pool = Pool::new("sesame-review", settings.review_threads, settings.review_queue)?;
         let shelf = Shelf::new(settings.kept_answers_bytes, settings.kept_answers_seconds);
         let longest_search = Duration::from_secs(settings.search_seconds.into());
-        Ok(Self { store, book, pool, shelf, longest_search })
+        let longest_review = Duration::from_secs(settings.review_seconds.into());
+        Ok(Self { store, book, pool, shelf, most_bytes: settings.kept_answers_bytes, longest_search, longest_review })
+    }
+
+    /// Runs what takes too long for a worker.
+    ///
+    /// # Errors
+    /// When too much waits.
+    pub async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ReviewError> {
+        Ok(self.pool.run(work).await?)
     }
 
     /// Runs what reads much from the store.
@@ -155,15 +162,36 @@ impl Reviewer {
     /// What these changes would do to everybody; nothing is written.
     ///
     /// # Errors
-    /// What the real changes would be refused with; and when not everybody can be asked.
+    /// What the real changes would be refused with; and when not everybody can be asked in the time that there is, its wait
+    /// for a thread included, or the answer is too long to be kept.
     pub async fn preview(&self, changes: Vec<Change>, facts: Facts) -> Result<Arc<Kept>, ReviewError> {
-        let (store, book) = (Arc::clone(&self.store), Arc::clone(&self.book));
+        Ok(Arc::new(Kept::Outlook(self.look_ahead(changes, facts, |preview| preview).await?)))
+    }
+
+    /// The same, where it is enough to know how many gain and lose something, and which constraints break.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn tally(&self, changes: Vec<Change>, facts: Facts) -> Result<Outlook, ReviewError> {
+        self.look_ahead(changes, facts, Preview::counting).await
+    }
+
+    async fn look_ahead(
+        &self,
+        changes: Vec<Change>,
+        facts: Facts,
+        shape: impl Fn(Preview) -> Preview + Send + 'static,
+    ) -> Result<Outlook, ReviewError> {
+        let (store, book, is_late) = (Arc::clone(&self.store), Arc::clone(&self.book), late(self.longest_review));
+        let most_bytes = self.most_bytes;
         let work = move || {
-            let pose = |book: &_| Preview::new(book, changes.clone(), facts.clone()).map_err(ReviewError::from);
-            let (mut preview, found) = survey(&*store, &book, pose)?;
+            let pose =
+                |book: &_| Preview::new(book, changes.clone(), facts.clone()).map(&shape).map_err(ReviewError::from);
+            let limits = Limits { most_bytes, is_late: &is_late };
+            let (mut preview, found) = survey(&*store, &book, &limits, pose)?;
             match preview.refusal() {
                 Some(refused) => Err(refused.into()),
-                None => Ok(Arc::new(Kept::Outlook(Outlook::of(&preview, found)))),
+                None => Ok(preview.outlook(found)),
             }
         };
         self.pool.run(work).await?
@@ -172,12 +200,13 @@ impl Reviewer {
     /// Everybody who may do this at this moment; `question` is what was asked.
     ///
     /// # Errors
-    /// When not everybody can be asked.
+    /// When not everybody can be asked in the time that there is, or the answer is too long to be kept.
     pub async fn who_may(&self, question: String, sought: Sought, now: Timestamp) -> Result<Arc<Kept>, ReviewError> {
-        let (store, book) = (Arc::clone(&self.store), Arc::clone(&self.book));
+        let (store, book, is_late) = (Arc::clone(&self.store), Arc::clone(&self.book), late(self.longest_review));
+        let most_bytes = self.most_bytes;
         let work = move || {
             let pose = |book: &_| Ok::<_, ReviewError>(WhoMay::new(book, &sought, now));
-            let (_, found) = survey(&*store, &book, pose)?;
+            let (_, found) = survey(&*store, &book, &Limits { most_bytes, is_late: &is_late }, pose)?;
             let (revision, found) = (found.revision, found.found.into_iter().map(|(_, found)| found).collect());
             Ok(Arc::new(Kept::Findings(Findings { question, revision, found })))
         };
@@ -194,11 +223,11 @@ impl Reviewer {
         sought: resource_search::Sought,
         now: Timestamp,
     ) -> Result<Arc<Kept>, ReviewError> {
-        let (store, book) = (Arc::clone(&self.store), Arc::clone(&self.book));
-        let (stopwatch, longest) = (Stopwatch::start(), self.longest_search);
+        let (store, book, is_late) = (Arc::clone(&self.store), Arc::clone(&self.book), late(self.longest_search));
+        let most_bytes = self.most_bytes;
         let work = move || {
-            let is_late = || stopwatch.elapsed() > longest;
-            let (revision, found) = resource_search::search(&*store, &book, &sought, now, &is_late)?;
+            let limits = Limits { most_bytes, is_late: &is_late };
+            let (revision, found) = resource_search::search(&*store, &book, &sought, now, &limits)?;
             Ok(Arc::new(Kept::Findings(Findings { question, revision, found })))
         };
         self.pool.run(work).await?
@@ -227,6 +256,12 @@ impl Reviewer {
     pub fn tidy(&self, now: Timestamp) {
         self.shelf.tidy(now);
     }
+}
+
+/// Whether so much time has passed from now on.
+fn late(longest: Duration) -> impl Fn() -> bool {
+    let stopwatch = Stopwatch::start();
+    move || stopwatch.elapsed() > longest
 }
 
 /// A kept answer that is read on.

@@ -34,6 +34,14 @@ impl Found {
         Self::Subject(subject.id(), subject.nature(), external_id)
     }
 
+    fn bytes(&self) -> usize {
+        let text = match self {
+            Self::Subject(_, _, None) => 0,
+            Self::Subject(_, _, Some(text)) | Self::Text(text) => text.len() + 16,
+        };
+        size_of::<Self>() + text
+    }
+
     /// As AuthZEN names it: a subject by the application's own id, where it has one.
     pub fn text(&self) -> String {
         match self {
@@ -57,11 +65,7 @@ pub struct Findings {
 
 impl Weigh for Findings {
     fn bytes(&self) -> usize {
-        let text = |found: &Found| match found {
-            Found::Subject(_, _, None) => 0,
-            Found::Subject(_, _, Some(text)) | Found::Text(text) => text.len() + 16,
-        };
-        self.question.len() + self.found.len() * size_of::<Found>() + self.found.iter().map(text).sum::<usize>()
+        self.question.len() + self.found.iter().map(Found::bytes).sum::<usize>()
     }
 }
 
@@ -86,6 +90,7 @@ pub struct WhoMay {
     nature: Option<Nature>,
     passed: Passed,
     now: Timestamp,
+    bytes: usize,
 }
 
 impl WhoMay {
@@ -95,7 +100,7 @@ impl WhoMay {
         let defined = book.permission_named(&sought.permission);
         let permission = defined.map(|permission| (permission.name.clone(), permission.number));
         let Sought { place, nature, passed, .. } = sought.clone();
-        Self { book: Arc::clone(book), permission, place, nature, passed, now }
+        Self { book: Arc::clone(book), permission, place, nature, passed, now, bytes: 0 }
     }
 }
 
@@ -114,6 +119,12 @@ impl Question for WhoMay {
         let is_meant = self.nature.is_none_or(|nature| nature == subject.nature());
         let plain = Asked::plain(subject, name.as_str(), &self.place, self.now);
         let may = || Asked { passed: &self.passed, ..plain }.decide(&self.book).allows();
-        (is_meant && may()).then(|| Found::subject(subject))
+        let found = (is_meant && may()).then(|| Found::subject(subject))?;
+        self.bytes += found.bytes();
+        Some(found)
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes
     }
 }

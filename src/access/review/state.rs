@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::access::book_aggregate::BookEvent;
 use crate::access::book_commands::{
     ChangePermission, ChangeRole, DefinePermission, DefineRole, RemovePermission, RemoveRole, RoleDraft,
 };
@@ -14,10 +15,13 @@ use crate::access::error::AccessError;
 use crate::access::model::{Constraint, Role};
 use crate::access::review::change::BookChange;
 use crate::access::role_book::RoleBook;
+use crate::actor::aggregate::Aggregate as _;
+use crate::actor::command::Facts;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::{ConstraintId, RoleId};
 use crate::kernel::text::RoleName;
+use crate::store::Revision;
 
 /// A permission as it should be; the id is used if it is new.
 pub type DesiredPermission = DefinePermission;
@@ -90,11 +94,56 @@ pub struct Step {
     pub change: BookChange,
 }
 
+/// The most changes of the role book at once: they are one commit.
+pub const MAX_STEPS: usize = 2000;
+
+/// The way from a book to what is desired.
+pub struct Plan {
+    /// The changes, in an order in which each is possible.
+    pub steps: Vec<Step>,
+    /// What happens by them.
+    pub events: Vec<BookEvent>,
+    /// What the book becomes.
+    pub after: Arc<RoleBook>,
+}
+
+/// Why there is no way.
+#[derive(Debug)]
+pub enum NoWay {
+    /// What is desired cannot be, whatever there is.
+    Unsound(AccessError),
+    /// There are more changes than can be made at once.
+    TooMany(usize),
+    /// This change is refused.
+    Refused(Box<Step>, AccessError),
+}
+
+impl Plan {
+    /// Works it out: takes long where much changes, so not for workers or actors.
+    ///
+    /// # Errors
+    /// What is unsound, too much, or refused.
+    pub fn work_out(book: &RoleBook, desired: Desired, facts: &Facts) -> Result<Self, NoWay> {
+        let steps = plan(book, desired, facts.now).map_err(NoWay::Unsound)?;
+        if steps.len() > MAX_STEPS {
+            return Err(NoWay::TooMany(steps.len()));
+        }
+        let (mut after, mut events) = (book.clone(), Vec::new());
+        for step in &steps {
+            let made = step.change.clone().apply(&mut after, facts);
+            events.extend(made.map_err(|why| NoWay::Refused(Box::new(step.clone()), why))?);
+        }
+        // What is joined with the one book is never taken for joined with the other.
+        after.stamp(Revision(u64::MAX));
+        Ok(Self { steps, events, after: Arc::new(after) })
+    }
+}
+
 /// The changes that make the book what is desired, in an order in which each is possible.
 ///
 /// # Errors
 /// What is named twice, or not at all; a role that ships with the product; a circle.
-pub fn plan(book: &RoleBook, desired: Desired, now: Timestamp) -> Result<Vec<Step>, AccessError> {
+fn plan(book: &RoleBook, desired: Desired, now: Timestamp) -> Result<Vec<Step>, AccessError> {
     refuse_unsound(book, &desired)?;
     let mut steps = gone_constraints(book, &desired.constraints);
     let (permission_steps, gone_permissions) = permission_steps(book, desired.permissions);

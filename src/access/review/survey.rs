@@ -33,6 +33,33 @@ pub trait Question {
 
     /// Looks at one subject; the same subject may come again, otherwise.
     fn judge(&mut self, subject: &User) -> Option<Self::Finding>;
+
+    /// How many bytes what was found takes so far, about: rather too much than too little.
+    fn bytes(&self) -> usize;
+}
+
+/// What a question over many may take.
+pub struct Limits<'a> {
+    /// What is found may take so many bytes.
+    pub most_bytes: usize,
+    /// Whether it takes too long.
+    pub is_late: &'a dyn Fn() -> bool,
+}
+
+impl Limits<'_> {
+    /// Whatever it takes.
+    pub const NONE: Self = Self { most_bytes: usize::MAX, is_late: &|| false };
+
+    /// Refuses what takes too long, and what was found that takes so many bytes.
+    ///
+    /// # Errors
+    /// [`SurveyError::TooSlow`] or [`SurveyError::TooLong`].
+    pub fn refuse(&self, bytes: usize) -> Result<(), SurveyError> {
+        if (self.is_late)() {
+            return Err(SurveyError::TooSlow);
+        }
+        if bytes > self.most_bytes { Err(SurveyError::TooLong) } else { Ok(()) }
+    }
 }
 
 /// What was found, by subject.
@@ -53,6 +80,12 @@ pub enum SurveyError {
     /// So much changes that no revision was found at which all was read.
     #[error("too much is changing, try again")]
     Unsettled,
+    /// It took too long.
+    #[error("there is more to look at than can be in the time for it (access.review_seconds, access.search_seconds)")]
+    TooSlow,
+    /// The answer would be larger than may be kept.
+    #[error("the answer is too long to be kept: ask for less, or raise access.kept_answers_bytes")]
+    TooLong,
 }
 
 impl Fault for SurveyError {
@@ -60,12 +93,16 @@ impl Fault for SurveyError {
         match self {
             Self::Store(error) => error.kind(),
             Self::Unsettled => Kind::Busy,
+            Self::TooSlow => Kind::Unavailable,
+            Self::TooLong => Kind::Conflict,
         }
     }
     fn code(&self) -> &'static str {
         match self {
             Self::Store(error) => error.code(),
             Self::Unsettled => "unsettled",
+            Self::TooSlow => "search-too-slow",
+            Self::TooLong => "answer-too-long",
         }
     }
 }
@@ -82,18 +119,19 @@ const BOOK_LOOKS: usize = 100_000;
 /// Puts the question that `pose` makes of a role book to everybody whom it concerns. May block for long.
 ///
 /// # Errors
-/// What `pose` refuses; and when the store fails, or too much is changing.
+/// What `pose` refuses; and when the store fails, too much is changing, or a limit is reached.
 pub fn survey<Q: Question, E: From<SurveyError>>(
     store: &dyn Store,
     published: &PublishedBook,
+    limits: &Limits<'_>,
     pose: impl Fn(&Arc<RoleBook>) -> Result<Q, E>,
 ) -> Result<(Q, Survey<Q::Finding>), E> {
     for _ in 0..BEGINNINGS {
         let begun = store.revision();
         let Some(book) = book_of_store(store, published).map_err(SurveyError::from)? else { continue };
         let mut question = pose(&book)?;
-        let found = collect(store, &mut question).map_err(SurveyError::from)?;
-        match caught_up(store, &mut question, found, begun) {
+        let found = collect(store, &mut question, limits)?;
+        match caught_up(store, &mut question, found, begun, limits) {
             Ok(Some(survey)) => return Ok((question, survey)),
             // The journal does not reach back so far: it is a matter of having taken too long.
             Ok(None) | Err(SurveyError::Store(StoreError::Compacted { .. })) => {}
@@ -117,7 +155,11 @@ pub(super) fn book_of_store(store: &dyn Store, published: &PublishedBook) -> Res
 }
 
 /// Asks everybody, each as they are at that moment.
-fn collect<Q: Question>(store: &dyn Store, question: &mut Q) -> Result<Vec<(UserId, Q::Finding)>, StoreError> {
+fn collect<Q: Question>(
+    store: &dyn Store,
+    question: &mut Q,
+    limits: &Limits<'_>,
+) -> Result<Vec<(UserId, Q::Finding)>, SurveyError> {
     let mut found = Vec::new();
     let mut others = question.others().into_iter().peekable();
     let lists = question.lists();
@@ -125,7 +167,7 @@ fn collect<Q: Question>(store: &dyn Store, question: &mut Q) -> Result<Vec<(User
     let ask = |user: UserId, question: &mut Q, found: &mut Vec<_>| {
         let subject = read(store, user)?;
         found.extend(subject.and_then(|subject| Some((user, question.judge(&subject)?))));
-        Ok::<(), StoreError>(())
+        limits.refuse(question.bytes())
     };
     for entry in Entries::new(store, &lists, None) {
         let user = entry?.user;
@@ -151,6 +193,7 @@ fn caught_up<Q: Question>(
     question: &mut Q,
     found: Vec<(UserId, Q::Finding)>,
     begun: Revision,
+    limits: &Limits<'_>,
 ) -> Result<Option<Survey<Q::Finding>>, SurveyError> {
     let mut later: BTreeMap<UserId, Option<Q::Finding>> = BTreeMap::new();
     let (mut looked_at, mut revision) = (begun, store.revision());
@@ -177,6 +220,7 @@ fn caught_up<Q: Question>(
             // Whoever changed once more is asked again in the next round.
             is_moment &= subject.as_ref().map_or(!is_there, |subject| subject.version() <= revision);
             later.insert(user, subject.and_then(|subject| question.judge(&subject)));
+            limits.refuse(question.bytes())?;
         }
         if is_moment {
             return Ok(Some(Survey { revision, found: merged(found, later) }));
