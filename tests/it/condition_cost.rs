@@ -89,9 +89,12 @@ fn lists_that_are_looked_through_count() {
     let terms = vec!["context.list == context.other"; 8].join(" && ");
     let (_server, _admin, app, ann) = stage(&terms);
     assert_eq!(check(&app, &ann, &context(400)), (true, "granted_by_role".to_owned()));
-    let nested = |length: usize| json!({ "list": vec![json!([0, 0]); length], "other": vec![json!([0, 0]); length] });
-    assert_eq!(check(&app, &ann, &nested(100)), (true, "granted_by_role".to_owned()));
-    assert_eq!(check(&app, &ann, &nested(150)), (false, "condition_error".to_owned()));
+    let texts = |length: usize| {
+        let list = vec!["xxxxxxxxxxxxxxxxxxxx"; length];
+        json!({ "list": list, "other": list })
+    };
+    assert_eq!(check(&app, &ann, &texts(200)), (true, "granted_by_role".to_owned()));
+    assert_eq!(check(&app, &ann, &texts(340)), (false, "condition_error".to_owned()));
 }
 
 #[test]

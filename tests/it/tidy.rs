@@ -37,6 +37,7 @@ const ROWS: &[(&str, u8)] = &[
     ("access::explain", 3),
     ("access::naive", 3),
     ("access::ask", 4),
+    ("access::moment", 4),
     ("access::shadow", 4),
     ("accounts::evidence", 3),
     ("accounts::factor_commands", 3),

@@ -8,11 +8,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use crate::access::condition::Condition;
-use crate::access::model::{Bounds, Rule};
+use crate::access::model::Rule;
 use crate::access::pattern::{Effect, Pattern, Scope};
 use crate::http::{Call, Problem};
 use crate::kernel::cause::Actor;
-use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 
 /// A rule as a caller writes it: a pattern, meaning allow, or `{effect, pattern, condition?}`. Its condition is not
@@ -104,10 +103,35 @@ pub(super) async fn conditions(call: &Call, texts: Vec<(String, String)>) -> Res
     call.state.loader.run(compile).await?.map_err(Problem::invalid)
 }
 
-/// The bounds that optional fields mean.
-pub(super) fn bounds(scope: Option<Scope>, not_before: Option<Timestamp>, expires_at: Option<Timestamp>) -> Bounds {
-    Bounds { scope: scope.unwrap_or_default(), not_before, expires_at }
+/// A body that gives something: what it has of its own, and beside that where and when it holds.
+// Not a flattened struct: one forgets where in the body a mistake is, and takes members that nobody knows.
+macro_rules! bounded {
+    ($(#[$about:meta])* struct $name:ident { $($(#[$of:meta])* $field:ident: $kind:ty,)* }) => {
+        $(#[$about])*
+        #[derive(serde::Deserialize, utoipa::ToSchema)]
+        #[serde(deny_unknown_fields)]
+        struct $name {
+            $($(#[$of])* $field: $kind,)*
+            /// Where, such as `org/acme`: there and below. Absent: everywhere.
+            #[schema(value_type = Option<String>)]
+            scope: Option<$crate::access::pattern::Scope>,
+            /// From when; absent: from now on.
+            #[schema(value_type = Option<String>, format = DateTime)]
+            not_before: Option<$crate::kernel::clock::Timestamp>,
+            /// Until when; absent: for ever.
+            #[schema(value_type = Option<String>, format = DateTime)]
+            expires_at: Option<$crate::kernel::clock::Timestamp>,
+        }
+
+        impl $name {
+            fn bounds(&self) -> $crate::access::model::Bounds {
+                let (scope, not_before, expires_at) = (self.scope.clone(), self.not_before, self.expires_at);
+                $crate::access::model::Bounds { scope: scope.unwrap_or_default(), not_before, expires_at }
+            }
+        }
+    };
 }
+pub(super) use bounded;
 
 /// A scope as it is shown: none is everywhere.
 pub(super) fn shown_scope(scope: &Scope) -> Option<String> {

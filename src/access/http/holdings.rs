@@ -9,7 +9,7 @@ use crate::access::commands::{AssignRole, GrantRule, RevokeGrant, UnassignRole};
 use crate::access::error::AccessError;
 use crate::access::escalation;
 use crate::access::http::effective_lists;
-use crate::access::http::given::{RuleView, bounds, conditions, shown_actor, shown_scope};
+use crate::access::http::given::{RuleView, bounded, conditions, shown_actor, shown_scope};
 use crate::access::model::{Assignment, Grant, Rule};
 use crate::access::pattern::{Effect, Pattern, Scope};
 use crate::access::product::ProductPermission;
@@ -56,27 +56,18 @@ pub(super) fn routes(routes: &mut Routes) {
         .answers_with(204);
 }
 
-/// A role to give.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct AssignmentInput {
-    #[schema(value_type = String)]
-    role_id: RoleId,
-    /// Where, such as `org/acme`: there and below. Absent: everywhere.
-    #[schema(value_type = Option<String>)]
-    scope: Option<Scope>,
-    /// From when; absent: from now on.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    not_before: Option<Timestamp>,
-    /// Until when; absent: for ever.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    expires_at: Option<Timestamp>,
-    /// Why.
-    #[schema(value_type = Option<String>)]
-    reason: Option<Note>,
-    /// Who agreed: a user's id.
-    #[schema(value_type = Option<String>)]
-    approved_by: Option<SubjectId>,
+bounded! {
+    /// A role to give.
+    struct AssignmentInput {
+        #[schema(value_type = String)]
+        role_id: RoleId,
+        /// Why.
+        #[schema(value_type = Option<String>)]
+        reason: Option<Note>,
+        /// Who agreed: a user's id.
+        #[schema(value_type = Option<String>)]
+        approved_by: Option<SubjectId>,
+    }
 }
 
 /// A role that a subject was given.
@@ -117,32 +108,23 @@ impl AssignmentView {
     }
 }
 
-/// A rule to give.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct GrantInput {
-    /// `documents:read`, `documents:*`, `*:read` or `*`.
-    #[schema(value_type = String)]
-    permission: Pattern,
-    /// Absent: allow.
-    effect: Option<Effect>,
-    /// When it speaks, in CEL; absent: always.
-    condition: Option<String>,
-    /// Where, such as `org/acme`: there and below. Absent: everywhere.
-    #[schema(value_type = Option<String>)]
-    scope: Option<Scope>,
-    /// From when; absent: from now on.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    not_before: Option<Timestamp>,
-    /// Until when; absent: for ever.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    expires_at: Option<Timestamp>,
-    /// Why.
-    #[schema(value_type = Option<String>)]
-    reason: Option<Note>,
-    /// Who agreed: a user's id.
-    #[schema(value_type = Option<String>)]
-    approved_by: Option<SubjectId>,
+bounded! {
+    /// A rule to give.
+    struct GrantInput {
+        /// `documents:read`, `documents:*`, `*:read` or `*`.
+        #[schema(value_type = String)]
+        permission: Pattern,
+        /// Absent: allow.
+        effect: Option<Effect>,
+        /// When it speaks, in CEL; absent: always.
+        condition: Option<String>,
+        /// Why.
+        #[schema(value_type = Option<String>)]
+        reason: Option<Note>,
+        /// Who agreed: a user's id.
+        #[schema(value_type = Option<String>)]
+        approved_by: Option<SubjectId>,
+    }
 }
 
 /// A rule that a subject was given.
@@ -202,8 +184,8 @@ async fn assign(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): J
         // Giving it again replaces its times, and may so end what it denies.
         call.donor(&book).may_take(&reach)?;
     }
+    let bounds = input.bounds();
     let approved_by = approver(&call, input.approved_by).await?;
-    let bounds = bounds(input.scope, input.not_before, input.expires_at);
     let command = |book| AssignRole {
         role_id: input.role_id,
         bounds: bounds.clone(),
@@ -278,6 +260,7 @@ async fn list_grants(call: Call, Path(id): Path<SubjectId>, Query(query): Query<
 }
 
 async fn grant(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): Json<GrantInput>) -> Creation {
+    let bounds = input.bounds();
     let written = input.condition.map(|text| ("condition".to_owned(), text));
     let condition = conditions(&call, written.into_iter().collect()).await?.pop();
     let rule = Rule { effect: input.effect.unwrap_or(Effect::Allow), pattern: input.permission, condition };
@@ -292,13 +275,7 @@ async fn grant(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): Js
         call.donor(&book).may_give_until(&book.bits_of([&rule]), input.expires_at)?;
     }
     let approved_by = approver(&call, input.approved_by).await?;
-    let command = GrantRule {
-        id: GrantId::generate(call.now),
-        rule,
-        bounds: bounds(input.scope, input.not_before, input.expires_at),
-        reason: input.reason,
-        approved_by,
-    };
+    let command = GrantRule { id: GrantId::generate(call.now), rule, bounds, reason: input.reason, approved_by };
     let permit = call.guard(id, &command).await?;
     let making = call.making(|user: &User, grant: &Grant| {
         let location = format!("/api/v1/users/{}/permissions/{}", user.id_text(), grant.id);

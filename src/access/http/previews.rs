@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::access::book_commands::{ChangeRole, DefinePermission, DefineRole, RemovePermission, RemoveRole};
 use crate::access::constraint_commands::{DefineConstraint, RemoveConstraint};
 use crate::access::http::constraints::ConstraintInput;
-use crate::access::http::given::{bounds, conditions, shown_scope};
+use crate::access::http::given::{bounded, conditions, shown_scope};
 use crate::access::http::roles::RoleInput;
 use crate::access::model::Rule;
 use crate::access::pattern::{Effect, Pattern, PermissionName, Scope};
@@ -22,7 +22,6 @@ use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
 use crate::http::paging::paging;
 use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
-use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::{ConstraintId, GrantId, PermissionId, RoleId, UserId};
 use crate::kernel::page::Page;
@@ -123,22 +122,16 @@ struct ConstraintInQuestion {
     constraint_id: ConstraintId,
 }
 
-/// A role to give: by `role_id`, or by `role_name`, which may be of a role that an earlier change defines.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct AssignInput {
-    #[schema(value_type = String)]
-    user_id: SubjectId,
-    #[schema(value_type = Option<String>)]
-    role_id: Option<RoleId>,
-    #[schema(value_type = Option<String>)]
-    role_name: Option<RoleName>,
-    #[schema(value_type = Option<String>)]
-    scope: Option<Scope>,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    not_before: Option<Timestamp>,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    expires_at: Option<Timestamp>,
+bounded! {
+    /// A role to give: by `role_id`, or by `role_name`, which may be of a role that an earlier change defines.
+    struct AssignInput {
+        #[schema(value_type = String)]
+        user_id: SubjectId,
+        #[schema(value_type = Option<String>)]
+        role_id: Option<RoleId>,
+        #[schema(value_type = Option<String>)]
+        role_name: Option<RoleName>,
+    }
 }
 
 /// A role to take back, by `role_id` or `role_name`; without a scope, in all.
@@ -155,23 +148,17 @@ struct UnassignInput {
     scope: Option<Scope>,
 }
 
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct GrantChangeInput {
-    #[schema(value_type = String)]
-    user_id: SubjectId,
-    #[schema(value_type = String)]
-    permission: Pattern,
-    /// Absent: allow.
-    effect: Option<Effect>,
-    /// When it speaks, in CEL; absent: always.
-    condition: Option<String>,
-    #[schema(value_type = Option<String>)]
-    scope: Option<Scope>,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    not_before: Option<Timestamp>,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    expires_at: Option<Timestamp>,
+bounded! {
+    struct GrantChangeInput {
+        #[schema(value_type = String)]
+        user_id: SubjectId,
+        #[schema(value_type = String)]
+        permission: Pattern,
+        /// Absent: allow.
+        effect: Option<Effect>,
+        /// When it speaks, in CEL; absent: always.
+        condition: Option<String>,
+    }
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -217,7 +204,7 @@ impl ChangeInput {
                 Change::Book(BookChange::RemoveConstraint(RemoveConstraint { id, if_match: None }))
             }
             Self::Assign(input) => {
-                let bounds = bounds(input.scope, input.not_before, input.expires_at);
+                let bounds = input.bounds();
                 Change::Holding(
                     input.user_id.0,
                     HoldingChange::Assign(role_ref(input.role_id, input.role_name)?, bounds),
@@ -228,10 +215,10 @@ impl ChangeInput {
                 Change::Holding(input.user_id.0, HoldingChange::Unassign(role, input.scope))
             }
             Self::Grant(input) => {
+                let bounds = input.bounds();
                 let written = input.condition.map(|text| ("condition".to_owned(), text));
                 let condition = conditions(call, written.into_iter().collect()).await?.pop();
                 let rule = Rule { effect: input.effect.unwrap_or(Effect::Allow), pattern: input.permission, condition };
-                let bounds = bounds(input.scope, input.not_before, input.expires_at);
                 Change::Holding(input.user_id.0, HoldingChange::Grant(GrantId::generate(now), rule, bounds))
             }
             Self::Revoke(input) => Change::Holding(input.user_id.0, HoldingChange::Revoke(input.grant_id)),

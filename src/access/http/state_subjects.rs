@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::access::effective::Holdings;
 use crate::access::error::AccessError;
 use crate::access::escalation::reach;
-use crate::access::http::given::{self, RuleInput, bounds};
+use crate::access::http::given::{self, RuleInput, bounded};
 use crate::access::http::state::MAX_SUBJECTS;
 use crate::access::model::{Assignment, Bounds, Grant, Rule};
 use crate::access::pattern::Scope;
@@ -20,7 +20,6 @@ use crate::access::role_book::RoleBook;
 use crate::accounts::model::{Name, SubjectId};
 use crate::actor::aggregate::Aggregate as _;
 use crate::http::{Call, Problem};
-use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::{GrantId, UserId};
 use crate::kernel::text::{ExternalId, RoleName, Username};
@@ -43,35 +42,21 @@ pub(super) struct SubjectState {
     grants: Vec<HeldGrant>,
 }
 
-/// A role to hold.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct HeldRole {
-    #[schema(value_type = String)]
-    role: RoleName,
-    /// Absent: everywhere.
-    #[schema(value_type = Option<String>)]
-    scope: Option<Scope>,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    not_before: Option<Timestamp>,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    expires_at: Option<Timestamp>,
+bounded! {
+    /// A role to hold.
+    struct HeldRole {
+        #[schema(value_type = String)]
+        role: RoleName,
+    }
 }
 
-/// A rule to hold.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct HeldGrant {
-    /// A pattern, meaning allow, or `{effect, pattern, condition?}`.
-    #[schema(value_type = given::RuleView)]
-    rule: RuleInput,
-    /// Absent: everywhere.
-    #[schema(value_type = Option<String>)]
-    scope: Option<Scope>,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    not_before: Option<Timestamp>,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    expires_at: Option<Timestamp>,
+bounded! {
+    /// A rule to hold.
+    struct HeldGrant {
+        /// A pattern, meaning allow, or `{effect, pattern, condition?}`.
+        #[schema(value_type = given::RuleView)]
+        rule: RuleInput,
+    }
 }
 
 /// What became of a subject.
@@ -168,8 +153,8 @@ async fn found(call: &Call, place: &str, subject: &SubjectState) -> Result<Arc<U
 async fn granted(call: &Call, place: &str, grants: Vec<HeldGrant>) -> Result<Vec<(Rule, Bounds)>, Problem> {
     let (mut rules, mut all_bounds) = (Vec::new(), Vec::new());
     for grant in grants {
+        all_bounds.push(grant.bounds());
         rules.push(grant.rule);
-        all_bounds.push(bounds(grant.scope, grant.not_before, grant.expires_at));
     }
     let rules = given::rules(call, &format!("{place}.grants"), rules).await?;
     Ok(rules.into_iter().zip(all_bounds).collect())
@@ -188,7 +173,7 @@ fn changes(
     let mut wanted: BTreeSet<(RoleName, Scope)> = BTreeSet::new();
     let mut changes = Vec::new();
     for (number, held) in roles.into_iter().enumerate() {
-        let bounds = bounds(held.scope, held.not_before, held.expires_at);
+        let bounds = held.bounds();
         let field = format!("{place}.roles[{number}].role");
         let Some(role) = book.role_named(&held.role) else {
             wrong.push(FieldError::new(field, "there is no such role"));

@@ -105,6 +105,7 @@ impl Search<'_> {
                 if self.allows(&name, known)? {
                     self.bytes += size_of::<Found>() + name.id().len();
                     found.push(name.id().into());
+                    self.limits.refuse(self.bytes)?;
                 }
             }
             if is_last {
