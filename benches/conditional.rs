@@ -114,15 +114,16 @@ impl Stage {
             let instance = Instance::start(config, store, clock, Arc::new(Metrics::new()?)).await?;
             let role = *roles.last().context("two roles were made")?;
             let old = instance.state.book.load().role(role).context("the role is there")?.clone();
-            let mut rules = old.rules.clone();
-            for rule in &mut rules {
-                rule.condition = Some(Condition::parse(CONDITION)?);
+            let condition = Condition::parse(CONDITION)?;
+            let mut conditional = old.rules.clone();
+            for rule in &mut conditional {
+                rule.condition = Some(condition.clone());
             }
             let draft = RoleDraft {
                 name: old.name.clone(),
                 description: None,
                 parent_role_ids: Vec::new(),
-                rules,
+                rules: conditional,
                 is_active: true,
                 session_terms: old.session_terms,
             };

@@ -39,8 +39,8 @@ fn stage(condition: &str) -> (Server, Admin, App, String) {
     admin.define(&["doc:read"]);
     let app = admin.app("shop", &["checker"]);
     let ann = admin.create_user(&json!({ "username": "ann" }));
-    let rule = json!({ "effect": "allow", "pattern": "doc:read", "condition": condition });
-    let role = admin.created("/api/v1/roles", &json!({ "name": "reader", "permissions": [rule] }));
+    let allowing = json!({ "effect": "allow", "pattern": "doc:read", "condition": condition });
+    let role = admin.created("/api/v1/roles", &json!({ "name": "reader", "permissions": [allowing] }));
     admin.assign(&ann, &role);
     (server, admin, app, ann)
 }
@@ -66,7 +66,7 @@ fn what_is_passed_is_bounded_in_memory_too() {
 
 #[test]
 fn a_condition_that_looks_at_too_much_errs_and_says_so() {
-    let terms = vec!["context.text.contains('y')"; 9].join(" || ");
+    let terms = ["context.text.contains('y')"; 9].join(" || ");
     let (_server, admin, app, ann) = stage(&format!("{terms} || true"));
     let text = |bytes: usize| json!({ "text": "x".repeat(bytes) });
     assert_eq!(check(&app, &ann, &text(14_000)), (true, "granted_by_role".to_owned()));
@@ -79,14 +79,14 @@ fn a_condition_that_looks_at_too_much_errs_and_says_so() {
 
 #[test]
 fn lists_that_are_looked_through_count() {
-    let terms = vec!["context.x in context.list"; 8].join(" || ");
+    let terms = ["context.x in context.list"; 8].join(" || ");
     let (_server, _admin, app, ann) = stage(&format!("!({terms})"));
     let context = |length: usize| json!({ "x": 1, "list": vec![0; length] });
     assert_eq!(check(&app, &ann, &context(700)), (true, "granted_by_role".to_owned()));
     let (_server, _admin, app, ann) = stage("context.list == context.other && context.list == context.other");
     let context = |length: usize| json!({ "list": vec![0; length], "other": vec![0; length] });
     assert_eq!(check(&app, &ann, &context(400)), (true, "granted_by_role".to_owned()));
-    let terms = vec!["context.list == context.other"; 8].join(" && ");
+    let terms = ["context.list == context.other"; 8].join(" && ");
     let (_server, _admin, app, ann) = stage(&terms);
     assert_eq!(check(&app, &ann, &context(400)), (true, "granted_by_role".to_owned()));
     let texts = |length: usize| {

@@ -13,8 +13,8 @@ const RULE: &str = "resource.properties.owner == subject.username";
 /// Two lists in two places, with three todos in them; whoever owns a todo may read it.
 fn fill(admin: &Admin) -> (App, String) {
     admin.define(&["todo:read", "list:read"]);
-    let rule = json!({ "effect": "allow", "pattern": "todo:read", "condition": RULE });
-    let role = admin.created("/api/v1/roles", &json!({ "name": "owner", "permissions": [rule] }));
+    let allowing = json!({ "effect": "allow", "pattern": "todo:read", "condition": RULE });
+    let role = admin.created("/api/v1/roles", &json!({ "name": "owner", "permissions": [allowing] }));
     let ann = admin.create_user(&json!({ "username": "ann" }));
     let scoped = json!({ "role_id": role, "scope": "org/a" });
     admin.post(&format!("/api/v1/users/{ann}/roles"), &scoped).expect(201);

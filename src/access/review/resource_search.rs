@@ -86,7 +86,7 @@ pub fn search(
             Err(error) => return Err(error),
         }
     }
-    Err(SurveyError::Unsettled.into())
+    Err(SurveyError::Unsettled)
 }
 
 impl Search<'_> {
@@ -136,7 +136,7 @@ impl Search<'_> {
             }
             revision = self.store.revision();
         }
-        Err(SurveyError::Unsettled.into())
+        Err(SurveyError::Unsettled)
     }
 
     /// Asks again about these and all below them; whether everything is as it was at this revision.
