@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::kernel::fault::Malformed;
 
-/// What JSON that conditions look at may take, in bytes: about 800 elements of lists, 600 members or 120 objects.
+/// What JSON that conditions look at may take, in bytes: about 800 elements of lists, 550 members or 110 objects.
 pub const MAX_WEIGHT_BYTES: usize = 80 * 1024;
 
 /// A node of a map: eleven members fit.
@@ -119,7 +119,7 @@ mod tests {
             assert_eq!(refuse_heavy(&repeated(piece, fits)), Ok(()), "{piece}");
             assert!(refuse_heavy(&repeated(piece, is_too_much)).is_err(), "{piece}");
         }
-        let members: Vec<String> = (0..600).map(|number| format!("\"member{number}\":{number}")).collect();
+        let members: Vec<String> = (0..550).map(|number| format!("\"member{number}\":{number}")).collect();
         assert_eq!(refuse_heavy(&format!("{{{}}}", members.join(","))), Ok(()));
         assert_eq!(refuse_heavy(&format!("{{\"text\":\"{}\"}}", "x".repeat(16_000))), Ok(()));
         assert_eq!(refuse_heavy(&"[".repeat(16_000)), Ok(()), "is not read at all");
