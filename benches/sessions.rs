@@ -195,7 +195,7 @@ async fn full_history(state: &State) -> anyhow::Result<String> {
         tokens.push(welcome.session_token);
         if number + 1 == HISTORY {
             let owner = sesame::actor::aggregate::Aggregate::id(&*welcome.user);
-            let all = EndSessions { which: Which::All, reason: EndReason::RevokedByOwner };
+            let all = EndSessions { which: Which::All, reason: EndReason::RevokedByOwner, asked_in: None };
             state.users.send(owner, all, facts(state, 0)).await?;
         }
     }

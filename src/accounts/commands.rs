@@ -10,7 +10,6 @@ use crate::actor::command::{Command, Decision, Facts};
 use crate::apps::model::ApiKey;
 use crate::apps::part::KeyEvent;
 use crate::kernel::cause::Actor;
-use crate::kernel::ids::SessionId;
 use crate::kernel::text::{Email, ExternalId, Username};
 use crate::mail::model::Mail;
 use crate::sessions::ending::EndReason;
@@ -212,13 +211,6 @@ fn expected(user: &User, if_match: Option<u64>) -> Result<&Account, AccountError
         Some(version) if version != account.version => Err(AccountError::Stale(account.version)),
         _ => Ok(account),
     }
-}
-
-/// Refuses what a session asks for that is over by now, or waits for a proof: it was let in before that was so, and plants
-/// nothing after it.
-pub(super) fn refuse_over(user: &User, session: SessionId, facts: &Facts) -> Result<(), AccountError> {
-    let session = user.sessions.find(session).filter(|session| session.is_active(facts.now) && !session.needs_proof);
-    session.filter(|_| user.is_active()).map(drop).ok_or(AccountError::SessionOver)
 }
 
 fn refuse_own(user: &User, facts: &Facts) -> Result<(), AccountError> {

@@ -1,6 +1,7 @@
 //! What can be wrong with a request about accounts.
 
 use crate::kernel::fault::{Fault, FieldError, Kind};
+use crate::sessions::error::SessionOver;
 
 /// A refusal of the accounts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,9 +18,9 @@ pub enum AccountError {
     /// A mailed token is wrong, spent or too old, or was for something else.
     #[error("the token is not, or no longer, valid")]
     ProofNotValid,
-    /// The account may not act any more, or the session that asks is over by now or must be proved again.
-    #[error("the session that asks for this is over, or is to be proved again")]
-    SessionOver,
+    /// The session that asks is over by now.
+    #[error(transparent)]
+    SessionOver(#[from] SessionOver),
     /// The password that was to be proven is another one.
     #[error("the password is wrong")]
     WrongPassword,
@@ -72,7 +73,7 @@ impl Fault for AccountError {
             }
             Self::TooManyPasskeys | Self::PasskeyTaken => Kind::Conflict,
             Self::WrongCode | Self::CeremonyOver => Kind::Invalid,
-            Self::WrongPassword | Self::ProofNotValid | Self::SessionOver => Kind::Unauthenticated,
+            Self::WrongPassword | Self::ProofNotValid | Self::SessionOver(_) => Kind::Unauthenticated,
             Self::RegistrationClosed | Self::InvitationRequired => Kind::Forbidden,
             Self::Stale(_) => Kind::Stale,
             Self::Letter(_) => Kind::Bug,
@@ -85,7 +86,7 @@ impl Fault for AccountError {
             Self::Stale(_) => "version-mismatch",
             Self::OwnAccount => "own-account",
             Self::ProofNotValid => "token-not-valid",
-            Self::SessionOver => "unauthenticated",
+            Self::SessionOver(_) => SessionOver::CODE,
             Self::WrongPassword => "wrong-credentials",
             Self::WrongCode => "wrong-code",
             Self::FactorExists => "second-factor-exists",

@@ -1,6 +1,5 @@
 //! The writes to second factors.
 
-use crate::accounts::commands::refuse_over;
 use crate::accounts::error::AccountError;
 use crate::accounts::factors::{Factors, TotpFactor, TotpOffer};
 use crate::accounts::part::{AccountEvent, FactorChange};
@@ -27,7 +26,7 @@ impl Command for OfferTotp {
     const NAME: &'static str = "offer_totp";
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AccountError> {
-        refuse_over(user, self.session, facts)?;
+        user.refuse_over(self.session, facts)?;
         let factors = user.accounts.factors().cloned().unwrap_or_default();
         if factors.totp.is_some() {
             return Err(AccountError::FactorExists);
@@ -60,7 +59,7 @@ impl Command for ConfirmTotp {
     const REVOKES: bool = true;
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AccountError> {
-        refuse_over(user, self.session, facts)?;
+        user.refuse_over(self.session, facts)?;
         let offer = user.accounts.factors().and_then(|factors| factors.open_offer(facts.now));
         if offer.is_none_or(|offer| offer.sealed != self.sealed) {
             return Err(AccountError::NothingOffered);
@@ -92,7 +91,7 @@ impl Command for RemoveTotp {
     const REVOKES: bool = true;
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AccountError> {
-        refuse_over(user, self.session, facts)?;
+        user.refuse_over(self.session, facts)?;
         let factors = user.accounts.factors().filter(|factors| factors.totp.is_some() || factors.offer.is_some());
         let factors = factors.ok_or(AccountError::NoFactor)?;
         let left = Factors { totp: None, offer: None, ..factors.clone() };
@@ -155,7 +154,7 @@ impl Command for RenewRecoveryCodes {
     const NAME: &'static str = "renew_recovery_codes";
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AccountError> {
-        refuse_over(user, self.session, facts)?;
+        user.refuse_over(self.session, facts)?;
         if !user.accounts.has_second_factor() {
             return Err(AccountError::NoFactor);
         }

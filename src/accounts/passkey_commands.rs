@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::accounts::commands::refuse_over;
 use crate::accounts::error::AccountError;
 use crate::accounts::factors::Factors;
 use crate::accounts::letters::Letters;
@@ -40,7 +39,7 @@ impl Command for AddPasskey {
     const REVOKES: bool = true;
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, bool>, AccountError> {
-        refuse_over(user, self.session, facts)?;
+        user.refuse_over(self.session, facts)?;
         let part = &user.accounts;
         if part.passkeys.len() >= MAX_PASSKEYS {
             return Err(AccountError::TooManyPasskeys);
@@ -84,7 +83,7 @@ impl Command for RenamePasskey {
     const NAME: &'static str = "rename_passkey";
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Passkey>, AccountError> {
-        refuse_over(user, self.session, facts)?;
+        user.refuse_over(self.session, facts)?;
         let passkey = user.accounts.find_passkey(self.id).ok_or(AccountError::NoPasskey)?;
         if passkey.name == self.name {
             return Ok(Decision::nothing(passkey.clone()));
@@ -114,7 +113,7 @@ impl Command for RemovePasskey {
     const REVOKES: bool = true;
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AccountError> {
-        refuse_over(user, self.session, facts)?;
+        user.refuse_over(self.session, facts)?;
         let part = &user.accounts;
         part.find_passkey(self.id).ok_or(AccountError::NoPasskey)?;
         let mut events = vec![UserEvent::Account(AccountEvent::PasskeysRemoved(vec![self.id]))];

@@ -1,6 +1,5 @@
 //! The writes around mailed tokens and passwords: enrolling, verifying an address, resetting and changing a password.
 
-use crate::accounts::commands::refuse_over;
 use crate::accounts::error::AccountError;
 use crate::accounts::evidence::Evidence;
 use crate::accounts::model::{Account, Credential, Name, Nature, Properties, Status};
@@ -85,7 +84,7 @@ impl Command for MailProof {
     const NAME: &'static str = "mail_proof";
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, bool>, AccountError> {
-        self.session.map_or(Ok(()), |session| refuse_over(user, session, facts))?;
+        self.session.map_or(Ok(()), |session| user.refuse_over(session, facts))?;
         let of_late = |seconds: i64| {
             let since = facts.now.plus_seconds(-seconds);
             let same = |proof: &&Proof| proof.purpose == self.proof.purpose && proof.email == self.proof.email;
@@ -221,7 +220,7 @@ impl Command for ChangePassword {
     const REVOKES: bool = true;
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AccountError> {
-        refuse_over(user, self.session, facts)?;
+        user.refuse_over(self.session, facts)?;
         if !self.evidence.holds(user) {
             return Err(AccountError::WrongPassword);
         }

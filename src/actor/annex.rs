@@ -160,6 +160,24 @@ impl<A: Aggregate, T: Annexed<A>, S> Annex<A, T, S> {
         C: Command<Target = A>,
         C::Refusal: Moved,
     {
+        let prepare = async |entity: &Arc<A>, held: &Arc<Held<T, S>>| prepare(entity, held).map_err(WriteError::Refused);
+        self.write_after(id, facts, prepare).await
+    }
+
+    /// The same where preparing takes long: it is waited for before the mailbox.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn write_after<C>(
+        &self,
+        id: A::Id,
+        facts: &Facts,
+        prepare: impl AsyncFn(&Arc<A>, &Arc<Held<T, S>>) -> Result<C, WriteError<C::Refusal>>,
+    ) -> Result<Done<A, C::Reply>, WriteError<C::Refusal>>
+    where
+        C: Command<Target = A>,
+        C::Refusal: Moved,
+    {
         let unavailable = |error: LoadError| WriteError::Unavailable(error.to_string());
         let turn = self.hasher.hash_one(id) as usize % TURNS;
         let Some(turn) = self.turns.get(turn) else { return Err(WriteError::Busy) };
@@ -167,7 +185,7 @@ impl<A: Aggregate, T: Annexed<A>, S> Annex<A, T, S> {
         for _ in 0..MOST_TRIES {
             let entity = self.entities.load(id).await.map_err(unavailable)?.ok_or(WriteError::Missing)?;
             let (entity, held) = self.load(&entity).await.map_err(unavailable)?;
-            let command = prepare(&entity, &held).map_err(WriteError::Refused)?;
+            let command = prepare(&entity, &held).await?;
             match self.entities.send(id, command, facts.clone()).await {
                 Err(WriteError::Refused(refusal)) if refusal.is_moved() => {}
                 outcome => return outcome,

@@ -10,6 +10,7 @@ use actix_web::http::header::{AsHeaderName, HeaderValue, IF_MATCH, USER_AGENT};
 
 use super::admission;
 use super::caller::Caller;
+use super::credential::{self, DEVICE_COOKIE_NAME};
 use super::dispatch::Frame;
 use super::peer;
 use super::problem::Problem;
@@ -24,7 +25,7 @@ use crate::actor::command::{Command, Facts, WriteError};
 use crate::kernel::cause::Cause;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
-use crate::kernel::ids::UserId;
+use crate::kernel::ids::{SessionId, UserId};
 use crate::repeats::keeper::Claim;
 use crate::store::Revision;
 use crate::user::User;
@@ -207,6 +208,15 @@ impl Call {
         admission::refuse_stale(&self.caller, &self.state, self.now)
     }
 
+    /// The session that asks.
+    ///
+    /// # Errors
+    /// 401 when none does.
+    pub fn session_id(&self) -> Result<SessionId, Problem> {
+        let session = self.caller.session().map(|session| session.id);
+        session.ok_or_else(|| Problem::unauthenticated("this needs a session"))
+    }
+
     /// The client's address, after trusted proxies.
     pub fn ip_address(&self) -> Option<IpAddr> {
         peer::address_of(&self.request, &self.frame().settings().trusted_proxies)
@@ -215,6 +225,11 @@ impl Call {
     /// What the client says it is.
     pub fn user_agent(&self) -> Option<&str> {
         self.header(USER_AGENT)
+    }
+
+    /// The device's token, if the browser has one.
+    pub fn device_token(&self) -> Option<&str> {
+        credential::cookie(self.request.headers(), DEVICE_COOKIE_NAME)
     }
 
     /// A header's value, if it is text.

@@ -11,6 +11,8 @@ use crate::kernel::secret::{ExposeSecret, SecretString};
 
 /// The session cookie. The prefix makes browsers refuse it without `Secure`, with a `Domain`, or with another path.
 pub const COOKIE_NAME: &str = "__Host-sesame";
+/// The cookie by which a browser is recognised; it opens nothing.
+pub const DEVICE_COOKIE_NAME: &str = "__Host-sesame-device";
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -45,7 +47,7 @@ pub(super) fn presented<'a>(request: &'a HttpRequest, public_origin: &str) -> Re
             || Problem::unauthenticated("expected `Authorization: Bearer <token>` or `Basic <base64 of name:key>`");
         return authorization(value.as_bytes()).map(Some).ok_or_else(unreadable);
     }
-    let Some(token) = session_cookie(headers) else { return Ok(None) };
+    let Some(token) = cookie(headers, COOKIE_NAME) else { return Ok(None) };
     if !is_safe(request.method()) && !is_same_origin(headers, public_origin) {
         return Err(Problem::forbidden(
             "cross-site-request",
@@ -70,12 +72,13 @@ fn authorization(value: &[u8]) -> Option<Credential<'_>> {
     Some(Credential::Basic(SecretString::from(key)))
 }
 
-fn session_cookie(headers: &HeaderMap) -> Option<&str> {
+/// The value of a cookie.
+pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers
         .get_all(COOKIE)
         .filter_map(|value| value.to_str().ok())
         .flat_map(|list| list.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix(COOKIE_NAME)?.strip_prefix('='))
+        .find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
 /// Safe methods change nothing (RFC 9110 section 9.2.1).

@@ -1,6 +1,7 @@
 //! What can be wrong with a request about preferences.
 
 use crate::kernel::fault::{Fault, FieldError, Kind};
+use crate::sessions::error::SessionOver;
 
 /// A refusal of the preferences.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,6 +15,9 @@ pub enum PreferenceError {
     /// Somebody else changed them since the caller saw them.
     #[error("the preferences have changed: they are not the version that If-Match names")]
     Stale,
+    /// The session that asks is over by now.
+    #[error(transparent)]
+    SessionOver(#[from] SessionOver),
     /// Nobody who has preferences.
     #[error("there is no such person")]
     Missing,
@@ -40,6 +44,7 @@ impl Fault for PreferenceError {
             Self::Invalid(_) => Kind::Invalid,
             Self::Moved | Self::ChangedSince(_) | Self::TooManyNamespaces => Kind::Conflict,
             Self::Stale => Kind::Stale,
+            Self::SessionOver(_) => Kind::Unauthenticated,
             Self::Missing | Self::MissingRole | Self::MissingNamespace | Self::MissingChange => Kind::Missing,
         }
     }
@@ -48,6 +53,7 @@ impl Fault for PreferenceError {
             Self::Invalid(_) => "invalid-input",
             Self::Moved => "write-conflict",
             Self::Stale => "version-mismatch",
+            Self::SessionOver(_) => SessionOver::CODE,
             Self::Missing | Self::MissingRole | Self::MissingNamespace | Self::MissingChange => "not-found",
             Self::TooManyNamespaces => "too-many-namespaces",
             Self::ChangedSince(_) => "changed-since",

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::actor::command::{Command, Decision, Facts};
-use crate::kernel::ids::ChangeId;
+use crate::kernel::ids::{ChangeId, SessionId};
 use crate::kernel::sheet::{Patch, Sheet};
 use crate::kernel::text::Note;
 use crate::profiles::challenge::ChallengeKind;
@@ -32,6 +32,8 @@ pub struct ChangeProfile {
     pub change: ChangeId,
     /// The change that is taken back by this one.
     pub undoes: Option<ChangeId>,
+    /// The session that asks.
+    pub session: SessionId,
 }
 
 impl Command for ChangeProfile {
@@ -41,6 +43,7 @@ impl Command for ChangeProfile {
     const NAME: &'static str = "change_profile";
 
     fn decide(self, user: &User, facts: &Facts) -> Decided {
+        user.refuse_over(self.session, facts)?;
         let mut marks = unmoved(user, &self.base)?;
         let fields = self.base.fields.merged(&self.patch);
         let wrong = fields::complaints(&fields, facts.now);
@@ -67,12 +70,18 @@ impl Command for ChangeProfile {
     }
 }
 
-/// Removes what a person told, their picture, and the memory of changes. Who may see what, and what was consented to,
-/// stays.
+/// Removes what a person told, their picture, and the memory of its changes. Who may see what, what was consented to, and the
+/// memory of how preferences changed stay.
 #[derive(Debug, Clone)]
 pub struct DeleteProfile {
     /// The profile it was prepared on.
     pub base: Arc<Profile>,
+    /// How many changes there were, of preferences too, when it was prepared.
+    pub changes: u32,
+    /// In which places of their ring those of the profile are.
+    pub forgotten: Vec<u8>,
+    /// The session that asks.
+    pub session: SessionId,
 }
 
 impl Command for DeleteProfile {
@@ -82,6 +91,7 @@ impl Command for DeleteProfile {
     const NAME: &'static str = "delete_profile";
 
     fn decide(self, user: &User, facts: &Facts) -> Decided {
+        user.refuse_over(self.session, facts)?;
         let mut marks = unmoved(user, &self.base)?;
         let kept = Profile {
             version: self.base.version,
@@ -89,13 +99,17 @@ impl Command for DeleteProfile {
             consents: self.base.consents.clone(),
             ..Profile::default()
         };
-        if kept == *self.base && marks.changes == 0 && marks.avatar.is_none() {
+        if marks.changes != self.changes {
+            return Err(ProfileError::Moved);
+        }
+        if kept == *self.base && self.forgotten.is_empty() && marks.avatar.is_none() {
             return Ok(Decision::nothing(self.base));
         }
         let profile = Profile { version: next(&self.base, facts).version, ..kept };
-        (marks.changes, marks.avatar) = (0, None);
+        marks.avatar = None;
         marks.challenges.iter_mut().for_each(|challenge| challenge.is_spent = true);
-        let event = ProfileEvent { forgets: true, ..ProfileEvent::of(Some("profiles.deleted"), marks) };
+        let forgotten = self.forgotten;
+        let event = ProfileEvent { forgotten, ..ProfileEvent::of(Some("profiles.deleted"), marks) };
         Ok(decided(event, profile))
     }
 }
@@ -113,6 +127,8 @@ pub struct ChangePrivacy {
     pub change: ChangeId,
     /// The change that is taken back by this one.
     pub undoes: Option<ChangeId>,
+    /// The session that asks.
+    pub session: SessionId,
 }
 
 impl Command for ChangePrivacy {
@@ -122,6 +138,7 @@ impl Command for ChangePrivacy {
     const NAME: &'static str = "change_privacy";
 
     fn decide(self, user: &User, facts: &Facts) -> Decided {
+        user.refuse_over(self.session, facts)?;
         let mut marks = unmoved(user, &self.base)?;
         let audiences = self.base.audiences.merged(&self.patch);
         let id = (self.change, self.undoes);
@@ -162,6 +179,8 @@ pub struct SetAvatar {
     pub base: Arc<Profile>,
     /// The picture.
     pub avatar: Option<AvatarId>,
+    /// The session that asks.
+    pub session: SessionId,
 }
 
 impl Command for SetAvatar {
@@ -171,6 +190,7 @@ impl Command for SetAvatar {
     const NAME: &'static str = "set_avatar";
 
     fn decide(self, user: &User, facts: &Facts) -> Decided {
+        user.refuse_over(self.session, facts)?;
         let marks = unmoved(user, &self.base)?;
         if marks.avatar == self.avatar {
             return Ok(Decision::nothing(self.base));

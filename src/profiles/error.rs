@@ -1,6 +1,7 @@
 //! What can be wrong with a request about profiles.
 
 use crate::kernel::fault::{Fault, FieldError, Kind};
+use crate::sessions::error::SessionOver;
 
 /// A refusal of the profiles.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +27,9 @@ pub enum ProfileError {
     /// It is another code.
     #[error("the code is wrong; {0} more can be tried")]
     WrongCode(u8),
+    /// The session that asks is over by now.
+    #[error(transparent)]
+    SessionOver(#[from] SessionOver),
     /// There is nothing to verify.
     #[error("there is nothing that could be verified")]
     NoTarget,
@@ -51,6 +55,7 @@ impl Fault for ProfileError {
         match self {
             Self::Invalid(_) | Self::WrongCode(_) => Kind::Invalid,
             Self::TooSoon(_) => Kind::Limited,
+            Self::SessionOver(_) => Kind::Unauthenticated,
             Self::Moved
             | Self::ChangedSince(_)
             | Self::NoCode
@@ -70,6 +75,7 @@ impl Fault for ProfileError {
             Self::Missing | Self::MissingChange => "not-found",
             Self::ChangedSince(_) => "changed-since",
             Self::TooSoon(_) => "too-soon",
+            Self::SessionOver(_) => SessionOver::CODE,
             Self::NoCode => "no-code",
             Self::WrongCode(_) => "wrong-code",
             Self::NoTarget => "nothing-to-verify",

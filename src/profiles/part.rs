@@ -30,14 +30,14 @@ pub struct ProfileEvent {
     pub change: Option<Change>,
     /// What was consented to, or not any more.
     pub consents: Vec<Consent>,
-    /// Whether the changes before are forgotten.
-    pub forgets: bool,
+    /// The places in the ring of changes of which those are forgotten that are there.
+    pub forgotten: Vec<u8>,
 }
 
 impl ProfileEvent {
     /// Something happened, and nothing but the marks is another.
     pub const fn of(action: Option<&'static str>, marks: Marks) -> Self {
-        Self { action, marks, profile: None, change: None, consents: Vec::new(), forgets: false }
+        Self { action, marks, profile: None, change: None, consents: Vec::new(), forgotten: Vec::new() }
     }
 }
 
@@ -88,9 +88,8 @@ impl UserPart for ProfilePart {
         if let Some(profile) = &event.profile {
             commit.put(profile_key(id), codec::encode(&**profile)?);
         }
-        if event.forgets {
-            before.slots().for_each(|slot| commit.remove(change_key(id, slot)));
-        } else if let Some(change) = &event.change {
+        event.forgotten.iter().for_each(|slot| commit.remove(change_key(id, *slot)));
+        if let Some(change) = &event.change {
             commit.put(change_key(id, before.next_slot()), codec::encode(change)?);
         }
         for (offset, consent) in event.consents.iter().enumerate() {

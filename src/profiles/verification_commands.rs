@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::accounts::model::{Account, Name};
 use crate::accounts::part::AccountEvent;
+use crate::accounts::proof::ProofPurpose;
 use crate::actor::command::{Command, Decision, Facts};
+use crate::kernel::ids::SessionId;
 use crate::kernel::text::Email;
 use crate::mail::model::Mail;
 use crate::profiles::challenge::{Challenge, ChallengeKind, CodeHash, MOST_ATTEMPTS};
@@ -26,6 +28,8 @@ pub struct SendCode {
     pub code: CodeHash,
     /// The mail.
     pub mail: Option<Mail>,
+    /// The session that asks.
+    pub session: SessionId,
 }
 
 impl Command for SendCode {
@@ -35,6 +39,7 @@ impl Command for SendCode {
     const NAME: &'static str = "send_code";
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, ProfileError> {
+        user.refuse_over(self.session, facts)?;
         let marks = user.profiles.marks();
         let before = marks.challenges.iter().find(|challenge| challenge.kind == self.kind);
         let challenge = Challenge::next(before, self.kind, &self.target, self.code, facts.now)
@@ -64,6 +69,10 @@ pub struct ShowCode {
     pub kind: ChallengeKind,
     /// The code, as somebody typed it.
     pub code: Box<str>,
+    /// The session that asks.
+    pub session: SessionId,
+    /// Tells the address before, if another takes its place.
+    pub notice: Option<Mail>,
 }
 
 impl Command for ShowCode {
@@ -73,6 +82,7 @@ impl Command for ShowCode {
     const NAME: &'static str = "show_code";
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Shown>, ProfileError> {
+        user.refuse_over(self.session, facts)?;
         let marks = unmoved(user, &self.base)?;
         let challenge = marks.challenges.iter().find(|challenge| challenge.kind == self.kind);
         let challenge =
@@ -87,7 +97,7 @@ impl Command for ShowCode {
         let marks = with(marks, Challenge { is_spent: true, ..challenge.clone() });
         match self.kind {
             ChallengeKind::Phone => phone_verified(&self.base, &challenge, marks, facts),
-            ChallengeKind::Email => email_verified(user, &challenge, marks, facts),
+            ChallengeKind::Email => email_verified(user, &challenge, self.notice, marks, facts),
         }
     }
 
@@ -114,19 +124,27 @@ fn phone_verified(
     Ok(Decision::one(UserEvent::Profile(Box::new(event)), Shown::Right(Some(profile))))
 }
 
+/// As a mailed token would (`VerifyEmail`): the address must still be the account's, or wait to become it. Which it does not
+/// once the session that asked for it was ended, the password changed, or an administrator gave the account another one.
 fn email_verified(
     user: &User,
     challenge: &Challenge,
+    notice: Option<Mail>,
     marks: Marks,
     facts: &Facts,
 ) -> Result<Decision<User, Shown>, ProfileError> {
     let account = user.account().ok_or(ProfileError::Missing)?;
     let email = Email::parse(&challenge.target).map_err(|_| ProfileError::NoCode)?;
+    let is_another = account.email.as_ref() != Some(&email);
+    if is_another && user.accounts.unverified_email(facts.now) != Some(&email) {
+        return Err(ProfileError::NoCode);
+    }
     let account = Account { email: Some(email), is_email_verified: true, ..account.changed(facts.now) };
-    let events = vec![
-        UserEvent::Account(AccountEvent::EmailVerified(account)),
-        UserEvent::Profile(Box::new(ProfileEvent::of(None, marks))),
-    ];
+    let spent = user.accounts.spending_but(|proof| proof.purpose != ProofPurpose::VerifyEmail);
+    let mut events = vec![UserEvent::Account(AccountEvent::EmailVerified(account))];
+    events.extend(spent.map(UserEvent::Account));
+    events.push(UserEvent::Profile(Box::new(ProfileEvent::of(None, marks))));
+    events.extend(notice.filter(|_| is_another).map(UserEvent::Mail));
     Ok(Decision { events, reply: Shown::Right(None) })
 }
 

@@ -6,6 +6,16 @@ use crate::kernel::fault::{Fault, FieldError, Kind, Limit};
 /// The code of a sign-in that waits for a second factor.
 pub const MFA_REQUIRED: &str = "mfa-required";
 
+/// The account may not act any more, or the session that asks is over by now, or must be proved again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the session that asks for this is over, or is to be proved again")]
+pub struct SessionOver;
+
+impl SessionOver {
+    /// Its code, whoever refuses with it.
+    pub const CODE: &str = "unauthenticated";
+}
+
 /// A refusal of the sessions. None of them tells whether an account exists.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {
@@ -27,6 +37,9 @@ pub enum SessionError {
     /// Too many failures.
     #[error("too many failed sign-ins, wait a moment")]
     TooManyFailures(Limit),
+    /// The session that asks is over by now.
+    #[error(transparent)]
+    Over(#[from] SessionOver),
     /// There is no such session.
     #[error("there is no such session")]
     Missing,
@@ -49,7 +62,7 @@ pub enum SessionError {
     #[error("a session chooses its roles itself: ask with its own token")]
     OtherSession,
     /// An access token was presented, where the session's own token is needed.
-    #[error("an access token cannot choose roles: ask with the session's own token")]
+    #[error("an access token does not do for this: ask with the session's own token")]
     OwnTokenRequired,
     /// The sign-in looked too unlike the owner of the account.
     #[error("this sign-in was refused for safety")]
@@ -79,6 +92,7 @@ impl Fault for SessionError {
             | Self::TooRisky
             | Self::BadRefreshToken
             | Self::ProofNeeded
+            | Self::Over(_)
             | Self::RefreshReused => Kind::Unauthenticated,
             Self::RoleNotHeld(_) | Self::OtherSession | Self::OwnTokenRequired => Kind::Forbidden,
             Self::DutiesJoined(error) => error.kind(),
@@ -105,6 +119,7 @@ impl Fault for SessionError {
             Self::TooRisky => "sign-in-refused",
             Self::BadRefreshToken => "invalid-refresh-token",
             Self::ProofNeeded => "reauthentication-required",
+            Self::Over(_) => SessionOver::CODE,
             Self::RefreshReused => "session-refresh-reused",
             Self::Missing | Self::MissingUser | Self::MissingDevice => "not-found",
         }

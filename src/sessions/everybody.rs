@@ -65,11 +65,9 @@ pub async fn end_all(
         let page = loader.run(move || owners(&*store, from.as_ref())).await.map_err(LoadError::from)?;
         let (owners, last) = page.map_err(LoadError::from)?;
         let end = |owner: UserId| async move {
-            let which = match kept {
-                Some((user, session)) if user == owner => Which::AllBut(session),
-                _ => Which::All,
-            };
-            let command = EndSessions { which, reason: EndReason::RevokedByAdministrator };
+            let asked_in = kept.filter(|(user, _)| *user == owner).map(|(_, session)| session);
+            let which = asked_in.map_or(Which::All, Which::AllBut);
+            let command = EndSessions { which, reason: EndReason::RevokedByAdministrator, asked_in };
             match users.send(owner, command, facts.clone()).await {
                 Ok(done) => Ok(done.reply),
                 // Deleted meanwhile, with its sessions.

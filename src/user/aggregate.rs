@@ -10,12 +10,13 @@ use crate::accounts::proof::Proof;
 use crate::actor::aggregate::{Aggregate, Note, Part};
 use crate::actor::command::Facts;
 use crate::apps::part::{KeyEvent, KeyPart};
-use crate::kernel::ids::UserId;
+use crate::kernel::ids::{SessionId, UserId};
 use crate::mail::letter;
 use crate::mail::model::Mail;
 use crate::preferences::part::{PreferencePart, PreferencesSet};
 use crate::profiles::part::{ProfileEvent, ProfilePart};
 use crate::sessions::ending::EndReason;
+use crate::sessions::error::SessionOver;
 use crate::sessions::model::Session;
 use crate::sessions::part::{SessionEvent, SessionPart};
 use crate::store::key::Kind;
@@ -111,6 +112,16 @@ impl User {
         let spent = self.accounts.spending_but(|proof| !(reason.is_distrust() && begun_there(proof)));
         let ended = self.sessions.ending(reason, facts, &which).map(UserEvent::Session);
         ended.into_iter().chain(spent.map(UserEvent::Account)).collect()
+    }
+
+    /// Refuses what a session of this user asks for that is over by now, or waits for a proof: it was let in before that was
+    /// so, and changes nothing after it.
+    ///
+    /// # Errors
+    /// When it is.
+    pub fn refuse_over(&self, session: SessionId, facts: &Facts) -> Result<(), SessionOver> {
+        let session = self.sessions.find(session).filter(|one| one.is_active(facts.now) && !one.needs_proof);
+        session.filter(|_| self.is_active()).map(drop).ok_or(SessionOver)
     }
 
     /// The id in text, with the prefix of its nature.

@@ -398,14 +398,19 @@ fn event(user: &User, happening: &Happening, step: u128) -> Option<UserEvent> {
 
 /// A profile with this text, or none any more.
 fn profile_event(user: &User, text: Option<u8>, uuid: Uuid) -> Option<UserEvent> {
+    // Somebody asks who is signed in.
+    let (mut user, asking) = (user.clone(), session(uuid, SecretHash::of(b"asking")));
+    let session = asking.id;
+    user.apply(&UserEvent::Session(SessionEvent::Started(Arc::new(asking))));
     let base = Arc::new(Profile { version: user.profiles.version(), ..Profile::default() });
     let decision = if let Some(text) = text {
         let patch = Patch(vec![Edit { path: "bio".into(), to: Some(format!("\"{text}\"").into()) }]);
-        ChangeProfile { base, patch, change: ChangeId::from_uuid(uuid), undoes: None }.decide(user, &facts())
+        ChangeProfile { base, patch, change: ChangeId::from_uuid(uuid), undoes: None, session }.decide(&user, &facts())
     } else {
-        DeleteProfile { base }.decide(user, &facts())
+        DeleteProfile { base, changes: user.profiles.marks().changes, forgotten: vec![0, 1, 49], session }.decide(&user, &facts())
     };
-    decision.unwrap().events.pop()
+    // Whoever may not act changes nothing.
+    decision.ok()?.events.pop()
 }
 
 fn facts() -> Facts {

@@ -59,6 +59,8 @@ mod http_kit;
 #[cfg(test)]
 mod idempotency;
 #[cfg(test)]
+mod late_requests;
+#[cfg(test)]
 mod mail;
 #[cfg(test)]
 mod operations;

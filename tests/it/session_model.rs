@@ -283,21 +283,21 @@ fn take(step: &Step, terms: &Terms, model: &mut Model, real: &mut Real) -> Resul
         Step::Wait(seconds) => model.now += seconds,
         Step::End(index) => {
             if let Some(one) = picked(index, &model.alive()) {
-                let command = EndSessions { which: Which::One(id(one)), reason: EndReason::SignedOut };
+                let command = EndSessions { which: Which::One(id(one)), reason: EndReason::SignedOut, asked_in: None };
                 prop_assert_eq!(real.send(command, now), Ok(1));
                 model.end(&[one], EndReason::SignedOut);
             }
         }
         Step::EndOthers(index) => {
             if let Some(kept) = picked(index, &model.alive()) {
-                let command = EndSessions { which: Which::AllBut(id(kept)), reason: EndReason::RevokedByOwner };
+                let command = EndSessions { which: Which::AllBut(id(kept)), reason: EndReason::RevokedByOwner, asked_in: None };
                 prop_assert_eq!(real.send(command, now), Ok(model.alive().len() - 1));
                 let others: Vec<_> = model.sessions.keys().copied().filter(|id| *id != kept).collect();
                 model.end(&others, EndReason::RevokedByOwner);
             }
         }
         Step::EndAll => {
-            let command = EndSessions { which: Which::All, reason: EndReason::PasswordChanged };
+            let command = EndSessions { which: Which::All, reason: EndReason::PasswordChanged, asked_in: None };
             prop_assert_eq!(real.send(command, now), Ok(model.alive().len()));
             let all: Vec<_> = model.sessions.keys().copied().collect();
             model.end(&all, EndReason::PasswordChanged);

@@ -6,11 +6,18 @@ use std::sync::mpsc::{Receiver, channel};
 
 use serde_json::{Value, json};
 
-use crate::harness::{PASSWORD, Server, SignedIn};
+use crate::harness::{Admin, PASSWORD, Server, SignedIn};
 use crate::profiles::PROFILE;
 
 const VERIFICATION: &str = "/api/v1/users/profile/verification";
 const CONFIRM: &str = "/api/v1/users/profile/verification/confirm";
+
+/// The code that was mailed last.
+fn mailed_code(admin: &Admin, to: &str) -> String {
+    let mail = admin.mail(to, "verification-code");
+    let mut lines = mail["text"].as_str().unwrap().lines();
+    lines.find(|line| line.len() == 6 && line.parse::<u32>().is_ok()).unwrap().to_owned()
+}
 
 /// An operator's sender of text messages, which answers with this status and hands over what it was given.
 fn sender(status: u16) -> (SocketAddr, Receiver<(String, Value)>) {
@@ -172,10 +179,7 @@ fn an_address_is_verified_by_a_code_or_by_a_link() {
         let method = if by_code { "code" } else { "link" };
         person.post(VERIFICATION, &json!({ "kind": "email", "method": method })).expect(202);
         if by_code {
-            let mail = admin.mail(&email, "verification-code");
-            let code =
-                mail["text"].as_str().unwrap().lines().find(|line| line.len() == 6 && line.parse::<u32>().is_ok());
-            let body = json!({ "kind": "email", "code": code.unwrap() });
+            let body = json!({ "kind": "email", "code": mailed_code(&admin, &email) });
             person.post(CONFIRM, &json!({ "kind": "email", "code": "" })).is_problem(400, "wrong-code");
             assert_eq!(person.post(CONFIRM, &body).expect(200)["verified"]["email"], true);
         } else {
@@ -225,4 +229,67 @@ fn an_administrator_says_who_somebody_is_and_another_name_was_not_looked_at() {
     admin.put(missing, &review).is_problem(404, "not-found");
     let audit = admin.get("/api/v1/audit?limit=1000").expect(200).to_string();
     assert!(audit.contains("profiles.identity_reviewed") && !audit.contains("Passport"));
+}
+
+/// Somebody who asked for another address, and was mailed a code there.
+fn changing(server: &Server, name: &str) -> (SignedIn, String) {
+    let admin = server.admin();
+    admin.create_user(&json!({ "username": name, "password": PASSWORD, "email": format!("{name}@example.org") }));
+    let person = server.anonymous().sign_in(name, PASSWORD);
+    let other = format!("{name}@example.net");
+    person.post("/api/v1/auth/email/change", &json!({ "email": other })).expect(202);
+    person.post(VERIFICATION, &json!({ "kind": "email" })).expect(202);
+    let code = mailed_code(&admin, &other);
+    (person, code)
+}
+
+fn confirm_address(person: &SignedIn, code: &str) -> crate::harness::Reply {
+    person.post(CONFIRM, &json!({ "kind": "email", "code": code }))
+}
+
+#[test]
+fn another_address_that_a_code_verifies_is_told_to_the_one_before() {
+    let server = Server::start();
+    let (ann, code) = changing(&server, "ann");
+    let admin = server.admin();
+    assert_eq!(confirm_address(&ann, &code).expect(200)["verified"]["email"], true);
+    let user = admin.get(&format!("/api/v1/users/{}", ann.id)).expect(200);
+    assert_eq!((&user["email"], &user["unverified_email"]), (&json!("ann@example.net"), &Value::Null));
+    assert_eq!(admin.mails_about("ann@example.org", "email-changed"), 1);
+    assert_eq!(admin.mails_about("ann@example.net", "email-changed"), 0);
+    let link = admin.mails("ann@example.net").into_iter().find(|mail| mail["occasion"] == "verify-email").unwrap();
+    let token = crate::harness::token_in(link["text"].as_str().unwrap());
+    let spent = server.anonymous().post("/api/v1/auth/email/verify", &json!({ "token": token }));
+    spent.is_problem(401, "token-not-valid");
+}
+
+#[test]
+fn a_code_for_an_address_that_is_not_wanted_any_more_verifies_nothing() {
+    let server = Server::start();
+    let admin = server.admin();
+    let again = |name: &str| server.anonymous().sign_in(name, PASSWORD);
+    let ways: [(&str, &dyn Fn(&SignedIn) -> SignedIn); 3] = [
+        ("changed", &|person| {
+            admin.patch(&format!("/api/v1/users/{}", person.id), &json!({ "email": "own@example.org" })).expect(200);
+            person.clone()
+        }),
+        ("ended", &|person| {
+            let own = again("ended");
+            own.delete(&format!("/api/v1/users/sessions/{}", person.session_id)).expect(204);
+            own
+        }),
+        ("password", &|person| {
+            let passwords = json!({ "current_password": PASSWORD, "new_password": "quite another horse" });
+            person.post("/api/v1/auth/password/change", &passwords).expect(204);
+            person.clone()
+        }),
+    ];
+    for (name, forgotten_by) in ways {
+        let (person, code) = changing(&server, name);
+        let person = forgotten_by(&person);
+        confirm_address(&person, &code).is_problem(409, "no-code");
+        let user = admin.get(&format!("/api/v1/users/{}", person.id)).expect(200);
+        assert_ne!(user["email"], format!("{name}@example.net"));
+        assert_eq!(user["email_verified"], false, "{name}");
+    }
 }

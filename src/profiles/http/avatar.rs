@@ -40,6 +40,7 @@ async fn set(call: Call, upload: Upload) -> Outcome {
     if bytes.len() > MOST_BYTES {
         return Err(PictureError::TooManyBytes.into());
     }
+    let _turn = call.state.album.turn(id).await;
     let avatar = call.state.album.keep(id, bytes).await?;
     let answer = put(&call, Some(avatar)).await;
     if answer.is_err() {
@@ -50,13 +51,16 @@ async fn set(call: Call, upload: Upload) -> Outcome {
 }
 
 async fn remove(call: Call) -> Outcome {
+    let _turn = call.state.album.turn(person(&call)?.id()).await;
     put(&call, None).await?;
     Ok(Answer::no_content())
 }
 
 async fn put(call: &Call, avatar: Option<AvatarId>) -> Outcome {
-    let prepare =
-        |_: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| Ok(SetAvatar { base: Arc::clone(&held.part), avatar });
+    let session = call.session_id()?;
+    let prepare = |_: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| {
+        Ok(SetAvatar { base: Arc::clone(&held.part), avatar, session })
+    };
     let user = person(call)?;
     let before = call.state.users.load(user.id()).await?.and_then(|user| user.profiles.find()?.avatar);
     let done = call.state.profiles.write(user.id(), &call.facts(), prepare).await.map_err(Problem::from)?;

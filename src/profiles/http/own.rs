@@ -11,6 +11,7 @@ use utoipa::{PartialSchema, ToSchema};
 use super::view::{ProfileSchema, shown};
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::annex::Held;
+use crate::actor::command::WriteError;
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Caller, Json, Problem, Routes, Who};
 use crate::kernel::ids::ChangeId;
@@ -18,9 +19,13 @@ use crate::profiles::commands::{ChangeProfile, DeleteProfile};
 use crate::profiles::desk::Prepared;
 use crate::profiles::error::ProfileError;
 use crate::profiles::fields::FIELDS;
+use crate::profiles::history;
 use crate::profiles::model::Profile;
 use crate::store::Revision;
 use crate::user::User;
+
+/// How large a change may be.
+pub(super) const MOST_BYTES: usize = 64 * 1024;
 
 /// Registers the routes.
 pub(super) fn routes(routes: &mut Routes) {
@@ -32,6 +37,7 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .put("/api/v1/users/profile", Who::SignedIn, change)
         .about("Changes what it names of your profile; null clears")
+        .body_limit_bytes(MOST_BYTES)
         .answers::<ProfileSchema>(200);
     routes
         .delete("/api/v1/users/profile", Who::SignedIn, delete)
@@ -75,23 +81,29 @@ async fn show(call: Call) -> Outcome {
 
 async fn change(call: Call, Json(ProfileChanges(given)): Json<ProfileChanges>) -> Outcome {
     let patch = FIELDS.read(&given).map_err(Problem::invalid)?;
-    let (id, change) = (person(&call)?.id(), ChangeId::generate(call.now));
+    let (id, session, change) = (person(&call)?.id(), call.session_id()?, ChangeId::generate(call.now));
     let prepare = |user: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| {
         refuse_stale(&call, user, held)?;
-        Ok(ChangeProfile { base: Arc::clone(&held.part), patch: patch.clone(), change, undoes: None })
+        Ok(ChangeProfile { base: Arc::clone(&held.part), patch: patch.clone(), change, undoes: None, session })
     };
     let done = call.state.profiles.write(id, &call.facts(), prepare).await?;
     Ok(written(&call, &done.after, done.reply, done.revision))
 }
 
 async fn delete(call: Call) -> Outcome {
-    let prepare = |user: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| {
-        refuse_stale(&call, user, held)?;
-        Ok(DeleteProfile { base: Arc::clone(&held.part) })
+    let session = call.session_id()?;
+    let prepare = async |user: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| {
+        refuse_stale(&call, user, held).map_err(WriteError::Refused)?;
+        let (store, id, changes) = (Arc::clone(&call.state.store), user.id(), user.profiles.marks().changes);
+        let places = call.state.loader.run(move || history::places_of_profile(&*store, id)).await;
+        let unavailable = |error: &dyn std::fmt::Display| WriteError::Unavailable(error.to_string());
+        let forgotten = places.map_err(|error| unavailable(&error))?.map_err(|error| unavailable(&error))?;
+        Ok(DeleteProfile { base: Arc::clone(&held.part), changes, forgotten, session })
     };
     let user = person(&call)?;
+    let _turn = call.state.album.turn(user.id()).await;
     let avatar = user.profiles.find().and_then(|marks| marks.avatar);
-    let done = call.state.profiles.write(user.id(), &call.facts(), prepare).await?;
+    let done = call.state.profiles.write_after(user.id(), &call.facts(), prepare).await?;
     call.state.profiles.keep(done.after.id(), done.reply);
     if let Some(avatar) = avatar {
         super::avatar::forget_unless_named(&call, avatar).await;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::own::person;
+use super::own::{MOST_BYTES, person};
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::annex::Held;
 use crate::http::answer::tag_of;
@@ -36,6 +36,7 @@ pub(super) fn routes(routes: &mut Routes) {
         .about(
             "Changes who may see what it names, and what you consent to; null goes back to the installation's choice",
         )
+        .body_limit_bytes(MOST_BYTES)
         .answers::<PrivacyView>(200);
     routes
         .get("/api/v1/users/profile/consents", Who::SignedIn, consents)
@@ -132,14 +133,14 @@ async fn change(call: Call, Json(changes): Json<PrivacyChanges>) -> Outcome {
     let patch = AUDIENCES.read(&changes.audiences.unwrap_or_default());
     let patch = patch.map_err(|wrong| Problem::invalid(wrong.into_iter().map(within).collect()))?;
     let consents = given(&call, changes.consents.unwrap_or_default())?;
-    let change = ChangeId::generate(call.now);
+    let (session, change) = (call.session_id()?, ChangeId::generate(call.now));
     let prepare = |_: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| {
         let tag = tag_of(json!(view(&call, &held.part)).to_string().as_bytes());
         if !call.matches(&tag) {
             return Err(ProfileError::Stale);
         }
         let (base, patch, consents) = (Arc::clone(&held.part), patch.clone(), consents.clone());
-        Ok(ChangePrivacy { base, patch, consents, change, undoes: None })
+        Ok(ChangePrivacy { base, patch, consents, change, undoes: None, session })
     };
     let done = call.state.profiles.write(person(&call)?.id(), &call.facts(), prepare).await?;
     let held = call.state.profiles.keep(done.after.id(), done.reply);

@@ -15,12 +15,13 @@ use crate::accounts::model::Nature;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::annex::Held;
 use crate::http::handler::Outcome;
-use crate::http::{Answer, Call, Caller, Json, Path, Problem, Routes, Who};
+use crate::http::{Answer, Call, Json, Path, Problem, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::UserId;
 use crate::kernel::secret::random_bytes;
 use crate::kernel::text::{Email, Note};
+use crate::mail::model::Occasion;
 use crate::profiles::challenge::{ChallengeKind, CodeHash, GOOD_SECONDS};
 use crate::profiles::commands::ReviewIdentity;
 use crate::profiles::desk::Prepared;
@@ -145,7 +146,8 @@ async fn text_code(call: &Call, user: &Arc<User>) -> Outcome {
     }
     let code = new_code()?;
     let hash = CodeHash::of(&code, &number);
-    let command = SendCode { kind: ChallengeKind::Phone, target: number.clone().into(), code: hash, mail: None };
+    let (kind, target, session) = (ChallengeKind::Phone, number.clone().into(), call.session_id()?);
+    let command = SendCode { kind, target, code: hash, mail: None, session };
     let done = call.state.users.send(user.id(), command, call.facts()).await?;
     let expires_at = call.now.plus_seconds(GOOD_SECONDS);
     let site = &call.state.settings.public_url;
@@ -172,8 +174,7 @@ async fn mail(call: &Call, user: &Arc<User>, method: Method) -> Outcome {
     let addressee = Addressee { user: user.id(), username: &account.username, to };
     match method {
         Method::Link => {
-            let Caller::Person(signed_in) = &call.caller else { return Err(ProfileError::Missing.into()) };
-            call.state.correspondence.verify(user, signed_in.session.id, to, call.facts()).await?;
+            call.state.correspondence.verify(user, call.session_id()?, to, call.facts()).await?;
             Ok(sent(ChallengeKind::Email, None))
         }
         Method::Code => mail_code(call, user, to, addressee).await,
@@ -184,8 +185,8 @@ async fn mail_code(call: &Call, user: &User, to: &Email, addressee: Addressee<'_
     let code = new_code()?;
     let mail = call.state.correspondence.letters.with_code(&code, addressee, &call.facts())?;
     let hash = CodeHash::of(&code, to.as_str());
-    let command =
-        SendCode { kind: ChallengeKind::Email, target: to.as_str().into(), code: hash, mail: Some(mail.clone()) };
+    let (kind, target, session) = (ChallengeKind::Email, to.as_str().into(), call.session_id()?);
+    let command = SendCode { kind, target, code: hash, mail: Some(mail.clone()), session };
     let done = call.state.users.send(user.id(), command, call.facts()).await?;
     call.state.correspondence.posted(Some(&mail));
     let expires_at = call.now.plus_seconds(GOOD_SECONDS);
@@ -205,11 +206,18 @@ fn new_code() -> Result<String, Problem> {
 }
 
 async fn confirm(call: Call, Json(given): Json<Confirmation>) -> Outcome {
+    let (before, session) = (person(&call)?, call.session_id()?);
+    let notice = match given.kind {
+        ChallengeKind::Email => call.state.correspondence.notice(Occasion::EmailChanged, before, &call.facts())?,
+        ChallengeKind::Phone => None,
+    };
     let prepare = |_: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| {
         let (base, kind, code) = (Arc::clone(&held.part), given.kind, given.code.as_str().into());
-        Ok(ShowCode { base, kind, code })
+        Ok(ShowCode { base, kind, code, session, notice: notice.clone() })
     };
-    let done = call.state.profiles.write(person(&call)?.id(), &call.facts(), prepare).await?;
+    let done = call.state.profiles.write(before.id(), &call.facts(), prepare).await?;
+    let address = |user: &User| user.account().and_then(|account| account.email.clone());
+    call.state.correspondence.posted(notice.as_ref().filter(|_| address(&done.after) != address(before)));
     match done.reply {
         Shown::Wrong(left) => Err(ProfileError::WrongCode(left).into()),
         Shown::Right(profile) => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::actor::command::{Command, Decision, Facts};
-use crate::kernel::ids::DeviceId;
+use crate::kernel::ids::{DeviceId, SessionId};
 use crate::sessions::device::Device;
 use crate::sessions::ending::EndReason;
 use crate::sessions::error::SessionError;
@@ -19,6 +19,8 @@ pub struct ChangeDevice {
     pub name: Option<Option<Box<str>>>,
     /// Whether it is trusted.
     pub is_trusted: Option<bool>,
+    /// The session that asks, where it is one of the same person.
+    pub asked_in: Option<SessionId>,
 }
 
 impl Command for ChangeDevice {
@@ -28,6 +30,7 @@ impl Command for ChangeDevice {
     const NAME: &'static str = "change_device";
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Arc<Device>>, SessionError> {
+        self.asked_in.map_or(Ok(()), |session| user.refuse_over(session, facts))?;
         let old = user.sessions.find_device(self.id).ok_or(SessionError::MissingDevice)?;
         let mut new = old.draft(facts.now);
         if let Some(name) = self.name {
@@ -47,6 +50,8 @@ impl Command for ChangeDevice {
 pub struct ForgetDevice {
     /// Which.
     pub id: DeviceId,
+    /// The session that asks, where it is one of the same person.
+    pub asked_in: Option<SessionId>,
 }
 
 impl Command for ForgetDevice {
@@ -57,6 +62,7 @@ impl Command for ForgetDevice {
     const REVOKES: bool = true;
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, SessionError> {
+        self.asked_in.map_or(Ok(()), |session| user.refuse_over(session, facts))?;
         user.sessions.find_device(self.id).ok_or(SessionError::MissingDevice)?;
         let mut events = user.ending(EndReason::DeviceSignedOut, facts, |session| session.device == Some(self.id));
         events.push(UserEvent::Session(SessionEvent::DevicesForgotten(vec![self.id])));

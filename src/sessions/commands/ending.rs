@@ -41,6 +41,8 @@ pub struct EndSessions {
     pub which: Which,
     /// Why.
     pub reason: EndReason,
+    /// The session that asks, where it is another one of the same person.
+    pub asked_in: Option<SessionId>,
 }
 
 impl Command for EndSessions {
@@ -51,6 +53,7 @@ impl Command for EndSessions {
     const REVOKES: bool = true;
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, usize>, SessionError> {
+        self.asked_in.map_or(Ok(()), |session| user.refuse_over(session, facts))?;
         if let Which::One(id) = self.which {
             user.sessions.find(id).filter(|session| session.is_active(facts.now)).ok_or(SessionError::Missing)?;
         }

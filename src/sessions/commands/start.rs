@@ -145,7 +145,7 @@ impl StartSession {
         if let Some((known, secret)) = claimed
             && known.secret.is_same(&secret)
         {
-            let is_elsewhere = address.is_some_and(|address| !known.knows(address));
+            let is_elsewhere = address.is_some_and(|address| !known.meets(address));
             let is_other =
                 known.client != self.claim.client || self.claim.name.is_some() || known.ip_address != address;
             if !is_elsewhere && !is_other {

@@ -4,14 +4,12 @@
 //! not send it. No token in forms: every browser since 2023 sends `Sec-Fetch-Site`, which scripts cannot forge, and a
 //! token would be one more secret that pages must carry.
 
-use actix_web::http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
+use actix_web::http::header::{HeaderName, HeaderValue, SET_COOKIE};
 
-use crate::http::credential::COOKIE_NAME;
+use crate::http::credential::{COOKIE_NAME, DEVICE_COOKIE_NAME};
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Problem};
 
-/// The cookie by which a browser is recognised; it opens nothing.
-const DEVICE_COOKIE_NAME: &str = "__Host-sesame-device";
 /// The longest that browsers keep a cookie (RFC 6265bis section 5.5).
 const DEVICE_COOKIE_SECONDS: i64 = 400 * 86_400;
 
@@ -25,11 +23,6 @@ pub(super) fn with_session(answer: Answer, token: &str, seconds: i64) -> Outcome
 /// Sets the device's cookie.
 pub(super) fn with_device(answer: Answer, token: &str) -> Outcome {
     with_cookie(answer, DEVICE_COOKIE_NAME, token, DEVICE_COOKIE_SECONDS)
-}
-
-/// The device's token, if the browser has one.
-pub(super) fn device_token(call: &Call) -> Option<&str> {
-    cookie(call.request().headers(), DEVICE_COOKIE_NAME)
 }
 
 /// Refuses a request that a browser says another site made: nobody is to be signed in by somebody else's page.
@@ -50,12 +43,4 @@ fn with_cookie(answer: Answer, name: &str, token: &str, seconds: i64) -> Outcome
     let cookie = format!("{name}={token}; Path=/; Max-Age={seconds}; Secure; HttpOnly; SameSite=Lax");
     let value = HeaderValue::try_from(cookie).map_err(|error| Problem::bug(error.to_string()))?;
     Ok(answer.with_another_header(SET_COOKIE, value))
-}
-
-fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers
-        .get_all(COOKIE)
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|list| list.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
 }

@@ -257,7 +257,8 @@ async fn end_one(call: &Call, whose: &Whose, id: SessionId) -> Outcome {
         call.refuse_stale()?;
     }
     let reason = if whose.current == Some(id) { EndReason::SignedOut } else { whose.reason() };
-    let command = EndSessions { which: Which::One(id), reason };
+    let asked_in = whose.current.filter(|current| *current != id);
+    let command = EndSessions { which: Which::One(id), reason, asked_in };
     let done = call.state.users.send(whose.user.id(), command, call.facts()).await?;
     Ok(Answer::no_content().with_revision(done.revision))
 }
@@ -268,7 +269,7 @@ async fn end_all(call: &Call, whose: &Whose, query: &EndQuery) -> Outcome {
         Some(current) if query.keep_current => Which::AllBut(current),
         _ => Which::All,
     };
-    let command = EndSessions { which, reason: whose.reason() };
+    let command = EndSessions { which, reason: whose.reason(), asked_in: whose.current };
     let done = call.state.users.send(whose.user.id(), command, call.facts()).await?;
     Ok(Answer::ok(&Ended { ended: done.reply }).with_revision(done.revision))
 }
@@ -295,14 +296,15 @@ async fn change_device(call: &Call, whose: &Whose, id: DeviceId, changes: Device
         Some(None) => Some(None),
         None => None,
     };
-    let command = ChangeDevice { id, name, is_trusted: changes.trusted };
+    let command = ChangeDevice { id, name, is_trusted: changes.trusted, asked_in: whose.current };
     let done = call.state.users.send(whose.user.id(), command, call.facts()).await?;
     Ok(Answer::ok(&DeviceView::of(&done.after, &done.reply, whose.current)).with_revision(done.revision))
 }
 
 async fn forget_device(call: &Call, whose: &Whose, id: DeviceId) -> Outcome {
     call.refuse_stale()?;
-    let done = call.state.users.send(whose.user.id(), ForgetDevice { id }, call.facts()).await?;
+    let command = ForgetDevice { id, asked_in: whose.current };
+    let done = call.state.users.send(whose.user.id(), command, call.facts()).await?;
     Ok(Answer::no_content().with_revision(done.revision))
 }
 
