@@ -11,6 +11,8 @@ use super::sheet::{Edit, Patch, Sheet, is_below, place};
 
 /// More complaints than so many help nobody.
 const MOST_COMPLAINTS: usize = 50;
+/// So many values can be changed at once.
+const MOST_EDITS: usize = 500;
 /// The longest key where any key may stand.
 const MOST_KEY_BYTES: usize = 64;
 
@@ -81,6 +83,9 @@ impl Catalogue {
     pub fn read_below(self, branch: &str, given: &Map<String, Value>) -> Result<Patch, Vec<FieldError>> {
         let (mut edits, mut wrong) = (Vec::new(), Vec::new());
         self.walk(branch, given, &mut edits, &mut wrong);
+        if edits.len() + wrong.len() > MOST_EDITS {
+            wrong = vec![FieldError::new(branch, format!("names more than {MOST_EDITS} values"))];
+        }
         if wrong.is_empty() {
             return Ok(Patch(edits));
         }
@@ -93,6 +98,9 @@ impl Catalogue {
 
     fn walk(self, at: &str, given: &Map<String, Value>, edits: &mut Vec<Edit>, wrong: &mut Vec<FieldError>) {
         for (key, value) in given {
+            if edits.len() + wrong.len() > MOST_EDITS {
+                return;
+            }
             let path = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
             let field = self.find(&path).filter(|_| !key.contains('.'));
             if field.is_some_and(|field| field.path.ends_with(".*")) && !is_key(key) {
@@ -332,6 +340,13 @@ mod tests {
         for bad in ["\u{0}", "\u{202E}abc", " ", ""] {
             assert_eq!(read(&json!({ "name": bad })).unwrap_err(), ["name"], "{bad:?}");
         }
+    }
+
+    #[test]
+    fn so_many_values_are_changed_at_once_and_no_more() {
+        let nulls = |count: usize| json!({ "any": (0..count).map(|at| (at.to_string(), Value::Null)).collect::<Map<_, _>>() });
+        assert!(read(&nulls(500)).is_ok());
+        assert_eq!(read(&nulls(501)).unwrap_err(), [""]);
     }
 
     #[test]

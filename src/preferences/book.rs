@@ -14,6 +14,7 @@ use crate::actor::aggregate::{Aggregate, Note, Part};
 use crate::kernel::fault::{FieldError, Malformed};
 use crate::kernel::ids::{BookId, RoleId};
 use crate::preferences::model::{CUSTOM, Layer, Namespace};
+use crate::preferences::schema;
 use crate::store::codec::Stored;
 use crate::store::key::Kind;
 use crate::store::{Commit, Key, Record, Revision, StoreError, codec};
@@ -25,6 +26,9 @@ pub const THE_PREFERENCES: BookId = BookId::from_uuid(Uuid::from_u128(2));
 const MOST_PATTERN_BYTES: usize = 64 * 1024;
 /// More complaints than so many help nobody.
 const MOST_COMPLAINTS: usize = 20;
+/// Where values and schemas together are more than this, complaints are not looked for one by one: whoever collects them
+/// holds all of them at once.
+const MOST_COMPARED: u64 = 50_000;
 
 /// The preference book. Cheap to clone: entries are shared.
 #[derive(Debug, Clone, Default)]
@@ -40,7 +44,8 @@ pub struct PreferenceBook {
 pub struct Registered {
     /// The namespace.
     pub namespace: Namespace,
-    validator: Validator,
+    /// How much work its schema makes, and what does it; none: an earlier version took a schema that makes too much.
+    validator: Option<(u64, Validator)>,
 }
 
 /// What can happen to the preference book.
@@ -71,24 +76,43 @@ impl Registered {
     /// patterns that take time in proportion to the text.
     ///
     /// # Errors
-    /// When it is no schema.
+    /// When it is no schema, or one that makes too much work.
     pub fn new(namespace: Namespace) -> Result<Self, Malformed> {
+        let schema: Value =
+            serde_json::from_str(&namespace.schema).map_err(|error| Malformed::new(error.to_string()))?;
+        schema::nodes(&schema)?;
+        Self::stored(namespace)
+    }
+
+    /// The same for one that was stored: nothing fits a schema that makes too much work.
+    fn stored(namespace: Namespace) -> Result<Self, Malformed> {
         let schema: Value =
             serde_json::from_str(&namespace.schema).map_err(|error| Malformed::new(error.to_string()))?;
         let patterns = PatternOptions::regex().size_limit(MOST_PATTERN_BYTES).dfa_size_limit(MOST_PATTERN_BYTES);
         let options = jsonschema::options().with_draft(Draft::Draft202012).with_pattern_options(patterns).offline();
         let validator = options.build(&schema).map_err(|error| Malformed(format!("not a JSON Schema: {error}")))?;
+        let validator = schema::nodes(&schema).ok().map(|nodes| (nodes, validator));
         Ok(Self { namespace, validator })
     }
 
-    /// What is wrong with these values.
+    /// What is wrong with these values. Large schemas take their time: not for a mailbox, nor for a worker.
     pub fn complaints(&self, values: &Value) -> Vec<FieldError> {
+        let whole = |what: &str| vec![FieldError::new(format!("{CUSTOM}.{}", self.namespace.name), what)];
+        let Some((nodes, validator)) = &self.validator else {
+            return whole("its schema makes too much work; register another");
+        };
+        if validator.is_valid(values) {
+            return Vec::new();
+        }
+        if nodes.saturating_mul(count(values)) > MOST_COMPARED {
+            return whole("does not fit its schema");
+        }
         let complaint = |error: jsonschema::ValidationError<'_>| {
             let at = error.instance_path().to_string().replace('/', ".");
             let message: String = error.to_string().chars().take(300).collect();
             FieldError::new(format!("{CUSTOM}.{}{at}", self.namespace.name), message)
         };
-        self.validator.iter_errors(values).take(MOST_COMPLAINTS).map(complaint).collect()
+        validator.iter_errors(values).take(MOST_COMPLAINTS).map(complaint).collect()
     }
 
     /// The schema.
@@ -170,7 +194,7 @@ impl Aggregate for PreferenceBook {
                 }
                 Some(Kind::PreferenceNamespace) => {
                     let namespace: Namespace = codec::decode(&record.value)?;
-                    let registered = Registered::new(namespace)
+                    let registered = Registered::stored(namespace)
                         .map_err(|error| StoreError::Damaged(format!("{:?}: {error}", record.key)))?;
                     book.namespaces.insert(registered.namespace.name.clone(), Arc::new(registered));
                 }
@@ -243,6 +267,15 @@ impl Aggregate for PreferenceBook {
             }
         };
         Some(Note { action, target, before, after })
+    }
+}
+
+/// How many values there are, those within others too.
+fn count(values: &Value) -> u64 {
+    match values {
+        Value::Array(values) => 1 + values.iter().map(count).sum::<u64>(),
+        Value::Object(values) => 1 + values.values().map(count).sum::<u64>(),
+        _ => 1,
     }
 }
 

@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 
 use crate::actor::command::{Command, Decision, Facts};
 use crate::kernel::fault::FieldError;
-use crate::kernel::ids::ChangeId;
-use crate::kernel::sheet::{Edit, Patch, Sheet};
+use crate::kernel::ids::{ChangeId, SessionId};
+use crate::kernel::sheet::{Edit, Patch, Sheet, is_below};
 use crate::preferences::book::PreferenceBook;
 use crate::preferences::error::PreferenceError;
 use crate::preferences::fields;
@@ -21,23 +21,53 @@ use crate::profiles::commands::change;
 use crate::profiles::part::ProfileEvent;
 use crate::user::{User, UserEvent};
 
-/// Changes what it names of somebody's preferences.
+/// What somebody wants to be otherwise.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Of the fields, and of whole namespaces.
+    pub patch: Patch,
+    /// Within namespaces, as objects to be merged (RFC 7396); null clears a namespace.
+    pub custom: BTreeMap<Box<str>, Value>,
+}
+
+impl Wanted {
+    /// Whether values of applications are to be looked at, which may take long.
+    pub fn fills_namespaces(&self) -> bool {
+        let is_custom = |edit: &Edit| edit.to.is_some() && is_below(&edit.path, CUSTOM);
+        self.custom.values().any(Value::is_object) || self.patch.0.iter().any(is_custom)
+    }
+
+    /// What was chosen after this, by the book's rules.
+    ///
+    /// # Errors
+    /// Everything that breaks a rule.
+    pub fn applied(&self, before: &Sheet, book: &PreferenceBook) -> Result<Sheet, PreferenceError> {
+        let own = before.merged(&self.patch);
+        let custom = self.custom.iter().map(|(name, given)| merged_namespace(&own, name, given)).collect();
+        let own = own.merged(&Patch(custom));
+        let mut wrong = fields::complaints(&own);
+        let differences = before.differences(&own);
+        wrong.extend(differences.iter().flat_map(|one| refused(book, &one.path, one.after.as_deref())));
+        if wrong.is_empty() { Ok(own) } else { Err(PreferenceError::Invalid(wrong)) }
+    }
+}
+
+/// Gives somebody other preferences, which were prepared on those of before: what is checked at all was checked there, since
+/// schemas of applications may take long.
 #[derive(Debug, Clone)]
 pub struct ChangePreferences {
     /// The preferences it was prepared on.
     pub base: Arc<Preferences>,
-    /// The namespaces, and the rules for what is in them.
-    pub book: Arc<PreferenceBook>,
-    /// What to change of the fields, and of whole namespaces.
-    pub patch: Patch,
-    /// What to change within namespaces, as objects to be merged (RFC 7396); null clears a namespace.
-    pub custom: BTreeMap<Box<str>, Value>,
+    /// What is chosen from then on.
+    pub own: Sheet,
     /// The id of the change.
     pub change: ChangeId,
     /// The change that is taken back by this one.
     pub undoes: Option<ChangeId>,
     /// What the audit log calls it.
     pub action: &'static str,
+    /// The session that asks.
+    pub session: SessionId,
 }
 
 impl Command for ChangePreferences {
@@ -47,19 +77,11 @@ impl Command for ChangePreferences {
     const NAME: &'static str = "change_preferences";
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Arc<Preferences>>, PreferenceError> {
+        user.refuse_over(self.session, facts)?;
         if user.preferences.version() != self.base.version {
             return Err(PreferenceError::Moved);
         }
-        let own = self.base.own.merged(&self.patch);
-        let custom = self.custom.iter().map(|(name, given)| merged_namespace(&own, name, given)).collect();
-        let own = own.merged(&Patch(custom));
-        let mut wrong = fields::complaints(&own);
-        let differences = self.base.own.differences(&own);
-        wrong.extend(differences.iter().flat_map(|one| refused(&self.book, &one.path, one.after.as_deref())));
-        if !wrong.is_empty() {
-            return Err(PreferenceError::Invalid(wrong));
-        }
-        let id = (self.change, self.undoes);
+        let (id, own) = ((self.change, self.undoes), self.own);
         let Some(change) = change(id, Part::Preferences, &self.base.own, &own, facts) else {
             return Ok(Decision::nothing(self.base));
         };

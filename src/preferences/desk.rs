@@ -7,9 +7,13 @@ use actix_web::web::Bytes;
 use arc_swap::ArcSwap;
 
 use crate::actor::annex::{Annex, Annexed, Moved};
+use crate::actor::command::WriteError;
 use crate::actor::directory::Directory;
 use crate::kernel::ids::{RoleId, UserId};
+use crate::kernel::sheet::Sheet;
+use crate::pool::{Pool, PoolError};
 use crate::preferences::book::PreferenceBook;
+use crate::preferences::commands::Wanted;
 use crate::preferences::error::PreferenceError;
 use crate::preferences::fields::SECTIONS;
 use crate::preferences::model::Preferences;
@@ -25,6 +29,30 @@ pub struct PreferenceDesk {
     pub books: Directory<PreferenceBook>,
     /// The preference book, as it is read.
     pub book: Arc<PublishedPreferences>,
+    /// Holds values of applications to their schemas, which may take long.
+    pub checker: Pool,
+}
+
+impl PreferenceDesk {
+    /// What these preferences come to by what somebody wants.
+    ///
+    /// # Errors
+    /// Everything that breaks a rule, or that too much is waiting to be looked at.
+    pub async fn applied(
+        &self,
+        wanted: &Arc<Wanted>,
+        base: &Arc<Preferences>,
+    ) -> Result<Sheet, WriteError<PreferenceError>> {
+        if !wanted.fills_namespaces() {
+            return wanted.applied(&base.own, &self.book.load()).map_err(WriteError::Refused);
+        }
+        let (wanted, base, book) = (Arc::clone(wanted), Arc::clone(base), self.book.load_full());
+        match self.checker.run(move || wanted.applied(&base.own, &book)).await {
+            Ok(applied) => applied.map_err(WriteError::Refused),
+            Err(PoolError::Full) => Err(WriteError::Busy),
+            Err(error @ PoolError::Lost) => Err(WriteError::Unavailable(error.to_string())),
+        }
+    }
 }
 
 /// The newest preference book.

@@ -15,4 +15,5 @@ pub mod model;
 pub mod negotiation;
 pub mod part;
 pub mod quiet;
+pub mod schema;
 pub mod settings;

@@ -282,6 +282,33 @@ fn an_application_keeps_its_own_values_under_a_schema() {
 }
 
 #[test]
+fn a_schema_that_would_take_for_ever_is_refused_and_a_large_one_says_less() {
+    let server = Server::start();
+    let admin = server.admin();
+    let ann = admin.person("ann");
+    let path = "/api/v1/preferences/namespaces/shop";
+    let set = |schema: &Value| admin.put(path, &json!({ "schema": schema }));
+    let put = |values: Value| ann.put(PREFERENCES, &json!({ "custom": { "shop": values } }));
+    // Each refers twice to the next: 2^40 complaints about one value.
+    let twice = |to: usize| json!({ "allOf": vec![json!({ "$ref": format!("#/$defs/a{to}") }); 2] });
+    let schema = |depth: usize| {
+        let all = (0..depth).map(|at| (format!("a{at}"), twice(at + 1)));
+        let defs: serde_json::Map<_, _> = all.chain([(format!("a{depth}"), json!({ "type": "string" }))]).collect();
+        json!({ "properties": { "a": { "items": { "$ref": "#/$defs/a0" } } }, "$defs": defs })
+    };
+    set(&schema(40)).is_problem(400, "invalid-input").names_field("schema");
+    set(&json!({ "properties": { "a": { "$ref": "#" } } })).is_problem(400, "invalid-input").names_field("schema");
+    set(&schema(7)).expect(200);
+    put(json!({ "a": ["x", "y"] })).expect(200);
+    let few = put(json!({ "a": [1] }));
+    few.is_problem(400, "invalid-input").names_field("custom.shop.a.0");
+    assert_eq!(few.json()["errors"].as_array().unwrap().len(), 20);
+    let many = put(json!({ "a": vec![1; 3000] }));
+    many.is_problem(400, "invalid-input").names_field("custom.shop");
+    assert_eq!(many.json()["errors"], json!([{ "field": "custom.shop", "message": "does not fit its schema" }]));
+}
+
+#[test]
 fn a_reset_goes_back_to_the_defaults_of_what_it_names() {
     let server = Server::start();
     let admin = server.admin();
@@ -300,6 +327,11 @@ fn a_reset_goes_back_to_the_defaults_of_what_it_names() {
     let own = ann.get(&format!("{PREFERENCES}?origin=true")).expect(200)["origin"].to_string();
     assert!(!own.contains("own"), "{own}");
     assert_eq!((&after["custom"], &after["locale"]["language"]), (&json!({}), &json!("en")));
+    reset(json!({ "sections": vec!["theme"; 71] })).is_problem(400, "invalid-input").names_field("sections");
+    let links: serde_json::Map<_, _> = (0..501).map(|at| (at.to_string(), Value::Null)).collect();
+    ann.put("/api/v1/users/profile", &json!({ "social_links": links })).is_problem(400, "invalid-input");
+    let text = json!({ "theme": "x".repeat(64 * 1024) });
+    ann.put(&format!("{PREFERENCES}/theme"), &text).is_problem(413, "body-too-large");
     reset(json!({ "sections": ["theme", "colours"] })).is_problem(400, "invalid-input").names_field("sections[1]");
 }
 
@@ -404,7 +436,15 @@ fn changes_are_listed_and_one_is_taken_back() {
     bob.post(&format!("{CHANGES}/{}/undo", changes[0]["id"].as_str().unwrap()), &json!({}))
         .is_problem(404, "not-found");
     ann.delete(PROFILE).expect(204);
-    assert_eq!(list(), Vec::<Value>::new(), "whoever removes the profile removes what was in it before");
+    let left = list();
+    let parts: Vec<_> = left.iter().map(|it| it["part"].as_str().unwrap()).collect();
+    assert_eq!(parts, ["preferences", "preferences"], "whoever removes the profile removes what was in it before");
+    undo(&left[0]).expect(204);
+    assert_eq!(ann.get(PREFERENCES).expect(200)["theme"]["mode"], "dark");
+    ann.put(PROFILE, &json!({ "bio": "three" })).expect(200);
+    assert_eq!(list().len(), 4);
+    ann.delete(PROFILE).expect(204);
+    assert_eq!(list().len(), 3);
 }
 
 #[test]

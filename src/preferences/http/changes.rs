@@ -10,13 +10,14 @@ use utoipa::ToSchema;
 use super::own::person;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::annex::Held;
+use crate::actor::command::WriteError;
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Path, Problem, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::ChangeId;
 use crate::kernel::page::Page;
 use crate::kernel::sheet::Difference;
-use crate::preferences::commands::ChangePreferences;
+use crate::preferences::commands::{ChangePreferences, Wanted};
 use crate::preferences::desk::Shown;
 use crate::preferences::error::PreferenceError;
 use crate::preferences::model::Preferences;
@@ -110,29 +111,24 @@ async fn undo(call: Call, Path(id): Path<ChangeId>) -> Outcome {
 }
 
 async fn undo_preferences(call: &Call, undone: &Change) -> Outcome {
-    let change = ChangeId::generate(call.now);
-    let prepare = |_: &Arc<User>, held: &Arc<Held<Preferences, Shown>>| {
-        let patch = undone.undone(&held.part.own).map_err(PreferenceError::ChangedSince)?;
-        Ok(ChangePreferences {
-            base: Arc::clone(&held.part),
-            book: call.state.preferences.book.load_full(),
-            patch,
-            custom: BTreeMap::new(),
-            change,
-            undoes: Some(undone.id),
-            action: "preferences.change_undone",
-        })
+    let (session, change) = (call.session_id()?, ChangeId::generate(call.now));
+    let prepare = async |_: &Arc<User>, held: &Arc<Held<Preferences, Shown>>| {
+        let patch = undone.undone(&held.part.own).map_err(PreferenceError::ChangedSince).map_err(WriteError::Refused)?;
+        let wanted = Arc::new(Wanted { patch, custom: BTreeMap::new() });
+        let own = call.state.preferences.applied(&wanted, &held.part).await?;
+        let (base, action) = (Arc::clone(&held.part), "preferences.change_undone");
+        Ok(ChangePreferences { base, own, change, undoes: Some(undone.id), action, session })
     };
-    let done = call.state.preferences.own.write(person(call)?.id(), &call.facts(), prepare).await?;
+    let done = call.state.preferences.own.write_after(person(call)?.id(), &call.facts(), prepare).await?;
     call.state.preferences.own.keep(done.after.id(), done.reply);
     Ok(Answer::no_content().with_revision(done.revision))
 }
 
 async fn undo_profile(call: &Call, undone: &Change) -> Outcome {
-    let change = ChangeId::generate(call.now);
+    let (session, change) = (call.session_id()?, ChangeId::generate(call.now));
     let prepare = |_: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| {
         let patch = undone.undone(&held.part.fields).map_err(ProfileError::ChangedSince)?;
-        Ok(ChangeProfile { base: Arc::clone(&held.part), patch, change, undoes: Some(undone.id) })
+        Ok(ChangeProfile { base: Arc::clone(&held.part), patch, change, undoes: Some(undone.id), session })
     };
     let done = call.state.profiles.write(person(call)?.id(), &call.facts(), prepare).await?;
     call.state.profiles.keep(done.after.id(), done.reply);
@@ -140,11 +136,11 @@ async fn undo_profile(call: &Call, undone: &Change) -> Outcome {
 }
 
 async fn undo_audiences(call: &Call, undone: &Change) -> Outcome {
-    let change = ChangeId::generate(call.now);
+    let (session, change) = (call.session_id()?, ChangeId::generate(call.now));
     let prepare = |_: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| {
         let patch = undone.undone(&held.part.audiences).map_err(ProfileError::ChangedSince)?;
         let (base, consents) = (Arc::clone(&held.part), Vec::new());
-        Ok(ChangePrivacy { base, patch, consents, change, undoes: Some(undone.id) })
+        Ok(ChangePrivacy { base, patch, consents, change, undoes: Some(undone.id), session })
     };
     let done = call.state.profiles.write(person(call)?.id(), &call.facts(), prepare).await?;
     call.state.profiles.keep(done.after.id(), done.reply);

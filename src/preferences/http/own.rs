@@ -12,18 +12,19 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 use super::view::{self, Accessibility, LocaleSection, Notifications, Privacy, Theme, Whole, shown};
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::annex::Held;
+use crate::actor::command::WriteError;
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Caller, Json, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::ChangeId;
 use crate::kernel::sheet::{Edit, Patch};
-use crate::preferences::commands::ChangePreferences;
+use crate::preferences::commands::{ChangePreferences, Wanted};
 use crate::preferences::desk::Shown;
 use crate::preferences::error::PreferenceError;
 use crate::preferences::fields::{FIELDS, SECTIONS};
 use crate::preferences::layers::{self, Effective, Source};
-use crate::preferences::model::{CUSTOM, Preferences, is_namespace};
+use crate::preferences::model::{CUSTOM, MOST_NAMESPACES, Preferences, is_namespace};
 use crate::preferences::negotiation::{LanguageSource, negotiate};
 use crate::preferences::quiet::QuietHours;
 use crate::store::Revision;
@@ -31,6 +32,12 @@ use crate::user::User;
 
 /// Everything, as a place among what is shown.
 const EVERYTHING: usize = 0;
+/// Every section and every namespace, each once.
+const MOST_SECTIONS: usize = SECTIONS.len() + 1 + MOST_NAMESPACES;
+/// How large the change of a section may be.
+const MOST_SECTION_BYTES: usize = 64 * 1024;
+/// What the audit log calls a change.
+const CHANGED: &str = "preferences.changed";
 
 /// Registers the routes of a section.
 macro_rules! section {
@@ -45,9 +52,10 @@ macro_rules! section {
             .put($path, Who::SignedIn, async |call: Call, Json(Changes(given)): Json<Changes>| {
                 let section = SECTIONS.get($index - 1).copied().unwrap_or_default();
                 let patch = FIELDS.read_below(section, &given).map_err(Problem::invalid)?;
-                change(&call, patch, BTreeMap::new(), $index).await
+                write(&call, Wanted { patch, custom: BTreeMap::new() }, $index, CHANGED).await
             })
             .about(concat!("Changes what it names of ", $about, "; null goes back to the default"))
+            .body_limit_bytes(MOST_SECTION_BYTES)
             .answers::<$schema>(200);
     };
 }
@@ -73,6 +81,7 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .post("/api/v1/users/preferences/reset", Who::SignedIn, reset)
         .about("Goes back to the defaults, of everything or of the sections it names")
+        .body_limit_bytes(MOST_SECTION_BYTES)
         .answers::<Whole>(200);
     routes
         .get("/api/v1/users/preferences/schema", Who::SignedIn, async |call: Call| {
@@ -206,7 +215,7 @@ async fn change_all(call: Call, Json(Changes(mut given)): Json<Changes>) -> Outc
         Ok(_) => return Err(Problem::invalid(wrong)),
         Err(others) => return Err(Problem::invalid(others.into_iter().chain(wrong).collect())),
     };
-    change(&call, patch, custom, EVERYTHING).await
+    write(&call, Wanted { patch, custom }, EVERYTHING, CHANGED).await
 }
 
 /// What to change within namespaces; null clears them all.
@@ -233,27 +242,25 @@ fn namespaces(call: &Call, custom: Value) -> (BTreeMap<Box<str>, Value>, Vec<Fie
     (given.into_iter().map(|(name, value)| (name.into(), value)).collect(), wrong)
 }
 
-async fn change(call: &Call, patch: Patch, custom: BTreeMap<Box<str>, Value>, place: usize) -> Outcome {
-    let change = ChangeId::generate(call.now);
-    let prepare = |user: &Arc<User>, held: &Arc<Held<Preferences, Shown>>| {
-        refuse_stale(call, user, held, place)?;
-        Ok(ChangePreferences {
-            base: Arc::clone(&held.part),
-            book: call.state.preferences.book.load_full(),
-            patch: patch.clone(),
-            custom: custom.clone(),
-            change,
-            undoes: None,
-            action: "preferences.changed",
-        })
+/// Makes the caller's preferences what is wanted.
+async fn write(call: &Call, wanted: Wanted, place: usize, action: &'static str) -> Outcome {
+    let (session, change, wanted) = (call.session_id()?, ChangeId::generate(call.now), Arc::new(wanted));
+    let prepare = async |user: &Arc<User>, held: &Arc<Held<Preferences, Shown>>| {
+        refuse_stale(call, user, held, place).map_err(WriteError::Refused)?;
+        let own = call.state.preferences.applied(&wanted, &held.part).await?;
+        Ok(ChangePreferences { base: Arc::clone(&held.part), own, change, undoes: None, action, session })
     };
-    let done = call.state.preferences.own.write(person(call)?.id(), &call.facts(), prepare).await?;
+    let done = call.state.preferences.own.write_after(person(call)?.id(), &call.facts(), prepare).await?;
     Ok(written(call, &done.after, done.reply, done.revision, place))
 }
 
 async fn reset(call: Call, Json(reset): Json<Reset>) -> Outcome {
     let everything = || SECTIONS.iter().map(|section| (*section).to_owned()).chain([CUSTOM.to_owned()]).collect();
-    let sections: Vec<String> = reset.sections.unwrap_or_else(everything);
+    let mut sections: Vec<String> = reset.sections.unwrap_or_else(everything);
+    if sections.len() > MOST_SECTIONS {
+        let wrong = FieldError::new("sections", format!("expected at most {MOST_SECTIONS}"));
+        return Err(Problem::invalid(vec![wrong]));
+    }
     let is_section = |name: &String| {
         SECTIONS.contains(&name.as_str())
             || name == CUSTOM
@@ -263,22 +270,10 @@ async fn reset(call: Call, Json(reset): Json<Reset>) -> Outcome {
         let wrong = FieldError::new(format!("sections[{index}]"), "there is no such section");
         return Err(Problem::invalid(vec![wrong]));
     }
-    let change = ChangeId::generate(call.now);
+    sections.sort_unstable();
+    sections.dedup();
     let patch = Patch(sections.into_iter().map(|path| Edit { path: path.into(), to: None }).collect());
-    let prepare = |user: &Arc<User>, held: &Arc<Held<Preferences, Shown>>| {
-        refuse_stale(&call, user, held, EVERYTHING)?;
-        Ok(ChangePreferences {
-            base: Arc::clone(&held.part),
-            book: call.state.preferences.book.load_full(),
-            patch: patch.clone(),
-            custom: BTreeMap::new(),
-            change,
-            undoes: None,
-            action: "preferences.reset",
-        })
-    };
-    let done = call.state.preferences.own.write(person(&call)?.id(), &call.facts(), prepare).await?;
-    Ok(written(&call, &done.after, done.reply, done.revision, EVERYTHING))
+    write(&call, Wanted { patch, custom: BTreeMap::new() }, EVERYTHING, "preferences.reset").await
 }
 
 /// Refuses a write whose `If-Match` names another version than there is.
