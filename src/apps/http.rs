@@ -243,6 +243,7 @@ async fn show(call: Call, Path(AppId(id)): Path<AppId>) -> Outcome {
 }
 
 async fn delete(call: Call, Path(AppId(id)): Path<AppId>) -> Outcome {
+    call.refuse_stale()?;
     let if_match = call.if_match()?.map(|revision| revision.0);
     let command = DeleteUser { if_match, nature: Nature::App };
     let permit = call.guard(id, &command).await?;
@@ -299,6 +300,7 @@ fn made_key(app: UserId, key: &ApiKey, text: &str) -> Result<Made, Problem> {
 }
 
 async fn suspend(call: Call, Path(AppId(id)): Path<AppId>) -> Outcome {
+    call.refuse_stale()?;
     let if_match = call.if_match()?.map(|revision| revision.0);
     change(&call, id, SuspendUser { if_match }).await
 }

@@ -13,6 +13,7 @@ use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::Facts;
 use crate::kernel::cause::{Actor, Cause};
 use crate::kernel::clock::Timestamp;
+use crate::sessions::error::SessionError;
 use crate::sessions::identity::SignedIn;
 use crate::sessions::risk::{Occasion, Response};
 use crate::sessions::watch::Watch;
@@ -87,9 +88,13 @@ async fn watch(request: &HttpRequest, state: &State, signed_in: &SignedIn, now: 
     }
 }
 
-/// Refuses a person who did not prove a short while ago who they are. An application's key proves it every time.
+/// Refuses a person who did not prove a short while ago who they are, and whoever has not the session's own token: an access
+/// token was given to others, who are not to plant a password or a passkey. An application's key proves it every time.
 pub(super) fn refuse_stale(caller: &Caller, state: &State, now: Timestamp) -> Result<(), Problem> {
     let Caller::Person(signed_in) = caller else { return Ok(()) };
+    if signed_in.is_by_access_token {
+        return Err(SessionError::OwnTokenRequired.into());
+    }
     let seconds = i64::from(state.account_settings.recent_authentication_seconds);
     if now < signed_in.session.authenticated_at.plus_seconds(seconds) {
         return Ok(());

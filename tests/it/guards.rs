@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::harness::{Admin, Server, SignedIn};
+use crate::harness::{Admin, PASSWORD, Server, SignedIn};
 
 /// A person who may assign, define roles and manage users, and nothing else.
 fn clerk(admin: &Admin) -> SignedIn {
@@ -287,7 +287,64 @@ fn nobody_takes_from_another_what_they_do_not_hold() {
     stale(&format!("/api/v1/apps/{}/keys", app.id), json!({}));
     stale(&format!("{key}/rotate"), json!({}));
     admin.delete(&key).expect(204);
-    admin.delete(&format!("/api/v1/apps/{}", app.id)).expect(204);
+    // Who found a browser open puts nobody out, neither.
+    stale(&format!("/api/v1/apps/{}/suspend", app.id), json!({}));
+    stale(&format!("/api/v1/users/{boss}/suspend"), json!({}));
+    for path in [format!("/api/v1/apps/{}", app.id), format!("/api/v1/users/{boss}")] {
+        admin.delete(&path).is_problem(401, "reauthentication-required");
+    }
+    server.admin().delete(&format!("/api/v1/apps/{}", app.id)).expect(204);
+}
+
+#[test]
+fn an_access_token_does_nothing_that_needs_a_recent_proof() {
+    let server = Server::with(|config| config.http.public_url = "https://login.example.org".into());
+    let admin = server.admin();
+    let app = admin.app("shop", &[]);
+    let (ann, role) = (admin.person("ann"), admin.role("idle", &[]));
+    admin.assign(&ann.id, &role);
+    let routes = sesame::app::routes().table();
+    let mut asked: Vec<(String, String)> = routes
+        .into_iter()
+        .filter(|(_, _, who)| *who == "signed in recently")
+        .map(|(method, path, _)| (method, path.replace("{passkey_id}", "pkey_01jd3c8m5ve0f9v6y3p4w2x1kq")))
+        .collect();
+    assert!(asked.len() > 6, "{asked:?}");
+    let (user, app) = (format!("/api/v1/users/{}", ann.id), format!("/api/v1/apps/{}", app.id));
+    let more = [
+        ("PATCH", user.clone()),
+        ("POST", format!("{user}/suspend")),
+        ("DELETE", user.clone()),
+        ("DELETE", format!("{user}/mfa")),
+        ("POST", "/api/v1/apps".into()),
+        ("POST", format!("{app}/keys")),
+        ("POST", format!("{app}/suspend")),
+        ("DELETE", app),
+        ("DELETE", format!("{user}/sessions/all")),
+        ("DELETE", format!("{user}/devices/{}", ann.device_id)),
+        ("DELETE", format!("/api/v1/users/sessions/{}", ann.session_id)),
+        ("DELETE", "/api/v1/users/sessions/all".into()),
+        ("DELETE", "/api/v1/sessions/all".into()),
+    ];
+    asked.extend(more.map(|(method, path)| (method.to_owned(), path)));
+    let by_access_token = admin.bearing(&admin.access_token);
+    by_access_token.get(&user).expect(200);
+    for (method, path) in asked {
+        let body = match path.as_str() {
+            "/api/v1/apps" => json!({ "name": "other" }),
+            "/api/v1/auth/password/change" => json!({ "current_password": PASSWORD, "new_password": "quite another" }),
+            "/api/v1/auth/email/change" => json!({ "email": "evil@example.org" }),
+            "/api/v1/auth/mfa/totp/confirm" => json!({ "code": "123456" }),
+            "/api/v1/auth/passkeys" => json!({ "ceremony": "x", "name": "phone", "credential": {} }),
+            _ if method == "PATCH" && path.contains("/passkeys/") => json!({ "name": "phone" }),
+            _ if method == "PATCH" => json!({ "email": "evil@example.org" }),
+            _ => json!({}),
+        };
+        let body = (method != "DELETE").then(|| body.to_string());
+        let refused = by_access_token.call(&method, &path, body, &[]);
+        assert_eq!((refused.status, &refused.json()["code"]), (403, &json!("session-token-required")), "{method} {path}");
+    }
+    ann.get("/api/v1/whoami").expect(200);
 }
 
 #[test]
@@ -307,12 +364,14 @@ fn nobody_takes_over_the_account_of_who_can_do_more_than_they() {
     refused(clerk.patch(&path, &json!({ "properties": { "level": 9 } })));
     refused(clerk.delete(&format!("{path}/mfa")));
     refused(clerk.post(&format!("{path}/invitation"), &json!({})));
-    clerk.patch(&path, &json!({ "external_id": "crm-1" })).expect(200);
+    refused(clerk.patch(&path, &json!({ "external_id": "crm-1" })));
+    admin.patch(&path, &json!({ "external_id": "crm-1" })).expect(200);
     admin.post(&format!("{path}/invitation"), &json!({})).expect(202);
     // Of who can do less, everything.
     let plain = admin.create_user(&json!({ "username": "plain", "email": "plain@example.org" }));
     let path = format!("/api/v1/users/{plain}");
     clerk.patch(&path, &json!({ "email": "p@example.org", "properties": { "level": 9 } })).expect(200);
+    clerk.patch(&path, &json!({ "external_id": "crm-2" })).expect(200);
     clerk.post(&format!("{path}/invitation"), &json!({})).expect(202);
     clerk.delete(&format!("{path}/mfa")).expect(204);
     let grant = json!({ "permission": "sesame.audit:read", "condition": "subject.properties.level > 5" });

@@ -237,16 +237,17 @@ async fn show(call: Call, Path(id): Path<UserId>) -> Outcome {
     answer(&user, user.version(), call.now, Answer::ok)
 }
 
-/// Whoever chooses the names and the address of an account can come to sign in as it, and conditions read properties:
-/// nobody changes them of whom can reach more over the product than they hold themselves.
+/// Whoever chooses the names and the address of an account can come to sign in as it, checks find subjects by external ids,
+/// and conditions read properties: nobody changes them of whom can reach more over the product than they hold themselves.
 async fn change(call: Call, Path(id): Path<UserId>, Json(changes): Json<UserChanges>) -> Outcome {
     let new_properties = changes.properties.map(|given| properties(&given.unwrap_or_default())).transpose()?;
     let user = person(&call, id).await?;
-    let is_of_sign_in = changes.username.is_some() || changes.email.is_some() || changes.email_verified.is_some();
-    if is_of_sign_in {
+    let is_address = changes.email.is_some() || changes.email_verified.is_some();
+    let is_named = is_address || changes.username.is_some() || changes.external_id.is_some();
+    if is_named {
         call.refuse_stale()?;
     }
-    if is_of_sign_in || new_properties.is_some() {
+    if is_named || new_properties.is_some() {
         call.refuse_escalation(&user)?;
     }
     let notice = match &changes.email {
@@ -269,6 +270,7 @@ async fn change(call: Call, Path(id): Path<UserId>, Json(changes): Json<UserChan
 }
 
 async fn suspend(call: Call, Path(id): Path<UserId>) -> Outcome {
+    call.refuse_stale()?;
     let if_match = call.if_match()?.map(|revision| revision.0);
     written(&call, &send(&call, id, SuspendUser { if_match }).await?)
 }
@@ -279,6 +281,7 @@ async fn activate(call: Call, Path(id): Path<UserId>) -> Outcome {
 }
 
 async fn delete(call: Call, Path(id): Path<UserId>) -> Outcome {
+    call.refuse_stale()?;
     let if_match = call.if_match()?.map(|revision| revision.0);
     let done = send(&call, id, DeleteUser { if_match, nature: Nature::Person }).await?;
     Ok(Answer::no_content().with_revision(done.revision))
