@@ -23,15 +23,23 @@ impl Command for IssueKey {
     type Refusal = AppError;
     const NAME: &'static str = "issue_key";
 
-    fn decide(self, user: &User, _: &Facts) -> Result<Decision<User, ()>, AppError> {
+    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AppError> {
         if user.nature() != Nature::App {
             return Err(AppError::Missing);
         }
-        if user.keys.keys.len() >= MAX_KEYS {
-            return Err(AppError::TooManyKeys);
-        }
-        Ok(Decision::one(UserEvent::Key(KeyEvent::Issued(self.key)), ()))
+        let mut events = with_room(user, facts)?;
+        events.push(UserEvent::Key(KeyEvent::Issued(self.key)));
+        Ok(Decision { events, reply: () })
     }
+}
+
+/// What makes room for one more key: those that are not accepted any more go.
+fn with_room(user: &User, facts: &Facts) -> Result<Vec<UserEvent>, AppError> {
+    let (active, over): (Vec<_>, Vec<_>) = user.keys.keys.iter().partition(|key| key.is_active(facts.now));
+    if active.len() >= MAX_KEYS {
+        return Err(AppError::TooManyKeys);
+    }
+    Ok(over.into_iter().map(|key| UserEvent::Key(KeyEvent::Revoked(key.id))).collect())
 }
 
 /// Gives a service account a key in place of another one, which is accepted for a while longer, so that whoever uses it
@@ -56,16 +64,14 @@ impl Command for RotateKey {
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ApiKey>, AppError> {
         let old = user.keys.find(self.id).filter(|key| key.is_active(facts.now)).ok_or(AppError::Missing)?;
-        if user.keys.keys.len() >= MAX_KEYS {
-            return Err(AppError::TooManyKeys);
-        }
+        let mut events = with_room(user, facts)?;
         let (id, secret) = self.fresh;
         let new = ApiKey::made(id, secret, old.description.clone(), self.expires_at, facts.now);
         let end = facts.now.plus_seconds(i64::from(self.overlap_seconds));
         let end = old.expires_at.map_or(end, |own| own.min(end));
         let mut limited = old.draft();
         limited.expires_at = Some(end);
-        let events = vec![UserEvent::Key(KeyEvent::Issued(new.clone())), UserEvent::Key(KeyEvent::Limited(limited))];
+        events.extend([KeyEvent::Issued(new.clone()), KeyEvent::Limited(limited)].map(UserEvent::Key));
         Ok(Decision { events, reply: new })
     }
 }

@@ -163,6 +163,27 @@ fn a_key_is_rotated_and_the_old_one_is_accepted_a_while_longer() {
 }
 
 #[test]
+fn a_key_is_rotated_as_often_as_one_likes() {
+    let server = Server::start();
+    let admin = server.admin();
+    let app = admin.app("shop", &["checker"]);
+    let path = format!("/api/v1/apps/{}", app.id);
+    let keys = || admin.get(&path).expect(200)["keys"].as_array().unwrap().len();
+    let mut id = admin.get(&path).expect(200)["keys"][0]["id"].as_str().unwrap().to_owned();
+    for _ in 0..25 {
+        id = admin.post(&format!("{path}/keys/{id}/rotate"), &json!({ "overlap_seconds": 5 })).text("id");
+        server.clock.advance_seconds(5);
+    }
+    assert_eq!(keys(), 2, "what is not accepted any more goes with the next");
+    for _ in 0..19 {
+        admin.post(&format!("{path}/keys"), &json!({})).expect(201);
+    }
+    assert_eq!(keys(), 20);
+    admin.post(&format!("{path}/keys"), &json!({})).is_problem(409, "too-many-keys");
+    admin.post(&format!("{path}/keys/{id}/rotate"), &json!({})).is_problem(409, "too-many-keys");
+}
+
+#[test]
 fn a_suspended_app_is_out_at_once_and_comes_back_with_its_keys() {
     let server = Server::start();
     let admin = server.admin();
