@@ -1,9 +1,14 @@
 //! Password hashes made by other systems: which of them are taken over, and what they may cost.
 //!
 //! A hash is verified as its system would, so its text decides how much work that is: whoever may create users must not
-//! be able to stop the service with one text.
+//! be able to stop the service with one text. And it is taken over only if there is something that verifies it.
 
 use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{Error, PasswordVerifier};
+use argon2::{Argon2, Params, Version};
+use pbkdf2::Pbkdf2;
+use pbkdf2::mcf::PasswordHashRef;
+use scrypt::Scrypt;
 
 use crate::accounts::model::Credential;
 use crate::kernel::fault::Malformed;
@@ -20,6 +25,8 @@ const MAX_BCRYPT_COST: u32 = 16;
 const MIN_PBKDF2_ROUNDS: u64 = 1000;
 /// Some seconds, too.
 const MAX_PBKDF2_ROUNDS: u64 = 5_000_000;
+/// Argon2 takes no shorter salt (RFC 9106 section 3.1).
+const MIN_ARGON2_SALT_BYTES: usize = 8;
 
 /// How a hash was made, and how its text is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +59,29 @@ impl Scheme {
             _ => None,
         }
     }
+
+    /// Whether this is the password that was hashed.
+    ///
+    /// # Errors
+    /// When the hash cannot be read, or is one that cannot be made.
+    pub fn verify(self, password: &[u8], hash: &str) -> Result<bool, Malformed> {
+        let malformed = |error: &dyn std::fmt::Display| Malformed(error.to_string());
+        let phc = || PasswordHash::new(hash).map_err(|error| malformed(&error));
+        let crypt = || PasswordHashRef::new(hash).map_err(|error| malformed(&error));
+        let outcome = match self {
+            Self::Argon2 => Argon2::default().verify_password(password, &phc()?),
+            Self::Scrypt => Scrypt::new().verify_password(password, &phc()?),
+            Self::ScryptCrypt => Scrypt::new().verify_password(password, crypt()?),
+            Self::Pbkdf2 => Pbkdf2::default().verify_password(password, &phc()?),
+            Self::Pbkdf2Crypt => Pbkdf2::default().verify_password(password, crypt()?),
+            Self::Bcrypt => return bcrypt::verify(password, hash).map_err(|error| malformed(&error)),
+        };
+        match outcome {
+            Ok(()) => Ok(true),
+            Err(Error::PasswordInvalid) => Ok(false),
+            Err(error) => Err(malformed(&error)),
+        }
+    }
 }
 
 /// Takes over the hash of a password that this program has never seen.
@@ -75,6 +105,9 @@ pub fn accept(hash: &str) -> Result<Credential, Malformed> {
     if !is_affordable.ok_or_else(unknown)? {
         return Err(Malformed::new("verifying this hash would take too long"));
     }
+    if !is_readable(scheme, hash) {
+        return Err(unknown());
+    }
     Ok(Credential { phc: hash.into(), is_imported: true })
 }
 
@@ -91,6 +124,41 @@ fn affordable_phc(scheme: Scheme, hash: &str) -> Option<bool> {
             Some(memory_kib <= MAX_MEMORY_KIB && memory_kib.saturating_mul(passes) <= MAX_WORK_KIB)
         }
     }
+}
+
+/// Whether the hash can be verified: those in crypt format are, at the least cost that their parts can have.
+fn is_readable(scheme: Scheme, hash: &str) -> bool {
+    match scheme {
+        Scheme::Argon2 | Scheme::Scrypt | Scheme::Pbkdf2 => is_readable_phc(scheme, hash).unwrap_or_default(),
+        Scheme::Bcrypt => {
+            let cheap = hash.get(..4).zip(hash.get(6..)).map(|(version, rest)| format!("{version}04{rest}"));
+            cheap.is_some_and(|cheap| scheme.verify(b"", &cheap).is_ok())
+        }
+        Scheme::ScryptCrypt => {
+            let cheap = hash.get(14..).map(|salt| format!("$7$//..../....{salt}"));
+            cheap.is_some_and(|cheap| scheme.verify(b"", &cheap).is_ok())
+        }
+        Scheme::Pbkdf2Crypt => {
+            let mut fields = hash.splitn(4, '$').skip(1);
+            let parts = fields.next().zip(fields.nth(1));
+            let cheap = parts.map(|(name, salt)| format!("${name}${MIN_PBKDF2_ROUNDS}${salt}"));
+            cheap.is_some_and(|cheap| scheme.verify(b"", &cheap).is_ok())
+        }
+    }
+}
+
+/// The same for those in PHC format: their parameters and salt are ones that the library takes.
+fn is_readable_phc(scheme: Scheme, hash: &str) -> Option<bool> {
+    let hash = PasswordHash::new(hash).ok()?;
+    let is_plain = hash.version.is_none();
+    Some(match scheme {
+        Scheme::Scrypt => is_plain && scrypt::Params::try_from(&hash).is_ok(),
+        Scheme::Pbkdf2 => is_plain && pbkdf2::Params::try_from(&hash).is_ok(),
+        _ => {
+            let is_version = hash.version.is_none_or(|version| Version::try_from(version).is_ok());
+            is_version && Params::try_from(&hash).is_ok() && hash.salt?.len() >= MIN_ARGON2_SALT_BYTES
+        }
+    })
 }
 
 fn affordable_rounds(rounds: u64) -> Option<bool> {
@@ -123,7 +191,9 @@ fn affordable_scrypt_crypt(hash: &str) -> Option<bool> {
     let number = |digits: &[u64]| digits.iter().rev().fold(0, |number, digit| number << 6 | digit);
     let (log_n, rest) = digits.split_first()?;
     let (r, p) = rest.split_at_checked(5)?;
-    Some(affordable_scrypt(*log_n, number(r), number(p)))
+    let (r, p) = (number(r), number(p));
+    scrypt::Params::new(u8::try_from(*log_n).ok()?, r.try_into().ok()?, p.try_into().ok()?).ok()?;
+    Some(affordable_scrypt(*log_n, r, p))
 }
 
 /// `$pbkdf2-sha256$`, rounds, `$`, salt, `$`, hash.
@@ -157,9 +227,35 @@ mod tests {
         check(&format!("$argon2i$v=19$m=4096,t=3,p=4${SALT_AND_HASH}"), Scheme::Argon2);
         check(&format!("$scrypt$ln=15,r=8,p=1${SALT_AND_HASH}"), Scheme::Scrypt);
         check(&format!("$pbkdf2-sha512$i=210000,l=32${SALT_AND_HASH}"), Scheme::Pbkdf2);
-        check("$pbkdf2-sha256$29000$abc.$0123456789012345678901234567890123456789012", Scheme::Pbkdf2Crypt);
+        check("$pbkdf2-sha256$8000$XAuBMIYQQogxRg$tRRlz8hYn63B9LYiCd6PRo6FMiunY9ozmMMI3srxeRE", Scheme::Pbkdf2Crypt);
         check("$2y$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy", Scheme::Bcrypt);
         check("$7$C6..../....SodiumChloride$kBGj9fHznVYFQMEn/qDCfrDevf9YDtcDdKvEqHJLV8D", Scheme::ScryptCrypt);
+    }
+
+    #[test]
+    fn what_no_library_verifies_is_refused() {
+        const SALT: &str = "c2FsdHNhbHQ";
+        const HASH: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY";
+        for hash in [
+            // Too many lanes for the memory, no passes, no such version, too short a salt, an unknown parameter.
+            format!("$argon2id$v=19$m=19456,t=2,p=4000${SALT}${HASH}"),
+            format!("$argon2id$v=19$m=19456,t=0,p=1${SALT}${HASH}"),
+            format!("$argon2id$v=19$m=7,t=1,p=1${SALT}${HASH}"),
+            format!("$argon2id$v=18$m=19456,t=2,p=1${SALT}${HASH}"),
+            format!("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA${HASH}"),
+            format!("$argon2id$v=19$m=19456,t=2,p=1,x=1${SALT}${HASH}"),
+            format!("$scrypt$ln=15,r=0,p=1${SALT}${HASH}"),
+            format!("$scrypt$ln=15,r=8,p=0${SALT}${HASH}"),
+            format!("$scrypt$v=1$ln=15,r=8,p=1${SALT}${HASH}"),
+            format!("$pbkdf2-sha256$v=1$i=1000,l=32${SALT}${HASH}"),
+            format!("$pbkdf2-sha256$i=1000,l=7${SALT}${HASH}"),
+            "$pbkdf2-sha256$29000$abc.$012345678901234567890123456789012345678901234".to_owned(),
+            "$2b$10$N9qo8uLOickgx2ZMRZoMy.IjZAgcfl7p92ldGxad68LJZdL17lhW/".to_owned(),
+            "$7$C6..../....SodiumChloride$kBGj9fHznVYFQMEn/qDCfrDevf9YDtcDdKvEqHJLV8_".to_owned(),
+            "$7$C............SodiumChloride$kBGj9fHznVYFQMEn/qDCfrDevf9YDtcDdKvEqHJLV8D".to_owned(),
+        ] {
+            check_bad(&hash, "expected a hash");
+        }
     }
 
     #[test]
