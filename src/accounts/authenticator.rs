@@ -52,16 +52,11 @@ pub struct Guess<'a> {
 }
 
 impl<'a> Guess<'a> {
-    /// A signed-in person who proves again who they are, with the device that they are signed in on.
-    pub fn of(signed_in: &'a SignedIn, facts: &Facts) -> Self {
-        let (user, session) = (&signed_in.user, &signed_in.session);
-        let device = session.device.and_then(|id| user.sessions.find_device(id));
-        Self {
-            who: Claimed::Known(user),
-            address: facts.cause.ip_address,
-            device: device.map(|device| (device.id, device.secret)),
-            now: facts.now,
-        }
+    /// A signed-in person who proves again who they are. The device counts only if its token came along: whoever has but the
+    /// session's uses up nothing of what its owner's device may try.
+    pub fn of(signed_in: &'a SignedIn, device: Option<(DeviceId, SecretHash)>, facts: &Facts) -> Self {
+        let address = facts.cause.ip_address;
+        Self { who: Claimed::Known(&signed_in.user), address, device, now: facts.now }
     }
 }
 

@@ -1,8 +1,8 @@
 //! A device that a person signs in from: recognised by a token it keeps, never by its address.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,7 @@ use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::DeviceId;
 use crate::kernel::secret::SecretHash;
 use crate::sessions::agent::ClientText;
+use crate::sessions::token::{Purpose, Token};
 use crate::store::StoreError;
 use crate::store::codec::{self, Stored};
 
@@ -33,11 +34,26 @@ impl Network {
             IpAddr::V6(address) => Self(u64::try_from(u128::from(address) >> 80).unwrap_or_default() | 1 << 63),
         }
     }
+
+    /// The first address of the network: where it is, as far as anybody can tell.
+    fn first_address(self) -> IpAddr {
+        match u32::try_from(self.0) {
+            Ok(network) => Ipv4Addr::from(network << 8).into(),
+            Err(_) => Ipv6Addr::from(u128::from(self.0 & !(1 << 63)) << 80).into(),
+        }
+    }
+}
+
+/// The device that a token says it is: its id, and the hash of its secret.
+pub fn shown(token: &str) -> Option<(DeviceId, SecretHash)> {
+    let token = Token::parse(Purpose::Device, token)?;
+    Some((DeviceId::from_bytes(token.part()), SecretHash::of(token.secret())))
 }
 
 /// One device of one user. The same browser may be a device of several users; each knows it on its own.
 ///
-/// `last_seen` moves with every use and is shared by all views of the user; the record follows in batches.
+/// `last_seen` moves with every use and is shared by all views of the user, as is the network it was last seen in; the record
+/// follows in batches.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Device {
     /// Its id.
@@ -58,6 +74,9 @@ pub struct Device {
     pub networks: Vec<Network>,
     last_seen_millis: Arc<AtomicI64>,
     written_millis: i64,
+    /// The network it was last seen in, of those it knows; 0: the last of them.
+    #[serde(skip)]
+    last_network: Arc<AtomicU64>,
 }
 
 /// The first form of a device's record, whose client told less.
@@ -89,6 +108,7 @@ impl From<DeviceV1> for Device {
             networks: old.networks,
             last_seen_millis: old.last_seen_millis,
             written_millis: old.written_millis,
+            last_network: Arc::default(),
         }
     }
 }
@@ -122,16 +142,22 @@ impl Device {
             networks: ip_address.map(Network::of).into_iter().collect(),
             last_seen_millis: Arc::new(AtomicI64::new(now.millis())),
             written_millis: now.millis(),
+            last_network: Arc::default(),
         }
     }
 
-    /// The same device, to be changed and written now; it shares when it was last seen.
+    /// The same device, to be changed and written now; it shares when and where it was last seen.
     pub fn draft(&self, now: Timestamp) -> Self {
+        let mut networks = self.networks.clone();
+        let last = self.last_network();
+        // The newest last, also of those that it came back to.
+        networks.sort_by_key(|network| Some(*network) == last);
         Self {
             name: self.name.clone(),
             client: self.client.clone(),
-            networks: self.networks.clone(),
+            networks,
             last_seen_millis: Arc::clone(&self.last_seen_millis),
+            last_network: Arc::clone(&self.last_network),
             // A use in this very millisecond may still come: it counts as one after the writing.
             written_millis: now.millis() - i64::from(self.last_seen() < now),
             ..*self
@@ -154,11 +180,35 @@ impl Device {
             self.networks.remove(0);
         }
         self.networks.push(network);
+        // Of this device alone: whether it becomes the user's is not decided yet.
+        self.last_network = Arc::default();
     }
 
     /// Whether it was seen in the network of this address.
     pub fn knows(&self, address: IpAddr) -> bool {
         self.networks.contains(&Network::of(address))
+    }
+
+    /// The same, and notes that it is there now, if so; only in memory.
+    pub fn meets(&self, address: IpAddr) -> bool {
+        let network = Network::of(address);
+        let is_known = self.networks.contains(&network);
+        if is_known && self.last_network.load(Ordering::Relaxed) != network.0 {
+            self.last_network.store(network.0, Ordering::Relaxed);
+        }
+        is_known
+    }
+
+    fn last_network(&self) -> Option<Network> {
+        let last = Network(self.last_network.load(Ordering::Relaxed));
+        Some(last).filter(|last| self.networks.contains(last)).or_else(|| self.networks.last().copied())
+    }
+
+    /// Where it was last seen: which may be where it came back to, and need not be where it last signed in from.
+    pub fn last_address(&self) -> Option<IpAddr> {
+        let network = self.last_network()?;
+        let own = self.ip_address.filter(|address| Network::of(*address) == network);
+        Some(own.unwrap_or_else(|| network.first_address()))
     }
 
     /// When it was last seen.
@@ -190,6 +240,26 @@ mod tests {
         assert!(same("2001:db8:1::1", "2001:db8:1:ffff::9"));
         assert!(!same("2001:db8:1::1", "2001:db8:2::1"));
         assert!(!same("0.0.0.1", "::1"));
+    }
+
+    #[test]
+    fn a_device_is_where_it_came_back_to_also_when_it_is_read_again() {
+        let at = |text: &str| -> IpAddr { text.parse().unwrap() };
+        let (id, now) = (DeviceId::generate(Timestamp::default()), Timestamp::default());
+        let (secret, home) = (SecretHash::of(b"x"), at("198.51.100.7"));
+        let mut device = Device::first_seen(id, secret, None, ClientText::default(), Some(home), now);
+        device.move_to(at("2001:db8:1:2::3"));
+        assert_eq!(device.last_address(), Some(at("2001:db8:1:2::3")));
+        assert!(device.meets(home) && !device.meets(at("203.0.113.1")));
+        let read: Device = codec::decode(&codec::encode(&device.draft(now)).unwrap()).unwrap();
+        for device in [&device, &read] {
+            assert_eq!(device.last_address(), Some(at("198.51.100.0")));
+            assert_eq!(device.ip_address, Some(at("2001:db8:1:2::3")), "where it last signed in from");
+        }
+        let moved = device.moved(at("203.0.113.1"), now);
+        assert_eq!(device.last_address(), Some(at("198.51.100.0")), "the move is not decided yet");
+        assert!(moved.meets(at("2001:db8:1::9")));
+        assert_eq!(moved.last_address(), Some(at("2001:db8:1::")));
     }
 
     #[test]

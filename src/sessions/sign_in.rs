@@ -10,8 +10,8 @@ use crate::accounts::relying_party::CeremonyError;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::{Facts, WriteError};
 use crate::kernel::fault::{Fault, FieldError, Kind, Limit};
-use crate::kernel::ids::RoleId;
-use crate::kernel::secret::{NoRandomness, SecretString};
+use crate::kernel::ids::{DeviceId, RoleId};
+use crate::kernel::secret::{NoRandomness, SecretHash, SecretString};
 use crate::sessions::access_token::SigningError;
 use crate::sessions::error::SessionError;
 use crate::sessions::identity::SignedIn;
@@ -181,7 +181,7 @@ impl SignIn {
         Ok(welcome)
     }
 
-    /// Verifies again who a signed-in person is, and gives the session another token.
+    /// Verifies again who a signed-in person is, on the device whose token came along, and gives the session another token.
     ///
     /// # Errors
     /// See [`SignInError`].
@@ -189,10 +189,11 @@ impl SignIn {
         &self,
         signed_in: &SignedIn,
         shown: Again,
+        device: Option<(DeviceId, SecretHash)>,
         user_agent: Option<&str>,
         facts: Facts,
     ) -> Result<Renewed, SignInError> {
-        let (guess, user) = (Guess::of(signed_in, &facts), &signed_in.user);
+        let (guess, user) = (Guess::of(signed_in, device, &facts), &signed_in.user);
         let work = async |tried: Tried| {
             let proven = match shown {
                 Again::Password(password, code) => {

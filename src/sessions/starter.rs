@@ -17,7 +17,7 @@ use crate::sessions::access_token::AccessTokens;
 use crate::sessions::agent::{self, ClientText};
 use crate::sessions::atlas::Atlas;
 use crate::sessions::commands::{ActivateRoles, Begun, DeviceClaim, RenewSession, StartSession};
-use crate::sessions::device::{Device, Network};
+use crate::sessions::device::{self, Device, Network};
 use crate::sessions::error::SessionError;
 use crate::sessions::identity::SignedIn;
 use crate::sessions::model::{NewSession, Session};
@@ -50,8 +50,7 @@ pub struct Arrival {
 impl Arrival {
     /// The device that was shown: its id, and the hash of its secret.
     pub fn shown_device(&self) -> Option<(DeviceId, SecretHash)> {
-        let token = Token::parse(Purpose::Device, self.device_token.as_deref()?)?;
-        Some((DeviceId::from_bytes(token.part()), SecretHash::of(token.secret())))
+        device::shown(self.device_token.as_deref()?)
     }
 }
 
@@ -235,7 +234,7 @@ impl Starter {
     fn is_impossible(&self, user: &User, facts: &Facts) -> bool {
         let Some((atlas, here)) = self.atlas.as_ref().zip(facts.cause.ip_address) else { return false };
         let last = user.sessions.devices.iter().max_by_key(|device| device.last_seen());
-        let last = last.and_then(|device| Some((device.ip_address?, device.last_seen())));
+        let last = last.and_then(|device| Some((device.last_address()?, device.last_seen())));
         last.is_some_and(|last| atlas.is_impossible(last, (here, facts.now)))
     }
 }

@@ -40,7 +40,7 @@ impl Watch {
             || session.drift.risk.has(Oddity::OtherProgram) && session.drift.program.as_deref() == user_agent;
         let is_program = session.user_agent.as_deref() == user_agent || is_noted();
         let device = session.device.and_then(|id| user.sessions.find_device(id));
-        is_program && device.zip(address).is_none_or(|(device, address)| device.knows(address))
+        is_program && device.zip(address).is_none_or(|(device, address)| device.meets(address))
     }
 
     /// Notes what is unusual about a request, and does what the policy says; tells what that was.
@@ -58,7 +58,7 @@ impl Watch {
         let address = facts.cause.ip_address;
         let device = session.device.and_then(|id| user.sessions.find_device(id));
         let last = device
-            .and_then(|device| device.ip_address)
+            .and_then(|device| device.last_address())
             .map(|last| (last, device.map_or(session.created_at, |device| device.last_seen())));
         let travel = self.atlas.as_ref().zip(last).zip(address);
         let is_impossible =

@@ -115,6 +115,26 @@ fn an_attacker_in_the_same_network_cannot_lock_the_owner_out_of_a_trusted_device
     server.anonymous().post("/api/v1/auth/login", &body).is_problem(429, "too-many-failures");
 }
 
+#[test]
+fn whoever_stole_a_session_uses_up_nothing_of_what_its_trusted_device_may_try() {
+    let server = server();
+    let owner = server.anonymous().sign_in("ann", PASSWORD);
+    owner.patch(&format!("/api/v1/users/devices/{}", owner.device_id), &json!({ "trusted": true })).expect(200);
+    let paths = ["/api/v1/auth/reauthenticate", "/api/v1/auth/password/change"];
+    let body = |path: &str, password: &str, token: &Value| match path {
+        "/api/v1/auth/reauthenticate" => json!({ "password": password, "device_token": token }),
+        _ => json!({ "current_password": password, "new_password": "quite another horse", "device_token": token }),
+    };
+    for path in paths {
+        while owner.post(path, &body(path, "a guess", &Value::Null)).status == 401 {}
+        owner.post(path, &body(path, PASSWORD, &Value::Null)).is_problem(429, "too-many-failures");
+    }
+    let again = owner.post(paths[0], &body(paths[0], PASSWORD, &json!(owner.device_token)));
+    again.expect(200);
+    let owner = owner.with_token(&again.text("session_token"));
+    owner.post(paths[1], &body(paths[1], PASSWORD, &json!(owner.device_token))).expect(204);
+}
+
 /// The work that one refused sign-in costs, beside the password's hash: what the clock would show, without its noise.
 #[test]
 fn a_refused_sign_in_costs_the_same_whether_the_account_exists_or_not() {

@@ -4,7 +4,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use sesame::actor::command::Facts;
 use sesame::config::Config;
+use sesame::kernel::cause::Cause;
+use sesame::kernel::ids::UserId;
+use sesame::sessions::commands::CatchUpSessions;
 use sesame::sessions::risk::{Occasion, Response};
 
 use crate::harness::{Admin, PASSWORD, Reply, Server};
@@ -312,7 +316,33 @@ fn nobody_is_in_two_far_places_at_once() {
     assert_eq!(browser.sign_in("ann")["risk"], json!({ "level": "none", "reasons": [] }), "a day is enough");
 }
 
-/// Berlin, Paris and Sydney, in the networks that are for documentation (RFC 5737).
+#[test]
+fn whoever_came_back_is_where_they_came_back_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("places.mmdb");
+    write_places(&file);
+    let (server, _) = server(|config| config.sessions.places_file = file.to_str().unwrap().to_owned());
+    let mut browser = Browser::new(&server, FIREFOX, "192.0.2.1");
+    let user = browser.sign_in("ann")["user_id"].as_str().unwrap().to_owned();
+    for address in ["198.51.100.7", "192.0.2.1"] {
+        // Paris in two hours, and back in two.
+        server.clock.advance_seconds(2 * 3600);
+        browser.address = address;
+        browser.sessions().expect(200);
+    }
+    let (state, now) = (std::sync::Arc::clone(server.state()), server.clock.now());
+    let facts = Facts { now, cause: Cause::system("test") };
+    let caught_up = CatchUpSessions { behind_millis: 0 };
+    let user = UserId::parse(&user).unwrap();
+    actix_rt::System::new().block_on(async move { state.users.send(user, caught_up, facts).await }).unwrap();
+    server.clock.advance_seconds(600);
+    // Another network in Berlin.
+    browser.address = "192.0.3.1";
+    browser.sessions().expect(200);
+    let noted = || json!(["request", "low", ["new_network"], "notify"]);
+    assert_eq!(browser.events(), [noted(), noted()]);
+}
+
 #[test]
 fn many_wrong_passwords_before_the_right_one_are_told_wherever_they_came_from() {
     let (server, admin) = server(|_| {});
@@ -357,9 +387,11 @@ fn what_is_unusual_is_mailed_where_the_policy_says_so() {
     assert!(text.contains("until it proves again who it is"), "{text}");
 }
 
+/// Berlin, Paris and Sydney, in the networks that are for documentation (RFC 5737), and one more in Berlin.
 fn write_places(file: &Path) {
-    let places =
-        [([192, 0, 2], (52.52, 13.405)), ([198, 51, 100], (48.857, 2.352)), ([203, 0, 113], (-33.868, 151.209))];
+    let berlin = (52.52, 13.405);
+    let (paris, sydney) = ((48.857, 2.352), (-33.868, 151.209));
+    let places = [([192, 0, 2], berlin), ([192, 0, 3], berlin), ([198, 51, 100], paris), ([203, 0, 113], sydney)];
     std::fs::write(file, places::database(&places)).unwrap();
 }
 

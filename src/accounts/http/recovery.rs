@@ -22,6 +22,7 @@ use crate::kernel::ids::UserId;
 use crate::kernel::secret::{Password, SecretString};
 use crate::kernel::text::Email;
 use crate::mail::model::Occasion;
+use crate::sessions::device;
 use crate::sessions::identity::SignedIn;
 use crate::user::User;
 
@@ -65,6 +66,8 @@ struct PasswordChange {
     current_password: Password,
     #[schema(value_type = String)]
     new_password: Password,
+    /// The `device_token` of the sign-in: a device that its owner trusts may fail for itself. Browsers have it in a cookie.
+    device_token: Option<String>,
 }
 
 /// Somebody who forgot the password.
@@ -125,7 +128,8 @@ async fn change(call: Call, Json(input): Json<PasswordChange>) -> Outcome {
     let (user, facts) = (&signed_in.user, call.facts());
     let account = user.account().ok_or(AccountError::Missing)?;
     let (Password(current), Password(new)) = (input.current_password, input.new_password);
-    let guess = Guess::of(signed_in, &facts);
+    let device = input.device_token.as_deref().or_else(|| call.device_token()).and_then(device::shown);
+    let guess = Guess::of(signed_in, device, &facts);
     let authenticator = &call.state.authenticator;
     let evidence = authenticator.guarded(guess, |_| authenticator.prove_user(user, current)).await?.evidence;
     let credential = accepted(&call, account, new, "new_password").await?;

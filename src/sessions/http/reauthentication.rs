@@ -10,6 +10,7 @@ use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Caller, Json, Problem, Routes, Who};
 use crate::kernel::fault::FieldError;
 use crate::kernel::secret::Password;
+use crate::sessions::device;
 use crate::sessions::error::SessionError;
 use crate::sessions::sign_in::Again;
 use crate::sessions::starter;
@@ -37,6 +38,8 @@ struct Reauthentication {
     recovery_code: Option<Password>,
     /// A passkey in place of the password. Its challenge is had at `/api/v1/auth/reauthenticate/challenge`.
     passkey: Option<PasskeyInput>,
+    /// The `device_token` of the sign-in: a device that its owner trusts may fail for itself. Browsers have it in a cookie.
+    device_token: Option<String>,
 }
 
 /// The session, with other tokens.
@@ -68,7 +71,8 @@ async fn reauthenticate(call: Call, Json(input): Json<Reauthentication>) -> Outc
             return Err(Problem::invalid(vec![FieldError::new("password", "is needed, or a passkey")]));
         }
     };
-    let renewed = call.state.sign_in.prove_again(signed_in, shown, call.user_agent(), call.facts()).await?;
+    let device = input.device_token.as_deref().or_else(|| call.device_token()).and_then(device::shown);
+    let renewed = call.state.sign_in.prove_again(signed_in, shown, device, call.user_agent(), call.facts()).await?;
     answer(&call, renewed)
 }
 

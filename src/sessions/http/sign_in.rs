@@ -173,7 +173,7 @@ async fn arrival(
     };
     Ok(Arrival {
         client: ClientText::of(call.user_agent(), hints),
-        device_token: device.token.or_else(|| cookies::device_token(call).map(str::to_owned)),
+        device_token: device.token.or_else(|| call.device_token().map(str::to_owned)),
         device_name: device.name.as_deref().map(device_name).transpose()?,
         presented: presented(call).await?,
         is_remembered,
@@ -246,7 +246,7 @@ async fn refresh(call: Call, Json(input): Json<RefreshInput>) -> Outcome {
 
 async fn logout(call: Call) -> Outcome {
     let Caller::Person(signed_in) = &call.caller else { return Err(SessionError::Missing.into()) };
-    let command = EndSessions { which: Which::One(signed_in.session.id), reason: EndReason::SignedOut };
+    let command = EndSessions { which: Which::One(signed_in.session.id), reason: EndReason::SignedOut, asked_in: None };
     let done = call.state.users.send(signed_in.user.id(), command, call.facts()).await?;
     cookies::with_session(Answer::no_content().with_revision(done.revision), "", 0)
 }
