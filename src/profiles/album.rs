@@ -1,10 +1,16 @@
 //! Where avatars are kept: squares by owner, content and side.
 
+use std::future::ready;
+use std::hash::BuildHasher as _;
+use std::pin::pin;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use foldhash::fast::RandomState;
+use futures_util::TryStreamExt as _;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::kernel::fault::{Fault, Kind};
 use crate::kernel::ids::UserId;
@@ -17,10 +23,15 @@ use crate::store::{SharedStore, StoreError, codec};
 
 const FOLDER: &str = "avatars";
 
+/// How many people can change their pictures at once without any waiting for another; a power of two.
+const TURNS: usize = 1024;
+
 /// Keeps pictures.
 pub struct Album {
     blobs: Blobs,
     painters: Pool,
+    turns: Box<[Mutex<()>]>,
+    hasher: RandomState,
 }
 
 /// Why a picture could not be kept or shown.
@@ -56,8 +67,16 @@ impl Fault for AlbumError {
 
 impl Album {
     /// With this place and these threads for pictures.
-    pub const fn new(blobs: Blobs, painters: Pool) -> Self {
-        Self { blobs, painters }
+    pub fn new(blobs: Blobs, painters: Pool) -> Self {
+        let turns = (0..TURNS).map(|_| Mutex::new(())).collect();
+        Self { blobs, painters, turns, hasher: RandomState::default() }
+    }
+
+    /// Waits for a person's turn: from when a picture is kept until a profile names it, and from when none does until it is
+    /// removed, nobody else keeps or removes one of theirs.
+    pub async fn turn(&self, user: UserId) -> Option<MutexGuard<'_, ()>> {
+        let turn = self.turns.get(self.hasher.hash_one(user) as usize % TURNS)?;
+        Some(turn.lock().await)
     }
 
     /// Makes squares of a picture and keeps them; nobody sees them until the profile names them.
@@ -95,20 +114,30 @@ impl Album {
         }
     }
 
-    /// Removes every square that no profile names and that is at least so old. Returns how many there were.
+    /// Removes every square that no profile names and that is at least so old. Returns how many there were. However many
+    /// squares there are, one name is in memory; whose they are is looked up once for each person.
     ///
     /// # Errors
     /// When the place or the store fails.
     pub async fn collect(&self, store: &SharedStore, loader: &Pool, age_seconds: u64) -> Result<usize, StoreError> {
         let mut removed = 0;
-        for blob in self.blobs.list(FOLDER, age_seconds).await? {
-            let Some((user, id)) = parse(&blob) else { continue };
+        let mut blobs = pin!(self.blobs.list(FOLDER, age_seconds)?.try_filter_map(|blob| {
+            let parsed = parse(&blob).map(|(user, id)| (user, id, blob));
+            ready(Ok(parsed))
+        }));
+        let mut next = blobs.try_next().await?;
+        while let Some((user, ..)) = next {
+            let _turn = self.turn(user).await;
             let (store, key) = (Arc::clone(store), marks_key(user));
             let Ok(record) = loader.run(move || store.read(&key)).await else { break };
             let marks: Option<Marks> = record?.map(|record| codec::decode(&record.value)).transpose()?;
-            if marks.and_then(|marks| marks.avatar) != Some(id) {
-                self.blobs.remove(&blob).await?;
-                removed += 1;
+            let named = marks.and_then(|marks| marks.avatar);
+            while let Some((_, id, blob)) = next.take_if(|(owner, ..)| *owner == user) {
+                if named != Some(id) {
+                    self.blobs.remove(&blob).await?;
+                    removed += 1;
+                }
+                next = blobs.try_next().await?;
             }
         }
         Ok(removed)

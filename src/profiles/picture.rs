@@ -16,8 +16,11 @@ pub const MOST_BYTES: usize = 2 * 1024 * 1024;
 pub const MOST_PIXELS: u32 = 4096;
 /// The sides of the squares that are kept, the largest first.
 pub const SIDES: [u32; 4] = [512, 256, 128, 64];
-/// The most memory that decoding takes: 4096² pixels of 4 bytes.
+/// The most memory that a decoded picture takes: 4096² pixels of 4 bytes.
 const MOST_DECODED_BYTES: u64 = 4096 * 4096 * 4;
+/// The most pixels of a progressive JPEG: all its scans are held as numbers of two bytes, for up to four components, beside
+/// what is decoded of them, and no limit of the decoder counts them.
+const MOST_PROGRESSIVE_PIXELS: u32 = MOST_PIXELS * MOST_PIXELS / 2;
 /// A picture larger than so many sides of the largest square is made smaller roughly first.
 const ROUGHLY: u32 = 2;
 
@@ -31,7 +34,7 @@ pub enum PictureError {
     #[error("the picture has more than 2 MiB")]
     TooManyBytes,
     /// Too wide, too high or too deep.
-    #[error("the picture is larger than 4096 by 4096 pixels of 4 bytes")]
+    #[error("the picture is larger than 4096 by 4096 pixels of 4 bytes, or progressive and larger than half of that")]
     TooLarge,
     /// It moves.
     #[error("the picture is animated")]
@@ -187,6 +190,13 @@ fn examine_jpeg(mut rest: &[u8]) -> Result<(), PictureError> {
                 let (length, _) = after.split_first_chunk::<2>().ok_or(PictureError::Damaged)?;
                 let length = usize::from(u16::from_be_bytes(*length)).max(2);
                 rest = after.get(length..).ok_or(PictureError::Damaged)?;
+                // A frame that comes in several scans; length, precision, lines, samples per line (B.2.2).
+                if let (0xc2 | 0xc6 | 0xca | 0xce, [_, _, _, y0, y1, x0, x1, ..]) = (marker, after) {
+                    let side = |high: &u8, low: &u8| u32::from(u16::from_be_bytes([*high, *low]));
+                    if side(y0, y1) * side(x0, x1) > MOST_PROGRESSIVE_PIXELS {
+                        return Err(PictureError::TooLarge);
+                    }
+                }
                 if marker == 0xda {
                     rest = behind_scan(rest).ok_or(PictureError::Damaged)?;
                 }
@@ -316,6 +326,21 @@ mod tests {
         png[29..33].copy_from_slice(&crc.to_be_bytes());
         assert_eq!(squares(&png).unwrap_err(), PictureError::TooLarge);
         assert_eq!(squares(&vec![0; MOST_BYTES + 1]).unwrap_err(), PictureError::TooManyBytes);
+    }
+
+    #[test]
+    fn a_progressive_picture_may_be_half_as_large() {
+        // Start, a frame of three components (SOF0: baseline, SOF2: progressive), end.
+        let frame = |kind: u8, width: u16, height: u16| {
+            let (width, height) = (width.to_be_bytes(), height.to_be_bytes());
+            let components = [1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0];
+            [&[0xff, 0xd8, 0xff, kind, 0, 17, 8][..], &height, &width, &[3], &components, &[0xff, 0xd9]].concat()
+        };
+        assert_eq!(squares(&frame(0xc2, 4096, 4096)).unwrap_err(), PictureError::TooLarge);
+        assert_eq!(squares(&frame(0xc2, 4096, 2049)).unwrap_err(), PictureError::TooLarge);
+        for small in [frame(0xc2, 4096, 2048), frame(0xc0, 4096, 4096)] {
+            assert_eq!(squares(&small).unwrap_err(), PictureError::Damaged, "there is nothing in it");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use futures_util::TryStreamExt as _;
+use futures_util::{Stream, TryStreamExt as _};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Name;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _, PutPayload};
@@ -26,7 +26,7 @@ impl Blobs {
         let failed = |error: String| StoreError::Io(format!("{}: {error}", folder.display()));
         std::fs::create_dir_all(folder).map_err(|error| failed(error.to_string()))?;
         let place = LocalFileSystem::new_with_prefix(folder).map_err(|error| failed(error.to_string()))?;
-        Ok(Self(Arc::new(place.with_fsync(true))))
+        Ok(Self(Arc::new(place.with_fsync(true).with_automatic_cleanup(true))))
     }
 
     /// Keeps these bytes under this name, in place of what was there.
@@ -49,17 +49,21 @@ impl Blobs {
         }
     }
 
-    /// The names in a folder of what is at least so old by this machine's clock.
+    /// The names in a folder of what is at least so old by this machine's clock, one after the other: those of one folder come
+    /// together.
     ///
     /// # Errors
-    /// When the name is none, or the place fails.
-    pub async fn list(&self, folder: &str, age_seconds: u64) -> Result<Vec<String>, StoreError> {
+    /// When the name is none; and instead of a name, when the place fails.
+    pub fn list(
+        &self,
+        folder: &str,
+        age_seconds: u64,
+    ) -> Result<impl Stream<Item = Result<String, StoreError>> + use<>, StoreError> {
         let now = SystemTime::from(Clock::system().now());
         let newest = now.checked_sub(Duration::from_secs(age_seconds)).unwrap_or(SystemTime::UNIX_EPOCH);
-        let is_old = |blob: &ObjectMeta| SystemTime::from(blob.last_modified) <= newest;
+        let is_old = move |blob: &ObjectMeta| SystemTime::from(blob.last_modified) <= newest;
         let blobs = self.0.list(Some(&parse(folder)?));
-        let old = blobs.try_filter_map(|blob| ready(Ok(is_old(&blob).then(|| blob.location.to_string()))));
-        old.try_collect().await.map_err(failed)
+        Ok(blobs.try_filter_map(move |blob| ready(Ok(is_old(&blob).then(|| blob.location.to_string())))).map_err(failed))
     }
 
     /// Removes what is under this name; nothing there is fine.
@@ -85,6 +89,23 @@ fn failed(error: object_store::Error) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn names_come_one_by_one_and_a_folder_goes_with_the_last_of_its_blobs() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::in_folder(folder.path()).unwrap();
+        for name in ["avatars/a/1", "avatars/a/2", "avatars/b/1"] {
+            blobs.put(name, vec![1]).await.unwrap();
+        }
+        let mut names: Vec<String> = blobs.list("avatars", 0).unwrap().try_collect().await.unwrap();
+        names.sort();
+        assert_eq!(names, ["avatars/a/1", "avatars/a/2", "avatars/b/1"]);
+        assert_eq!(blobs.list("avatars", 60).unwrap().try_collect::<Vec<_>>().await.unwrap(), [""; 0]);
+        blobs.remove("avatars/a/1").await.unwrap();
+        assert!(folder.path().join("avatars/a").exists());
+        blobs.remove("avatars/a/2").await.unwrap();
+        assert!(!folder.path().join("avatars/a").exists() && folder.path().join("avatars/b").exists());
+    }
 
     #[tokio::test]
     async fn a_blob_is_kept_replaced_and_removed_and_no_name_leaves_the_folder() {
