@@ -15,7 +15,8 @@ pub(super) fn address_of(request: &HttpRequest, trusted: &[Network]) -> Option<I
     if trusted.is_empty() {
         return Some(peer.to_canonical());
     }
-    let values: Vec<_> = request.headers().get_all(X_FORWARDED_FOR).collect();
-    let hops = values.iter().rev().filter_map(|value| value.to_str().ok()).flat_map(|list| list.rsplit(','));
-    Some(client_address(peer, hops, trusted))
+    let lines: Vec<_> = request.headers().get_all(X_FORWARDED_FOR).collect();
+    let hops = lines.iter().rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+    // Bytes that are no text are an entry like any other, which is no address.
+    Some(client_address(peer, hops.map(|hop| std::str::from_utf8(hop).unwrap_or_default()), trusted))
 }

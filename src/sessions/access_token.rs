@@ -35,6 +35,9 @@ struct Claims {
     iat: i64,
     jti: String,
     auth_time: i64,
+    /// How the person proved who they are (RFC 8176); for others, so that it is not read back.
+    #[serde(skip_deserializing)]
+    amr: Vec<&'static str>,
     sid: SessionId,
 }
 
@@ -168,6 +171,7 @@ impl AccessTokens {
             iat: now.seconds(),
             jti: uuid::Uuid::from_bytes(random_bytes()?).to_string(),
             auth_time: session.authenticated_at.seconds(),
+            amr: session.methods.iter().map(|method| method.amr()).collect(),
             sid: session.id,
         };
         encode(&header, &claims, &key.signer).map_err(|error| failed(error.to_string()))

@@ -98,6 +98,14 @@ fn where_anyone_may_call_credentials_wait_to_be_asked_for() {
     assert!(json[0]["Person"].as_str().unwrap().starts_with("user_"));
     assert_eq!((&json[1]["ip_address"], &json[1]["request_id"]), (&"192.0.2.7".into(), &"r".into()));
     assert_eq!((&json[1]["actor"], &json[2]), (&"Anonymous".into(), &"t/1".into()));
+    let own = bearer(&server.person);
+    let address = |lines: &[&str]| {
+        let headers: Vec<&str> = [own.as_str()].into_iter().chain(lines.iter().copied()).collect();
+        server.ask("GET /api/v1/users/me", &headers, "").json()[1]["ip_address"].clone()
+    };
+    // What is no text is an entry like any other: what stands behind it counts, and nothing before it.
+    assert_eq!(address(&["X-Forwarded-For: 198.51.100.1, caf\u{e9}, 192.0.2.7"]), "192.0.2.7");
+    assert_eq!(address(&["X-Forwarded-For: 198.51.100.1", "X-Forwarded-For: caf\u{e9}"]), "127.0.0.1");
 }
 
 #[test]

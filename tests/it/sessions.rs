@@ -158,6 +158,7 @@ fn an_access_token_is_a_jwt_that_anyone_can_verify() {
     assert_eq!((&claims["sub"], &claims["sid"]), (&json!(ann.id), &json!(ann.session_id)));
     assert_eq!((&claims["iss"], &claims["aud"]), (&json!("https://id.example"), &json!("https://id.example")));
     assert_eq!((&claims["iat"], &claims["exp"]), (&json!(now), &json!(now + 300)));
+    assert_eq!((&claims["amr"], &claims["auth_time"]), (&json!(["pwd"]), &json!(now)));
     server.clock.advance_seconds(300);
     server.anonymous().bearing(&ann.access_token).get("/api/v1/whoami").is_problem(401, "access-token-expired");
     assert_eq!(ann.get("/api/v1/whoami").status, 200);

@@ -126,7 +126,7 @@ async fn revoke(call: Call, Form(input): Form<RevocationInput>) -> Outcome {
     let Some((user, session)) = session_behind(&call, &input.token).await? else {
         return Ok(Answer::empty(StatusCode::OK));
     };
-    let command = EndSessions { which: Which::One(session), reason: EndReason::TokenRevoked };
+    let command = EndSessions { which: Which::One(session), reason: EndReason::TokenRevoked, asked_in: None };
     match call.state.users.send(user, command, call.facts()).await {
         Ok(done) => Ok(Answer::empty(StatusCode::OK).with_revision(done.revision)),
         // Somebody else was quicker.
@@ -166,6 +166,8 @@ struct Metadata {
     introspection_endpoint_auth_methods_supported: [&'static str; 1],
     revocation_endpoint_auth_methods_supported: [&'static str; 1],
     response_types_supported: [&'static str; 0],
+    /// None: without this member it would be two (RFC 8414 section 2).
+    grant_types_supported: [&'static str; 0],
 }
 
 async fn metadata(call: Call) -> Outcome {
@@ -178,5 +180,6 @@ async fn metadata(call: Call) -> Outcome {
         introspection_endpoint_auth_methods_supported: ["client_secret_basic"],
         revocation_endpoint_auth_methods_supported: ["client_secret_basic"],
         response_types_supported: [],
+        grant_types_supported: [],
     }))
 }
