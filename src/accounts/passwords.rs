@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::PasswordHasher;
+use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, Version};
 use prometheus::IntCounter;
 
@@ -214,7 +214,9 @@ mod tests {
     #[tokio::test]
     async fn a_stored_hash_that_nobody_can_verify_is_nobodys_password() {
         let (passwords, _) = passwords(1024);
-        for hash in ["$argon2id$v=19$m=19456,t=2,p=4000$c2FsdHNhbHQ$MDEyMzQ1Njc4OWFiY2RlZg", "$argon2id$", "{SSHA}x", ""] {
+        for hash in
+            ["$argon2id$v=19$m=19456,t=2,p=4000$c2FsdHNhbHQ$MDEyMzQ1Njc4OWFiY2RlZg", "$argon2id$", "{SSHA}x", ""]
+        {
             let credential = Credential { phc: hash.into(), is_imported: true };
             assert_eq!(passwords.verify(Some(credential), "anything".into()).await.unwrap(), Verdict::Wrong, "{hash}");
         }

@@ -160,7 +160,8 @@ impl<A: Aggregate, T: Annexed<A>, S> Annex<A, T, S> {
         C: Command<Target = A>,
         C::Refusal: Moved,
     {
-        let prepare = async |entity: &Arc<A>, held: &Arc<Held<T, S>>| prepare(entity, held).map_err(WriteError::Refused);
+        let prepare =
+            async |entity: &Arc<A>, held: &Arc<Held<T, S>>| prepare(entity, held).map_err(WriteError::Refused);
         self.write_after(id, facts, prepare).await
     }
 

@@ -344,7 +344,8 @@ mod tests {
 
     #[test]
     fn so_many_values_are_changed_at_once_and_no_more() {
-        let nulls = |count: usize| json!({ "any": (0..count).map(|at| (at.to_string(), Value::Null)).collect::<Map<_, _>>() });
+        let nulls =
+            |count: usize| json!({ "any": (0..count).map(|at| (at.to_string(), Value::Null)).collect::<Map<_, _>>() });
         assert!(read(&nulls(500)).is_ok());
         assert_eq!(read(&nulls(501)).unwrap_err(), [""]);
     }

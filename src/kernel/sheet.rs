@@ -95,7 +95,9 @@ impl Sheet {
         let below = self.0.range::<str, _>((Bound::Included(&*branch), Bound::Unbounded));
         let below: Vec<Box<str>> =
             below.map(|(path, _)| path).take_while(|path| path.starts_with(&branch)).cloned().collect();
-        below.iter().for_each(|path| drop(self.0.remove(path)));
+        for path in below {
+            self.0.remove(&path);
+        }
     }
 
     /// What of this sheet is kept, by path.
@@ -176,7 +178,8 @@ mod tests {
     #[test]
     fn a_change_touches_what_it_names_and_its_differences_undo_it() {
         let first = Sheet::default().merged(&patch(&[("a", Some("1")), ("b.c", Some("2")), ("b.d", Some("3"))]));
-        let near = first.merged(&patch(&[("b-x", Some("5")), ("bc", Some("6")), ("b.", None), ("b.x", None), ("a.b", None)]));
+        let near =
+            first.merged(&patch(&[("b-x", Some("5")), ("bc", Some("6")), ("b.", None), ("b.x", None), ("a.b", None)]));
         assert_eq!(Value::Object(near.object()), json!({ "a": 1, "b": { "c": 2, "d": 3 }, "b-x": 5, "bc": 6 }));
         let second = first.merged(&patch(&[("b", None), ("bc", Some("4"))]));
         assert_eq!(Value::Object(second.object()), json!({ "a": 1, "bc": 4 }));

@@ -63,7 +63,9 @@ impl Blobs {
         let newest = now.checked_sub(Duration::from_secs(age_seconds)).unwrap_or(SystemTime::UNIX_EPOCH);
         let is_old = move |blob: &ObjectMeta| SystemTime::from(blob.last_modified) <= newest;
         let blobs = self.0.list(Some(&parse(folder)?));
-        Ok(blobs.try_filter_map(move |blob| ready(Ok(is_old(&blob).then(|| blob.location.to_string())))).map_err(failed))
+        Ok(blobs
+            .try_filter_map(move |blob| ready(Ok(is_old(&blob).then(|| blob.location.to_string()))))
+            .map_err(failed))
     }
 
     /// Removes what is under this name; nothing there is fine.

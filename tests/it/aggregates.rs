@@ -407,7 +407,8 @@ fn profile_event(user: &User, text: Option<u8>, uuid: Uuid) -> Option<UserEvent>
         let patch = Patch(vec![Edit { path: "bio".into(), to: Some(format!("\"{text}\"").into()) }]);
         ChangeProfile { base, patch, change: ChangeId::from_uuid(uuid), undoes: None, session }.decide(&user, &facts())
     } else {
-        DeleteProfile { base, changes: user.profiles.marks().changes, forgotten: vec![0, 1, 49], session }.decide(&user, &facts())
+        DeleteProfile { base, changes: user.profiles.marks().changes, forgotten: vec![0, 1, 49], session }
+            .decide(&user, &facts())
     };
     // Whoever may not act changes nothing.
     decision.ok()?.events.pop()

@@ -147,6 +147,27 @@ fn pictures_that_nobody_has_any_more_are_collected() {
 }
 
 #[test]
+fn of_uploads_at_once_the_picture_that_is_named_is_there() {
+    let server = Server::start();
+    let ann = server.admin().person("ann");
+    let pictures = [1, 2].map(|seed| picture(ImageFormat::Png, 40, seed));
+    for _ in 0..6 {
+        std::thread::scope(|scope| {
+            for number in 0..4 {
+                let (ann, pictures) = (&ann, &pictures);
+                scope.spawn(move || {
+                    for turn in 0..4 {
+                        upload(ann, &pictures[(number + turn) % 2]).expect(200);
+                    }
+                });
+            }
+        });
+        let at = url(&ann).unwrap();
+        assert_eq!((ann.bytes(&at).0, blobs(&server)), (200, 4));
+    }
+}
+
+#[test]
 fn whatever_bytes_come_in_they_are_a_picture_or_a_clear_refusal() {
     let server = Server::start();
     let ann = server.admin().person("ann");

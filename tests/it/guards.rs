@@ -342,7 +342,11 @@ fn an_access_token_does_nothing_that_needs_a_recent_proof() {
         };
         let body = (method != "DELETE").then(|| body.to_string());
         let refused = by_access_token.call(&method, &path, body, &[]);
-        assert_eq!((refused.status, &refused.json()["code"]), (403, &json!("session-token-required")), "{method} {path}");
+        assert_eq!(
+            (refused.status, &refused.json()["code"]),
+            (403, &json!("session-token-required")),
+            "{method} {path}"
+        );
     }
     ann.get("/api/v1/whoami").expect(200);
 }

@@ -290,7 +290,8 @@ fn take(step: &Step, terms: &Terms, model: &mut Model, real: &mut Real) -> Resul
         }
         Step::EndOthers(index) => {
             if let Some(kept) = picked(index, &model.alive()) {
-                let command = EndSessions { which: Which::AllBut(id(kept)), reason: EndReason::RevokedByOwner, asked_in: None };
+                let command =
+                    EndSessions { which: Which::AllBut(id(kept)), reason: EndReason::RevokedByOwner, asked_in: None };
                 prop_assert_eq!(real.send(command, now), Ok(model.alive().len() - 1));
                 let others: Vec<_> = model.sessions.keys().copied().filter(|id| *id != kept).collect();
                 model.end(&others, EndReason::RevokedByOwner);

@@ -321,7 +321,10 @@ fn whoever_came_back_is_where_they_came_back_to() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("places.mmdb");
     write_places(&file);
-    let (server, _) = server(|config| config.sessions.places_file = file.to_str().unwrap().to_owned());
+    let (server, _) = server(|config| {
+        config.sessions.places_file = file.to_str().unwrap().to_owned();
+        config.sessions.idle_timeout_seconds = 3 * 3600;
+    });
     let mut browser = Browser::new(&server, FIREFOX, "192.0.2.1");
     let user = browser.sign_in("ann")["user_id"].as_str().unwrap().to_owned();
     for address in ["198.51.100.7", "192.0.2.1"] {
@@ -339,7 +342,7 @@ fn whoever_came_back_is_where_they_came_back_to() {
     // Another network in Berlin.
     browser.address = "192.0.3.1";
     browser.sessions().expect(200);
-    let noted = || json!(["request", "low", ["new_network"], "notify"]);
+    let noted = || json!(["request", "low", ["new_network"], "log"]);
     assert_eq!(browser.events(), [noted(), noted()]);
 }
 

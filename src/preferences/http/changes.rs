@@ -113,7 +113,8 @@ async fn undo(call: Call, Path(id): Path<ChangeId>) -> Outcome {
 async fn undo_preferences(call: &Call, undone: &Change) -> Outcome {
     let (session, change) = (call.session_id()?, ChangeId::generate(call.now));
     let prepare = async |_: &Arc<User>, held: &Arc<Held<Preferences, Shown>>| {
-        let patch = undone.undone(&held.part.own).map_err(PreferenceError::ChangedSince).map_err(WriteError::Refused)?;
+        let patch =
+            undone.undone(&held.part.own).map_err(PreferenceError::ChangedSince).map_err(WriteError::Refused)?;
         let wanted = Arc::new(Wanted { patch, custom: BTreeMap::new() });
         let own = call.state.preferences.applied(&wanted, &held.part).await?;
         let (base, action) = (Arc::clone(&held.part), "preferences.change_undone");
