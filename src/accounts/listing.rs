@@ -1,46 +1,136 @@
 //! Lists of accounts, read from the store page by page; nobody becomes resident by being listed.
 
 use crate::accounts::factors::Factors;
-use crate::accounts::model::{Account, Nature};
+use crate::accounts::model::{Account, Name, Nature, Status};
+use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::UserId;
 use crate::kernel::page::{Page, Paging};
 use crate::store::key::Kind;
 use crate::store::{Key, Record, Store, StoreError, codec};
 
-/// The most records one page looks at: accounts of another nature are passed over.
+/// The most records one page looks at: a page may come out short, with a cursor to go on from.
 const MOST_LOOKED_AT: usize = 10_000;
+/// Records read from the store at a time.
+const READ_AT_ONCE: usize = 500;
 
-/// People, by id: oldest first. May block.
+/// In which order people are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = UserOrder)]
+pub enum Order {
+    /// The oldest first.
+    #[default]
+    CreatedAt,
+    /// By sign-in name, in lower case.
+    Username,
+    /// By address, in lower case: those who have one.
+    Email,
+    /// By the application's own id: those who have one.
+    ExternalId,
+}
+
+impl Order {
+    /// The class byte of the names that it goes by.
+    const fn class(self) -> Option<u8> {
+        match self {
+            Self::CreatedAt => None,
+            Self::Username => Some(1),
+            Self::Email => Some(2),
+            Self::ExternalId => Some(3),
+        }
+    }
+
+    /// Whether this may be the cursor of a list in this order.
+    pub fn may_go_on_after(self, cursor: &[u8]) -> bool {
+        match self.class() {
+            None => cursor.len() == size_of::<UserId>(),
+            Some(class) => cursor.first() == Some(&class),
+        }
+    }
+}
+
+/// Which people.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only those who bear all of these names.
+    pub names: Vec<Name>,
+    /// Only those who may act, or may not.
+    pub status: Option<Status>,
+    /// Only those whose address is known to be theirs, or not.
+    pub is_email_verified: Option<bool>,
+    /// Only those who came from this moment on.
+    pub from: Option<Timestamp>,
+    /// Only those who came before this moment.
+    pub to: Option<Timestamp>,
+    /// Only those of whose names one has this text in it, in lower case.
+    pub text: Option<Box<str>>,
+}
+
+impl Filter {
+    /// Whether this account is one of them.
+    pub fn accepts(&self, account: &Account) -> bool {
+        let has = |text: &str| account.names().any(|name| name.folded().1.to_lowercase().contains(text));
+        account.nature == Nature::Person
+            && self.names.iter().all(|name| account.bears(name))
+            && self.status.is_none_or(|status| status == account.status)
+            && self.is_email_verified.is_none_or(|is_verified| is_verified == account.is_email_verified)
+            && self.from.is_none_or(|from| from <= account.created_at)
+            && self.to.is_none_or(|to| account.created_at < to)
+            && self.text.as_deref().is_none_or(has)
+    }
+}
+
+/// People that the filter accepts, in this order. May block.
 ///
 /// # Errors
 /// When the store fails.
-pub fn people(store: &dyn Store, paging: &Paging) -> Result<Page<(UserId, Account)>, StoreError> {
-    let prefix = Key::of(Kind::Account, &[]);
-    let mut found = Vec::new();
-    let mut last = paging.after.as_ref().map(|after| Key::of(Kind::Account, &[after]));
-    let mut looked_at = 0;
+pub fn people(
+    store: &dyn Store,
+    filter: &Filter,
+    order: Order,
+    paging: &Paging,
+) -> Result<Page<(UserId, Account)>, StoreError> {
+    let (kind, prefix) = match order.class() {
+        None => (Kind::Account, Key::of(Kind::Account, &[])),
+        Some(class) => (Kind::Claim, Key::of(Kind::Claim, &[&[class]])),
+    };
+    let mut last = paging.after.as_ref().map(|after| Key::of(kind, &[after]));
+    let (mut found, mut looked_at) = (Vec::new(), 0);
     loop {
-        let page = store.scan(prefix.bytes(), last.as_ref().map(Key::bytes), paging.limit)?;
-        let is_last = page.len() < paging.limit;
-        looked_at += page.len();
+        let page = store.scan(prefix.bytes(), last.as_ref().map(Key::bytes), READ_AT_ONCE)?;
+        let is_last = page.len() < READ_AT_ONCE;
         for record in page {
-            let account: Account = codec::decode(&record.value)?;
-            last = Some(record.key.clone());
-            if account.nature == Nature::Person {
-                found.push((id_of(&record)?, account));
-                if found.len() == paging.limit {
-                    break;
-                }
+            looked_at += 1;
+            let listed = match order {
+                Order::CreatedAt => Some((id_of(&record)?, codec::decode(&record.value)?)),
+                _ => bearer(store, &record)?,
+            };
+            last = Some(record.key);
+            let is_over = |account: &Account| filter.to.is_some_and(|to| account.created_at >= to);
+            if order == Order::CreatedAt && listed.as_ref().is_some_and(|(_, account)| is_over(account)) {
+                return Ok(Page::whole(found));
+            }
+            found.extend(listed.filter(|(_, account)| filter.accepts(account)));
+            if found.len() == paging.limit || looked_at >= MOST_LOOKED_AT {
+                let cursor = last.as_ref().and_then(|key| key.bytes().get(1..)).unwrap_or_default();
+                return Ok(Page::new(found, Some(cursor)));
             }
         }
-        if is_last && found.len() < paging.limit {
+        if is_last {
             return Ok(Page::whole(found));
         }
-        if found.len() == paging.limit || looked_at >= MOST_LOOKED_AT {
-            let cursor = last.as_ref().and_then(|key| key.bytes().get(1..)).unwrap_or_default();
-            return Ok(Page::new(found, Some(cursor)));
-        }
     }
+}
+
+/// Whose name this is; none if they gave it back meanwhile.
+fn bearer(store: &dyn Store, claim: &Record) -> Result<Option<(UserId, Account)>, StoreError> {
+    let owner = claim.value.as_slice().try_into();
+    let damaged = |_| StoreError::Damaged(format!("{:?} does not name a subject", claim.key));
+    let id = UserId::from_bytes(owner.map_err(damaged)?);
+    let Some(record) = store.read(&Key::of(Kind::Account, &[id.bytes()]))? else { return Ok(None) };
+    let account: Account = codec::decode(&record.value)?;
+    let is_its = account.names().any(|name| name.claim() == claim.key);
+    Ok(is_its.then_some((id, account)))
 }
 
 /// Whether the secret of an authenticator app of somebody is sealed in the store. May block.

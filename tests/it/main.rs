@@ -114,6 +114,7 @@ mod signing_keys;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
+mod user_lists;
 mod verification;
 #[cfg(test)]
 mod watchful;

@@ -175,6 +175,35 @@ fn a_device_is_recognised_by_its_token_named_trusted_and_signed_out() {
 }
 
 #[test]
+fn a_device_is_signed_out_and_known_again_and_administrators_see_to_devices() {
+    let server = Server::start();
+    let admin = with_ann(&server);
+    let (laptop, phone) = (sign_in(&server), sign_in(&server));
+    let path = format!("/api/v1/users/devices/{}", phone.device_id);
+    laptop.patch(&path, &json!({ "trusted": true })).expect(200);
+    assert_eq!(laptop.delete(&format!("{path}/sessions")).expect(200), json!({ "ended": 1 }));
+    assert_eq!(laptop.delete(&format!("{path}/sessions")).expect(200), json!({ "ended": 0 }));
+    assert_eq!(why_refused(&server, &phone.session_token), "session-revoked");
+    assert_eq!(reasons(&laptop), ["device_signed_out"]);
+    let body = json!({ "identifier": "ann", "password": PASSWORD, "device": { "token": phone.device_token } });
+    let again = server.anonymous().sign_in_with(&body, &[]);
+    assert_eq!(again.device_id, phone.device_id);
+    let missing = "dev_01h455vb4pex5vsknk084sn02q";
+    laptop.delete(&format!("/api/v1/users/devices/{missing}/sessions")).is_problem(404, "not-found");
+    // The same for administrators.
+    let theirs = |device: &str| format!("/api/v1/users/{}/devices/{device}", laptop.id);
+    let changed = admin.patch(&theirs(&phone.device_id), &json!({ "name": "lost", "trusted": false })).expect(200);
+    assert_eq!((&changed["name"], &changed["trusted"]), (&json!("lost"), &json!(false)));
+    admin.patch(&theirs(missing), &json!({ "trusted": true })).is_problem(404, "not-found");
+    let ended = admin.delete(&format!("{}/sessions", theirs(&phone.device_id))).expect(200);
+    assert_eq!(ended, json!({ "ended": 1 }));
+    assert_eq!(items(&laptop.get("/api/v1/users/devices")).len(), 2, "it is known");
+    server.clock.advance_seconds(600);
+    admin.delete(&format!("{}/sessions", theirs(&laptop.device_id))).is_problem(401, "reauthentication-required");
+    laptop.delete(&format!("{path}/sessions")).is_problem(401, "reauthentication-required");
+}
+
+#[test]
 fn a_stolen_or_forged_device_token_makes_nobody_another_device() {
     let server = Server::start();
     let admin = with_ann(&server);

@@ -92,7 +92,9 @@ impl Things {
         Some(match route {
             "POST /api/v1/auth/login" => json!({ "identifier": format!("person{number}"), "password": PASSWORD }),
             "POST /api/v1/auth/refresh" => json!({ "refresh_token": "ssm_rt_x" }),
-            "PATCH /api/v1/users/devices/{device_id}" => json!({ "trusted": true }),
+            "PATCH /api/v1/users/devices/{device_id}" | "PATCH /api/v1/users/{user_id}/devices/{device_id}" => {
+                json!({ "trusted": true })
+            }
             "POST /api/v1/auth/password/change" => json!({ "current_password": PASSWORD, "new_password": PASSWORD }),
             "POST /api/v1/auth/password/forgot" => json!({ "identifier": "nobody" }),
             "POST /api/v1/auth/password/reset" => json!({ "token": "x", "password": PASSWORD }),

@@ -11,7 +11,7 @@ use crate::access::product::ProductPermission;
 use crate::accounts::commands::{ActivateUser, ChangeUser, CreateUser, DeleteUser, SuspendUser};
 use crate::accounts::error::AccountError;
 use crate::accounts::imported_hash;
-use crate::accounts::listing;
+use crate::accounts::listing::{self, Filter, Order};
 use crate::accounts::model::{Account, Credential, Name, Nature, Properties, Status};
 use crate::accounts::password_rule::Owner;
 use crate::actor::aggregate::Aggregate as _;
@@ -34,7 +34,10 @@ use crate::user::User;
 /// Registers the routes.
 pub(super) fn routes(routes: &mut Routes) {
     let (read, write) = (Who::Holding(ProductPermission::UsersRead), Who::Holding(ProductPermission::UsersWrite));
-    routes.get("/api/v1/users", read, list).about("Lists users, oldest first").answers::<Page<UserView>>(200);
+    routes
+        .get("/api/v1/users", read, list)
+        .about("Lists users: filtered, searched and in an order of your choice")
+        .answers::<Page<UserView>>(200);
     routes.post("/api/v1/users", write, create).about("Creates a user").answers::<UserView>(201);
     routes.get("/api/v1/users/{user_id}", read, show).about("Shows a user").answers::<UserView>(200);
     routes
@@ -170,21 +173,53 @@ struct ListQuery {
     /// Only the one with this id of the application.
     #[param(value_type = Option<String>)]
     external_id: Option<ExternalId>,
+    /// Only those who may act, or may not.
+    status: Option<Status>,
+    /// Only those whose address is known to be theirs, or not.
+    email_verified: Option<bool>,
+    /// Only those who came from this moment on.
+    #[param(value_type = Option<String>, format = DateTime)]
+    created_from: Option<Timestamp>,
+    /// Only those who came before this moment.
+    #[param(value_type = Option<String>, format = DateTime)]
+    created_before: Option<Timestamp>,
+    /// Only those with this text in their sign-in name, address or external id, in whatever letters. A page may come out short,
+    /// even empty, with a cursor to go on from.
+    search: Option<String>,
+    /// In which order; the oldest first if nothing is said. By address or external id, those who have none are not listed.
+    #[serde(default)]
+    sort: Order,
 }
 
+/// The longest text that is searched for: an address has at most 254 bytes.
+const MOST_SEARCHED_BYTES: usize = 254;
+
 async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
-    let paging = paging(query.limit, query.cursor.as_deref())?;
+    let wrong = |field: &str, what: &str| Problem::invalid(vec![FieldError::new(field, what)]);
+    let (paging, order) = (paging(query.limit, query.cursor.as_deref())?, query.sort);
+    if paging.after.as_ref().is_some_and(|cursor| !order.may_go_on_after(cursor)) {
+        return Err(wrong("cursor", "is of a list in another order"));
+    }
+    if query.search.as_ref().is_some_and(|text| text.is_empty() || text.len() > MOST_SEARCHED_BYTES) {
+        return Err(wrong("search", &format!("expected 1 to {MOST_SEARCHED_BYTES} bytes")));
+    }
     let names =
         [query.username.map(Name::Username), query.email.map(Name::Email), query.external_id.map(Name::ExternalId)];
-    let names: Vec<Name> = names.into_iter().flatten().collect();
-    let page = if let Some(first) = names.first() {
+    let filter = Filter {
+        names: names.into_iter().flatten().collect(),
+        status: query.status,
+        is_email_verified: query.email_verified,
+        from: query.created_from,
+        to: query.created_before,
+        text: query.search.map(|text| text.to_lowercase().into()),
+    };
+    let page = if let Some(first) = filter.names.first() {
         let found = call.state.finder.load(first, call.now).await?;
-        let found =
-            found.filter(|user| user.account().is_some_and(|account| names.iter().all(|name| account.bears(name))));
-        Page::whole(found.into_iter().filter_map(|user| Some((user.id(), user.account()?.clone()))).collect())
+        let account = |user: Arc<User>| Some((user.id(), user.account()?.clone()));
+        Page::whole(found.and_then(account).into_iter().filter(|(_, account)| filter.accepts(account)).collect())
     } else {
         let store = Arc::clone(&call.state.store);
-        call.state.loader.run(move || listing::people(&*store, &paging)).await??
+        call.state.loader.run(move || listing::people(&*store, &filter, order, &paging)).await??
     };
     Ok(Answer::ok(&page.map(|(id, account)| UserView::of(id, account))))
 }

@@ -19,7 +19,7 @@ pub enum Which {
     All,
     /// All but this one.
     AllBut(SessionId),
-    /// Those on this device.
+    /// Those on this device, which must be there.
     OfDevice(DeviceId),
 }
 
@@ -56,6 +56,9 @@ impl Command for EndSessions {
         self.asked_in.map_or(Ok(()), |session| user.refuse_over(session, facts))?;
         if let Which::One(id) = self.which {
             user.sessions.find(id).filter(|session| session.is_active(facts.now)).ok_or(SessionError::Missing)?;
+        }
+        if let Which::OfDevice(id) = self.which {
+            user.sessions.find_device(id).ok_or(SessionError::MissingDevice)?;
         }
         let picked = |session: &Session| self.which.picks(session);
         let alive = user.sessions.sessions.iter().filter(|session| picked(session) && session.is_active(facts.now));

@@ -75,6 +75,13 @@ fn of_the_user(routes: &mut Routes) {
         .about("Signs a device out and forgets it")
         .answers_with(204);
     routes
+        .delete("/api/v1/users/devices/{device_id}/sessions", own, async |call: Call, Path(id): Path<DeviceId>| {
+            let whose = Whose::own(&call)?;
+            sign_out_device(&call, &whose, id).await
+        })
+        .about("Signs a device out, and knows it again when you come back")
+        .answers::<Ended>(200);
+    routes
         .get("/api/v1/users/security-events", own, async |call: Call| {
             let whose = Whose::own(&call)?;
             security_events(&call, &whose).await
@@ -131,6 +138,28 @@ fn for_administrators(routes: &mut Routes) {
         })
         .about("Signs a device of a user out and forgets it")
         .answers_with(204);
+    routes
+        .patch(
+            "/api/v1/users/{user_id}/devices/{device_id}",
+            write,
+            async |call: Call, Path(path): Path<OfDevice>, Json(changes): Json<DeviceChanges>| {
+                let whose = Whose::other(&call, path.user_id).await?;
+                change_device(&call, &whose, path.device_id, changes).await
+            },
+        )
+        .about("Names a device of a user, or trusts it")
+        .answers::<DeviceView>(200);
+    routes
+        .delete(
+            "/api/v1/users/{user_id}/devices/{device_id}/sessions",
+            write,
+            async |call: Call, Path(path): Path<OfDevice>| {
+                let whose = Whose::other(&call, path.user_id).await?;
+                sign_out_device(&call, &whose, path.device_id).await
+            },
+        )
+        .about("Signs a device of a user out, and leaves it known")
+        .answers::<Ended>(200);
     routes
         .get("/api/v1/users/{user_id}/security-events", read, async |call: Call, Path(id): Path<UserId>| {
             let whose = Whose::other(&call, id).await?;
@@ -306,6 +335,14 @@ async fn forget_device(call: &Call, whose: &Whose, id: DeviceId) -> Outcome {
     let command = ForgetDevice { id, asked_in: whose.current };
     let done = call.state.users.send(whose.user.id(), command, call.facts()).await?;
     Ok(Answer::no_content().with_revision(done.revision))
+}
+
+async fn sign_out_device(call: &Call, whose: &Whose, id: DeviceId) -> Outcome {
+    call.refuse_stale()?;
+    let (which, reason) = (Which::OfDevice(id), EndReason::DeviceSignedOut);
+    let command = EndSessions { which, reason, asked_in: whose.current };
+    let done = call.state.users.send(whose.user.id(), command, call.facts()).await?;
+    Ok(Answer::ok(&Ended { ended: done.reply }).with_revision(done.revision))
 }
 
 async fn security_events(call: &Call, whose: &Whose) -> Outcome {
