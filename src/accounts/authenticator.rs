@@ -25,7 +25,7 @@ use crate::kernel::fault::{Fault, FieldError, Kind, Limit};
 use crate::kernel::ids::DeviceId;
 use crate::kernel::secret::{ExposeSecret, NoRandomness, SecretHash, SecretString};
 use crate::metrics::Metrics;
-use crate::sessions::error::{MFA_REQUIRED, SessionError};
+use crate::sessions::error::{MAIL_REQUIRED, MFA_REQUIRED, SessionError};
 use crate::sessions::identity::SignedIn;
 use crate::user::User;
 
@@ -215,7 +215,7 @@ impl Authenticator {
         let outcome = work(Tried { user, failures, codes: trusted.unwrap_or(Budget::Everywhere) }).await;
         match &outcome {
             // The password was right: neither a failure nor yet a success.
-            Err(error) if error.code() == MFA_REQUIRED => attempted.forgive(),
+            Err(error) if [MFA_REQUIRED, MAIL_REQUIRED].contains(&error.code()) => attempted.forgive(),
             Err(error) if error.kind() == Kind::Unauthenticated => self.failures.inc(),
             Ok(_) => {
                 self.successes.inc();

@@ -10,7 +10,7 @@ use crate::accounts::error::AccountError;
 use crate::accounts::letters::{Addressee, LetterError, Letters};
 use crate::accounts::model::Name;
 use crate::accounts::names::Finder;
-use crate::accounts::proof::ProofPurpose;
+use crate::accounts::proof::{Proof, ProofPurpose};
 use crate::accounts::proof_commands::MailProof;
 use crate::accounts::throttle::{Budget, Throttle, Whose};
 use crate::actor::aggregate::Aggregate as _;
@@ -138,6 +138,7 @@ impl Correspondence {
             ProofPurpose::VerifyEmail => Occasion::VerifyEmail,
             ProofPurpose::ResetPassword => Occasion::ResetPassword,
             ProofPurpose::Invitation => Occasion::Invitation,
+            ProofPurpose::Reauthentication => Occasion::ConfirmSignIn,
         };
         let addressee = Addressee { user: user.id(), username: &account.username, to };
         let written = self.letters.with_proof(purpose, occasion, addressee, &facts);
@@ -167,6 +168,30 @@ impl Correspondence {
         let occasion = if is_taken { Occasion::AddressInUse } else { Occasion::VerifyEmail };
         let addressee = Addressee { user: user.id(), username: &account.username, to };
         let (proof, mail) = self.letters.with_proof(ProofPurpose::VerifyEmail, occasion, addressee, &facts)?;
+        self.mail(user, proof, mail, session, facts).await
+    }
+
+    /// Mails a token to the address that is known to be the user's, which this session shows with the password.
+    ///
+    /// # Errors
+    /// When there is no such address, or it cannot be written or sent.
+    pub async fn confirm(&self, user: &User, session: SessionId, facts: Facts) -> Result<Revision, VerifyError> {
+        let account = user.account().and_then(|account| Some((account, account.verified_email()?)));
+        let (account, to) = account.ok_or(WriteError::Refused(AccountError::NoAddress))?;
+        let addressee = Addressee { user: user.id(), username: &account.username, to };
+        let (purpose, occasion) = (ProofPurpose::Reauthentication, Occasion::ConfirmSignIn);
+        let (proof, mail) = self.letters.with_proof(purpose, occasion, addressee, &facts)?;
+        self.mail(user, proof, mail, session, facts).await
+    }
+
+    async fn mail(
+        &self,
+        user: &User,
+        proof: Proof,
+        mail: Mail,
+        session: SessionId,
+        facts: Facts,
+    ) -> Result<Revision, VerifyError> {
         let command = MailProof { proof, mail: mail.clone(), session: Some(session) };
         let done = self.finder.users.send(user.id(), command, facts).await?;
         if done.reply {

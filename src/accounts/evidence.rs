@@ -49,6 +49,11 @@ impl Evidence {
         user.is_active() && user.accounts.credential.as_ref() == Some(verified)
     }
 
+    /// Whether it is a password and nothing else.
+    pub const fn is_password_alone(&self) -> bool {
+        matches!(self.first, First::Password { .. }) && self.second.is_none()
+    }
+
     /// How the person proved who they are.
     pub fn methods(&self) -> Vec<AuthenticationMethod> {
         let first = match &self.first {

@@ -100,6 +100,7 @@ impl Letters {
             ProofPurpose::VerifyEmail => "verify-email",
             ProofPurpose::ResetPassword => "reset-password",
             ProofPurpose::Invitation => "accept-invitation",
+            ProofPurpose::Reauthentication => "confirm-sign-in",
         };
         let link = format!("{}/{page}#token={token}", self.links.trim_end_matches('/'));
         let mut mail =

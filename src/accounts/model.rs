@@ -241,6 +241,11 @@ impl Account {
             .flatten()
     }
 
+    /// The address that is known to be the subject's.
+    pub fn verified_email(&self) -> Option<&Email> {
+        self.email.as_ref().filter(|_| self.is_email_verified)
+    }
+
     /// Whether this is one of its names, however spelled.
     pub fn bears(&self, name: &Name) -> bool {
         let is_called = |nature, name: &Username| {

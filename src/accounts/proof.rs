@@ -19,6 +19,8 @@ pub enum ProofPurpose {
     ResetPassword,
     /// The person takes the account that was made for them.
     Invitation,
+    /// The person reads the account's mail: with the password, they prove again who they are.
+    Reauthentication,
 }
 
 impl ProofPurpose {
@@ -28,6 +30,7 @@ impl ProofPurpose {
             Self::VerifyEmail => (86_400, "24 hours"),
             Self::ResetPassword => (900, "15 minutes"),
             Self::Invitation => (604_800, "7 days"),
+            Self::Reauthentication => (900, "15 minutes"),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::kernel::ids::SessionId;
 use crate::kernel::text::{Email, ExternalId, Username};
 use crate::mail::model::Mail;
 use crate::sessions::ending::EndReason;
+use crate::sessions::error::SessionOver;
 use crate::store::Key;
 use crate::user::{User, UserEvent};
 
@@ -84,7 +85,15 @@ impl Command for MailProof {
     const NAME: &'static str = "mail_proof";
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, bool>, AccountError> {
-        self.session.map_or(Ok(()), |session| user.refuse_over(session, facts))?;
+        match self.session {
+            // Just then it waits for a proof.
+            Some(session) if self.proof.purpose == ProofPurpose::Reauthentication => {
+                let session = user.sessions.find(session).filter(|session| session.is_active(facts.now));
+                session.ok_or(SessionOver)?;
+            }
+            Some(session) => user.refuse_over(session, facts)?,
+            None => {}
+        }
         let of_late = |seconds: i64| {
             let since = facts.now.plus_seconds(-seconds);
             let same = |proof: &&Proof| proof.purpose == self.proof.purpose && proof.email == self.proof.email;

@@ -19,8 +19,12 @@ use crate::sessions::risk::{Occasion, Response};
 use crate::sessions::watch::Watch;
 
 /// What a session that must be proved again can still do: be proved, and end.
-const OPEN_WITHOUT_PROOF: [&str; 3] =
-    ["/api/v1/auth/reauthenticate", "/api/v1/auth/reauthenticate/challenge", "/api/v1/auth/logout"];
+const OPEN_WITHOUT_PROOF: [&str; 4] = [
+    "/api/v1/auth/reauthenticate",
+    "/api/v1/auth/reauthenticate/challenge",
+    "/api/v1/auth/reauthenticate/mail",
+    "/api/v1/auth/logout",
+];
 
 /// Lets the caller in, or says why not. Where anyone may call, credentials are not looked at.
 pub(super) async fn admit(

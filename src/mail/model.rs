@@ -55,6 +55,8 @@ occasions! {
     SecurityAlert = "security-alert";
     /// A code that shows that this is their address.
     VerificationCode = "verification-code";
+    /// A session that looked unusual is to be proved by somebody who reads this.
+    ConfirmSignIn = "confirm-sign-in";
 }
 
 /// How far the delivery has come. A mail that was delivered is not kept.

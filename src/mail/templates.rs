@@ -139,7 +139,11 @@ mod tests {
             assert!(texts.html.contains("&lt;b&gt;ann") && !texts.html.contains("<b>ann"), "{occasion:?}");
             let carries = matches!(
                 occasion,
-                Occasion::VerifyEmail | Occasion::ResetPassword | Occasion::Invitation | Occasion::VerificationCode
+                Occasion::VerifyEmail
+                    | Occasion::ResetPassword
+                    | Occasion::Invitation
+                    | Occasion::VerificationCode
+                    | Occasion::ConfirmSignIn
             );
             assert_eq!(texts.text.contains("ssm_mt_abc"), carries, "{occasion:?}");
             assert_eq!(texts.html.contains("ssm_mt_abc"), carries, "{occasion:?}");

@@ -5,6 +5,8 @@ use crate::kernel::fault::{Fault, FieldError, Kind, Limit};
 
 /// The code of a sign-in that waits for a second factor.
 pub const MFA_REQUIRED: &str = "mfa-required";
+/// The code of a proof that needs a mailed token beside the password.
+pub const MAIL_REQUIRED: &str = "mailed-proof-required";
 
 /// The account may not act any more, or the session that asks is over by now, or must be proved again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -76,6 +78,12 @@ pub enum SessionError {
     /// The session is refused until its person proves again who they are.
     #[error("prove again who you are")]
     ProofNeeded,
+    /// The password is right, and was shown before: the session looked unusual all the same.
+    #[error("a token is needed beside the password; have it mailed")]
+    MailedProofRequired,
+    /// The token that was mailed is wrong, spent, too old, or another session's.
+    #[error("the mailed token is not, or no longer, valid")]
+    MailedProofNotValid,
     /// A refresh token was used a second time; its session is over.
     #[error("this refresh token was used before; the session has ended for safety")]
     RefreshReused,
@@ -92,6 +100,8 @@ impl Fault for SessionError {
             | Self::TooRisky
             | Self::BadRefreshToken
             | Self::ProofNeeded
+            | Self::MailedProofRequired
+            | Self::MailedProofNotValid
             | Self::Over(_)
             | Self::RefreshReused => Kind::Unauthenticated,
             Self::RoleNotHeld(_) | Self::OtherSession | Self::OwnTokenRequired => Kind::Forbidden,
@@ -119,6 +129,8 @@ impl Fault for SessionError {
             Self::TooRisky => "sign-in-refused",
             Self::BadRefreshToken => "invalid-refresh-token",
             Self::ProofNeeded => "reauthentication-required",
+            Self::MailedProofRequired => MAIL_REQUIRED,
+            Self::MailedProofNotValid => "token-not-valid",
             Self::Over(_) => SessionOver::CODE,
             Self::RefreshReused => "session-refresh-reused",
             Self::Missing | Self::MissingUser | Self::MissingDevice => "not-found",

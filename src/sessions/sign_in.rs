@@ -6,6 +6,7 @@ use crate::accounts::authenticator::{AuthenticationError, Authenticator, Claimed
 use crate::accounts::factors::Code;
 use crate::accounts::passkey::Shown;
 use crate::accounts::passkey_commands::SuspectPasskey;
+use crate::accounts::proof;
 use crate::accounts::relying_party::CeremonyError;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::{Facts, WriteError};
@@ -195,16 +196,16 @@ impl SignIn {
     ) -> Result<Renewed, SignInError> {
         let (guess, user) = (Guess::of(signed_in, device, &facts), &signed_in.user);
         let work = async |tried: Tried| {
-            let proven = match shown {
-                Again::Password(password, code) => {
-                    self.authenticator.prove_again(&tried, password, code, facts.now).await
+            let (proven, mailed) = match shown {
+                Again::Password(password, code, mailed) => {
+                    (self.authenticator.prove_again(&tried, password, code, facts.now).await, mailed)
                 }
                 Again::Passkey(shown) => {
-                    self.authenticator.prove_by_passkey(Some(Arc::clone(user)), shown, facts.now).await
+                    (self.authenticator.prove_by_passkey(Some(Arc::clone(user)), shown, facts.now).await, None)
                 }
             };
             let proven = self.told(proven, Some(user), None, &facts).await?;
-            self.starter.renew(proven, signed_in.session.id, user_agent, facts.clone()).await
+            self.starter.renew(proven, signed_in.session.id, mailed, user_agent, facts.clone()).await
         };
         self.authenticator.guarded(guess, work).await
     }
@@ -225,8 +226,8 @@ impl SignIn {
 
 /// What somebody who is signed in shows to prove again who they are.
 pub enum Again {
-    /// The password, and the second factor of whoever has one.
-    Password(SecretString, Option<Code>),
+    /// The password, the second factor of whoever has one, and the mailed token of whoever was mailed one.
+    Password(SecretString, Option<Code>, Option<proof::Shown>),
     /// A passkey, which is both.
     Passkey(Shown),
 }

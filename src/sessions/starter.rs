@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::access::published::PublishedBook;
 use crate::accounts::authenticator::Proven;
 use crate::accounts::letters::Letters;
+use crate::accounts::proof::Shown;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::{Done, Facts};
 use crate::actor::directory::Directory;
@@ -162,7 +163,7 @@ impl Starter {
         })
     }
 
-    /// Gives a session other tokens, because its person just proved again who they are.
+    /// Gives a session other tokens, because its person just proved again who they are, with a mailed token where one is needed.
     ///
     /// # Errors
     /// See [`SignInError`].
@@ -170,6 +171,7 @@ impl Starter {
         &self,
         proven: Proven,
         session: SessionId,
+        mailed: Option<Shown>,
         user_agent: Option<&str>,
         facts: Facts,
     ) -> Result<Renewed, SignInError> {
@@ -179,7 +181,7 @@ impl Starter {
         let first = First::new()?;
         let refresh = Refresh::begin(first.family, first.hash, facts.cause.ip_address.map(Network::of), now);
         let user_agent = user_agent.map(agent::shortened).map(Arc::from);
-        let renew = RenewSession { session, secret, refresh, methods, evidence: proven.evidence, user_agent };
+        let renew = RenewSession { session, secret, refresh, methods, evidence: proven.evidence, user_agent, mailed };
         let done = self.users.send(owner, renew, facts).await?;
         self.renewed(done, session_token, first, now)
     }

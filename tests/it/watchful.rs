@@ -553,3 +553,48 @@ fn a_sign_in_that_must_be_proved_again_comes_without_an_access_token() {
     assert_eq!(renewed["session"]["needs_proof"], false);
     assert!(renewed["access_token"].is_string());
 }
+
+#[test]
+fn a_sign_in_that_looked_unusual_is_proved_by_more_than_the_password_it_was_made_with() {
+    let (server, admin) = server(|config| config.sessions.risk_medium = Response::StepUp);
+    let email = "bea@example.org";
+    admin.create_user(&json!({ "username": "bea", "email": email, "email_verified": true, "password": PASSWORD }));
+    let sign_in = |agent: &'static str, address: &'static str| {
+        let headers = [("User-Agent", agent), ("X-Forwarded-For", address)];
+        let body = json!({ "identifier": "bea", "password": PASSWORD }).to_string();
+        let welcome = server.anonymous().call("POST", "/api/v1/auth/login", Some(body), &headers).expect(200);
+        let text = |member: &str| welcome[member].as_str().unwrap().to_owned();
+        let (session_token, refresh_token) = (text("session_token"), text("refresh_token"));
+        Program { server: &server, headers, refresh_token, session_token }
+    };
+    let prove = |by: &Program<'_>, body: Value| by.call("POST", "/api/v1/auth/reauthenticate", Some(body));
+    let own = sign_in("our-app/1.0", "192.0.2.1");
+    assert_eq!(own.call("GET", "/api/v1/whoami", None).status, 200, "a first sign-in is nothing unusual");
+    let (thief, other) = (sign_in("curl/8", "198.51.100.7"), sign_in("wget/1", "203.0.113.9"));
+    let password = || json!({ "password": PASSWORD });
+    for _ in 0..12 {
+        // Right, and not enough; no failure, that would make the owner wait.
+        prove(&thief, password()).is_problem(401, "mailed-proof-required");
+    }
+    thief.call("GET", "/api/v1/whoami", None).is_problem(401, "reauthentication-required");
+    let mail = |by: &Program<'_>| {
+        server.clock.advance_seconds(61);
+        by.call("POST", "/api/v1/auth/reauthenticate/mail", None).expect(202);
+        admin.mailed_token(email, "confirm-sign-in")
+    };
+    let (foreign, token) = (mail(&thief), mail(&other));
+    let with = |token: &str| json!({ "password": PASSWORD, "mailed_token": token });
+    for wrong in [&*foreign, "ssm_mt_x", ""] {
+        prove(&other, with(wrong)).is_problem(401, "token-not-valid");
+    }
+    let guess = json!({ "password": "a guess", "mailed_token": token });
+    prove(&other, guess).is_problem(401, "wrong-credentials");
+    let proven = prove(&other, with(&token)).expect(200);
+    assert_eq!(proven["session"]["needs_proof"], false);
+    prove(&thief, with(&foreign)).is_problem(401, "token-not-valid");
+    // Whoever has no address that is known to be theirs proves it by the password.
+    let path = format!("/api/v1/users/{}", proven["session"]["user_id"].as_str().unwrap());
+    server.admin().patch(&path, &json!({ "email": null })).expect(200);
+    thief.call("POST", "/api/v1/auth/reauthenticate/mail", None).is_problem(409, "no-address");
+    prove(&thief, password()).expect(200);
+}

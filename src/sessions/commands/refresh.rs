@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use crate::accounts::evidence::Evidence;
 use crate::accounts::letters::Letters;
+use crate::accounts::part::AccountEvent;
+use crate::accounts::proof::{Proof, ProofPurpose, Shown};
 use crate::actor::command::{Command, Decision, Facts};
 use crate::kernel::ids::{SecurityEventId, SessionId};
 use crate::kernel::secret::SecretHash;
@@ -101,6 +103,8 @@ pub struct RenewSession {
     pub evidence: Evidence,
     /// The program that they showed it with.
     pub user_agent: Option<Arc<str>>,
+    /// The token that was mailed to the person, if they show one.
+    pub mailed: Option<Shown>,
 }
 
 impl Command for RenewSession {
@@ -112,7 +116,9 @@ impl Command for RenewSession {
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Arc<Session>>, SessionError> {
         let session = user.sessions.find(self.session).filter(|session| session.is_active(facts.now));
         let session = session.ok_or(SessionError::Missing)?;
+        let spent = self.mailed_proof(user, session, facts)?;
         let mut events = self.evidence.accept(user, facts.now)?;
+        events.extend(spent.map(UserEvent::Account));
         let mut renewed = session.draft(facts.now);
         for method in self.methods {
             if !renewed.methods.contains(&method) {
@@ -134,5 +140,27 @@ impl Command for RenewSession {
         let session = Arc::new(renewed);
         events.push(UserEvent::Session(SessionEvent::Changed(Arc::clone(&session), SessionChange::Renewed)));
         Ok(Decision { events, reply: session })
+    }
+}
+
+impl RenewSession {
+    /// A session that looked unusual is proved by more than what whoever stole the password has: a second factor, or, where
+    /// there is none, a token that was mailed for this session. Whoever has no address either proves it by the password
+    /// alone. What follows of the token.
+    fn mailed_proof(
+        &self,
+        user: &User,
+        session: &Session,
+        facts: &Facts,
+    ) -> Result<Option<AccountEvent>, SessionError> {
+        let address = user.account().and_then(|account| account.verified_email());
+        if !session.needs_proof || !self.evidence.is_password_alone() || address.is_none() {
+            return Ok(None);
+        }
+        let shown = self.mailed.ok_or(SessionError::MailedProofRequired)?;
+        let proof = user.accounts.find_proof(&shown, ProofPurpose::Reauthentication, facts.now);
+        let is_own = |proof: &&Proof| proof.session == Some(self.session) && Some(&proof.email) == address;
+        proof.filter(is_own).ok_or(SessionError::MailedProofNotValid)?;
+        Ok(user.accounts.spending_but(|proof| proof.purpose != ProofPurpose::Reauthentication))
     }
 }

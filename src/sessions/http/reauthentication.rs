@@ -1,11 +1,14 @@
 //! Proving again who one is, before something sensitive.
 
+use actix_web::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::cookies;
 use super::sign_in::{PasskeyInput, code};
 use super::view::SessionView;
+use crate::accounts::proof::Shown;
+use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Caller, Json, Problem, Routes, Who};
 use crate::kernel::fault::FieldError;
@@ -21,6 +24,10 @@ pub(super) fn routes(routes: &mut Routes) {
         .post("/api/v1/auth/reauthenticate", Who::SignedIn, reauthenticate)
         .about("Proves again who one is; the session gets other tokens, those before are worth nothing")
         .answers::<Renewed>(200);
+    routes
+        .post("/api/v1/auth/reauthenticate/mail", Who::SignedIn, mail)
+        .about("Mails you a token that is shown with the password, where a session that looked unusual is to be proved")
+        .answers_with(202);
 }
 
 /// What somebody shows to prove again who they are.
@@ -38,6 +45,9 @@ struct Reauthentication {
     recovery_code: Option<Password>,
     /// A passkey in place of the password. Its challenge is had at `/api/v1/auth/reauthenticate/challenge`.
     passkey: Option<PasskeyInput>,
+    /// The token that was mailed (`/api/v1/auth/reauthenticate/mail`): beside the password, where a session looked unusual and
+    /// there is no second factor (401 `mailed-proof-required`).
+    mailed_token: Option<String>,
     /// The `device_token` of the sign-in: a device that its owner trusts may fail for itself. Browsers have it in a cookie.
     device_token: Option<String>,
 }
@@ -62,9 +72,11 @@ pub(super) struct Renewed {
 async fn reauthenticate(call: Call, Json(input): Json<Reauthentication>) -> Outcome {
     let Caller::Person(signed_in) = &call.caller else { return Err(SessionError::Missing.into()) };
     let passkey = input.passkey.map(PasskeyInput::shown);
+    let mailed =
+        input.mailed_token.map(|token| Shown::parse(&token).ok_or(SessionError::MailedProofNotValid)).transpose()?;
     let shown = match (input.password, passkey) {
         (Some(Password(password)), passkey) => {
-            Again::Password(password, code(input.totp, input.recovery_code, passkey))
+            Again::Password(password, code(input.totp, input.recovery_code, passkey), mailed)
         }
         (None, Some(passkey)) => Again::Passkey(passkey),
         (None, None) => {
@@ -74,6 +86,14 @@ async fn reauthenticate(call: Call, Json(input): Json<Reauthentication>) -> Outc
     let device = input.device_token.as_deref().or_else(|| call.device_token()).and_then(device::shown);
     let renewed = call.state.sign_in.prove_again(signed_in, shown, device, call.user_agent(), call.facts()).await?;
     answer(&call, renewed)
+}
+
+async fn mail(call: Call) -> Outcome {
+    let Caller::Person(signed_in) = &call.caller else { return Err(SessionError::Missing.into()) };
+    let correspondence = &call.state.correspondence;
+    correspondence.admit_of(signed_in.user.id(), call.ip_address(), call.now)?;
+    let revision = correspondence.confirm(&signed_in.user, signed_in.session.id, call.facts()).await?;
+    Ok(Answer::empty(StatusCode::ACCEPTED).with_revision(revision))
 }
 
 /// The answer that hands out the other tokens of a session.
