@@ -66,14 +66,15 @@ pub(super) async fn recognise(
     Ok(caller)
 }
 
-/// Refuses a session that must be proved again, and looks at one that lives in a browser's cookie. Its access
-/// tokens are for other programs at other addresses.
+/// Refuses a session that must be proved again, and looks at whoever presents its own token: that is where its owner is.
+/// Access tokens are for other programs at other addresses.
 async fn watch(request: &HttpRequest, state: &State, signed_in: &SignedIn, now: Timestamp) -> Result<(), Problem> {
     let is_open = OPEN_WITHOUT_PROOF.contains(&request.path());
     if signed_in.session.needs_proof && !is_open {
         return Err(Problem::reauthentication_required());
     }
-    if !signed_in.session.lives_in_cookie() || signed_in.is_by_access_token {
+    let is_own = signed_in.session.lives_in_cookie() || state.session_settings.watch_bearer_tokens;
+    if signed_in.is_by_access_token || !is_own {
         return Ok(());
     }
     let address = peer::address_of(request, &state.settings.trusted_proxies);

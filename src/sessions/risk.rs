@@ -57,11 +57,13 @@ pub enum Oddity {
     PasskeyCloned,
     /// A further program presents the session's token, after another one did already.
     SeveralPrograms,
+    /// Many wrong passwords or codes, and none that was right.
+    ManyFailures,
 }
 
 impl Oddity {
     /// Every one, in the order of their bits.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NewDevice,
         Self::NewNetwork,
         Self::OtherProgram,
@@ -70,6 +72,7 @@ impl Oddity {
         Self::FailuresBefore,
         Self::PasskeyCloned,
         Self::SeveralPrograms,
+        Self::ManyFailures,
     ];
 
     /// Its name.
@@ -83,6 +86,7 @@ impl Oddity {
             Self::FailuresBefore => "failures_before",
             Self::PasskeyCloned => "passkey_cloned",
             Self::SeveralPrograms => "several_programs",
+            Self::ManyFailures => "many_failures",
         }
     }
 
@@ -97,6 +101,7 @@ impl Oddity {
             Self::FailuresBefore => "many wrong passwords before the right one",
             Self::PasskeyCloned => "a passkey of which there seems to be a copy",
             Self::SeveralPrograms => "a third program in one session",
+            Self::ManyFailures => "many wrong passwords or codes; nobody got in by them",
         }
     }
 
@@ -160,9 +165,10 @@ impl Risk {
         let (network, program) = (self.has(Oddity::NewNetwork), self.has(Oddity::OtherProgram));
         let is_copied = self.has(Oddity::RefreshReused) || self.has(Oddity::PasskeyCloned);
         let is_torn = self.has(Oddity::ImpossibleTravel) || self.has(Oddity::SeveralPrograms);
+        let is_tried = self.has(Oddity::FailuresBefore) || self.has(Oddity::ManyFailures);
         if is_copied || is_torn || (network && program) {
             Level::High
-        } else if program || self.has(Oddity::NewDevice) || self.has(Oddity::FailuresBefore) {
+        } else if program || self.has(Oddity::NewDevice) || is_tried {
             Level::Medium
         } else if network {
             Level::Low
@@ -259,6 +265,8 @@ pub enum Occasion {
     Request,
     /// Refreshing a session.
     Refresh,
+    /// Trying to sign in, or to prove who one is, in vain.
+    Attempt,
 }
 
 impl Occasion {
@@ -268,6 +276,7 @@ impl Occasion {
             Self::SignIn => "sign_in",
             Self::Request => "request",
             Self::Refresh => "refresh",
+            Self::Attempt => "attempt",
         }
     }
 }
@@ -312,6 +321,7 @@ mod tests {
         assert_eq!(level(&[Oddity::NewDevice, Oddity::NewNetwork]), Level::Medium);
         assert_eq!(level(&[Oddity::OtherProgram]), Level::Medium);
         assert_eq!(level(&[Oddity::FailuresBefore]), Level::Medium);
+        assert_eq!(level(&[Oddity::ManyFailures]), Level::Medium);
         assert_eq!(level(&[Oddity::OtherProgram, Oddity::NewNetwork]), Level::High);
         assert_eq!(level(&[Oddity::ImpossibleTravel]), Level::High);
         assert_eq!(level(&[Oddity::RefreshReused]), Level::High);

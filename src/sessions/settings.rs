@@ -33,6 +33,9 @@ settings! {
         risk_medium: Response = Response::Notify;
         /// About high risk (impossible travel; another program and another network, in whatever order; a third program).
         risk_high: Response = Response::StepUp;
+        /// Whether requests with a session's own bearer token are looked at as those with a cookie are: program and network are
+        /// its owner's. Off where applications call Sesame with the session tokens of their users; access tokens are for that.
+        watch_bearer_tokens: bool = true;
         /// A MaxMind database of cities (GeoLite2 or GeoIP2), to see impossible travel; empty is none.
         places_file: String = String::new();
         /// What requests need that a proxy asks about at /auth/verify; the first rule that is about a request counts. A

@@ -8,16 +8,17 @@ use crate::accounts::passkey::Shown;
 use crate::accounts::passkey_commands::SuspectPasskey;
 use crate::accounts::proof;
 use crate::accounts::relying_party::CeremonyError;
+use crate::accounts::throttle::{Budget, Patience, Throttle, Whose};
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::{Facts, WriteError};
 use crate::kernel::fault::{Fault, FieldError, Kind, Limit};
-use crate::kernel::ids::{DeviceId, RoleId};
+use crate::kernel::ids::{DeviceId, RoleId, UserId};
 use crate::kernel::secret::{NoRandomness, SecretHash, SecretString};
 use crate::sessions::access_token::SigningError;
-use crate::sessions::error::SessionError;
+use crate::sessions::commands::NoteFailures;
+use crate::sessions::error::{MFA_REQUIRED, SessionError};
 use crate::sessions::identity::SignedIn;
-use crate::sessions::starter::{Arrival, Renewed, Starter, Welcome};
-use crate::user::User;
+use crate::sessions::starter::{Arrival, MANY_FAILURES, Renewed, Starter, Welcome};
 
 /// Somebody trying to sign in.
 pub struct Attempt {
@@ -88,17 +89,22 @@ impl Fault for SignInError {
     }
 }
 
+/// So often in a day an account is told that somebody tries in vain to be its owner: whoever does shall not fill the owner's
+/// mailbox, nor push out what else was unusual.
+const TOLD: Patience = Patience { most: 1, first_wait_seconds: 86_400, longest_wait_seconds: 86_400 };
+
 /// Signs people in.
 pub struct SignIn {
     authenticator: Arc<Authenticator>,
+    told: Throttle,
     /// Begins the sessions.
     pub starter: Starter,
 }
 
 impl SignIn {
     /// With these parts.
-    pub const fn new(authenticator: Arc<Authenticator>, starter: Starter) -> Self {
-        Self { authenticator, starter }
+    pub fn new(authenticator: Arc<Authenticator>, starter: Starter) -> Self {
+        Self { authenticator, told: Throttle::new(TOLD), starter }
     }
 
     /// Verifies who it is and begins a session.
@@ -110,7 +116,7 @@ impl SignIn {
         let guess = guess_of(Claimed::Written(&identifier), &arrival, &facts);
         let work = async |tried: Tried| {
             let proven = self.authenticator.prove(&tried, password, code, facts.now).await;
-            let proven = self.told(proven, tried.user.as_deref(), Some(&arrival), &facts).await?;
+            let proven = self.told(proven, &tried, Some(&arrival), &facts).await?;
             self.starter.start(proven, arrival, tried.failures, facts).await
         };
         self.authenticator.guarded(guess, work).await
@@ -131,31 +137,50 @@ impl SignIn {
         let guess = guess_of(who, &arrival, &facts);
         let work = async |tried: Tried| {
             let proven = self.authenticator.prove_by_passkey(tried.user.clone(), shown, facts.now).await;
-            let proven = self.told(proven, tried.user.as_deref(), Some(&arrival), &facts).await?;
+            let proven = self.told(proven, &tried, Some(&arrival), &facts).await?;
             self.starter.start(proven, arrival, tried.failures, facts.clone()).await
         };
         self.authenticator.guarded(guess, work).await
     }
 
-    /// Tells the owner of a passkey when there is a copy of it.
+    /// Tells the owner of an account what looks unusual about who tries to be them: a passkey of which there is a copy, or
+    /// many failures.
     async fn told<T>(
         &self,
         outcome: Result<T, AuthenticationError>,
-        user: Option<&User>,
+        tried: &Tried,
         arrival: Option<&Arrival>,
         facts: &Facts,
     ) -> Result<T, AuthenticationError> {
-        if let (Err(AuthenticationError::Passkey(CeremonyError::Cloned)), Some(user)) = (&outcome, user) {
-            let command = SuspectPasskey {
-                device: arrival.and_then(Arrival::shown_device).map(|(id, _)| id),
-                user_agent: arrival.and_then(|arrival| arrival.client.user_agent.as_deref()).map(Box::from),
-                letters: Arc::clone(&self.starter.letters),
-            };
+        let (Err(error), Some(user)) = (&outcome, tried.user.as_deref()) else { return outcome };
+        let device = arrival.and_then(Arrival::shown_device).map(|(id, _)| id);
+        let user_agent = arrival.and_then(|arrival| arrival.client.user_agent.as_deref()).map(Box::from);
+        let letters = Arc::clone(&self.starter.letters);
+        if let AuthenticationError::Passkey(CeremonyError::Cloned) = error {
+            let command = SuspectPasskey { device, user_agent, letters };
             if let Err(error) = self.starter.users.send(user.id(), command, facts.clone()).await {
                 tracing::error!(%error, "that a passkey was copied could not be written down");
             }
+        } else if error.kind() == Kind::Unauthenticated && error.code() != MFA_REQUIRED {
+            let policy = self.starter.policy;
+            self.note_failures(user.id(), tried, NoteFailures { device, user_agent, policy, letters }, facts);
         }
         outcome
+    }
+
+    /// Notes the failure with which there are many, once a day; beside the answer, whose time tells nothing of it.
+    fn note_failures(&self, user: UserId, tried: &Tried, command: NoteFailures, facts: &Facts) {
+        let is_last_of_many = tried.failures + 1 == MANY_FAILURES;
+        let budget = Budget::Everywhere;
+        if !is_last_of_many || self.told.attempt(&Whose::Account(user), budget, facts.now).is_err() {
+            return;
+        }
+        let (users, facts) = (self.starter.users.clone(), facts.clone());
+        actix_rt::spawn(async move {
+            if let Err(error) = users.send(user, command, facts).await {
+                tracing::error!(%error, "that somebody tries in vain to sign in could not be written down");
+            }
+        });
     }
 
     /// Goes on with a sign-in that waited for a second factor.
@@ -174,7 +199,7 @@ impl SignIn {
         let guess = guess_of(Claimed::Known(&user), &arrival, &facts);
         let work = async |tried: Tried| {
             let proven = self.authenticator.go_on(challenge, waiting, &tried, code, facts.now).await;
-            let proven = self.told(proven, tried.user.as_deref(), Some(&arrival), &facts).await?;
+            let proven = self.told(proven, &tried, Some(&arrival), &facts).await?;
             self.starter.start(proven, arrival, tried.failures, facts).await
         };
         let welcome = self.authenticator.guarded(guess, work).await?;
@@ -204,7 +229,7 @@ impl SignIn {
                     (self.authenticator.prove_by_passkey(Some(Arc::clone(user)), shown, facts.now).await, None)
                 }
             };
-            let proven = self.told(proven, Some(user), None, &facts).await?;
+            let proven = self.told(proven, &tried, None, &facts).await?;
             self.starter.renew(proven, signed_in.session.id, mailed, user_agent, facts.clone()).await
         };
         self.authenticator.guarded(guess, work).await

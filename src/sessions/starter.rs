@@ -95,7 +95,7 @@ pub struct Starter {
 pub const NOBODY: UserId = UserId::from_uuid(Uuid::nil());
 
 /// So many failures before a sign-in are more than somebody makes who forgot which password it was.
-const MANY_FAILURES: u32 = 5;
+pub const MANY_FAILURES: u32 = 5;
 
 impl Starter {
     /// Begins a session for somebody who proved who they are, after so many tries that failed.

@@ -1,8 +1,8 @@
-//! Looks at every request of a session that lives in a browser: is it the program, and a network, that it knows?
+//! Looks at every request that comes with a session's own token: is it the program, and a network, that it knows?
 //!
-//! The usual answer is two comparisons in memory. Sessions whose tokens travel as bearers are looked at where a proxy asks
-//! about its visitors and where they are refreshed, and not where an application calls with their tokens: its own program
-//! and address say nothing.
+//! The usual answer is two comparisons in memory. Access tokens are looked at only where a proxy asks about its visitors: an
+//! application calls with them, whose own program and address say nothing. Where applications call with session tokens,
+//! bearers are not looked at either (`sessions.watch_bearer_tokens`), but when they are refreshed.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -360,12 +360,24 @@ fn many_wrong_passwords_before_the_right_one_are_told_wherever_they_came_from() 
     own.sign_in("bea");
     assert!(own.events().is_empty(), "four are not many");
     ["198.51.100.1", "198.51.100.2", "203.0.113.1", "203.0.113.2", "192.0.2.77"].into_iter().for_each(guess);
+    // Told at once, whether anybody gets in or not; and again when somebody does.
+    let tried = json!(["attempt", "medium", ["many_failures"], "notify"]);
+    let mail = admin.mail("bea@example.org", "security-alert");
+    assert!(mail["text"].as_str().unwrap().contains("nobody got in by them"), "{mail}");
+    assert_eq!(own.events(), [tried.clone()]);
+    guess("192.0.2.78");
+    server.clock.advance_seconds(1);
     own.sign_in("bea");
-    assert_eq!(own.events(), [json!(["sign_in", "medium", ["failures_before"], "notify"])]);
+    assert_eq!(own.events(), [json!(["sign_in", "medium", ["failures_before"], "notify"]), tried.clone()]);
     let mail = admin.mail("bea@example.org", "security-alert");
     assert!(mail["text"].as_str().unwrap().contains("many wrong passwords before the right one"), "{mail}");
     own.sign_in("bea");
-    assert_eq!(own.events().len(), 1, "they are told once");
+    assert_eq!(own.events().len(), 2, "they are told once");
+    // Whoever tries on and on does not fill the owner's mailbox.
+    for address in ["198.51.100.11", "198.51.100.12", "203.0.113.11", "203.0.113.12", "192.0.2.77"] {
+        guess(address);
+    }
+    assert_eq!((own.events().len(), admin.mails_about("bea@example.org", "security-alert")), (2, 2));
 }
 
 #[test]
@@ -477,6 +489,24 @@ impl<'a> Program<'a> {
     fn call(&self, method: &str, path: &str, body: Option<Value>) -> Reply {
         let client = self.server.anonymous().bearing(&self.session_token);
         client.call(method, path, body.map(|body| body.to_string()), &self.headers)
+    }
+}
+
+#[test]
+fn a_stolen_bearer_token_is_noticed_unless_applications_call_with_them() {
+    for is_watched in [true, false] {
+        let (server, _) = server(|config| config.sessions.watch_bearer_tokens = is_watched);
+        let own = Program::signed_in(&server, "our-app/1.0", "192.0.2.1");
+        assert_eq!(own.call("GET", "/api/v1/users/profile", None).status, 200);
+        let thief = own.at("curl/8", "198.51.100.7");
+        let asked = thief.call("GET", "/api/v1/users/profile", None);
+        if is_watched {
+            asked.is_problem(401, "reauthentication-required");
+            own.call("GET", "/api/v1/users/profile", None).is_problem(401, "reauthentication-required");
+            own.call("POST", "/api/v1/auth/reauthenticate", Some(json!({ "password": PASSWORD }))).expect(200);
+        } else {
+            asked.expect(200);
+        }
     }
 }
 

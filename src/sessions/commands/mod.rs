@@ -12,4 +12,4 @@ pub use device::{ChangeDevice, ForgetDevice};
 pub use ending::{CatchUpSessions, EndSessions, Which};
 pub use refresh::{RefreshSession, Refreshed, RenewSession};
 pub use start::{Begun, DeviceClaim, StartSession};
-pub use suspect::SuspectSession;
+pub use suspect::{NoteFailures, SuspectSession};

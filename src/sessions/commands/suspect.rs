@@ -1,16 +1,16 @@
-//! Something about a request was unlike the session it came with.
+//! Something about a request was unlike the session it came with, or too much was tried in vain.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::accounts::letters::Letters;
 use crate::actor::command::{Command, Decision, Facts};
-use crate::kernel::ids::{SecurityEventId, SessionId};
+use crate::kernel::ids::{DeviceId, SecurityEventId, SessionId};
 use crate::sessions::drift::Program;
 use crate::sessions::ending::EndReason;
 use crate::sessions::error::SessionError;
 use crate::sessions::part::{SessionChange, SessionEvent};
-use crate::sessions::risk::{Occasion, Policy, Response, SecurityEvent};
+use crate::sessions::risk::{Occasion, Oddity, Policy, Response, Risk, SecurityEvent};
 use crate::user::{User, UserEvent};
 
 /// Notes what was unusual about a request, and does what the policy says. Each thing is noted once.
@@ -95,5 +95,48 @@ impl Command for SuspectSession {
         events.extend(alert.map(UserEvent::Mail));
         let least = if session.needs_proof { Response::StepUp } else { response };
         Ok(Decision { events, reply: Some(response.max(least)) })
+    }
+}
+
+/// Notes that somebody tries in vain to be this person, and tells them if the policy says so. There is no session that
+/// anything else could be done about.
+#[derive(Debug, Clone)]
+pub struct NoteFailures {
+    /// On which device, as far as its token says so.
+    pub device: Option<DeviceId>,
+    /// What the program called itself.
+    pub user_agent: Option<Box<str>>,
+    /// What to do about it.
+    pub policy: Policy,
+    /// Writes the mail that tells of it.
+    pub letters: Arc<Letters>,
+}
+
+impl Command for NoteFailures {
+    type Target = User;
+    type Reply = ();
+    type Refusal = SessionError;
+    const NAME: &'static str = "note_failures";
+
+    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, SessionError> {
+        let risk = Risk::NONE.with(Oddity::ManyFailures);
+        let Some(response) = self.policy.response(risk).filter(|_| user.is_active()) else {
+            return Ok(Decision::nothing(()));
+        };
+        let noted = SecurityEvent {
+            id: SecurityEventId::generate(facts.now),
+            at: facts.now,
+            occasion: Occasion::Attempt,
+            risk,
+            response: response.min(Response::Notify),
+            session: None,
+            device: self.device,
+            ip_address: facts.cause.ip_address,
+            user_agent: self.user_agent,
+        };
+        let alert = self.letters.alert(user, &noted, facts).map_err(|error| SessionError::Letter(error.to_string()))?;
+        let noted = UserEvent::Session(SessionEvent::Noted(noted));
+        let events = [Some(noted), alert.map(UserEvent::Mail)].into_iter().flatten().collect();
+        Ok(Decision { events, reply: () })
     }
 }
