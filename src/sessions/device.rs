@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::DeviceId;
@@ -72,11 +72,39 @@ pub struct Device {
     pub ip_address: Option<IpAddr>,
     /// Where it was seen, the newest last.
     pub networks: Vec<Network>,
-    last_seen_millis: Arc<AtomicI64>,
+    last_seen: Arc<LastSeen>,
     written_millis: i64,
-    /// The network it was last seen in, of those it knows; 0: the last of them.
-    #[serde(skip)]
-    last_network: Arc<AtomicU64>,
+}
+
+/// When and where a device was last seen; as a record, when.
+#[derive(Debug, Default)]
+struct LastSeen {
+    millis: AtomicI64,
+    /// Of the networks it knows; 0: the last of them.
+    network: AtomicU64,
+}
+
+impl LastSeen {
+    fn at(millis: i64) -> Arc<Self> {
+        Arc::new(Self { millis: AtomicI64::new(millis), network: AtomicU64::new(0) })
+    }
+
+    /// The same moment, apart from this: where, is not known.
+    fn apart(&self) -> Arc<Self> {
+        Self::at(self.millis.load(Ordering::Relaxed))
+    }
+}
+
+impl Serialize for LastSeen {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.millis.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for LastSeen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        AtomicI64::deserialize(deserializer).map(|millis| Self { millis, network: AtomicU64::new(0) })
+    }
 }
 
 /// The first form of a device's record, whose client told less.
@@ -90,7 +118,7 @@ struct DeviceV1 {
     created_at: Timestamp,
     ip_address: Option<IpAddr>,
     networks: Vec<Network>,
-    last_seen_millis: Arc<AtomicI64>,
+    last_seen_millis: i64,
     written_millis: i64,
 }
 
@@ -106,9 +134,8 @@ impl From<DeviceV1> for Device {
             created_at: old.created_at,
             ip_address: old.ip_address,
             networks: old.networks,
-            last_seen_millis: old.last_seen_millis,
+            last_seen: LastSeen::at(old.last_seen_millis),
             written_millis: old.written_millis,
-            last_network: Arc::default(),
         }
     }
 }
@@ -140,9 +167,8 @@ impl Device {
             created_at: now,
             ip_address,
             networks: ip_address.map(Network::of).into_iter().collect(),
-            last_seen_millis: Arc::new(AtomicI64::new(now.millis())),
+            last_seen: LastSeen::at(now.millis()),
             written_millis: now.millis(),
-            last_network: Arc::default(),
         }
     }
 
@@ -156,8 +182,7 @@ impl Device {
             name: self.name.clone(),
             client: self.client.clone(),
             networks,
-            last_seen_millis: Arc::clone(&self.last_seen_millis),
-            last_network: Arc::clone(&self.last_network),
+            last_seen: Arc::clone(&self.last_seen),
             // A use in this very millisecond may still come: it counts as one after the writing.
             written_millis: now.millis() - i64::from(self.last_seen() < now),
             ..*self
@@ -180,8 +205,8 @@ impl Device {
             self.networks.remove(0);
         }
         self.networks.push(network);
-        // Of this device alone: whether it becomes the user's is not decided yet.
-        self.last_network = Arc::default();
+        // Of this device alone until it is the user's: others go on noting where the one before is.
+        self.last_seen = self.last_seen.apart();
     }
 
     /// Whether it was seen in the network of this address.
@@ -193,14 +218,14 @@ impl Device {
     pub fn meets(&self, address: IpAddr) -> bool {
         let network = Network::of(address);
         let is_known = self.networks.contains(&network);
-        if is_known && self.last_network.load(Ordering::Relaxed) != network.0 {
-            self.last_network.store(network.0, Ordering::Relaxed);
+        if is_known && self.last_seen.network.load(Ordering::Relaxed) != network.0 {
+            self.last_seen.network.store(network.0, Ordering::Relaxed);
         }
         is_known
     }
 
     fn last_network(&self) -> Option<Network> {
-        let last = Network(self.last_network.load(Ordering::Relaxed));
+        let last = Network(self.last_seen.network.load(Ordering::Relaxed));
         Some(last).filter(|last| self.networks.contains(last)).or_else(|| self.networks.last().copied())
     }
 
@@ -213,12 +238,12 @@ impl Device {
 
     /// When it was last seen.
     pub fn last_seen(&self) -> Timestamp {
-        Timestamp::from_millis(self.last_seen_millis.load(Ordering::Relaxed))
+        Timestamp::from_millis(self.last_seen.millis.load(Ordering::Relaxed))
     }
 
     /// Notes that it was seen at this time; only in memory.
     pub fn seen_at(&self, time: Timestamp) {
-        self.last_seen_millis.fetch_max(time.millis(), Ordering::Relaxed);
+        self.last_seen.millis.fetch_max(time.millis(), Ordering::Relaxed);
     }
 
     /// Whether it was seen since its record was written, and that was at least so many milliseconds ago.
