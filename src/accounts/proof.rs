@@ -28,9 +28,8 @@ impl ProofPurpose {
     pub const fn lifetime(self) -> (i64, &'static str) {
         match self {
             Self::VerifyEmail => (86_400, "24 hours"),
-            Self::ResetPassword => (900, "15 minutes"),
+            Self::ResetPassword | Self::Reauthentication => (900, "15 minutes"),
             Self::Invitation => (604_800, "7 days"),
-            Self::Reauthentication => (900, "15 minutes"),
         }
     }
 }
