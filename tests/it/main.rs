@@ -115,6 +115,7 @@ mod signing_keys;
 mod tidy;
 #[cfg(test)]
 mod user_lists;
+#[cfg(test)]
 mod verification;
 #[cfg(test)]
 mod watchful;

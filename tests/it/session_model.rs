@@ -450,7 +450,8 @@ fn play(server: &Server, turns: &[Turn]) -> Result<(), TestCaseError> {
                 _ => {}
             }
         }
-        let is_alive = server.anonymous().bearing(&session.session_token).get("/api/v1/whoami").status == 200;
+        let owner_asks = server.anonymous().bearing(&session.session_token);
+        let is_alive = owner_asks.call("GET", "/api/v1/whoami", None, &[("User-Agent", OWNER)]).status == 200;
         prop_assert_eq!(is_alive, !family.is_over);
         // Whatever the model says: without a thief, an owner who asks again in time is never thrown out.
         let is_late = now >= family.rotated_at + GRACE_SECONDS;

@@ -263,12 +263,15 @@ fn another_address_that_a_code_verifies_is_told_to_the_one_before() {
     spent.is_problem(401, "token-not-valid");
 }
 
+/// What makes an address not wanted any more; who is signed in then.
+type Way<'a> = &'a dyn Fn(&SignedIn) -> SignedIn;
+
 #[test]
 fn a_code_for_an_address_that_is_not_wanted_any_more_verifies_nothing() {
     let server = Server::start();
     let admin = server.admin();
     let again = |name: &str| server.anonymous().sign_in(name, PASSWORD);
-    let ways: [(&str, &dyn Fn(&SignedIn) -> SignedIn); 3] = [
+    let ways: [(&str, Way<'_>); 3] = [
         ("changed", &|person| {
             admin.patch(&format!("/api/v1/users/{}", person.id), &json!({ "email": "own@example.org" })).expect(200);
             person.clone()

@@ -27,6 +27,7 @@ use crate::user::User;
 pub(super) fn routes(routes: &mut Routes) {
     of_the_user(routes);
     for_administrators(routes);
+    devices_for_administrators(routes);
 }
 
 fn of_the_user(routes: &mut Routes) {
@@ -126,6 +127,17 @@ fn for_administrators(routes: &mut Routes) {
         .about("Ends a session of a user")
         .answers_with(204);
     routes
+        .get("/api/v1/users/{user_id}/security-events", read, async |call: Call, Path(id): Path<UserId>| {
+            let whose = Whose::other(&call, id).await?;
+            security_events(&call, &whose).await
+        })
+        .about("Lists what was unusual about the sign-ins and sessions of a user")
+        .answers::<Page<SecurityEventView>>(200);
+}
+
+fn devices_for_administrators(routes: &mut Routes) {
+    let (read, write) = (Who::Holding(ProductPermission::SessionsRead), Who::Holding(ProductPermission::SessionsWrite));
+    routes
         .get("/api/v1/users/{user_id}/devices", read, async |call: Call, Path(id): Path<UserId>| {
             Ok(devices(&Whose::other(&call, id).await?))
         })
@@ -160,13 +172,6 @@ fn for_administrators(routes: &mut Routes) {
         )
         .about("Signs a device of a user out, and leaves it known")
         .answers::<Ended>(200);
-    routes
-        .get("/api/v1/users/{user_id}/security-events", read, async |call: Call, Path(id): Path<UserId>| {
-            let whose = Whose::other(&call, id).await?;
-            security_events(&call, &whose).await
-        })
-        .about("Lists what was unusual about the sign-ins and sessions of a user")
-        .answers::<Page<SecurityEventView>>(200);
 }
 
 /// A session of a user.
