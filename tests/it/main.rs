@@ -59,8 +59,6 @@ mod http_kit;
 #[cfg(test)]
 mod idempotency;
 #[cfg(test)]
-mod late_requests;
-#[cfg(test)]
 mod mail;
 #[cfg(test)]
 mod operations;
@@ -68,6 +66,8 @@ mod operations;
 mod oracle;
 #[cfg(test)]
 mod own_sessions;
+#[cfg(test)]
+mod own_writes;
 #[cfg(test)]
 #[cfg(feature = "passkeys")]
 mod passkeys;
