@@ -153,7 +153,7 @@ impl Instance {
             profile_settings: config.profiles.clone(),
             album: album(&config)?,
             messenger: messenger(&config)?,
-            preferences: preferences(&config, &finder, around)?,
+            preferences: preferences(&config, &finder, around),
             resources,
             postman,
             letters,
@@ -388,14 +388,12 @@ fn messenger(config: &Config) -> anyhow::Result<Option<Webhook>> {
     Ok(Some(webhook.context("profiles.sms_webhook_url cannot be used")?))
 }
 
-fn preferences(config: &Config, finder: &Finder, around: Surroundings) -> anyhow::Result<PreferenceDesk> {
+fn preferences(config: &Config, finder: &Finder, around: Surroundings) -> PreferenceDesk {
     let (store, loader) = (Arc::clone(&finder.store), Arc::clone(&finder.loader));
     let own = Annex::new(finder.users.clone(), store, loader, config.preferences.cache_mib << 20);
     let book = unpublished();
     let books = Directory::new(around, housekeeping::preference_watcher(&book));
-    // Schemas are bounded: one thread is enough, and one namespace keeps nobody from being loaded.
-    let checker = Pool::giving_way("sesame-schemas", 1, 64)?;
-    Ok(PreferenceDesk { own, books, book, checker })
+    PreferenceDesk::new(own, books, book)
 }
 
 fn checks(

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join;
 use futures_util::{StreamExt as _, stream};
 use prometheus::IntGauge;
+use tokio::task::JoinSet;
 
 use crate::access::book_aggregate::THE_BOOK;
 use crate::access::commands::RemoveExpired;
@@ -108,34 +108,22 @@ pub fn letter_watcher() -> Box<dyn Watcher<Letter>> {
     Box::new(LetterWatcher)
 }
 
-/// Runs until it is dropped.
-pub async fn run(state: Arc<State>, config: Config) {
-    // However many pictures there are, nothing else waits for them.
-    join(sweep(Arc::clone(&state), config), collect(state)).await;
-}
-
 /// Removes pictures that nobody has any more.
 async fn collect(state: Arc<State>) {
-    let mut collect_next = state.clock.now().plus_seconds(COLLECT_SECONDS);
-    let mut ticks = tokio::time::interval(Duration::from_secs(SWEEP_SECONDS));
-    loop {
-        ticks.tick().await;
-        let now = state.clock.now();
-        if now < collect_next {
-            continue;
-        }
-        collect_next = now.plus_seconds(COLLECT_SECONDS);
-        if let Err(error) = state.album.collect(&state.store, &state.loader, COLLECT_SECONDS.unsigned_abs()).await {
-            tracing::error!(%error, "avatars that nobody has any more could not be collected");
-        }
+    if let Err(error) = state.album.collect(&state.store, &state.loader, COLLECT_SECONDS.unsigned_abs()).await {
+        tracing::error!(%error, "avatars that nobody has any more could not be collected");
     }
 }
 
-async fn sweep(state: Arc<State>, config: Config) {
+/// Runs until it is dropped.
+pub async fn run(state: Arc<State>, config: Config) {
     let behind_millis = i64::try_from(config.sessions.last_seen_flush_seconds).unwrap_or(i64::MAX).saturating_mul(1000);
-    let mut ticks = tokio::time::interval(Duration::from_secs(SWEEP_SECONDS));
+    let mut collect_next = state.clock.now().plus_seconds(COLLECT_SECONDS);
+    let mut sweep = tokio::time::interval(Duration::from_secs(SWEEP_SECONDS));
+    // However many pictures there are, nothing else waits for them; it ends with this.
+    let mut collecting = JoinSet::new();
     loop {
-        ticks.tick().await;
+        sweep.tick().await;
         write_last_uses(&state, behind_millis).await;
         let now = state.clock.now();
         let idle_seconds = i64::try_from(config.actors.idle_seconds).unwrap_or(i64::MAX);
@@ -152,6 +140,13 @@ async fn sweep(state: Arc<State>, config: Config) {
         remove_expired(&state).await;
         if let Err(error) = state.answers.remove_old(now).await {
             tracing::error!(%error, "answers that were kept long enough cannot be read");
+        }
+        if now >= collect_next {
+            collect_next = now.plus_seconds(COLLECT_SECONDS);
+            while collecting.try_join_next().is_some() {}
+            if collecting.is_empty() {
+                collecting.spawn_local(collect(Arc::clone(&state)));
+            }
         }
         state.letters.sweep(quiet_since, quiet_since, usize::MAX, |_| false).await;
         state.resources.entries.sweep(quiet_since, quiet_since, usize::MAX, |_| false).await;

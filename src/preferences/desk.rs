@@ -1,6 +1,7 @@
 //! Where preferences are read and written: a cache of what was used lately, before the store; and the published book.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, OnceLock};
 
 use actix_web::http::header::HeaderValue;
 use actix_web::web::Bytes;
@@ -29,11 +30,29 @@ pub struct PreferenceDesk {
     pub books: Directory<PreferenceBook>,
     /// The preference book, as it is read.
     pub book: Arc<PublishedPreferences>,
-    /// Holds values of applications to their schemas, which may take long.
-    pub checker: Pool,
+    /// Holds values of applications to their schemas, which may take long; started when there are any.
+    checker: OnceLock<Pool>,
 }
 
 impl PreferenceDesk {
+    /// With these parts.
+    pub const fn new(
+        own: Annex<User, Preferences, Shown>,
+        books: Directory<PreferenceBook>,
+        book: Arc<PublishedPreferences>,
+    ) -> Self {
+        Self { own, books, book, checker: OnceLock::new() }
+    }
+
+    /// Schemas are bounded: one thread is enough, and one namespace keeps nobody from being loaded.
+    fn checker(&self) -> io::Result<&Pool> {
+        if let Some(checker) = self.checker.get() {
+            return Ok(checker);
+        }
+        let started = Pool::giving_way("sesame-schemas", 1, 64)?;
+        Ok(self.checker.get_or_init(|| started))
+    }
+
     /// What these preferences come to by what somebody wants.
     ///
     /// # Errors
@@ -47,7 +66,8 @@ impl PreferenceDesk {
             return wanted.applied(&base.own, &self.book.load()).map_err(WriteError::Refused);
         }
         let (wanted, base, book) = (Arc::clone(wanted), Arc::clone(base), self.book.load_full());
-        match self.checker.run(move || wanted.applied(&base.own, &book)).await {
+        let checker = self.checker().map_err(|error| WriteError::Unavailable(error.to_string()))?;
+        match checker.run(move || wanted.applied(&base.own, &book)).await {
             Ok(applied) => applied.map_err(WriteError::Refused),
             Err(PoolError::Full) => Err(WriteError::Busy),
             Err(error @ PoolError::Lost) => Err(WriteError::Unavailable(error.to_string())),
