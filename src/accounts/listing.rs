@@ -13,6 +13,9 @@ const MOST_LOOKED_AT: usize = 10_000;
 /// Records read from the store at a time.
 const READ_AT_ONCE: usize = 500;
 
+/// How cursors begin that name a name: ids begin with the time, which is not that late for some thousands of years.
+const NAMED: u8 = 0xff;
+
 /// In which order people are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -42,10 +45,24 @@ impl Order {
 
     /// Whether this may be the cursor of a list in this order.
     pub fn may_go_on_after(self, cursor: &[u8]) -> bool {
+        self.key(cursor).is_some()
+    }
+
+    /// The record that a cursor names: the id of an account, or, behind a byte that no id begins with, a claim.
+    fn key(self, cursor: &[u8]) -> Option<Key> {
         match self.class() {
-            None => cursor.len() == size_of::<UserId>(),
-            Some(class) => cursor.first() == Some(&class),
+            None => {
+                let is_id = cursor.len() == size_of::<UserId>() && !cursor.starts_with(&[NAMED]);
+                is_id.then(|| Key::of(Kind::Account, &[cursor]))
+            }
+            Some(class) => cursor.strip_prefix(&[NAMED, class]).map(|text| Key::of(Kind::Claim, &[&[class], text])),
         }
+    }
+
+    /// The cursor that names a record.
+    fn cursor(self, last: &Key) -> Vec<u8> {
+        let named: &[u8] = if self == Self::CreatedAt { &[] } else { &[NAMED] };
+        [named, last.bytes().get(1..).unwrap_or_default()].concat()
     }
 }
 
@@ -90,11 +107,8 @@ pub fn people(
     order: Order,
     paging: &Paging,
 ) -> Result<Page<(UserId, Account)>, StoreError> {
-    let (kind, prefix) = match order.class() {
-        None => (Kind::Account, Key::of(Kind::Account, &[])),
-        Some(class) => (Kind::Claim, Key::of(Kind::Claim, &[&[class]])),
-    };
-    let mut last = paging.after.as_ref().map(|after| Key::of(kind, &[after]));
+    let prefix = order.class().map_or_else(|| Key::of(Kind::Account, &[]), |class| Key::of(Kind::Claim, &[&[class]]));
+    let mut last = paging.after.as_ref().and_then(|after| order.key(after));
     let (mut found, mut looked_at) = (Vec::new(), 0);
     loop {
         let page = store.scan(prefix.bytes(), last.as_ref().map(Key::bytes), READ_AT_ONCE)?;
@@ -112,8 +126,8 @@ pub fn people(
             }
             found.extend(listed.filter(|(_, account)| filter.accepts(account)));
             if found.len() == paging.limit || looked_at >= MOST_LOOKED_AT {
-                let cursor = last.as_ref().and_then(|key| key.bytes().get(1..)).unwrap_or_default();
-                return Ok(Page::new(found, Some(cursor)));
+                let cursor = last.as_ref().map(|last| order.cursor(last));
+                return Ok(Page::new(found, cursor.as_deref()));
             }
         }
         if is_last {
