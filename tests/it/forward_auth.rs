@@ -1,7 +1,7 @@
 //! Proxies that ask Sesame about their visitors: the route itself, and real nginx and Caddy with the files of `deploy/`.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -197,7 +197,8 @@ fn application() -> SocketAddr {
     std::thread::spawn(move || {
         for socket in listener.incoming() {
             let mut socket = socket.unwrap();
-            let lines = BufReader::new(socket.try_clone().unwrap()).lines();
+            let mut reader = BufReader::new(socket.try_clone().unwrap());
+            let lines = reader.by_ref().lines();
             let head: Vec<String> = lines.map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
             let users = head.iter().filter_map(|line| line.split_once(": "));
             let is_told =
@@ -206,6 +207,9 @@ fn application() -> SocketAddr {
             let body = users.collect::<Vec<_>>().join(",");
             let length = body.len();
             _ = write!(socket, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+            // What is left unread when a socket is closed resets it, and the proxy may not have read the answer yet.
+            _ = socket.shutdown(Shutdown::Write);
+            std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
         }
     });
     address
