@@ -46,7 +46,7 @@ use sesame::store::memory::Memory;
 use sesame::store::{Commit, Store as _, codec};
 use sesame::user::{User, UserEvent};
 
-use crate::oracle::{RoleModel, account, constraint, given, permission, role, role_id, roles, stored_rule};
+use crate::oracle::{RoleModel, RuleModel, account, constraint, given, permission, role, role_id, roles, stored_rule};
 
 const NAMES: [&str; 8] =
     ["doc:read", "doc:write", "note:read", "note:write", "note/7:share", "doc.old:read", "sesame.users:read", "x:y"];
@@ -339,7 +339,7 @@ fn event(user: &User, happening: &Happening, step: u128) -> Option<UserEvent> {
         }
         Happening::Grant(pattern, scope) => UserEvent::Access(AccessEvent::RuleGranted(Grant {
             id: GrantId::from_uuid(uuid),
-            rule: stored_rule((step.is_multiple_of(2), pattern)),
+            rule: stored_rule(RuleModel { denies: step.is_multiple_of(2), pattern, condition: None }),
             bounds: bounds(scope, None),
             given: given(),
         })),

@@ -21,6 +21,8 @@ mod audit;
 #[cfg(test)]
 mod authzen;
 #[cfg(test)]
+mod authzen_certification;
+#[cfg(test)]
 mod authzen_rules;
 #[cfg(test)]
 mod avatars;
@@ -30,8 +32,6 @@ mod bounded_reviews;
 mod brute_force;
 #[cfg(test)]
 mod condition_cost;
-#[cfg(test)]
-mod conditional_oracle;
 #[cfg(test)]
 mod conditions;
 #[cfg(test)]
