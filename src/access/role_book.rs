@@ -65,6 +65,12 @@ impl Closure {
         self.allow.contains(number) || conditional.any(|one| one.numbers.contains(number))
     }
 
+    /// Whether it may give one of these permissions, whatever the conditions come to.
+    pub fn may_allow_any(&self, numbers: &RoaringBitmap) -> bool {
+        let mut conditional = self.conditional.iter().filter(|one| one.effect == Effect::Allow);
+        !self.allow.is_disjoint(numbers) || conditional.any(|one| !one.numbers.is_disjoint(numbers))
+    }
+
     /// The permissions of which it says something else than the other.
     pub fn differing(&self, other: &Self) -> RoaringBitmap {
         let mut differing = (&self.allow ^ &other.allow) | (&self.deny ^ &other.deny);

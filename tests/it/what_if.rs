@@ -13,10 +13,12 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use sesame::access::book_aggregate::{BookEvent, THE_BOOK};
-use sesame::access::book_commands::{ChangeRole, DefinePermission, RemovePermission, RemoveRole, RoleDraft};
+use sesame::access::book_commands::{
+    ChangePermission, ChangeRole, DefinePermission, RemovePermission, RemoveRole, RoleDraft,
+};
 use sesame::access::constraint_commands::{ConstraintDraft, DefineConstraint};
 use sesame::access::error::AccessError;
-use sesame::access::model::{Assignment, Bounds, ConstraintKind, Grant};
+use sesame::access::model::{Assignment, Bounds, ConstraintKind, Grant, Permission};
 use sesame::access::part::AccessEvent;
 use sesame::access::pattern::{PermissionName, Scope};
 use sesame::access::published::PublishedBook;
@@ -42,7 +44,10 @@ use sesame::user::{User, UserEvent};
 
 use crate::aggregates::written;
 use crate::harness::{Admin, Server};
-use crate::oracle::{RoleModel, account, constraint, given, permission, role, role_id, roles, stored_rule};
+use crate::oracle::{
+    RoleModel, RuleModel, account, compiled, condition, constraint, given, permission, role, role_id, roles, rule,
+    stored_rule,
+};
 
 const NAMES: [&str; 7] =
     ["doc:read", "doc:write", "note:read", "note:write", "doc.old:read", "sesame.users:read", "x:y"];
@@ -65,12 +70,8 @@ fn bounds() -> impl Strategy<Value = Bounds> {
     })
 }
 
-fn rule() -> impl Strategy<Value = (bool, &'static str)> {
-    (prop::bool::weighted(0.25), select(&PATTERNS[..]))
-}
-
 /// What one subject holds: roles by number, rules.
-type Held = (Vec<(usize, Bounds)>, Vec<((bool, &'static str), Bounds)>, bool);
+type Held = (Vec<(usize, Bounds)>, Vec<(RuleModel, Bounds)>, bool);
 
 #[derive(Debug, Clone)]
 struct World {
@@ -79,28 +80,36 @@ struct World {
     subjects: Vec<Held>,
     /// Roles that are kept apart from the beginning, and how many are too many.
     apart: Vec<(BTreeSet<usize>, u32)>,
+    /// Conditions of permissions, by name.
+    own: BTreeMap<&'static str, usize>,
 }
 
 fn world() -> impl Strategy<Value = World> {
-    let held = (vec((0..6_usize, bounds()), 0..5), vec((rule(), bounds()), 0..2), prop::bool::weighted(0.1));
+    let held = (vec((0..6_usize, bounds()), 0..5), vec((rule(&PATTERNS), bounds()), 0..2), prop::bool::weighted(0.1));
     let defined = btree_set(select(&NAMES[..]), 3..=NAMES.len());
     let apart = vec((btree_set(0..6_usize, 2..4), 2..4_u32), 0..3);
-    (defined, roles(6), vec(held, 1..8), apart).prop_map(|(defined, roles, subjects, mut apart)| {
+    let own = vec((select(&NAMES[..]), condition()), 0..2);
+    (defined, roles(6), vec(held, 1..8), apart, own).prop_map(|(defined, roles, subjects, mut apart, own)| {
         apart.retain(|(named, most)| named.iter().all(|role| *role < roles.len()) && named.len() >= *most as usize);
-        World { defined, roles, subjects, apart }
+        World { defined, roles, subjects, apart, own: own.into_iter().collect() }
     })
 }
 
 /// A change by numbers, made to fit the world of that moment.
 #[derive(Debug, Clone)]
 enum Draft {
-    Role(Index, Vec<(bool, &'static str)>, Vec<Index>, bool),
+    Role(Index, Vec<RuleModel>, Vec<Index>, bool),
+    /// The same role by another name, or with other parents, or active no more or anew.
+    Rename(Index, usize),
+    Move(Index, Vec<Index>),
+    Switch(Index),
     RemoveRole(Index),
+    Recondition(Index, Option<usize>),
     Define(&'static str),
     Undefine(Index),
     Assign(Index, usize, Bounds),
     Unassign(Index, usize, Option<&'static str>),
-    Grant(Index, (bool, &'static str), Bounds),
+    Grant(Index, RuleModel, Bounds),
     Revoke(Index, usize),
     KeepApart(Vec<Index>, u32),
 }
@@ -108,14 +117,18 @@ enum Draft {
 fn draft() -> impl Strategy<Value = Draft> {
     let index = any::<Index>;
     prop_oneof![
-        4 => (index(), vec(rule(), 0..4), vec(index(), 0..3), prop::bool::weighted(0.85))
+        4 => (index(), vec(rule(&PATTERNS), 0..4), vec(index(), 0..3), prop::bool::weighted(0.85))
             .prop_map(|(at, rules, parents, is_active)| Draft::Role(at, rules, parents, is_active)),
         1 => index().prop_map(Draft::RemoveRole),
+        1 => (index(), 0..3_usize).prop_map(|(at, name)| Draft::Rename(at, name)),
+        1 => (index(), vec(index(), 0..3)).prop_map(|(at, parents)| Draft::Move(at, parents)),
+        1 => index().prop_map(Draft::Switch),
+        2 => (index(), option::weighted(0.7, condition())).prop_map(|(at, condition)| Draft::Recondition(at, condition)),
         2 => select(&NAMES[..]).prop_map(Draft::Define),
         1 => index().prop_map(Draft::Undefine),
         2 => (index(), 0..7_usize, bounds()).prop_map(|(at, role, bounds)| Draft::Assign(at, role, bounds)),
         1 => (index(), 0..6_usize, option::of(select(&SCOPES[..]))).prop_map(|(at, role, scope)| Draft::Unassign(at, role, scope)),
-        2 => (index(), rule(), bounds()).prop_map(|(at, rule, bounds)| Draft::Grant(at, rule, bounds)),
+        2 => (index(), rule(&PATTERNS), bounds()).prop_map(|(at, rule, bounds)| Draft::Grant(at, rule, bounds)),
         1 => (index(), 0..2_usize).prop_map(|(at, grant)| Draft::Revoke(at, grant)),
         2 => (vec(index(), 2..4), 2..3_u32).prop_map(|(named, most)| Draft::KeepApart(named, most)),
     ]
@@ -136,7 +149,10 @@ fn facts() -> Facts {
 impl World {
     /// Writes all of it; the book, and the subjects.
     fn written(&self, store: &Memory) -> (Arc<RoleBook>, Vec<User>) {
-        let defined = self.defined.iter().enumerate().map(|(number, name)| permission(number as u32, name));
+        let defined = self.defined.iter().enumerate().map(|(number, name)| {
+            let conditions = self.own.get(name).map(|one| compiled(*one)).into_iter().collect();
+            Permission { conditions, ..permission(number as u32, name) }
+        });
         let mut events = vec![BookEvent::Opened];
         events.extend(defined.map(BookEvent::PermissionDefined));
         events.extend(
@@ -167,21 +183,52 @@ impl World {
         (Arc::new(book), users)
     }
 
+    fn parents(&self, parents: &[Index]) -> Vec<RoleId> {
+        parents.iter().map(|parent| role_id(parent.index(self.roles.len()))).collect()
+    }
+
+    /// A role of the world as it is, but for this.
+    fn role_change(&self, at: Index, otherwise: impl FnOnce(RoleDraft) -> RoleDraft) -> Change {
+        let number = at.index(self.roles.len());
+        let own = role(number, &self.roles[number], 1);
+        let draft = otherwise(RoleDraft {
+            name: own.name,
+            description: None,
+            parent_role_ids: own.parent_role_ids,
+            rules: own.rules,
+            is_active: own.is_active,
+            session_terms: RoleTerms::default(),
+        });
+        Change::Book(BookChange::ChangeRole(ChangeRole { id: role_id(number), if_match: None, draft }))
+    }
+
     fn change(&self, number: usize, draft: &Draft) -> Change {
         let subject = |index: &Index| user_id(index.index(self.subjects.len()));
         match draft {
             Draft::Role(at, rules, parents, is_active) => {
-                let own = at.index(self.roles.len());
-                let parent = |parent: &Index| role_id(parent.index(self.roles.len()));
-                let draft = RoleDraft {
-                    name: RoleName::parse(&format!("role {own}")).unwrap(),
-                    description: None,
-                    parent_role_ids: parents.iter().map(parent).collect(),
-                    rules: rules.iter().map(|rule| stored_rule(*rule)).collect(),
+                let rules = rules.iter().map(|rule| stored_rule(*rule)).collect();
+                self.role_change(*at, |draft| RoleDraft {
+                    parent_role_ids: self.parents(parents),
+                    rules,
                     is_active: *is_active,
-                    session_terms: RoleTerms::default(),
-                };
-                Change::Book(BookChange::ChangeRole(ChangeRole { id: role_id(own), if_match: None, draft }))
+                    ..draft
+                })
+            }
+            Draft::Rename(at, name) => {
+                let name = RoleName::parse(["role 1", "role 2", "another"][*name]).unwrap();
+                self.role_change(*at, |draft| RoleDraft { name, ..draft })
+            }
+            Draft::Move(at, parents) => {
+                self.role_change(*at, |draft| RoleDraft { parent_role_ids: self.parents(parents), ..draft })
+            }
+            Draft::Switch(at) => self.role_change(*at, |draft| RoleDraft { is_active: !draft.is_active, ..draft }),
+            Draft::Recondition(at, condition) => {
+                let at = at.index(self.defined.len());
+                let (id, name) = (permission(at as u32, "a:b").id, self.defined.iter().nth(at).unwrap());
+                let name = PermissionName::parse(name).unwrap();
+                let conditions = condition.map(compiled).into_iter().collect();
+                let command = ChangePermission { id, if_match: None, name, description: None, conditions };
+                Change::Book(BookChange::ChangePermission(command))
             }
             Draft::RemoveRole(at) => {
                 let id = role_id(at.index(self.roles.len()));
@@ -190,12 +237,9 @@ impl World {
             Draft::Define(name) => {
                 let id = PermissionId::from_uuid(Uuid::from_u128(7000 + number as u128));
                 let name = PermissionName::parse(name).unwrap();
-                Change::Book(BookChange::DefinePermission(DefinePermission {
-                    id,
-                    name,
-                    description: None,
-                    conditions: Vec::new(),
-                }))
+                // Every other one on a condition.
+                let conditions = (number % 2 == 1).then(|| compiled(number % 10)).into_iter().collect();
+                Change::Book(BookChange::DefinePermission(DefinePermission { id, name, description: None, conditions }))
             }
             Draft::Undefine(at) => {
                 let id = permission(at.index(self.defined.len()) as u32, "a:b").id;
@@ -580,4 +624,82 @@ fn several_changes_are_previewed_together() {
         .is_problem(404, "not-found");
     refused(json!([{ "assign": { "user_id": people[2] } }])).is_problem(400, "invalid-input").names_field("role_id");
     refused(json!([{ "burn": {} }])).is_problem(400, "invalid-input");
+}
+
+#[test]
+fn a_preview_sees_the_conditions_of_permissions() {
+    let server = Server::start();
+    let admin = server.admin();
+    let (_, people) = stage(&admin);
+    admin.created(&format!("/api/v1/users/{}/permissions", people[2]), &json!({ "permission": "doc:*", "scope": "x" }));
+    let page = admin.get("/api/v1/permissions?name=doc:read").expect(200);
+    let id = page["items"][0]["id"].as_str().unwrap();
+    let never = json!({ "name": "doc:read", "conditions": ["false"] });
+    let changes = json!({ "changes": [{ "change_permission": { "permission_id": id, "permission": never } }] });
+    let lost = [
+        "ann doc:read everywhere lost",
+        "bob doc:read everywhere lost",
+        "cid doc:read org lost",
+        "cid doc:read x lost",
+    ];
+    assert_eq!(lines(&admin.post("/api/v1/access/preview", &changes).expect(200)), lost);
+    // The state that says the same is told of alike.
+    let mut state = admin.get("/api/v1/access/state").expect(200);
+    let permissions = state["permissions"].as_array_mut().unwrap();
+    permissions.iter_mut().find(|one| one["name"] == "doc:read").unwrap()["conditions"] = json!(["false"]);
+    let dry = admin.put("/api/v1/access/state?dry_run=true", &state).expect(200);
+    assert_eq!((&dry["subjects_gaining"], &dry["subjects_losing"]), (&json!(0), &json!(3)), "{dry}");
+    // So it is when it is done, and the way back gives all of it back.
+    admin.put(&format!("/api/v1/permissions/{id}"), &never).expect(200);
+    assert!(!admin.app("shop", &["checker"]).allows(&people[0], "doc:read"));
+    let always = json!({ "permission_id": id, "permission": { "name": "doc:read" } });
+    let back = admin.post("/api/v1/access/preview", &json!({ "changes": [{ "change_permission": always }] }));
+    assert_eq!(lines(&back.expect(200)), lost.map(|line| line.replace("lost", "gained")));
+    let defined = json!({ "define_permission": { "name": "doc:burn", "conditions": ["nowhere"] } });
+    let refused = admin.post("/api/v1/access/preview", &json!({ "changes": [defined] }));
+    refused.is_problem(400, "invalid-input").names_field("conditions[0]");
+}
+
+#[test]
+fn a_preview_sees_what_conditions_see_of_roles() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.define(&["doc:read", "doc:write"]);
+    let base = admin.role("base", &[]);
+    let staff = json!({ "name": "staff", "parent_role_id": base });
+    let staff = admin.created("/api/v1/roles", &staff);
+    let on_roles = json!({ "effect": "allow", "pattern": "doc:read", "condition": "'base' in subject.roles" });
+    let reader = admin.created("/api/v1/roles", &json!({ "name": "reader", "permissions": [on_roles] }));
+    let ann = admin.create_user(&json!({ "username": "ann" }));
+    let bob = admin.create_user(&json!({ "username": "bob" }));
+    admin.assign(&ann, &staff);
+    admin.assign(&ann, &reader);
+    admin.assign(&bob, &staff);
+    let granted = json!({ "permission": "doc:write", "condition": "size(subject.roles) == 2" });
+    admin.created(&format!("/api/v1/users/{bob}/permissions"), &granted);
+    let (read, write) = ("ann doc:read everywhere lost", "bob doc:write everywhere lost");
+    let previewed =
+        |id: &str, role: &Value| lines(&admin.post(&format!("/api/v1/roles/{id}/preview"), role).expect(200));
+    assert_eq!(previewed(&base, &json!({ "name": "other" })), [read]);
+    assert_eq!(previewed(&base, &json!({ "name": "base", "is_active": false })), [read, write]);
+    assert_eq!(previewed(&staff, &json!({ "name": "staff" })), [read, write]);
+    let removed = json!({ "changes": [{ "remove_role": { "role_id": staff } }] });
+    assert_eq!(lines(&admin.post("/api/v1/access/preview", &removed).expect(200)), [read, write]);
+    assert_eq!(previewed(&base, &json!({ "name": "base", "description": "the same" })), [""; 0]);
+}
+
+#[test]
+fn another_form_of_a_constraint_is_previewed() {
+    let server = Server::start();
+    let admin = server.admin();
+    let (reader, people) = stage(&admin);
+    let other = admin.role("other", &[]);
+    admin.assign(&people[0], &other);
+    let third = admin.role("third", &[]);
+    let apart = |roles: &[&String]| json!({ "name": "apart", "kind": "static", "role_ids": roles, "cardinality": 2 });
+    let id = admin.created("/api/v1/role-constraints", &apart(&[&reader, &third]));
+    let change = json!({ "constraint_id": id, "constraint": apart(&[&reader, &other]) });
+    let answer =
+        admin.post("/api/v1/access/preview", &json!({ "changes": [{ "change_constraint": change }] })).expect(200);
+    assert_eq!(answer["broken_constraints"][0]["first"][0]["user_id"], json!(people[0]), "{answer}");
 }

@@ -106,11 +106,11 @@ pub(super) async fn conditions(call: &Call, texts: Vec<(String, String)>) -> Res
 /// A body that gives something: what it has of its own, and beside that where and when it holds.
 // Not a flattened struct: one forgets where in the body a mistake is, and takes members that nobody knows.
 macro_rules! bounded {
-    ($(#[$about:meta])* struct $name:ident { $($(#[$of:meta])* $field:ident: $kind:ty,)* }) => {
+    ($(#[$about:meta])* $shown:vis struct $name:ident { $($(#[$of:meta])* $field:ident: $kind:ty,)* }) => {
         $(#[$about])*
         #[derive(serde::Deserialize, utoipa::ToSchema)]
         #[serde(deny_unknown_fields)]
-        struct $name {
+        $shown struct $name {
             $($(#[$of])* $field: $kind,)*
             /// Where, such as `org/acme`: there and below. Absent: everywhere.
             #[schema(value_type = Option<String>)]

@@ -12,6 +12,7 @@ mod given;
 mod grant_analytics;
 mod holdings;
 mod permissions;
+mod preview_changes;
 mod previews;
 mod role_holders;
 mod roles;

@@ -47,12 +47,12 @@ pub(super) fn routes(routes: &mut Routes) {
 /// A permission to define.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct PermissionInput {
+pub(super) struct PermissionInput {
     /// `resource:action`.
     #[schema(value_type = String)]
-    name: PermissionName,
+    pub(super) name: PermissionName,
     #[schema(value_type = Option<String>)]
-    description: Option<Note>,
+    pub(super) description: Option<Note>,
     /// Whoever is given it has it only while all of these hold, in CEL.
     #[serde(default)]
     conditions: Vec<String>,
@@ -60,7 +60,7 @@ struct PermissionInput {
 
 impl PermissionInput {
     /// Its conditions, compiled.
-    async fn conditions(&mut self, call: &Call) -> Result<Vec<Condition>, Problem> {
+    pub(super) async fn conditions(&mut self, call: &Call) -> Result<Vec<Condition>, Problem> {
         if self.conditions.len() > MAX_CONDITIONS {
             let wrong = FieldError::new("conditions", format!("at most {MAX_CONDITIONS}"));
             return Err(Problem::invalid(vec![wrong]));

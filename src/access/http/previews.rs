@@ -5,27 +5,23 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::access::book_commands::{ChangeRole, DefinePermission, DefineRole, RemovePermission, RemoveRole};
-use crate::access::constraint_commands::{DefineConstraint, RemoveConstraint};
-use crate::access::http::constraints::ConstraintInput;
-use crate::access::http::given::{bounded, conditions, shown_scope};
+use crate::access::book_commands::ChangeRole;
+use crate::access::http::given::shown_scope;
+use crate::access::http::preview_changes::ChangeInput;
 use crate::access::http::roles::RoleInput;
-use crate::access::model::Rule;
-use crate::access::pattern::{Effect, Pattern, PermissionName, Scope};
 use crate::access::product::ProductPermission;
-use crate::access::review::change::{BookChange, Change, HoldingChange, RoleRef};
+use crate::access::review::change::{BookChange, Change};
 use crate::access::review::outlook::{Broken, Outlook};
 use crate::access::review::reviewer::{Kept, ReviewError};
 use crate::access::review::shelf::Place;
-use crate::accounts::model::{Account, Nature, SubjectId, subject_text};
+use crate::accounts::model::{Account, Nature, subject_text};
 use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
 use crate::http::paging::paging;
 use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::fault::FieldError;
-use crate::kernel::ids::{ConstraintId, GrantId, PermissionId, RoleId, UserId};
+use crate::kernel::ids::{RoleId, UserId};
 use crate::kernel::page::Page;
-use crate::kernel::text::RoleName;
 use crate::store::{Revision, Store, StoreError, codec};
 use crate::user::User;
 
@@ -56,182 +52,6 @@ pub(super) fn routes(routes: &mut Routes) {
 struct PreviewInput {
     /// Up to 1 000.
     changes: Vec<ChangeInput>,
-}
-
-/// One change.
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum ChangeInput {
-    /// A new role.
-    DefineRole(RoleInput),
-    /// A role becomes what this says, all of it.
-    ChangeRole(RoleChangeInput),
-    /// A role is removed.
-    RemoveRole(RoleInQuestion),
-    /// A new permission.
-    DefinePermission(NewPermission),
-    /// A permission is removed.
-    RemovePermission(PermissionInQuestion),
-    /// A new constraint on roles.
-    DefineConstraint(ConstraintInput),
-    /// A constraint is removed.
-    RemoveConstraint(ConstraintInQuestion),
-    /// A subject is given a role.
-    Assign(AssignInput),
-    /// A role is taken back.
-    Unassign(UnassignInput),
-    /// A subject is given a rule.
-    Grant(GrantChangeInput),
-    /// A rule is taken back.
-    Revoke(RevokeInput),
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct RoleChangeInput {
-    #[schema(value_type = String)]
-    role_id: RoleId,
-    role: RoleInput,
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct RoleInQuestion {
-    #[schema(value_type = String)]
-    role_id: RoleId,
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct NewPermission {
-    #[schema(value_type = String)]
-    name: PermissionName,
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct PermissionInQuestion {
-    #[schema(value_type = String)]
-    permission_id: PermissionId,
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct ConstraintInQuestion {
-    #[schema(value_type = String)]
-    constraint_id: ConstraintId,
-}
-
-bounded! {
-    /// A role to give: by `role_id`, or by `role_name`, which may be of a role that an earlier change defines.
-    struct AssignInput {
-        #[schema(value_type = String)]
-        user_id: SubjectId,
-        #[schema(value_type = Option<String>)]
-        role_id: Option<RoleId>,
-        #[schema(value_type = Option<String>)]
-        role_name: Option<RoleName>,
-    }
-}
-
-/// A role to take back, by `role_id` or `role_name`; without a scope, in all.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct UnassignInput {
-    #[schema(value_type = String)]
-    user_id: SubjectId,
-    #[schema(value_type = Option<String>)]
-    role_id: Option<RoleId>,
-    #[schema(value_type = Option<String>)]
-    role_name: Option<RoleName>,
-    #[schema(value_type = Option<String>)]
-    scope: Option<Scope>,
-}
-
-bounded! {
-    struct GrantChangeInput {
-        #[schema(value_type = String)]
-        user_id: SubjectId,
-        #[schema(value_type = String)]
-        permission: Pattern,
-        /// Absent: allow.
-        effect: Option<Effect>,
-        /// When it speaks, in CEL; absent: always.
-        condition: Option<String>,
-    }
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct RevokeInput {
-    #[schema(value_type = String)]
-    user_id: SubjectId,
-    #[schema(value_type = String)]
-    grant_id: GrantId,
-}
-
-impl ChangeInput {
-    async fn change(self, call: &Call) -> Result<Change, Problem> {
-        let now = call.now;
-        Ok(match self {
-            Self::DefineRole(role) => Change::Book(BookChange::DefineRole(DefineRole {
-                id: RoleId::generate(now),
-                draft: role.draft(call).await?,
-            })),
-            Self::ChangeRole(RoleChangeInput { role_id: id, role }) => {
-                Change::Book(BookChange::ChangeRole(ChangeRole { id, if_match: None, draft: role.draft(call).await? }))
-            }
-            Self::RemoveRole(RoleInQuestion { role_id: id }) => {
-                Change::Book(BookChange::RemoveRole(RemoveRole { id, if_match: None }))
-            }
-            Self::DefinePermission(NewPermission { name }) => {
-                let id = PermissionId::generate(now);
-                Change::Book(BookChange::DefinePermission(DefinePermission {
-                    id,
-                    name,
-                    description: None,
-                    conditions: Vec::new(),
-                }))
-            }
-            Self::RemovePermission(PermissionInQuestion { permission_id: id }) => {
-                Change::Book(BookChange::RemovePermission(RemovePermission { id, if_match: None }))
-            }
-            Self::DefineConstraint(input) => {
-                let id = ConstraintId::generate(now);
-                Change::Book(BookChange::DefineConstraint(DefineConstraint { id, draft: input.draft() }))
-            }
-            Self::RemoveConstraint(ConstraintInQuestion { constraint_id: id }) => {
-                Change::Book(BookChange::RemoveConstraint(RemoveConstraint { id, if_match: None }))
-            }
-            Self::Assign(input) => {
-                let bounds = input.bounds();
-                Change::Holding(
-                    input.user_id.0,
-                    HoldingChange::Assign(role_ref(input.role_id, input.role_name)?, bounds),
-                )
-            }
-            Self::Unassign(input) => {
-                let role = role_ref(input.role_id, input.role_name)?;
-                Change::Holding(input.user_id.0, HoldingChange::Unassign(role, input.scope))
-            }
-            Self::Grant(input) => {
-                let bounds = input.bounds();
-                let written = input.condition.map(|text| ("condition".to_owned(), text));
-                let condition = conditions(call, written.into_iter().collect()).await?.pop();
-                let rule = Rule { effect: input.effect.unwrap_or(Effect::Allow), pattern: input.permission, condition };
-                Change::Holding(input.user_id.0, HoldingChange::Grant(GrantId::generate(now), rule, bounds))
-            }
-            Self::Revoke(input) => Change::Holding(input.user_id.0, HoldingChange::Revoke(input.grant_id)),
-        })
-    }
-}
-
-fn role_ref(id: Option<RoleId>, name: Option<RoleName>) -> Result<RoleRef, Problem> {
-    match (id, name) {
-        (Some(id), None) => Ok(RoleRef::Id(id)),
-        (None, Some(name)) => Ok(RoleRef::Name(name)),
-        _ => Err(Problem::invalid(vec![FieldError::new("role_id", "give either role_id or role_name")])),
-    }
 }
 
 /// How many subjects gain and lose one permission, somewhere.

@@ -4,6 +4,7 @@
 //! many subjects is one of a single revision (`survey`).
 
 pub mod change;
+mod conditioned;
 pub mod joined;
 pub mod outlook;
 pub mod preview;

@@ -16,6 +16,7 @@ use crate::access::holders::List;
 use crate::access::model::ConstraintKind;
 use crate::access::pattern::{Effect, Pattern, PermissionName, Scope};
 use crate::access::review::change::{Change, HoldingChange};
+use crate::access::review::conditioned::{OtherNames, givers, reconditioned};
 use crate::access::review::outlook::{Difference, Gain, Names, Outlook};
 use crate::access::review::survey::{Question, Survey};
 use crate::access::role_book::{Closure, RoleBook};
@@ -71,6 +72,8 @@ pub struct Preview {
     all_names: Names,
     /// Permissions that are removed and defined again: the new number of each old one.
     renumbered: BTreeMap<u32, u32>,
+    /// What conditions see otherwise.
+    other_names: OtherNames,
     roles: Vec<RoleId>,
     patterns: BTreeSet<Pattern>,
     own: BTreeMap<UserId, Vec<(usize, HoldingChange)>>,
@@ -110,6 +113,7 @@ impl Preview {
             touched: RoaringBitmap::new(),
             all_names: HashMap::default(),
             renumbered: BTreeMap::new(),
+            other_names: OtherNames::default(),
             roles: Vec::new(),
             patterns: BTreeSet::new(),
             own,
@@ -165,15 +169,20 @@ impl Preview {
                 self.touched |= old.differing(new);
             }
         }
+        let reconditioned = reconditioned(&before, &after);
         for (book, other) in [(&before, &after), (&after, &before)] {
             for permission in book.permissions() {
                 let counterpart = other.number_of(permission.name.as_str());
-                if counterpart != Some(permission.number) {
+                if counterpart != Some(permission.number) || reconditioned.contains(permission.number) {
                     self.touched.insert(permission.number);
                     self.patterns.extend(patterns_about(&permission.name));
                 }
             }
         }
+        self.roles.extend(givers(&before, &after, &reconditioned));
+        self.other_names = OtherNames::between(&before, &after);
+        self.roles.extend(&self.other_names.roles);
+        self.touched |= &self.other_names.permissions;
         let renumbered = before.permissions().filter(|one| self.touched.contains(one.number));
         let renumbered = renumbered.filter_map(|one| Some((one.number, after.number_of(one.name.as_str())?)));
         self.renumbered = renumbered.filter(|(old, new)| old != new).collect();
@@ -289,6 +298,10 @@ impl Preview {
         let mut same = subject.clone();
         // A copy of its own: what it comes to with one book is kept beside it, and with the other beside the other.
         Arc::make_mut(&mut same.holdings);
+        for grant in self.other_names.of_grants(&subject.holdings.grants) {
+            let spoken = self.after.bits_of([&grant.rule]);
+            self.touched |= spoken.whole(Effect::Allow) | spoken.whole(Effect::Deny);
+        }
         let now = self.facts.now;
         let held = &subject.holdings.assignments;
         // What holds at another time gives nothing, and yet is told of in its place.
