@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures_util::{StreamExt as _, stream};
-use prometheus::{Histogram, IntCounter};
 
 pub use crate::access::ask::Ask;
 use crate::access::book_aggregate::THE_BOOK;
+use crate::access::counters::Counters;
 use crate::access::effective::Reason;
 use crate::access::moment::Moment;
 use crate::access::published::PublishedBook;
@@ -16,10 +15,11 @@ use crate::access::role_book::RoleBook;
 use crate::access::shadow::{Decided, Shadow};
 pub use crate::access::subject::Subject;
 use crate::access::usage::Usage;
+use crate::access::variables::Asked;
 use crate::accounts::names::Finder;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::directory::{Directory, LoadError};
-use crate::kernel::clock::{Stopwatch, Timestamp};
+use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::{Fault, Kind};
 use crate::kernel::ids::UserId;
 use crate::metrics::Metrics;
@@ -86,8 +86,6 @@ const SNAPSHOT_TRIES: usize = 16;
 const LOADS_AT_ONCE: usize = 32;
 /// Asks of a batch that are answered before others of the same worker have their turn.
 pub const ASKS_AT_ONCE: usize = 128;
-/// One evaluation in so many is timed.
-const TIMED_ONE_IN: u32 = 16;
 
 /// A subject as a check sees it, and whether it was in memory.
 #[derive(Clone)]
@@ -120,17 +118,6 @@ impl Seen {
 /// The subjects of a batch, each with its last reading.
 type Subjects<'a> = HashMap<&'a Subject, Option<Seen>, foldhash::fast::RandomState>;
 
-/// The handles that checks count with.
-struct Counters {
-    allow_warm: IntCounter,
-    allow_cold: IntCounter,
-    deny_warm: IntCounter,
-    deny_cold: IntCounter,
-    seconds: Histogram,
-    condition_errors: IntCounter,
-    turn: AtomicU32,
-}
-
 /// Answers checks.
 pub struct Checks {
     users: Directory<User>,
@@ -155,16 +142,6 @@ impl Checks {
         resources: Arc<ResourceDesk>,
         metrics: &Metrics,
     ) -> Self {
-        let count = |decision, source| metrics.checks_total.with_label_values(&[decision, source]);
-        let counters = Counters {
-            allow_warm: count("allow", "warm"),
-            allow_cold: count("allow", "cold"),
-            deny_warm: count("deny", "warm"),
-            deny_cold: count("deny", "cold"),
-            seconds: metrics.evaluation_seconds.clone(),
-            condition_errors: metrics.condition_errors_total.clone(),
-            turn: AtomicU32::new(0),
-        };
         Self {
             users: finder.users.clone(),
             store: Arc::clone(&finder.store),
@@ -173,7 +150,7 @@ impl Checks {
             identities,
             book,
             resources,
-            counters,
+            counters: Counters::new(metrics),
             usage: Usage::new(Timestamp::default()),
             shadow: None,
         }
@@ -244,7 +221,8 @@ impl Checks {
         }
     }
 
-    /// What the answer to one question is made of, to be explained elsewhere.
+    /// What the answer to one question is made of, to be explained elsewhere; counted as a check, if it is one: who looks at
+    /// what anybody may do uses nothing.
     ///
     /// # Errors
     /// As a plain answer.
@@ -253,8 +231,12 @@ impl Checks {
         ask: &Ask,
         at_least: Option<Revision>,
         now: Timestamp,
+        is_use: bool,
     ) -> Result<(Moment, Revision), CheckError> {
         let kept = |ask: &Ask, seen: &Seen, book: &Arc<RoleBook>| {
+            if is_use {
+                self.evaluate(seen, book, ask, now);
+            }
             let Seen { view, session, .. } = seen.clone();
             Moment { ask: ask.clone(), view, session, book: Arc::clone(book), now }
         };
@@ -297,9 +279,31 @@ impl Checks {
         at_least: Option<Revision>,
         now: Timestamp,
     ) -> Result<(Vec<Reason>, Revision), CheckError> {
+        self.all(asks, at_least, now, |seen, book, ask| self.evaluate(seen, book, ask, now)).await
+    }
+
+    /// The same for whoever looks at what somebody may do: that is no use of the permissions, and not counted as one.
+    ///
+    /// # Errors
+    /// As for checks.
+    pub async fn look_at_all(&self, asks: &[Ask], now: Timestamp) -> Result<(Vec<Reason>, Revision), CheckError> {
+        let look = |seen: &Seen, book: &RoleBook, ask: &Ask| match &seen.view {
+            Ok(user) => ask.about(user, seen.session.as_deref(), now).decide(book),
+            Err(reason) => *reason,
+        };
+        self.all(asks, None, now, look).await
+    }
+
+    async fn all(
+        &self,
+        asks: &[Ask],
+        at_least: Option<Revision>,
+        now: Timestamp,
+        evaluate: impl Fn(&Seen, &RoleBook, &Ask) -> Reason,
+    ) -> Result<(Vec<Reason>, Revision), CheckError> {
         let names: BTreeSet<ResourceName> = asks.iter().filter_map(|ask| ask.named(&self.resources)).collect();
         if names.is_empty() {
-            return self.answer_all(asks, at_least, now).await;
+            return self.answer_all(asks, at_least, now, &evaluate).await;
         }
         let placed = async |looked: &Looked| {
             let lineage = |ask: &Ask| looked.lineage(&ask.named(&self.resources)?);
@@ -308,7 +312,7 @@ impl Checks {
                 placed.extend(some.iter().map(|ask| ask.standing(lineage(ask))));
                 tokio::task::yield_now().await;
             }
-            self.answer_all(&placed, at_least, now).await
+            self.answer_all(&placed, at_least, now, &evaluate).await
         };
         Box::pin(self.resources.while_still(&names, at_least, placed)).await
     }
@@ -318,6 +322,7 @@ impl Checks {
         asks: &[Ask],
         at_least: Option<Revision>,
         now: Timestamp,
+        evaluate: impl Fn(&Seen, &RoleBook, &Ask) -> Reason,
     ) -> Result<(Vec<Reason>, Revision), CheckError> {
         self.refuse_ahead(at_least)?;
         let mut subjects: Subjects<'_> = asks.iter().map(|ask| (&ask.subject, None)).collect();
@@ -351,7 +356,7 @@ impl Checks {
             }
             let seen = |ask: &Ask| subjects.get(&ask.subject).and_then(Option::as_ref);
             let revision = asks.iter().filter_map(seen).map(Seen::version).fold(book.version(), Revision::max);
-            let reason = |ask| seen(ask).map_or(Reason::UnknownSubject, |seen| self.evaluate(seen, &book, ask, now));
+            let reason = |ask| seen(ask).map_or(Reason::UnknownSubject, |seen| evaluate(seen, &book, ask));
             let mut reasons = Vec::with_capacity(asks.len());
             for some in asks.chunks(ASKS_AT_ONCE) {
                 reasons.extend(some.iter().map(reason));
@@ -400,6 +405,7 @@ impl Checks {
     async fn see(&self, subject: &Subject, now: Timestamp) -> Result<Seen, CheckError> {
         let resident = match subject {
             Subject::Id(id) => self.users.find(*id, now),
+            Subject::OfNature(id, nature) => self.users.find(*id, now).filter(|user| user.nature() == *nature),
             Subject::Named(name) => self.finder.find_resident(name, now),
             Subject::Called(names) => self.finder.look(names, now).flatten(),
             Subject::Session(_) | Subject::SessionOf(..) | Subject::Nobody => None,
@@ -410,6 +416,9 @@ impl Checks {
         let unknown = |user: Option<Arc<User>>| user.ok_or(Reason::UnknownSubject);
         let view = match subject {
             Subject::Id(id) => unknown(self.users.load(*id).await?),
+            Subject::OfNature(id, nature) => {
+                unknown(self.users.load(*id).await?.filter(|user| user.nature() == *nature))
+            }
             Subject::Named(name) => unknown(self.finder.load(name, now).await?),
             Subject::Called(names) => unknown(self.finder.load_first(names, now).await?),
             Subject::Session(token) => return Ok(Seen::of(self.identities.session_of(token, now).await?)),
@@ -419,39 +428,47 @@ impl Checks {
         Ok(Seen { was_resident: view.is_err(), view, session: None })
     }
 
+    /// Whether this user may do something, in this session if there is one: counted and watched as a check is.
+    pub fn decide(&self, asked: &Asked<'_>, user: &Arc<User>, session: Option<&Arc<Session>>) -> Reason {
+        let kept = || {
+            let (subject, permission) = (Subject::Id(user.id()), asked.permission.to_owned());
+            let ask = Ask { subject, permission, scope: asked.scope.clone(), passed: None };
+            (Arc::clone(user), session.map(Arc::clone), ask)
+        };
+        let book = self.book.load();
+        self.counters.counted(true, |turn| self.judge(asked, &book, turn, kept))
+    }
+
     fn evaluate(&self, seen: &Seen, book: &RoleBook, ask: &Ask, now: Timestamp) -> Reason {
-        let turn = self.counters.turn.fetch_add(1, Ordering::Relaxed);
-        let stopwatch = turn.is_multiple_of(TIMED_ONE_IN).then(Stopwatch::start);
-        let reason = match &seen.view {
+        self.counters.counted(seen.was_resident, |turn| match &seen.view {
             Ok(user) => {
                 let asked = ask.about(user, seen.session.as_deref(), now);
-                let reason = asked.decide(book);
-                if let Some(number) = asked.number.get() {
-                    self.usage.note(number, reason.allows(), now);
-                }
-                if let Some(shadow) = self.shadow.as_ref().filter(|shadow| shadow.picks(turn)) {
-                    let (user, session, ask) = (Arc::clone(user), seen.session.clone(), ask.clone());
-                    shadow.look(Decided { user, session, book: book.version(), ask, now, is_allowed: reason.allows() });
-                }
-                let errors = asked.errors.get();
-                if errors > 0 {
-                    self.counters.condition_errors.inc_by(errors.into());
-                }
-                reason
+                self.judge(&asked, book, turn, || (Arc::clone(user), seen.session.clone(), ask.clone()))
             }
             Err(reason) => *reason,
-        };
-        if let Some(stopwatch) = stopwatch {
-            self.counters.seconds.observe(stopwatch.seconds());
+        })
+    }
+
+    /// Decides; notes the use of the permission, and has some decisions looked at again, by what `kept` is then made of.
+    fn judge(
+        &self,
+        asked: &Asked<'_>,
+        book: &RoleBook,
+        turn: u32,
+        kept: impl FnOnce() -> (Arc<User>, Option<Arc<Session>>, Ask),
+    ) -> Reason {
+        let (reason, now) = (asked.decide(book), asked.now);
+        if let Some(number) = asked.number.get() {
+            self.usage.note(number, reason.allows(), now);
         }
-        let counters = &self.counters;
-        match (reason.allows(), seen.was_resident) {
-            (true, true) => &counters.allow_warm,
-            (true, false) => &counters.allow_cold,
-            (false, true) => &counters.deny_warm,
-            (false, false) => &counters.deny_cold,
+        if let Some(shadow) = self.shadow.as_ref().filter(|shadow| shadow.picks(turn)) {
+            let (user, session, ask) = kept();
+            shadow.look(Decided { user, session, book: book.version(), ask, now, is_allowed: reason.allows() });
         }
-        .inc();
+        let errors = asked.errors.get();
+        if errors > 0 {
+            self.counters.note_errors(errors);
+        }
         reason
     }
 }

@@ -1,5 +1,6 @@
 //! What can be wrong with a request about roles, permissions, constraints, assignments and grants.
 
+use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::{Fault, FieldError, Kind};
 
 /// A refusal of the access rules.
@@ -67,6 +68,9 @@ pub enum AccessError {
     /// Constraints name the role; their names.
     #[error("constraints name this role: {}", .0.join(", "))]
     Constrained(Vec<String>),
+    /// It is not known what was used so long ago: since when checks are counted.
+    #[error("what was used is only known since {0}: ask about fewer days, or later")]
+    NotCounted(Timestamp),
     /// Nobody would administer the instance any more.
     #[error("this would leave nobody who holds the role administrator everywhere, for ever and undenied")]
     LastAdministrator,
@@ -106,6 +110,7 @@ impl Fault for AccessError {
             | Self::DutiesJoined { .. }
             | Self::HoldersJoin { .. }
             | Self::Constrained(_)
+            | Self::NotCounted(_)
             | Self::LastAdministrator => Kind::Conflict,
         }
     }
@@ -125,6 +130,7 @@ impl Fault for AccessError {
             Self::DutiesJoined { .. } => "separation-of-duty",
             Self::HoldersJoin { .. } => "separation-of-duty-holders",
             Self::Constrained(_) => "role-constrained",
+            Self::NotCounted(_) => "not-counted-so-long",
             Self::LastAdministrator => "last-administrator",
         }
     }
@@ -132,6 +138,7 @@ impl Fault for AccessError {
         match self {
             Self::Fields(fields) => fields.clone(),
             Self::NameTaken(_) => vec![FieldError::new("name", "belongs to another one")],
+            Self::NotCounted(_) => vec![FieldError::new("unused_days", "goes back behind what is counted")],
             Self::Cycle(_) => vec![FieldError::new("parent_role_ids", "would close a cycle")],
             _ => Vec::new(),
         }

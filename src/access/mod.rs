@@ -8,6 +8,7 @@ pub mod checks;
 pub mod commands;
 pub mod condition;
 pub mod constraint_commands;
+mod counters;
 pub mod effective;
 pub mod error;
 pub mod escalation;

@@ -15,6 +15,8 @@ use crate::kernel::text::{Email, ExternalId, Username};
 pub enum Subject {
     /// By id.
     Id(UserId),
+    /// By id, if it is a subject of this nature.
+    OfNature(UserId, Nature),
     /// By a unique name.
     Named(Name),
     /// By one of several names; the first that somebody bears counts.
@@ -75,18 +77,21 @@ impl SubjectRule {
         let person = [NameKind::Id, NameKind::ExternalId, NameKind::Username, NameKind::Email];
         vec![rule("user", &person), rule("app", &[NameKind::Id, NameKind::App])]
     }
+
+    /// Which subjects it is about: applications, where it knows nothing of people.
+    fn nature(&self) -> Nature {
+        let is_of_apps = self.names.iter().all(|name| matches!(name, NameKind::Id | NameKind::App));
+        if is_of_apps && self.names.contains(&NameKind::App) { Nature::App } else { Nature::Person }
+    }
 }
 
 /// Whom a subject of this type and id means, by the first rule about the type.
 pub fn subject_of(rules: &[SubjectRule], kind: &str, id: &str) -> Subject {
     let Some(rule) = rules.iter().find(|rule| rule.kind == kind) else { return Subject::Nobody };
     if rule.names.contains(&NameKind::Id) {
-        let own = [Nature::Person, Nature::App].into_iter().find_map(|nature| {
-            let prefix = nature.id_prefix();
-            UserId::parse_with(prefix, id).ok()
-        });
-        if let Some(id) = own {
-            return Subject::Id(id);
+        let nature = rule.nature();
+        if let Ok(id) = UserId::parse_with(nature.id_prefix(), id) {
+            return Subject::OfNature(id, nature);
         }
     }
     let mut names: Vec<Name> = rule.names.iter().filter_map(|name| name.name(id)).collect();
@@ -99,9 +104,7 @@ pub fn subject_of(rules: &[SubjectRule], kind: &str, id: &str) -> Subject {
 
 /// Which subjects are of this type, by the first rule about it: applications, where it knows nothing of people.
 pub fn nature_of(rules: &[SubjectRule], kind: &str) -> Option<Nature> {
-    let rule = rules.iter().find(|rule| rule.kind == kind)?;
-    let is_of_apps = rule.names.iter().all(|name| matches!(name, NameKind::Id | NameKind::App));
-    Some(if is_of_apps && rule.names.contains(&NameKind::App) { Nature::App } else { Nature::Person })
+    rules.iter().find(|rule| rule.kind == kind).map(SubjectRule::nature)
 }
 
 impl FromStr for SubjectRule {

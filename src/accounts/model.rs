@@ -12,7 +12,7 @@ use crate::store::key;
 use crate::store::{Key, StoreError};
 
 /// A person who signs in, or an application with API keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Nature {
     /// Signs in with a password.
     Person,

@@ -83,7 +83,7 @@ async fn watch(request: &HttpRequest, state: &State, signed_in: &SignedIn, now: 
     if Watch::is_usual(user, session, user_agent, address) {
         return Ok(());
     }
-    let request_id = RequestId::of(request, now).as_str().to_owned();
+    let request_id = RequestId::of(request, now).kept().to_owned();
     let cause = Cause { actor: Actor::Person(signed_in.user.id()), ip_address: address, request_id };
     // Boxed: it is rare, and every request would carry the room for it.
     match Box::pin(state.watch.look(user, session, Occasion::Request, user_agent, Facts { now, cause })).await? {

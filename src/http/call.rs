@@ -87,7 +87,7 @@ impl Call {
         let cause = Cause {
             actor: self.caller.actor(),
             ip_address: self.ip_address(),
-            request_id: self.request_id.as_str().to_owned(),
+            request_id: self.request_id.kept().to_owned(),
         };
         Facts { now: self.now, cause }
     }

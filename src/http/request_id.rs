@@ -13,7 +13,13 @@ use crate::kernel::secret;
 /// `X-Request-ID`.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The client's own `X-Request-ID` if it is 1 to 128 visible ASCII characters, else a new UUID of version 7.
+/// The longest `X-Request-ID` that is echoed, in bytes.
+pub const MAX_ECHOED_BYTES: usize = 1024;
+/// So many bytes of an id are kept in the audit log.
+const MAX_KEPT_BYTES: usize = 128;
+
+/// The client's own `X-Request-ID`, whatever text it is, if it is 1 to [`MAX_ECHOED_BYTES`] bytes long; else a new UUID of
+/// version 7.
 #[derive(Debug, Clone)]
 pub struct RequestId(Text);
 
@@ -36,7 +42,7 @@ impl RequestId {
     /// The id as text.
     pub fn as_str(&self) -> &str {
         match &self.0 {
-            Text::Echoed(value) => value.to_str().unwrap_or_default(),
+            Text::Echoed(value) => std::str::from_utf8(value.as_bytes()).unwrap_or_default(),
             Text::Fresh(id, text) => {
                 let text = text.get_or_init(|| {
                     let mut text = [0; Hyphenated::LENGTH];
@@ -46,6 +52,12 @@ impl RequestId {
                 std::str::from_utf8(text).unwrap_or_default()
             }
         }
+    }
+
+    /// What is kept of it: long ones are cut.
+    pub fn kept(&self) -> &str {
+        let text = self.as_str();
+        text.get(..text.floor_char_boundary(MAX_KEPT_BYTES)).unwrap_or_default()
     }
 
     /// Whether the client chose it, and so waits for it.
@@ -71,7 +83,7 @@ impl RequestId {
 }
 
 fn is_acceptable(id: &[u8]) -> bool {
-    (1..=128).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
+    (1..=MAX_ECHOED_BYTES).contains(&id.len()) && std::str::from_utf8(id).is_ok()
 }
 
 thread_local! {
@@ -94,19 +106,25 @@ mod tests {
 
     use super::*;
 
-    fn check(sent: &str, echoed: bool) {
-        let request = TestRequest::default().insert_header((X_REQUEST_ID, sent)).to_http_request();
+    fn check(sent: &[u8], kept: Option<&str>) {
+        let value = HeaderValue::from_bytes(sent).unwrap();
+        let request = TestRequest::default().insert_header((X_REQUEST_ID, value)).to_http_request();
         let id = RequestId::of(&request, Timestamp::from_millis(1_763_900_000_123));
-        assert_eq!(id.as_str() == sent, echoed, "{sent:?}");
+        assert_eq!((id.as_str().as_bytes() == sent, id.header().as_bytes() == sent), (kept.is_some(), kept.is_some()));
+        kept.inspect(|kept| assert_eq!(id.kept(), *kept));
     }
 
     #[test]
-    fn only_short_visible_ids_are_echoed() {
-        check("abc-123", true);
-        check(&"x".repeat(128), true);
-        check(&"x".repeat(129), false);
-        check("", false);
-        check("a b", false);
+    fn any_text_is_echoed_that_is_not_too_long() {
+        check(b"abc-123", Some("abc-123"));
+        check(b"two words, and a\ttab", Some("two words, and a\ttab"));
+        check("grün".as_bytes(), Some("grün"));
+        let long = "x".repeat(MAX_ECHOED_BYTES);
+        check(long.as_bytes(), Some(&long[..128]));
+        check(format!("{}ü", &long[..127]).as_bytes(), Some(&long[..127]));
+        check("x".repeat(MAX_ECHOED_BYTES + 1).as_bytes(), None);
+        check(b"", None);
+        check(b"\xff", None);
     }
 
     #[test]

@@ -60,9 +60,10 @@ fn checks_are_counted_by_permission_and_what_nobody_uses_is_found() {
     let app = admin.app("shop", &["checker"]);
     let ann = admin.create_user(&json!({ "username": "ann" }));
     admin.assign(&ann, &admin.role("wide", &["doc:read", "doc:write"]));
-    // The process is younger than what is asked about: nothing is said of it.
-    let unknown = admin.get("/api/v1/analytics/permissions?unused_days=30").expect(200);
-    assert_eq!((&unknown["items"], &unknown["counted_since"]), (&json!([]), &json!("2025-11-23T12:00:00.000Z")));
+    // The process is younger than what is asked about: an empty list would read as if all were used.
+    let unknown = admin.get("/api/v1/analytics/permissions?unused_days=30");
+    unknown.is_problem(409, "not-counted-so-long").names_field("unused_days");
+    assert!(unknown.text("detail").contains("2025-11-23T12:00:00.000Z"), "{}", unknown.body);
     let wide =
         |query: &str| analysis(&admin.get(&format!("/api/v1/analytics/roles{query}")).expect(200), "wide").clone();
     assert_eq!((&wide("?unused_days=30")["unused"], &wide("")["unused"]), (&Value::Null, &Value::Null));
@@ -89,6 +90,32 @@ fn checks_are_counted_by_permission_and_what_nobody_uses_is_found() {
 }
 
 #[test]
+fn an_explained_check_is_counted_as_any_other_and_a_question_of_the_operator_is_not() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.define(&["doc:read"]);
+    let ann = admin.create_user(&json!({ "username": "ann" }));
+    admin.assign(&ann, &admin.role("reader", &["doc:read"]));
+    let counted = || {
+        let used = admin.get("/api/v1/analytics/permissions?limit=1000").expect(200);
+        analysis(&used, "doc:read")["allows"].as_u64().unwrap()
+    };
+    let ask = json!({ "subject": ann, "permission": "doc:read", "explain": true });
+    assert_eq!(admin.post("/api/v1/permissions/check", &ask).expect(200)["allowed"], true);
+    assert_eq!(counted(), 1);
+    let evaluation = json!({
+        "subject": { "type": "user", "id": ann },
+        "action": { "name": "read" },
+        "resource": { "type": "doc", "id": "1" },
+        "options": { "explain": true },
+    });
+    assert_eq!(admin.post("/access/v1/evaluation", &evaluation).expect(200)["decision"], true);
+    assert_eq!(counted(), 2);
+    admin.get(&format!("/api/v1/users/{ann}/permissions/doc:read/explain")).expect(200);
+    assert_eq!(counted(), 2);
+}
+
+#[test]
 fn grants_that_nobody_uses_are_found() {
     let server = Server::start();
     let admin = server.admin();
@@ -102,7 +129,7 @@ fn grants_that_nobody_uses_are_found() {
     give(&bob, json!({ "permission": "doc:write", "effect": "deny" }));
     app.allows(&ann, "doc:write");
     // The process is younger than what is asked about: nothing is said of it.
-    assert_eq!(admin.get("/api/v1/analytics/grants?unused_days=30").expect(200)["items"], json!([]));
+    admin.get("/api/v1/analytics/grants?unused_days=30").is_problem(409, "not-counted-so-long");
     server.clock.advance_seconds(40 * 86_400);
     let admin = server.admin();
     assert!(app.allows(&ann, "doc:read") && app.allows(&bob, "note:share"));
@@ -144,7 +171,7 @@ fn metric(server: &Server, name: &str) -> u64 {
 }
 
 /// Waits until a metric is at least this.
-fn wait_for(server: &Server, name: &str, least: u64) {
+pub(crate) fn wait_for(server: &Server, name: &str, least: u64) {
     let patience = Stopwatch::start();
     while metric(server, name) < least {
         assert!(patience.elapsed() < Duration::from_secs(20), "{name} is {}", metric(server, name));
@@ -152,7 +179,7 @@ fn wait_for(server: &Server, name: &str, least: u64) {
     }
 }
 
-const AGREED: &str = "sesame_shadow_decisions_total{outcome=\"agreed\"}";
+pub(crate) const AGREED: &str = "sesame_shadow_decisions_total{outcome=\"agreed\"}";
 const DIVERGED: &str = "sesame_shadow_divergences_total";
 
 #[test]

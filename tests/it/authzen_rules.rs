@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use crate::harness::{App, Reply, Server};
 
-/// The fixture: alice reads and writes; bob (role admin) reads, and writes what is archived; deleting is soft.
-fn fixture(server: &Server) -> App {
+/// The fixture: alice reads and writes; bob (role admin) reads, and writes what is archived; deleting is soft. Both records
+/// are in the directory of resources, so that a request need say no more than which it means.
+pub(crate) fn fixture(server: &Server) -> App {
     let admin = server.admin();
     admin.define(&["record:read", "record:write", "record:delete"]);
     let rule = |effect: &str, pattern: &str, condition: &str| json!({ "effect": effect, "pattern": pattern, "condition": condition });
@@ -23,10 +24,15 @@ fn fixture(server: &Server) -> App {
         rule("allow", "record:write", &format!("{is_archived} && {is_admin}")),
     ] });
     let archivist = admin.created("/api/v1/roles", &archivist);
-    let alice = admin.create_user(&json!({ "username": "alice" }));
-    let bob = admin.create_user(&json!({ "username": "bob", "properties": { "role": "admin" } }));
+    let alice = admin.create_user(&json!({ "username": "alice", "external_id": "alice" }));
+    let bob = json!({ "username": "bob", "external_id": "bob", "properties": { "role": "admin" } });
+    let bob = admin.create_user(&bob);
     admin.assign(&alice, &writer);
     admin.assign(&bob, &archivist);
+    for (id, status) in [("record-1", "active"), ("record-2", "archived")] {
+        let stored = json!({ "properties": { "status": status } });
+        admin.put(&format!("/api/v1/resources/record/{id}"), &stored).expect(201);
+    }
     admin.app("pep", &["checker"])
 }
 
@@ -107,6 +113,41 @@ fn a_subject_must_be_found_by_id_external_id_username_and_address_as_the_setting
     assert_eq!(named("user", "dave"), NO);
     admin.delete(&format!("/api/v1/users/{other}")).expect(204);
     assert_eq!(named("user", "dave"), YES);
+}
+
+#[test]
+fn an_id_must_be_one_of_a_subject_of_the_type() {
+    let server = Server::start();
+    let app = fixture(&server);
+    let admin = server.admin();
+    let reader = admin.role_id("reader");
+    let carol = admin.create_user(&json!({ "username": "carol" }));
+    let front = admin.app("front", &[]).id;
+    for id in [&carol, &front] {
+        admin.assign(id, &reader);
+    }
+    let named = |kind: &str, id: &str| {
+        let mut body = evaluation(id, "read", "record-1");
+        body["subject"]["type"] = json!(kind);
+        decision(&app, &body) == YES
+    };
+    let (as_app, as_user) = (carol.replace("user_", "app_"), front.replace("app_", "user_"));
+    assert_eq!((named("user", &carol), named("app", &front)), (true, true));
+    assert_eq!((named("app", &carol), named("user", &front)), (false, false), "a person is no app, an app no person");
+    assert_eq!(
+        (named("app", &as_app), named("user", &as_user)),
+        (false, false),
+        "whatever their ids are made to look like"
+    );
+    // Nobody is found by a search whom an evaluation does not know.
+    let search = |kind: &str| {
+        let body = json!({
+            "subject": { "type": kind }, "action": { "name": "read" }, "resource": { "type": "record", "id": "record-1" },
+        });
+        app.post("/access/v1/search/subject", &body).expect(200)["results"].clone()
+    };
+    assert_eq!(search("app"), json!([{ "type": "app", "id": front }]));
+    assert!(!search("user").to_string().contains("app_"));
 }
 
 #[test]
@@ -259,6 +300,14 @@ fn the_request_id_should_be_echoed_on_answers_and_errors() {
     for reply in both(&app, |app, path| app.call("GET", path, None, &headers)) {
         assert_eq!((reply.status, reply.header("x-request-id")), (405, Some("bfe9eb29-ab87-4ca3")));
     }
+    // It is an arbitrary string; longer ones than 1 024 bytes are not echoed.
+    let long = "x".repeat(1024);
+    for id in ["two words, <one> thing; \"quoted\"", &long] {
+        for body in ["{", &evaluation("alice", "read", "record-1").to_string()] {
+            let reply = app.call("POST", "/access/v1/evaluation", Some(body.to_owned()), &[("X-Request-ID", id)]);
+            assert_eq!(reply.header("x-request-id"), Some(id));
+        }
+    }
 }
 
 #[test]
@@ -284,7 +333,7 @@ fn context_must_come_with_a_decision_only_when_it_is_asked_for() {
     let reason = json!({ "decision": false, "context": { "reason": "condition_not_met" } });
     assert_eq!(app.post("/access/v1/evaluation", &body).expect(200), reason, "who may not read roles is told no more");
     let admin = server.admin();
-    admin.role("witness", &["sesame.roles:read", "sesame.users:read"]);
+    admin.role("witness", &["sesame.roles:read", "sesame.users:read", "sesame.resources:read"]);
     let app = admin.app("witness", &["checker", "witness"]);
     let answer = app.post("/access/v1/evaluation", &body).expect(200);
     assert_eq!((&answer["decision"], &answer["context"]["reason"]), (&json!(false), &json!("condition_not_met")));

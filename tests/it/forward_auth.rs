@@ -11,11 +11,13 @@ use tempfile::TempDir;
 
 use sesame::kernel::clock::Stopwatch;
 
+use crate::access_analytics::{AGREED, wait_for};
 use crate::harness::{Admin, Anonymous, PASSWORD, Reply, Server, SignedIn};
 
 fn server() -> (Server, Admin) {
     let server = Server::with(|config| {
         config.http.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+        config.access.shadow_one_in = 1;
         config.sessions.forward_auth_rules =
             ["GET|HEAD /reports/* report:read", "* /reports/* report:write", "* /any* -"]
                 .map(|rule| rule.parse().unwrap())
@@ -33,6 +35,28 @@ fn server() -> (Server, Admin) {
 fn verify(client: &crate::harness::Client, query: &str, method: &str, uri: &str) -> Reply {
     let headers = [("X-Forwarded-Method", method), ("X-Forwarded-Uri", uri), ("X-Forwarded-Host", "app.example")];
     client.call("GET", &format!("/auth/verify{query}"), None, &headers)
+}
+
+#[test]
+fn what_a_proxy_asks_is_counted_and_watched_as_a_check_is() {
+    let (server, admin) = server();
+    let ann = server.anonymous().sign_in("ann", PASSWORD);
+    assert_eq!(verify(&ann, "", "GET", "/reports/1").status, 200);
+    verify(&ann, "", "POST", "/reports/1").is_problem(403, "missing-permission");
+    let used = admin.get("/api/v1/analytics/permissions?limit=1000").expect(200);
+    let told = |name: &str| {
+        let found = used["items"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap();
+        ["allows", "denies"].map(|field| found[field].as_u64().unwrap())
+    };
+    assert_eq!((told("report:read"), told("report:write")), ([1, 0], [0, 1]));
+    wait_for(&server, AGREED, 2);
+    // A condition that errs is counted, too.
+    let on_nothing = json!({ "permission": "report:write", "condition": "context.x == 1" });
+    admin.created(&format!("/api/v1/users/{}/permissions", ann.id), &on_nothing);
+    let errors = || server.state().metrics.condition_errors_total.get();
+    let before = errors();
+    verify(&ann, "", "POST", "/reports/1").is_problem(403, "missing-permission");
+    assert_eq!(errors(), before + 1);
 }
 
 #[test]

@@ -606,6 +606,6 @@ fn random_models_are_decided_as_the_rules_say() {
     );
     assert!(asked >= 100_000 && count(Finding::Allowed) > 10_000 && count(Finding::Denied) > 5000);
     for rare in [Finding::DeniedByError, Finding::NotInForce, Finding::NotMet, Finding::Erred] {
-        assert!(count(rare) > 400, "only {} of {rare:?}", count(rare));
+        assert!(count(rare) > 100, "only {} of {rare:?}", count(rare));
     }
 }

@@ -1,6 +1,8 @@
 //! The directory of resources: what is stored counts for checks, exactly and at once, and can be searched through.
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -12,6 +14,8 @@ use sesame::access::review::search::Found;
 use sesame::access::review::survey::Limits;
 use sesame::kernel::fault::{Fault as _, Kind};
 use sesame::kernel::ids::UserId;
+use sesame::resources::model::{ResourceName, keys_of_children, keys_of_type};
+use sesame::store::{self, Commit, Key, Pending, Record, Revision, SharedStore, Stats, Store, StoreError};
 
 use crate::harness::{Admin, App, Reply, Server};
 
@@ -461,6 +465,84 @@ fn a_search_that_takes_too_long_has_no_answer_rather_than_a_shorter_one() {
     put(&admin, "todo", "2", &json!({})).expect(201);
     let refused = search(false, 30).unwrap_err();
     assert_eq!((refused.kind(), refused.code()), (Kind::Conflict, "answer-too-long"));
+}
+
+/// A store in which something happens once, just behind one scan and just before another.
+struct Meddled {
+    store: SharedStore,
+    behind: Mutex<Option<Meddling>>,
+    before: Mutex<Option<Meddling>>,
+}
+
+/// What happens, at a scan of this prefix.
+type Meddling = (Key, Box<dyn FnOnce() + Send>);
+
+impl Meddled {
+    fn meddle(at: &Mutex<Option<Meddling>>, prefix: &[u8]) {
+        let meddling = at.lock().unwrap().take_if(|(key, _)| key.bytes() == prefix);
+        if let Some((_, happens)) = meddling {
+            happens();
+        }
+    }
+}
+
+impl Store for Meddled {
+    fn read(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+        self.store.read(key)
+    }
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Record>, StoreError> {
+        Self::meddle(&self.before, prefix);
+        let found = self.store.scan(prefix, after, limit);
+        Self::meddle(&self.behind, prefix);
+        found
+    }
+    fn commit(&self, commit: Commit) -> Pending {
+        self.store.commit(commit)
+    }
+    fn changes_since(&self, after: Revision, limit: usize) -> Result<Vec<store::Change>, StoreError> {
+        self.store.changes_since(after, limit)
+    }
+    fn revision(&self) -> Revision {
+        self.store.revision()
+    }
+    fn is_healthy(&self) -> bool {
+        self.store.is_healthy()
+    }
+    fn backup(&self, to: &Path) -> Result<Revision, StoreError> {
+        self.store.backup(to)
+    }
+    fn stats(&self, count: bool) -> Result<Stats, StoreError> {
+        self.store.stats(count)
+    }
+    fn close(&self) -> Result<(), StoreError> {
+        self.store.close()
+    }
+}
+
+#[test]
+fn a_child_that_leaves_a_moved_folder_during_a_search_is_asked_about_again() {
+    let (server, admin, _app) = stage();
+    let ann = admin.create_user(&json!({ "username": "ann" }));
+    admin.created(&format!("/api/v1/users/{ann}/permissions"), &json!({ "permission": "todo:read", "scope": "here" }));
+    put(&admin, "folder", "f", &json!({ "scope": "here" })).expect(201);
+    put(&admin, "folder", "g", &json!({ "scope": "there" })).expect(201);
+    put(&admin, "todo", "c", &under("folder", "f")).expect(201);
+    let folder = ResourceName::parse("folder", "f").unwrap();
+    let (one, other) = (admin.clone(), admin.clone());
+    // When the todo was read, its folder moves away; before the folder is asked for its children, the todo leaves it.
+    let moved = move || drop(put(&one, "folder", "f", &json!({ "scope": "there" })).expect(200));
+    let left = move || drop(put(&other, "todo", "c", &under("folder", "g")).expect(200));
+    let state = server.state();
+    let store = Meddled {
+        store: Arc::clone(&state.store),
+        behind: Mutex::new(Some((keys_of_type("todo"), Box::new(moved)))),
+        before: Mutex::new(Some((keys_of_children(&folder), Box::new(left)))),
+    };
+    let subject = UserId::parse(&ann).unwrap();
+    let sought = Sought { subject, permission: "todo:read".into(), kind: "todo".into(), passed: Passed::default() };
+    let (_, found) = search(&store, &state.book, &sought, state.clock.now(), &Limits::NONE).unwrap();
+    assert!(store.behind.lock().unwrap().is_none() && store.before.lock().unwrap().is_none(), "nothing happened");
+    assert_eq!(found, [], "it is in no place where it may be read since its folder moved");
 }
 
 #[test]

@@ -71,6 +71,32 @@ fn holders_are_told_apart_by_how_they_hold_a_role() {
 }
 
 #[test]
+fn a_list_goes_on_where_the_role_of_its_last_line_inherits_no_more() {
+    let server = Server::start();
+    let admin = server.admin();
+    let top = inherit(&admin, "top", &[]);
+    let heirs = ["a", "b", "c"].map(|name| inherit(&admin, name, &[&top]));
+    let [ann, bob] = ["ann", "bob"].map(|name| admin.create_user(&json!({ "username": name })));
+    for heir in &heirs {
+        admin.assign(&ann, heir);
+    }
+    admin.assign(&bob, &top);
+    let holders = |query: &str| admin.get(&format!("/api/v1/roles/{top}/users{query}")).expect(200);
+    for (limit, rest) in
+        [(1, vec!["ann b→top everywhere", "ann c→top everywhere"]), (2, vec!["ann c→top everywhere"]), (3, vec![])]
+    {
+        let page = holders(&format!("?limit={limit}"));
+        let gone = &heirs[limit - 1];
+        let name = ["a", "b", "c"][limit - 1];
+        let alone = |parents: Value| json!({ "name": name, "parent_role_ids": parents });
+        admin.put(&format!("/api/v1/roles/{gone}"), &alone(json!([]))).expect(200);
+        let next = holders(&format!("?cursor={}", page["next_cursor"].as_str().unwrap()));
+        assert_eq!(lines(&next), [rest, vec!["bob top everywhere"]].concat(), "behind {limit}");
+        admin.put(&format!("/api/v1/roles/{gone}"), &alone(json!([top]))).expect(200);
+    }
+}
+
+#[test]
 fn whoever_loses_a_role_or_is_deleted_holds_it_no_more() {
     let server = Server::durable();
     let admin = server.admin();

@@ -102,8 +102,26 @@ fn a_token_is_for_its_question_and_its_reader() {
     app.post("/access/v1/search/subject", &question(&page)).expect(200);
     server.clock.advance_seconds(301);
     app.post("/access/v1/search/subject", &question(&page)).is_problem(400, "answer-gone");
-    let nothing = question(&json!({ "limit": 0 }));
-    app.post("/access/v1/search/subject", &nothing).is_problem(400, "invalid-input").names_field("page.limit");
+}
+
+#[test]
+fn a_limit_must_stay_what_it_was_and_may_be_left_out_with_a_token_or_be_none() {
+    let (_server, _admin, app, _) = stage();
+    let search = |page: Value| app.post("/access/v1/search/subject", &question(&page));
+    let first = search(json!({ "limit": 4 })).expect(200);
+    let token = &first["page"]["next_token"];
+    search(json!({ "token": token, "limit": 5 })).is_problem(400, "invalid-input").names_field("page.limit");
+    let second = search(json!({ "token": token })).expect(200);
+    assert_eq!(
+        (&second["page"]["count"], &second),
+        (&json!(4), &search(json!({ "token": token, "limit": 4 })).expect(200))
+    );
+    let third = search(json!({ "token": second["page"]["next_token"] })).expect(200);
+    assert_eq!(third["page"], json!({ "next_token": "", "count": 2, "total": 10 }));
+    // Nothing of it, and how much there is.
+    let nothing = search(json!({ "limit": 0 })).expect(200);
+    assert_eq!((&nothing["results"], &nothing["page"]["total"]), (&json!([]), &json!(10)));
+    search(json!({ "limit": -1 })).is_problem(400, "invalid-input").names_field("page.limit");
 }
 
 #[test]
@@ -171,4 +189,25 @@ fn who_may_is_listed_for_each_permission_and_place() {
     let rest = admin.get(&format!("{path}?scope=org/acme&limit=1000&cursor={cursor}")).expect(200);
     assert_eq!((rest["items"].as_array().unwrap().len(), &rest["revision"]), (9, &inside["revision"]));
     admin.get("/api/v1/permissions/perm_01h455vb4pex5vsknk084sn02q/users").is_problem(404, "not-found");
+    // Further pages are of the moment of the first, also when the permission is gone.
+    let reader = admin.role_id("reader");
+    admin.put(&format!("/api/v1/roles/{reader}"), &json!({ "name": "reader" })).expect(200);
+    admin.delete(path.strip_suffix("/users").unwrap()).expect(204);
+    assert_eq!(admin.get(&format!("{path}?scope=org/acme&limit=1000&cursor={cursor}")).expect(200), rest);
+    admin.get(&path).is_problem(404, "not-found");
+}
+
+#[test]
+fn a_search_for_what_somebody_may_do_is_no_use_of_it() {
+    let (_server, admin, app, people) = stage();
+    let body = json!({ "subject": { "type": "user", "id": people[0] }, "resource": { "type": "doc", "id": "1" } });
+    assert_eq!(app.post("/access/v1/search/action", &body).expect(200)["page"]["total"], 1);
+    let checks = || {
+        let used = admin.get("/api/v1/analytics/permissions?limit=1000").expect(200);
+        let found = used["items"].as_array().unwrap().iter().find(|one| one["name"] == "doc:read").cloned().unwrap();
+        [found["checks"].as_u64().unwrap(), found["allows"].as_u64().unwrap()]
+    };
+    assert_eq!(checks(), [0, 0]);
+    assert!(app.allows(&people[0], "doc:read"));
+    assert_eq!(checks(), [1, 1]);
 }

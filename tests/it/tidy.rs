@@ -55,6 +55,7 @@ const ROWS: &[(&str, u8)] = &[
     ("actor", 4),
     // Workers of the slices: they wait for actors, pools or files.
     ("access::checks", 4),
+    ("access::counters", 4),
     ("access::guardian", 4),
     ("accounts::authenticator", 4),
     ("accounts::correspondence", 4),

@@ -1,6 +1,7 @@
 //! What roles and permissions are used for: holders, depth, overlap, checks, and what nobody uses.
 //!
-//! Checks are counted since the process started, as metrics are; what is unused is only said of spans that are that long.
+//! Checks are counted since the process started, as metrics are; what is unused is only said of spans that are that long: of
+//! longer ones a list is refused, and figures are null.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::access::error::AccessError;
 use crate::access::holders::{self, Counted};
 use crate::access::pattern::Effect;
 use crate::access::product::ProductPermission;
@@ -68,7 +70,7 @@ struct UseQuery {
     limit: Option<usize>,
     /// The `next_cursor` of an earlier answer.
     cursor: Option<String>,
-    /// Only what was not allowed to anybody for so many days, 1 to 3650.
+    /// Only what was not allowed to anybody for so many days, 1 to 3650; refused (409) where less is counted.
     unused_days: Option<u32>,
 }
 
@@ -159,12 +161,11 @@ async fn roles(call: Call, Query(query): Query<AnalysisQuery>) -> Outcome {
 
 async fn permissions(call: Call, Query(query): Query<UseQuery>) -> Outcome {
     let paging = paging(query.limit, query.cursor.as_deref())?;
-    let since = used_since(&call, query.unused_days)?;
-    let is_unknown = query.unused_days.is_some() && since.is_none();
+    let since = known_since(&call, query.unused_days)?;
     let book = Arc::clone(&call.state.book.load());
     let usage = call.state.checks.usage();
     let figures = book.permissions().map(|permission| (permission, usage.of(permission.number)));
-    let is_meant = |figures: &Figures| !is_unknown && since.is_none_or(|since| figures.last_allowed < Some(since));
+    let is_meant = |figures: &Figures| since.is_none_or(|since| figures.last_allowed < Some(since));
     let meant = figures.filter(|(_, figures)| is_meant(figures));
     let page = Page::of_sorted(meant, &paging, |(permission, _)| permission.id.bytes().to_vec());
     let page = page.map(|(permission, figures)| PermissionAnalysis {
@@ -182,7 +183,7 @@ async fn permissions(call: Call, Query(query): Query<UseQuery>) -> Outcome {
 }
 
 /// The beginning of the span that is asked about; none if none is, or if the process is younger than it.
-pub(super) fn used_since(call: &Call, days: Option<u32>) -> Result<Option<Timestamp>, Problem> {
+fn used_since(call: &Call, days: Option<u32>) -> Result<Option<Timestamp>, Problem> {
     match days {
         None => Ok(None),
         Some(days @ 1..=3650) => {
@@ -191,6 +192,18 @@ pub(super) fn used_since(call: &Call, days: Option<u32>) -> Result<Option<Timest
         }
         Some(_) => Err(Problem::invalid(vec![FieldError::new("unused_days", "expected a number from 1 to 3650")])),
     }
+}
+
+/// The same for a list of what is unused: one that says nothing would read as if all were used.
+///
+/// # Errors
+/// 409 where the process is younger.
+pub(super) fn known_since(call: &Call, days: Option<u32>) -> Result<Option<Timestamp>, Problem> {
+    let since = used_since(call, days)?;
+    if days.is_some() && since.is_none() {
+        return Err(AccessError::NotCounted(call.state.checks.usage().since()).into());
+    }
+    Ok(since)
 }
 
 /// The permissions that were allowed to somebody since then.

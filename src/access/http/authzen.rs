@@ -211,7 +211,7 @@ async fn evaluation(call: Call, Json(input): Json<Evaluation>) -> Outcome {
 /// The answer to one evaluation.
 async fn decided(call: &Call, ask: Ask, explains: bool) -> Outcome {
     if explains {
-        let (explanation, _) = explained(call, &ask, None).await?;
+        let (explanation, _) = explained(call, &ask, None, true).await?;
         // To whom may not read what it is made of, the reason alone.
         let view = may_be_told(call, &ask).then(|| ExplanationView::of(&explanation, &ask.permission));
         return Ok(Answer::ok(&Decision::because(explanation.reason, view)));

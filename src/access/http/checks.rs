@@ -195,7 +195,7 @@ async fn check(call: Call, Json(input): Json<CheckInput>) -> Outcome {
     let ask = ask(input, None, String::new).map_err(|wrong| Problem::invalid(vec![wrong]))?;
     if explains {
         refuse_untold(&call, &ask)?;
-        let (explanation, revision) = explained(&call, &ask, at_least).await?;
+        let (explanation, revision) = explained(&call, &ask, at_least, true).await?;
         let (reason, view) = (explanation.reason, ExplanationView::of(&explanation, &ask.permission));
         let (allowed, explanation) = (reason.allows(), Some(view));
         return Ok(Answer::ok(&CheckAnswer { allowed, reason, revision: revision.0, explanation }));

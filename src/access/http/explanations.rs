@@ -343,8 +343,9 @@ pub(super) async fn explained(
     call: &Call,
     ask: &Ask,
     at_least: Option<Revision>,
+    is_use: bool,
 ) -> Result<(Explanation, Revision), Problem> {
-    let (moment, revision) = call.state.checks.moment(ask, at_least, call.now).await?;
+    let (moment, revision) = call.state.checks.moment(ask, at_least, call.now, is_use).await?;
     Ok((call.state.reviewer.work(move || moment.explain()).await??, revision))
 }
 
@@ -353,7 +354,7 @@ async fn explain(call: Call, Path(path): Path<PermissionPath>, Query(query): Que
     let subject = query.session_id.map_or(Subject::Id(user), |session| Subject::SessionOf(user, session));
     let ask = Ask { subject, permission: path.name, scope, passed: None };
     refuse_untold(&call, &ask)?;
-    let (explanation, revision) = explained(&call, &ask, None).await?;
+    let (explanation, revision) = explained(&call, &ask, None, false).await?;
     let (reason, explanation) = (explanation.reason, ExplanationView::of(&explanation, &ask.permission));
     Ok(Answer::ok(&ExplainAnswer { allowed: reason.allows(), reason, revision: revision.0, explanation }))
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::holders::{self, Granted};
-use crate::access::http::analytics::{Analysis, used_since};
+use crate::access::http::analytics::{Analysis, known_since};
 use crate::access::http::given::shown_scope;
 use crate::access::pattern::{Effect, Pattern, PermissionName};
 use crate::access::product::ProductPermission;
@@ -44,7 +44,7 @@ struct GrantsQuery {
     limit: Option<usize>,
     /// The `next_cursor` of an earlier answer.
     cursor: Option<String>,
-    /// Only grants of which nothing was allowed to anybody for so many days, 1 to 3650.
+    /// Only grants of which nothing was allowed to anybody for so many days, 1 to 3650; refused (409) where less is counted.
     unused_days: Option<u32>,
 }
 
@@ -81,13 +81,9 @@ struct View {
 
 async fn grants(call: Call, Query(query): Query<GrantsQuery>) -> Outcome {
     let paging = paging(query.limit, query.cursor.as_deref())?;
-    let unused_since = used_since(&call, query.unused_days)?;
+    let unused_since = known_since(&call, query.unused_days)?;
     let usage = call.state.checks.usage();
     let counted_since = usage.since();
-    if query.unused_days.is_some() && unused_since.is_none() {
-        // The process is younger than the span: nothing is known of it.
-        return Ok(Answer::ok(&Analysis { counted_since, page: Page::<GrantAnalysis>::whole(Vec::new()) }));
-    }
     let book = Arc::clone(&call.state.book.load());
     let mut figures: Vec<_> = book.permissions().map(|one| (one.name.clone(), usage.of(one.number))).collect();
     figures.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));

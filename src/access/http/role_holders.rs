@@ -28,7 +28,7 @@ pub(super) fn routes(routes: &mut Routes) {
     let read = Who::Holding(ProductPermission::RolesRead);
     routes
         .get("/api/v1/roles/{role_id}/users", read, list)
-        .about("Lists who holds a role: given to them, or by way of a role that inherits from it")
+        .about("Lists who holds a role: given to them, or by way of a role that inherits from it; each page as things are then")
         .answers::<Page<HolderView>>(200);
 }
 
@@ -170,7 +170,8 @@ fn holders(
     Ok(Page::whole(items))
 }
 
-/// Subject, role and scope: where a page ends, whatever becomes of the roles.
+/// Subject, role and scope: where a page ends, whatever becomes of the roles. The list is a live one: a page tells what is so
+/// when it is read.
 fn cursor(last: &Found, role: RoleId) -> Vec<u8> {
     [&last.user.bytes()[..], role.bytes(), &last.rest].concat()
 }
@@ -178,7 +179,11 @@ fn cursor(last: &Found, role: RoleId) -> Vec<u8> {
 fn parse_cursor(cursor: &[u8], ways: &BTreeMap<RoleId, Way>) -> Option<Found> {
     let (user, rest) = cursor.split_first_chunk::<16>()?;
     let (role, rest) = rest.split_first_chunk::<16>()?;
-    let role = RoleId::from_bytes(*role);
-    let list = ways.keys().position(|known| *known == role)?;
-    Some(Found { user: UserId::from_bytes(*user), list, rest: rest.into() })
+    let (user, role) = (UserId::from_bytes(*user), RoleId::from_bytes(*role));
+    let before = ways.range(..role).count();
+    if ways.contains_key(&role) {
+        return Some(Found { user, list: before, rest: rest.into() });
+    }
+    // The role inherits no more, or is gone: what comes behind its place comes next.
+    Some(Found::behind(user, before))
 }

@@ -19,7 +19,7 @@ use crate::access::product::ProductPermission;
 use crate::access::review::resource_search;
 use crate::access::review::reviewer::{Kept, ReviewError};
 use crate::access::review::search::{Findings, Found, Sought};
-use crate::access::review::shelf::Place;
+use crate::access::review::shelf::{self, Place};
 use crate::access::review::survey::SurveyError;
 use crate::access::subject;
 use crate::accounts::model::subject_text;
@@ -51,7 +51,7 @@ pub(super) fn routes(routes: &mut Routes) {
         .answers::<SearchAnswer<FoundAction>>(200);
     routes
         .get("/api/v1/permissions/{permission_id}/users", read, who_may)
-        .about("Lists everybody who holds a permission in a place, at this moment")
+        .about("Lists everybody who holds a permission in a place, at this moment; all pages are of that moment")
         .answers::<WhoMayView>(200);
 }
 
@@ -61,8 +61,24 @@ struct PageInput {
     /// The `next_token` of an earlier answer to the same question; empty or absent: the first page.
     #[serde(default)]
     token: String,
-    /// At most so many; more than 1 000 are never given at once.
+    /// At most so many; more than 1 000 are never given at once. With a token: absent, or what it was before.
     limit: Option<usize>,
+}
+
+impl PageInput {
+    /// How long the page is: the pages of one answer are all equally long, as the first was asked for.
+    fn limit(&self) -> Result<usize, Problem> {
+        let asked = self.limit.map(|limit| limit.min(MAX_LIMIT));
+        let Some((_, Place { part: begun_with, .. })) = shelf::parse_cursor(&self.token) else {
+            return Ok(asked.unwrap_or(DEFAULT_LIMIT));
+        };
+        let begun_with = begun_with.min(MAX_LIMIT);
+        if asked.is_some_and(|asked| asked != begun_with) {
+            let wrong = format!("expected {begun_with}, as in the request that brought the token");
+            return Err(Problem::invalid(vec![FieldError::new("page.limit", wrong)]));
+        }
+        Ok(begun_with)
+    }
 }
 
 /// What is searched for: only its type counts.
@@ -171,7 +187,7 @@ async fn subjects(call: Call, Json(input): Json<SubjectSearch>) -> Outcome {
         };
         Ok(call.state.checks.with_standing(&ask, who_may).await?.0)
     };
-    let turned = turn(&call, &page, &question, search).await?;
+    let turned = turn(&call, (&page.token, page.limit()?), &question, search).await?;
     let entity = |found: &Found| FoundEntity { kind: kind.to_string(), id: found.text() };
     Ok(Answer::ok(&turned.answer(entity)))
 }
@@ -205,7 +221,7 @@ async fn resources(call: Call, Json(input): Json<ResourceSearch>) -> Outcome {
         }
         Err(ReviewError::Survey(SurveyError::Unsettled).into())
     };
-    let turned = turn(&call, &page, &question, search).await?;
+    let turned = turn(&call, (&page.token, page.limit()?), &question, search).await?;
     let entity = |found: &Found| FoundEntity { kind: kind.to_string(), id: found.text() };
     Ok(Answer::ok(&turned.answer(entity)))
 }
@@ -229,12 +245,12 @@ async fn actions(call: Call, Json(input): Json<ActionSearch>) -> Outcome {
             asked(&call, subject, Action::named(name), resource, context.clone())
         };
         let asks: Vec<_> = names.iter().map(about).collect();
-        let (reasons, revision) = call.state.checks.check_all(&asks, None, call.now).await?;
+        let (reasons, revision) = call.state.checks.look_at_all(&asks, call.now).await?;
         let allowed = names.into_iter().zip(reasons).filter(|(_, reason)| reason.allows());
         let found = allowed.map(|(name, _)| Found::Text(name.into())).collect();
         Ok(Arc::new(Kept::Findings(Findings { question: question.clone(), revision, found })))
     };
-    let turned = turn(&call, &page, &question, search).await?;
+    let turned = turn(&call, (&page.token, page.limit()?), &question, search).await?;
     Ok(Answer::ok(&turned.answer(|found| FoundAction { name: found.text() })))
 }
 
@@ -268,35 +284,31 @@ impl Turned {
     }
 }
 
-/// The page that is asked for: of a kept answer to the same question, or of a new one.
+/// The page that is asked for, by a token and a limit: of a kept answer to the same question, or of a new one.
 async fn turn(
     call: &Call,
-    page: &PageInput,
+    (token, limit): (&str, usize),
     question: &str,
     search: impl AsyncFnOnce() -> Result<Arc<Kept>, Problem>,
 ) -> Result<Turned, Problem> {
-    let limit = page.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
-    if limit == 0 {
-        return Err(Problem::invalid(vec![FieldError::new("page.limit", "expected at least 1")]));
-    }
     let reviewer = &call.state.reviewer;
     let reader = call.caller.user().ok_or(ReviewError::Gone)?.id();
     let end = |kept: &Kept, from: usize| match kept {
         Kept::Findings(findings) => (from + limit).min(findings.found.len()),
         Kept::Outlook(_) => from,
     };
-    if page.token.is_empty() {
+    if token.is_empty() {
         let kept = search().await?;
         let to = end(&kept, 0);
         let next = match &*kept {
             Kept::Findings(findings) if to < findings.found.len() => {
-                reviewer.keep(&kept, Place { item: to, part: 0 }, reader, call.now)?
+                reviewer.keep(&kept, Place { item: to, part: limit }, reader, call.now)?
             }
             _ => String::new(),
         };
         return Ok(Turned { kept, from: 0, to, next });
     }
-    let resumed = reviewer.resume(&page.token, reader, call.now)?;
+    let resumed = reviewer.resume(token, reader, call.now)?;
     let kept = Arc::clone(&resumed.answer);
     let Kept::Findings(findings) = &*kept else { return Err(ReviewError::Gone.into()) };
     if findings.question != question {
@@ -305,7 +317,7 @@ async fn turn(
     }
     let (from, to) = (resumed.place.item, end(&kept, resumed.place.item));
     let is_last = to >= findings.found.len();
-    let next = if is_last { String::new() } else { resumed.cursor(Place { item: to, part: 0 }) };
+    let next = if is_last { String::new() } else { resumed.cursor(Place { item: to, part: limit }) };
     Ok(Turned { kept: Arc::clone(&kept), from, to, next })
 }
 
@@ -314,7 +326,7 @@ async fn turn(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct WhoMayQuery {
-    /// At most so many, 1 to 1000.
+    /// At most so many, 1 to 1000; each page may have another.
     limit: Option<usize>,
     /// The `next_cursor` of an earlier answer to the same question.
     cursor: Option<String>,
@@ -346,16 +358,18 @@ struct WhoMayView {
 
 async fn who_may(call: Call, Path(id): Path<PermissionId>, Query(query): Query<WhoMayQuery>) -> Outcome {
     let limit = paging(query.limit, None)?.limit;
-    let name = {
-        let book = call.state.book.load();
-        book.permission(id).ok_or(AccessError::Missing("permission"))?.name.to_string()
-    };
     let scope = query.scope.unwrap_or_default();
-    let question = format!("who may {name} in {scope}");
-    let sought = Sought { permission: name, place: scope, ..Sought::default() };
-    let search = async || Ok(call.state.reviewer.who_may(question.clone(), sought, call.now).await?);
-    let page = PageInput { token: query.cursor.unwrap_or_default(), limit: Some(limit) };
-    let turned = turn(&call, &page, &question, search).await?;
+    let question = format!("who may {id} in {scope}");
+    // Only the first page needs the permission to be there still.
+    let search = async || {
+        let permission = {
+            let book = call.state.book.load();
+            book.permission(id).ok_or(AccessError::Missing("permission"))?.name.to_string()
+        };
+        let sought = Sought { permission, place: scope, ..Sought::default() };
+        Ok(call.state.reviewer.who_may(question.clone(), sought, call.now).await?)
+    };
+    let turned = turn(&call, (&query.cursor.unwrap_or_default(), limit), &question, search).await?;
     let view = |found: &Found| match found {
         Found::Subject(id, nature, external_id) => {
             HolderView { user_id: subject_text(*id, *nature), external_id: external_id.as_deref().map(str::to_owned) }

@@ -16,7 +16,7 @@ use crate::actor::aggregate::Aggregate as _;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::UserId;
 use crate::resources::listing::{self, Places};
-use crate::resources::model::{Known, ResourceName, keys_of_type};
+use crate::resources::model::{Known, ResourceName, keys_of_children, keys_of_type};
 use crate::store::key::Kind as RecordKind;
 use crate::store::{Key, Revision, Store, StoreError, codec};
 use crate::user::User;
@@ -148,7 +148,7 @@ impl Search<'_> {
     ) -> Result<bool, SurveyError> {
         self.places = Places::default();
         let (mut waiting, mut seen) = (touched.keys().copied().collect::<Vec<_>>(), BTreeSet::new());
-        let (mut is_moment, mut has_heirs) = (true, false);
+        let mut is_moment = true;
         while let Some(name) = waiting.pop() {
             if !seen.insert(name) {
                 continue;
@@ -160,13 +160,28 @@ impl Search<'_> {
             if name.kind() == &*self.sought.kind {
                 later.insert(name.id().into(), self.allows(&name, known)?);
             }
-            let children = listing::children(self.store, &name)?;
-            has_heirs |= !children.is_empty();
-            waiting.extend(children);
+            waiting.extend(listing::children(self.store, &name)?);
         }
         // Who was below one of them at that revision, and is not any more, was not asked about: the next round does.
-        is_moment &= !has_heirs || self.store.revision() == revision;
+        is_moment &= !self.lost_children(&seen, revision)?;
         Ok(is_moment && self.places.revision <= revision)
+    }
+
+    /// Whether a commit after this revision took a child from one of these.
+    fn lost_children(&self, from: &BTreeSet<ResourceName>, since: Revision) -> Result<bool, StoreError> {
+        let (mut lost, mut looked_at, newest) = (Vec::new(), since, self.store.revision());
+        while looked_at < newest {
+            for change in self.store.changes_since(looked_at, CHANGES_AT_ONCE)? {
+                looked_at = change.revision;
+                let gone = change.writes.into_iter().filter(|write| write.value.is_none()).map(|write| write.key);
+                lost.extend(gone.filter(|key| key.kind() == Some(RecordKind::ResourceChild)));
+            }
+        }
+        if lost.is_empty() {
+            return Ok(false);
+        }
+        let entries: Vec<Key> = from.iter().map(keys_of_children).collect();
+        Ok(entries.iter().any(|own| lost.iter().any(|key| key.bytes().starts_with(own.bytes()))))
     }
 
     /// The resources that the commits after `from` touched, up to `to`; none: they touched the book or the subject.

@@ -86,10 +86,13 @@ fn refuse_by_query(call: &Call, caller: &Caller) -> Result<(), Problem> {
 }
 
 fn refuse_without(call: &Call, caller: &Caller, permission: &str, scope: &Scope) -> Result<(), Problem> {
-    let book = call.state.book.load();
+    let session = match caller {
+        Caller::Person(signed_in) => Some(&signed_in.session),
+        Caller::App(_) | Caller::Nobody => None,
+    };
     let is_allowed = caller.user().is_some_and(|user| {
         let asked = Asked { session: caller.session(), ..Asked::plain(user, permission, scope, call.now) };
-        asked.decide(&book).allows()
+        call.state.checks.decide(&asked, user, session).allows()
     });
     if is_allowed {
         return Ok(());
