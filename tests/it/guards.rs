@@ -217,8 +217,11 @@ fn a_permit_is_held_until_its_command_is_carried_out_even_if_the_caller_goes_awa
     let facts = sesame::actor::command::Facts { now, cause: sesame::kernel::cause::Cause::system("test") };
     actix_rt::System::new().block_on(async move {
         state.users.load(id).await.unwrap();
-        let mut carried_out = 0;
-        for number in 1..200 {
+        let (mut carried_out, mut number) = (0, 0);
+        // Whether the command is begun before its caller is gone is up to the machine.
+        while number < 200 || carried_out == 0 {
+            number += 1;
+            assert!(number < 20_000, "nothing was ever carried out");
             let expires_at = Some(now.plus_seconds(number));
             let bounds = sesame::access::model::Bounds { expires_at, ..Default::default() };
             let command = AssignRole { role_id, bounds, reason: None, approved_by: None, book: Arc::default() };
@@ -237,7 +240,6 @@ fn a_permit_is_held_until_its_command_is_carried_out_even_if_the_caller_goes_awa
             assert_eq!(then, after, "let go before what was begun could be seen");
             carried_out += u32::from(after > before);
         }
-        assert!(carried_out > 0);
     });
 }
 
