@@ -138,7 +138,8 @@ struct KeyView {
 struct NewKeyView {
     #[serde(flatten)]
     about: KeyView,
-    /// The key itself: `Authorization: Bearer` takes it. It is not shown again.
+    /// The key itself: `Authorization: Bearer` takes it. It is shown again only where the same request is sent again with its
+    /// `Idempotency-Key`.
     key: String,
 }
 
@@ -161,7 +162,8 @@ struct AppView {
 struct NewAppView {
     #[serde(flatten)]
     app: AppView,
-    /// Its first key: `Authorization: Bearer` takes it. It is not shown again.
+    /// Its first key: `Authorization: Bearer` takes it. It is shown again only where the same request is sent again with its
+    /// `Idempotency-Key`.
     key: String,
 }
 

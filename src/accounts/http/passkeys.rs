@@ -113,7 +113,8 @@ struct Registration {
 #[derive(Serialize, ToSchema)]
 struct RegisteredView {
     passkey: PasskeyView,
-    /// With the first second factor of an account: each lets its owner in once, in place of it. They are not shown again.
+    /// With the first second factor of an account: each lets its owner in once, in place of it. They are shown again only
+    /// where the same request is sent again with its `Idempotency-Key`.
     #[serde(skip_serializing_if = "Option::is_none")]
     recovery_codes: Option<Vec<String>>,
 }
