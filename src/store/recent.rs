@@ -5,6 +5,7 @@
 //! here needs to be durable: the journal is, and a start replays what the index had not taken over. Memory is bounded:
 //! whoever writes when there is too much here helps the index first.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
@@ -61,24 +62,30 @@ impl Layers {
     }
 
     /// The last write of every key that begins with `prefix` and sorts after `after`: in key order, as far as `limit`
-    /// values go.
+    /// values go. What the younger layer removed is no value, so the layers are walked together.
     fn range(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> BTreeMap<Key, Held> {
         let start = match after {
             Some(after) if after >= prefix => Bound::Excluded(Key::from_bytes(after)),
             _ => Bound::Included(Key::from_bytes(prefix)),
         };
+        let within = |(key, _): &(&Key, &Held)| key.bytes().starts_with(prefix);
+        let mut old = self.old.writes.range((start.clone(), Bound::Unbounded)).take_while(within).peekable();
+        let mut young = self.young.writes.range((start, Bound::Unbounded)).take_while(within).peekable();
         let mut found = BTreeMap::new();
-        // The older first: what is younger takes its place.
-        for layer in [&*self.old, &self.young] {
-            let range = layer.writes.range((start.clone(), Bound::Unbounded));
-            let mut values = 0;
-            for (key, held) in range.take_while(|(key, _)| key.bytes().starts_with(prefix)) {
-                values += usize::from(held.1.is_some());
-                found.insert(key.clone(), held.clone());
-                if values == limit {
-                    break;
-                }
-            }
+        let mut values = 0;
+        while values < limit {
+            let next = match (old.peek(), young.peek()) {
+                (Some((older, _)), Some((younger, _))) => match older.cmp(younger) {
+                    Ordering::Less => old.next(),
+                    Ordering::Equal => old.next().and(young.next()),
+                    Ordering::Greater => young.next(),
+                },
+                (Some(_), None) => old.next(),
+                (None, _) => young.next(),
+            };
+            let Some((key, held)) = next else { break };
+            values += usize::from(held.1.is_some());
+            found.insert(key.clone(), held.clone());
         }
         found
     }
@@ -162,25 +169,12 @@ impl Recent {
     /// When the index fails; what it did not take stays.
     pub(super) fn follow(&self) -> Result<(), StoreError> {
         let _turn = self.following.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = {
-            let mut layers = self.write();
-            let layers = &mut *layers;
-            // Something is left only where the index failed before; it comes first.
-            if layers.old.writes.is_empty() && !layers.young.writes.is_empty() {
-                let empty = Layer { newest: layers.young.newest, ..Layer::default() };
-                layers.old = Arc::new(std::mem::replace(&mut layers.young, empty));
-            }
-            Arc::clone(&layers.old)
-        };
+        let old = self.set_apart();
         if old.writes.is_empty() {
             return Ok(());
         }
         let mut applied = self.below.applied()?;
-        let posts: Vec<Post<'_>> = old
-            .writes
-            .iter()
-            .map(|(key, (revision, value))| Post { key, revision: *revision, value: value.as_deref() })
-            .collect();
+        let posts: Vec<Post<'_>> = old.posts().collect();
         let mut batches = posts.chunks(BATCH_WRITES).peekable();
         while let Some(batch) = batches.next() {
             // A crash in between: the revision says up to where all is there; what is newer is replayed over itself.
@@ -193,6 +187,18 @@ impl Recent {
         // Freed behind the lock.
         drop(done);
         Ok(())
+    }
+
+    /// Makes what is here the older layer, which the index is to take over next.
+    fn set_apart(&self) -> Arc<Layer> {
+        let mut layers = self.write();
+        let layers = &mut *layers;
+        // Something is left only where the index failed before; it comes first.
+        if layers.old.writes.is_empty() && !layers.young.writes.is_empty() {
+            let empty = Layer { newest: layers.young.newest, ..Layer::default() };
+            layers.old = Arc::new(std::mem::replace(&mut layers.young, empty));
+        }
+        Arc::clone(&layers.old)
     }
 
     /// Makes everything that is here now durable in the index. Never called from two threads at once.
@@ -222,6 +228,11 @@ impl Drop for Recent {
 }
 
 impl Layer {
+    fn posts(&self) -> impl Iterator<Item = Post<'_>> {
+        let writes = self.writes.iter();
+        writes.map(|(key, (revision, value))| Post { key, revision: *revision, value: value.as_deref() })
+    }
+
     fn put(&mut self, key: Key, revision: Revision, value: Option<Vec<u8>>) {
         let size = |key: &Key, value: Option<usize>| key.bytes().len() + value.unwrap_or_default() + OVERHEAD_BYTES;
         let value = value.map(Vec::into_boxed_slice);
@@ -286,11 +297,14 @@ mod tests {
         /// Keys written by one commit; whether each is removed.
         Commit(Vec<(u8, bool)>),
         Follow,
+        /// The index begins to follow, and comes as far as so many writes.
+        Begin(usize),
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let commit = prop::collection::vec((0..16_u8, any::<bool>()), 1..5).prop_map(Step::Commit);
-        prop::collection::vec(prop_oneof![3 => commit, 1 => Just(Step::Follow)], 0..30)
+        let step = prop_oneof![3 => commit, 1 => Just(Step::Follow), 2 => (0..8_usize).prop_map(Step::Begin)];
+        prop::collection::vec(step, 0..30)
     }
 
     proptest! {
@@ -309,6 +323,11 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Follow => recent.follow().unwrap(),
+                    Step::Begin(count) => {
+                        let old = recent.set_apart();
+                        let posts: Vec<Post<'_>> = old.posts().take(count).collect();
+                        below.apply(&posts, below.applied().unwrap()).unwrap();
+                    }
                     Step::Commit(writes) => {
                         newest.0 += 1;
                         let value = |is_removed: bool| (!is_removed).then(|| newest.0.to_be_bytes().to_vec());
@@ -342,6 +361,8 @@ mod tests {
             };
             let wanted: Vec<Record> = expected.values().filter(is_wanted).take(limit).cloned().collect();
             prop_assert_eq!(recent.scan(&prefix, after.as_deref(), limit).unwrap(), wanted);
+            // What the index began to take over, and what came since.
+            recent.follow().unwrap();
             recent.flush().unwrap();
             prop_assert_eq!(below.applied().unwrap(), newest);
             prop_assert_eq!(below.scan(&[], None, 99).unwrap(), expected.into_values().collect::<Vec<_>>());
