@@ -3,8 +3,6 @@
 //! Start: store → pools and actors → bootstrap → listeners. Stop: no more connections → running requests finish → last
 //! uses are written → actors stop → the store makes a checkpoint and closes.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -245,12 +243,6 @@ fn bind(state: &Arc<State>, settings: &HttpSettings) -> anyhow::Result<Bound> {
 /// When its folder cannot be made, or the store cannot be opened.
 pub fn open_store(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<SharedStore> {
     let folder = config.store.folder();
-    // Password hashes are inside: nobody else may look.
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&folder)
-        .with_context(|| format!("{} cannot be made", folder.display()))?;
     let store = embedded::open(&folder, &config.store, Arc::clone(metrics));
     Ok(Arc::new(store.with_context(|| format!("the store in {} cannot be opened", folder.display()))?))
 }

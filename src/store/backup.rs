@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::checkpoint;
-use super::disk::{Disk, Folder};
+use super::disk::{self, Disk, Folder};
 use super::journal::{self, base, frame, payload};
 use super::shared::Shared;
 use super::{Revision, StoreError};
@@ -48,14 +48,13 @@ pub fn restore(from: &Path, to: &Path) -> Result<Revision, StoreError> {
     if !from.is_dir() {
         return Err(StoreError::Io(format!("{} is not a folder", from.display())));
     }
-    let source = Folder::open(from).map_err(|error| journal::io_error("the backup", &error))?;
+    let source = Folder::at(from);
     let failed = |error: std::io::Error| journal::io_error("the backup", &error);
     let revision = verified(&source, from)?;
     let target = empty_folder(to)?;
     // The checkpoint first: whatever of the rest is missing after a crash is missed.
     for name in source.list().map_err(failed)?.into_iter().rev() {
-        fs::copy(from.join(&name), to.join(&name)).map_err(failed)?;
-        fs::File::open(to.join(&name)).and_then(|file| file.sync_all()).map_err(failed)?;
+        disk::copy(&from.join(&name), &to.join(&name)).and_then(|file| file.sync_all()).map_err(failed)?;
     }
     target.sync_folder().map_err(failed)?;
     Ok(revision)
@@ -67,7 +66,7 @@ fn verified(source: &Folder, from: &Path) -> Result<Revision, StoreError> {
     let Some((mut newest, name)) = bases.pop() else {
         return Err(StoreError::Damaged(format!("{} holds no backup", from.display())));
     };
-    base::read(source, &name, |_| Ok(()))?;
+    base::read(source, &name, |_| Ok::<_, StoreError>(()))?;
     journal::verify(source, |change| {
         newest = newest.max(change.revision);
         Ok(())
@@ -81,7 +80,7 @@ fn verified(source: &Folder, from: &Path) -> Result<Revision, StoreError> {
 
 fn empty_folder(path: &Path) -> Result<Folder, StoreError> {
     let failed = |error: std::io::Error| journal::io_error(&path.display().to_string(), &error);
-    let folder = Folder::open(path).map_err(failed)?;
+    let folder = Folder::made(path).map_err(failed)?;
     if fs::read_dir(path).map_err(failed)?.next().is_some() {
         return Err(StoreError::Io(format!("{} is not empty", path.display())));
     }

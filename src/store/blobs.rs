@@ -10,7 +10,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path as Name;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _, PutPayload};
 
-use super::StoreError;
+use super::{StoreError, disk};
 use crate::kernel::clock::Clock;
 
 /// Blobs by name. Clones share the place.
@@ -18,13 +18,13 @@ use crate::kernel::clock::Clock;
 pub struct Blobs(Arc<dyn ObjectStore>);
 
 impl Blobs {
-    /// Blobs in this folder, which is made if it is not there.
+    /// Blobs in this folder, which is made if it is not there; its owner alone may look into it.
     ///
     /// # Errors
     /// When the folder cannot be used.
     pub fn in_folder(folder: &Path) -> Result<Self, StoreError> {
         let failed = |error: String| StoreError::Io(format!("{}: {error}", folder.display()));
-        std::fs::create_dir_all(folder).map_err(|error| failed(error.to_string()))?;
+        disk::make_private(folder).map_err(|error| failed(error.to_string()))?;
         let place = LocalFileSystem::new_with_prefix(folder).map_err(|error| failed(error.to_string()))?;
         Ok(Self(Arc::new(place.with_fsync(true).with_automatic_cleanup(true))))
     }
@@ -90,6 +90,8 @@ fn failed(error: object_store::Error) -> StoreError {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[tokio::test]
@@ -122,5 +124,7 @@ mod tests {
         assert_eq!(blobs.load("avatars/1").await.unwrap(), None);
         assert!(blobs.put("../outside", vec![1]).await.is_err());
         assert!(!folder.path().join("outside").exists());
+        let mode = std::fs::metadata(folder.path().join("blobs")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "nobody else may look at them");
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::checkpoint::Checkpointer;
 use super::committer::Committer;
-use super::disk::Disk as _;
+use super::disk::Disk;
 use super::embedded::recover;
 use super::journal;
 use super::key::Kind;
@@ -37,7 +37,9 @@ fn metrics() -> Arc<Metrics> {
 impl Running {
     fn start(disk: SimulatedDisk, index: SimulatedIndex, segment_bytes: u64) -> Result<Self, StoreError> {
         let settings = Settings { segment_bytes, ..Settings::default() };
-        let (shared, journal) = recover(Arc::new(disk.clone()), Arc::new(index.clone()), &settings, metrics(), None)?;
+        let folder: Arc<dyn Disk> = Arc::new(disk.clone());
+        let recovered = recover(&folder, Arc::new(index.clone()), &settings)?;
+        let (shared, journal) = recovered.shared(folder, metrics(), None);
         let checkpointer = Checkpointer {
             shared: Arc::clone(&shared),
             every: Duration::ZERO,

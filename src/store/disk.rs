@@ -1,15 +1,21 @@
 //! The few things the journal asks of a file system, behind a small trait: tests put a disk there that forgets, reorders
 //! and tears whatever was not made durable, runs full, or fails to sync.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Nothing, in the pieces that files are filled with.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 /// What must be free before anything is written: more than the index grows by when it takes over what waits for it.
 const RESERVE_BYTES: u64 = 256 << 20;
+/// Password hashes, keys of apps and personal data are inside: nobody but the owner may look.
+const FOLDER_MODE: u32 = 0o700;
+/// The same for files.
+pub(super) const FILE_MODE: u32 = 0o600;
+/// What the group and all others may do.
+const FOR_OTHERS: u32 = 0o077;
 
 /// One folder of files.
 pub(super) trait Disk: Send + Sync + 'static {
@@ -62,11 +68,50 @@ pub(super) trait DiskFile: Send {
 pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    /// Makes the folder if it is not there.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
-        fs::create_dir_all(path)?;
-        Ok(Self(path.to_owned()))
+    /// A folder as it is; it may be somebody else's.
+    pub(super) fn at(path: &Path) -> Self {
+        Self(path.to_owned())
     }
+
+    /// Makes the folder if it is not there.
+    pub(super) fn made(path: &Path) -> io::Result<Self> {
+        make(path)?;
+        Ok(Self::at(path))
+    }
+
+    /// Makes the folder if it is not there; if it is, nobody but its owner may look into it from now on.
+    pub(super) fn private(path: &Path) -> io::Result<Self> {
+        make_private(path)?;
+        Ok(Self::at(path))
+    }
+}
+
+/// Makes a folder that its owner alone may look into, and those above it.
+pub(super) fn make(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path)
+}
+
+/// The same; one that is there is closed to everybody else.
+pub(super) fn make_private(path: &Path) -> io::Result<()> {
+    make(path)?;
+    let is_open = fs::metadata(path)?.permissions().mode() & FOR_OTHERS != 0;
+    if is_open {
+        tracing::warn!(folder = %path.display(), "others could look into the folder; now its owner alone can");
+        fs::set_permissions(path, Permissions::from_mode(FOLDER_MODE))?;
+    }
+    Ok(())
+}
+
+/// A new, empty file that its owner alone may read.
+pub(super) fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(true).write(true).mode(FILE_MODE).open(path)
+}
+
+/// Copies a file, whoever may read it; the copy may be read by its owner alone.
+pub(super) fn copy(from: &Path, to: &Path) -> io::Result<File> {
+    let mut file = create(to)?;
+    io::copy(&mut File::open(from)?, &mut file)?;
+    Ok(file)
 }
 
 impl Disk for Folder {
@@ -91,7 +136,7 @@ impl Disk for Folder {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(OpenOptions::new().create(true).truncate(true).write(true).open(self.0.join(name))?))
+        Ok(Box::new(create(&self.0.join(name))?))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {

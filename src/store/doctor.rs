@@ -4,17 +4,21 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use super::disk::{self, Disk as _, Folder};
 use super::embedded::{INDEX, lock_as_it_is};
 use super::index::Index as _;
 use super::journal::{self, base};
 use super::key::Kind;
 use super::sled::Sled;
-use super::{Change, Key, Record, Revision, StoreError, checkpoint, disk::Folder};
+use super::{Change, Key, Record, Revision, StoreError, checkpoint};
 
 /// The cache for looking at the index, in bytes.
 const CACHE_BYTES: u64 = 64 << 20;
+/// Where the copy of the index is while it is looked at.
+const COPY: &str = "index.examined";
 /// Differences that are told one by one.
 const TOLD: usize = 20;
 
@@ -63,7 +67,7 @@ pub fn examine(folder: &Path) -> Result<Report, StoreError> {
         return Err(StoreError::Io(format!("there is no store in {}", folder.display())));
     }
     let _lock = lock_as_it_is(folder)?;
-    let disk = Folder::open(folder).map_err(|error| journal::io_error("the store", &error))?;
+    let disk = Folder::at(folder);
     let mut report = Report::default();
     match checkpoint::read(&disk) {
         Ok(revision) => report.checkpoint = revision,
@@ -82,14 +86,18 @@ pub fn examine(folder: &Path) -> Result<Report, StoreError> {
             |(key, (_, value)): &(&Key, &(Revision, Option<u32>))| key.kind() == Some(*kind) && value.is_some();
         report.counts.push((kind.name(), replayed.iter().filter(of_kind).count() as u64));
     }
-    compare(&folder.join(INDEX), &replayed, &mut report)?;
+    let copy = Copy::of(&folder.join(INDEX), folder.join(COPY))
+        .map_err(|error| journal::io_error("the copy of the index", &error))?;
+    if let Err(error) = compare(&copy.0, &replayed, &mut report) {
+        report.complaints.push(format!("{error}; the next start builds it anew"));
+    }
     Ok(report)
 }
 
 fn replay(disk: &Folder, replayed: &mut Replayed, report: &mut Report) -> Result<(), StoreError> {
     let failed = |error: std::io::Error| journal::io_error("the journal", &error);
     for (_, name) in journal::segments(disk).map_err(failed)? {
-        report.journal_bytes += super::disk::Disk::size(disk, &name).map_err(failed)?;
+        report.journal_bytes += disk.size(&name).map_err(failed)?;
     }
     if let Some((revision, name)) = base::list(disk).map_err(failed)?.pop() {
         report.newest = revision;
@@ -97,7 +105,7 @@ fn replay(disk: &Folder, replayed: &mut Replayed, report: &mut Report) -> Result
             for record in records {
                 replayed.insert(record.key, (record.revision, Some(crc32c::crc32c(&record.value))));
             }
-            Ok(())
+            Ok::<_, StoreError>(())
         })?;
     }
     journal::verify(disk, |change: Change| {
@@ -112,18 +120,12 @@ fn replay(disk: &Folder, replayed: &mut Replayed, report: &mut Report) -> Result
     })
 }
 
-/// Compares the index with what was replayed. sled writes when it opens, so a copy is opened.
-fn compare(place: &Path, replayed: &Replayed, report: &mut Report) -> Result<(), StoreError> {
-    let failed = |error: std::io::Error| journal::io_error("the copy of the index", &error);
-    let copy = Copy(std::env::temp_dir().join(format!("sesame-doctor-{}", uuid::Uuid::now_v7())));
-    copy_folder(place, &copy.0).map_err(failed)?;
-    let index = match Sled::open(&copy.0, CACHE_BYTES) {
-        Ok(index) => index,
-        Err(error) => {
-            report.complaints.push(format!("{error}; the next start builds it anew"));
-            return Ok(());
-        }
-    };
+/// Compares a copy of the index with what was replayed.
+///
+/// # Errors
+/// When it cannot be read.
+fn compare(copy: &Path, replayed: &Replayed, report: &mut Report) -> Result<(), StoreError> {
+    let index = Sled::open(copy, CACHE_BYTES)?;
     let applied = index.applied()?;
     report.applied = applied;
     if applied > report.newest {
@@ -160,12 +162,27 @@ fn compare(place: &Path, replayed: &Replayed, report: &mut Report) -> Result<(),
         wrong.truncate(TOLD);
         wrong.push(more);
     }
+    if !wrong.is_empty() {
+        wrong.push(format!("without the folder {INDEX}, the next start builds it anew from the journal"));
+    }
     report.complaints.append(&mut wrong);
     Ok(())
 }
 
-/// A folder that is removed when it is not needed any more.
+/// A copy of the index, removed when it is not needed any more: sled writes when it opens.
 struct Copy(PathBuf);
+
+impl Copy {
+    /// Made where nobody but the store's owner may look. What an earlier one left there is removed.
+    fn of(index: &Path, place: PathBuf) -> io::Result<Self> {
+        if place.exists() {
+            fs::remove_dir_all(&place)?;
+        }
+        let copy = Self(place);
+        copy_folder(index, &copy.0)?;
+        Ok(copy)
+    }
+}
 
 impl Drop for Copy {
     fn drop(&mut self) {
@@ -175,15 +192,15 @@ impl Drop for Copy {
     }
 }
 
-fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
-    fs::create_dir_all(to)?;
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    disk::make(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let target = to.join(entry.file_name());
         if entry.file_type()?.is_dir() {
             copy_folder(&entry.path(), &target)?;
         } else {
-            fs::copy(entry.path(), target)?;
+            disk::copy(&entry.path(), &target)?;
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! The embedded store: journal and index in one folder, owned by one process.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::checkpoint::{self, Checkpointer};
 use super::committer::{Committer, Message, refuse_closed};
-use super::disk::{Disk, Folder};
+use super::disk::{self, Disk, Folder};
 use super::index::{Index, Post};
 use super::journal::{self, Journal, base};
 use super::key::Kind;
@@ -48,28 +49,30 @@ pub struct Embedded {
 /// # Errors
 /// When another process has it, the journal is damaged (naming file and offset), or the disk fails.
 pub fn open(folder: &Path, settings: &Settings, metrics: Arc<Metrics>) -> Result<Embedded, StoreError> {
-    let disk = Folder::open(folder).map_err(|error| journal::io_error(&folder.display().to_string(), &error))?;
+    let failed = |error: std::io::Error| journal::io_error(&folder.display().to_string(), &error);
+    let disk: Arc<dyn Disk> = Arc::new(Folder::private(folder).map_err(failed)?);
     let lock = lock(folder)?;
-    let disk: Arc<dyn Disk> = Arc::new(disk);
     let place = folder.join(INDEX);
-    let is_new = !place.exists();
-    let usable = open_index(&place, settings.cache_bytes).and_then(|index| {
-        let applied = index.applied()?;
-        journal::reaches_back_to(&*disk, applied)?;
-        Ok(index)
-    });
-    let index = match usable {
-        Ok(index) => index,
-        Err(error) => {
-            set_aside(&place, &error)?;
-            open_index(&place, settings.cache_bytes)?
-        }
-    };
-    if is_new && !journal::segments(&*disk).map_err(|error| journal::io_error("the journal", &error))?.is_empty() {
+    if !place.exists() && !journal::segments(&*disk).map_err(failed)?.is_empty() {
         tracing::warn!("there is no index; it is built anew from the journal");
     }
-    let (shared, journal) = recover(disk, Arc::new(index), settings, metrics, Some(lock))?;
+    let recovered = match recovered(&disk, &place, settings) {
+        Err(Failed::Index(error)) => {
+            set_aside(&place, &error)?;
+            recovered(&disk, &place, settings)?
+        }
+        outcome => outcome?,
+    };
+    let (shared, journal) = recovered.shared(disk, metrics, Some(lock));
     Embedded::start(shared, journal, settings).map_err(|error| journal::io_error("threads", &error))
+}
+
+/// Opens the index at this place, or makes it, and brings it up to the journal.
+fn recovered(disk: &Arc<dyn Disk>, place: &Path, settings: &Settings) -> Result<Recovered, Failed> {
+    let index = open_index(place, settings.cache_bytes).map_err(Failed::Index)?;
+    let applied = index.applied().map_err(Failed::Index)?;
+    journal::reaches_back_to(&**disk, applied).map_err(Failed::Index)?;
+    recover(disk, Arc::new(index), settings)
 }
 
 /// Opens sled. This process has the folder's lock: if sled's own is still held, it is by what is left of a store that
@@ -90,7 +93,7 @@ fn open_index(place: &Path, cache_bytes: u64) -> Result<Sled, StoreError> {
 /// Locks the folder for this process.
 pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {
     let path = folder.join(LOCK);
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(disk::FILE_MODE).open(&path);
     locked(file.map_err(|error| journal::io_error(&path.display().to_string(), &error))?, folder)
 }
 
@@ -122,41 +125,93 @@ fn set_aside(place: &Path, error: &StoreError) -> Result<(), StoreError> {
     fs::rename(place, &aside).map_err(|error| journal::io_error("the index", &error))
 }
 
+/// What was found at a start, and is ready to go on.
+pub(super) struct Recovered {
+    journal: Journal,
+    index: Recent,
+    checkpoint: Revision,
+}
+
+/// Why a start did not get as far: the index can be built anew, the journal cannot.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// The index cannot be used.
+    Index(StoreError),
+    /// The journal is damaged, or the disk fails.
+    Journal(StoreError),
+}
+
+impl Failed {
+    /// What the index says: what it has may be damaged, but a disk that takes no more gets no better by another index.
+    fn of_index(error: StoreError) -> Self {
+        match error {
+            StoreError::Damaged(_) => Self::Index(error),
+            error => Self::Journal(error),
+        }
+    }
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self::Journal(error)
+    }
+}
+
+impl From<Failed> for StoreError {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Index(error) | Failed::Journal(error) => error,
+        }
+    }
+}
+
+impl Recovered {
+    /// What the threads of the running store share, and the journal.
+    pub(super) fn shared(
+        self,
+        disk: Arc<dyn Disk>,
+        metrics: Arc<Metrics>,
+        lock: Option<File>,
+    ) -> (Arc<Shared>, Journal) {
+        let newest = self.journal.newest();
+        let shared = Shared::new(disk, Arc::new(self.index), metrics, newest, self.checkpoint, lock);
+        (Arc::new(shared), self.journal)
+    }
+}
+
 /// Brings the index up to the journal. The store is then as it was when it last answered, or newer by a group that was
 /// not answered any more.
 ///
 /// # Errors
-/// When the journal is damaged, naming file and offset, or the disk fails.
-pub(super) fn recover(
-    disk: Arc<dyn Disk>,
-    index: Arc<dyn Index>,
-    settings: &Settings,
-    metrics: Arc<Metrics>,
-    lock: Option<File>,
-) -> Result<(Arc<Shared>, Journal), StoreError> {
-    let durable = checkpoint::read(&*disk)?;
-    let found = index.applied()?;
-    load_base(&*disk, &*index)?;
-    let applied = index.applied()?;
+/// When the index or the journal is damaged, the latter naming file and offset, or the disk fails.
+pub(super) fn recover(disk: &Arc<dyn Disk>, index: Arc<dyn Index>, settings: &Settings) -> Result<Recovered, Failed> {
+    let durable = checkpoint::read(&**disk)?;
+    let found = index.applied().map_err(Failed::of_index)?;
+    if found > Revision(0) && found < durable {
+        // With what it lost it may have lost more, for which nothing is replayed.
+        let lost = format!("the index is at revision {found}, and {durable} was durable in it");
+        return Err(Failed::Index(StoreError::Damaged(lost)));
+    }
+    load_base(&**disk, &*index)?;
+    let applied = index.applied().map_err(Failed::of_index)?;
     let mut batch: Vec<Change> = Vec::new();
-    let journal = Journal::open(Arc::clone(&disk), settings.segment_bytes, applied, durable, |change| {
+    let journal = Journal::open(Arc::clone(disk), settings.segment_bytes, applied, durable, |change| {
         batch.push(change);
         if batch.len() >= REPLAY_CHANGES {
             replay(&*index, &std::mem::take(&mut batch))?;
         }
-        Ok(())
+        Ok::<_, Failed>(())
     })?;
     replay(&*index, &batch)?;
     if found < durable {
-        // The index lacks what the checkpoint says it has: it is made true before anything relies on it.
-        index.flush()?;
+        // The index is new, and the checkpoint says what it has: it is made true before anything relies on it.
+        index.flush().map_err(Failed::of_index)?;
     }
     if journal.newest() > applied {
         tracing::info!(from = %applied, to = %journal.newest(), "the journal was replayed into the index");
     }
-    let index = Arc::new(Recent::new(index, journal.newest(), settings.recent_bytes as usize));
-    let shared = Arc::new(Shared::new(disk, index, metrics, journal.newest(), durable.min(applied), lock));
-    Ok((shared, journal))
+    let index = Recent::new(index, journal.newest(), settings.recent_bytes as usize);
+    Ok(Recovered { journal, index, checkpoint: durable.min(applied) })
 }
 
 impl Embedded {
@@ -193,33 +248,34 @@ impl Embedded {
     }
 }
 
-fn replay(index: &dyn Index, changes: &[Change]) -> Result<(), StoreError> {
-    changes.last().map_or(Ok(()), |last| index.apply(&Post::newest(changes), last.revision))
+fn replay(index: &dyn Index, changes: &[Change]) -> Result<(), Failed> {
+    let Some(last) = changes.last() else { return Ok(()) };
+    index.apply(&Post::newest(changes), last.revision).map_err(Failed::of_index)
 }
 
 /// Fills an index that has nothing from the newest base file, if there is one.
-fn load_base(disk: &dyn Disk, index: &dyn Index) -> Result<(), StoreError> {
+fn load_base(disk: &dyn Disk, index: &dyn Index) -> Result<(), Failed> {
     let failed = |error: std::io::Error| journal::io_error("the journal", &error);
     let Some((revision, name)) = base::list(disk).map_err(failed)?.pop() else { return Ok(()) };
-    if index.applied()? > Revision(0) {
+    if index.applied().map_err(Failed::of_index)? > Revision(0) {
         return Ok(());
     }
     tracing::warn!(base = name, "the index is built anew from the base file and the journal");
     // Until the last page the index says that it has nothing: a crash in between begins again.
     base::read(disk, &name, |records| {
         let posts: Vec<_> = records.iter().map(Post::of).collect();
-        index.apply(&posts, Revision(0))
+        index.apply(&posts, Revision(0)).map_err(Failed::of_index)
     })?;
-    index.apply(&[], revision)
+    index.apply(&[], revision).map_err(Failed::of_index)
 }
 
 impl Store for Embedded {
     fn read(&self, key: &Key) -> Result<Option<Record>, StoreError> {
-        self.shared.index.get(key)
+        self.shared.health.reading(|| self.shared.index.get(key))
     }
 
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Record>, StoreError> {
-        self.shared.index.scan(prefix, after, limit)
+        self.shared.health.reading(|| self.shared.index.scan(prefix, after, limit))
     }
 
     fn commit(&self, commit: Commit) -> Pending {
@@ -231,7 +287,8 @@ impl Store for Embedded {
     }
 
     fn changes_since(&self, after: Revision, limit: usize) -> Result<Vec<Change>, StoreError> {
-        journal::changes_since(&*self.shared.disk, after, self.revision(), limit)
+        let newest = self.revision();
+        self.shared.health.reading(|| journal::changes_since(&*self.shared.disk, after, newest, limit))
     }
 
     fn revision(&self) -> Revision {
@@ -288,5 +345,65 @@ fn count_of(index: &Recent, kind: Kind) -> Result<u64, StoreError> {
             Some(record) => last = Some(record),
             None => return Ok(count),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::simulated::{SimulatedDisk, SimulatedIndex};
+    use super::*;
+    use crate::kernel::clock::Stopwatch;
+
+    /// An index that answers a reader when it is told to.
+    struct Hanging(SimulatedIndex, Mutex<std::sync::mpsc::Receiver<()>>);
+
+    impl Index for Hanging {
+        fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+            self.1.lock().unwrap().recv().unwrap();
+            self.0.get(key)
+        }
+        fn revision_of(&self, key: &Key) -> Result<Option<Revision>, StoreError> {
+            self.0.revision_of(key)
+        }
+        fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Record>, StoreError> {
+            self.1.lock().unwrap().recv().unwrap();
+            self.0.scan(prefix, after, limit)
+        }
+        fn apply(&self, posts: &[Post<'_>], applied: Revision) -> Result<(), StoreError> {
+            self.0.apply(posts, applied)
+        }
+        fn applied(&self) -> Result<Revision, StoreError> {
+            self.0.applied()
+        }
+        fn flush(&self) -> Result<(), StoreError> {
+            self.0.flush()
+        }
+    }
+
+    #[test]
+    fn a_read_that_hangs_is_seen_by_the_watchdog() {
+        let (answer, told) = channel();
+        let disk: Arc<dyn Disk> = Arc::new(SimulatedDisk::new(1));
+        let index = Arc::new(Hanging(SimulatedIndex::default(), Mutex::new(told)));
+        let recovered = recover(&disk, index, &Settings::default()).unwrap();
+        let (shared, journal) = recovered.shared(disk, Arc::new(Metrics::new().unwrap()), None);
+        let store = Embedded::start(shared, journal, &Settings::default()).unwrap();
+        let longest = || store.shared.health.longest_millis();
+        let read = |read: fn(&Embedded)| {
+            thread::scope(|scope| {
+                scope.spawn(|| read(&store));
+                let waiting = Stopwatch::start();
+                while longest() == 0 && waiting.seconds() < 10.0 {
+                    thread::yield_now();
+                }
+                let seen = longest();
+                answer.send(()).unwrap();
+                assert!(seen > 0, "nobody saw it");
+            });
+            assert_eq!(longest(), 0);
+        };
+        read(|store| assert_eq!(store.read(&Key::of(Kind::Session, &[b"1"])), Ok(None)));
+        read(|store| assert_eq!(store.scan(&[], None, 1), Ok(Vec::new())));
+        store.close().unwrap();
     }
 }

@@ -3,7 +3,8 @@
 //! sled 0.34.7 was measured: `flush` from several threads at once deadlocks for good, and calls `sync_file_range`, not
 //! `fsync`; large values go to files that are never synced; a `snap.*.generating` left over makes opening fail. So:
 //! only the checkpoint thread flushes, and syncs sled's files itself; a value over 4 KiB is cut into chunks; leftovers
-//! are removed before opening. What sled loses, the journal has.
+//! are removed before opening. What sled loses, the journal has: an index in which a damaged page was found, whenever
+//! that was, is not opened again.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -24,6 +25,9 @@ const RECORDS: &[u8] = &[2];
 
 const WHOLE: u8 = 0;
 const IN_CHUNKS: u8 = 1;
+
+/// A file in its folder that says that it was found damaged.
+const CONDEMNED: &str = "damaged";
 
 /// How often a large value is read again because it was replaced meanwhile.
 const READ_TRIES: usize = 100;
@@ -80,9 +84,20 @@ fn chunk_key(key: &[u8], number: usize) -> Vec<u8> {
 
 fn failed(error: sled::Error) -> StoreError {
     match error {
-        sled::Error::Corruption { .. } => StoreError::Damaged(format!("the index: {error}")),
-        error => StoreError::Io(format!("the index: {error}")),
+        // A file that ends too early is damage as well.
+        sled::Error::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => io_failed(error),
+        error => StoreError::Damaged(format!("the index: {error}")),
     }
+}
+
+fn io_failed(error: io::Error) -> StoreError {
+    StoreError::Io(format!("the index: {error}"))
+}
+
+/// What sled says: damaged files make it panic as often as not.
+fn told<T>(ask: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let panicked = |_| Err(StoreError::Damaged("the index: its files cannot be read".into()));
+    catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(panicked)
 }
 
 fn damaged(key: &[u8]) -> StoreError {
@@ -95,23 +110,37 @@ impl Sled {
     /// # Errors
     /// When sled refuses, or the folder cannot be used.
     pub(super) fn open(folder: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
-        remove_leftovers(folder).map_err(|error| StoreError::Io(format!("the index: {error}")))?;
+        remove_leftovers(folder).map_err(io_failed)?;
+        if folder.join(CONDEMNED).exists() {
+            return Err(StoreError::Damaged("the index: it was found damaged when it was in use".into()));
+        }
         let config = sled::Config::new()
             .path(folder)
             .cache_capacity(cache_bytes)
             .flush_every_ms(None)
             .mode(sled::Mode::HighThroughput);
-        // Damaged files make sled panic as often as not.
-        let opened = catch_unwind(AssertUnwindSafe(|| {
-            let db = config.open()?;
-            Ok((db.open_tree("records")?, db))
-        }));
-        let (tree, db) = match opened {
-            Ok(opened) => opened.map_err(failed)?,
-            Err(_) => return Err(StoreError::Damaged("the index: its files cannot be read".into())),
-        };
-        let in_chunks = Mutex::new(count_chunks(&tree)?);
-        Ok(Self { tree, db, folder: folder.to_owned(), in_chunks })
+        told(|| {
+            let db = config.open().map_err(failed)?;
+            let tree = db.open_tree("records").map_err(failed)?;
+            if tree.get(APPLIED).map_err(failed)?.is_none() && !tree.is_empty() {
+                return Err(damaged(APPLIED));
+            }
+            let in_chunks = Mutex::new(count_chunks(&tree)?);
+            Ok(Self { tree, db, folder: folder.to_owned(), in_chunks })
+        })
+    }
+
+    /// What sled says. Where that is damage, the next start builds the index anew from the journal.
+    fn ask<T>(&self, ask: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let outcome = told(ask);
+        if let Err(StoreError::Damaged(why)) = &outcome {
+            match File::create_new(self.folder.join(CONDEMNED)) {
+                Ok(_) => tracing::error!(why, "the index is damaged; the next start builds it anew from the journal"),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => tracing::error!(why, %error, "the index is damaged, and that cannot be noted"),
+            }
+        }
+        outcome
     }
 
     /// The record that a tree's entry is the head of.
@@ -188,15 +217,17 @@ fn count_chunks(tree: &sled::Tree) -> Result<HashMap<Box<[u8]>, usize>, StoreErr
 
 impl Index for Sled {
     fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
-        match self.tree.get(key.bytes()).map_err(failed)? {
+        self.ask(|| match self.tree.get(key.bytes()).map_err(failed)? {
             Some(value) => self.record(key.bytes(), &value),
             None => Ok(None),
-        }
+        })
     }
 
     fn revision_of(&self, key: &Key) -> Result<Option<Revision>, StoreError> {
-        let Some(value) = self.tree.get(key.bytes()).map_err(failed)? else { return Ok(None) };
-        Stored::parse(&value).map(|stored| Some(stored.revision())).ok_or_else(|| damaged(key.bytes()))
+        self.ask(|| {
+            let Some(value) = self.tree.get(key.bytes()).map_err(failed)? else { return Ok(None) };
+            Stored::parse(&value).map(|stored| Some(stored.revision())).ok_or_else(|| damaged(key.bytes()))
+        })
     }
 
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Record>, StoreError> {
@@ -205,15 +236,17 @@ impl Index for Sled {
             Some(after) if after >= prefix => Bound::Excluded(after),
             _ => Bound::Included(prefix.max(RECORDS)),
         };
-        let mut found = Vec::new();
-        for entry in self.tree.range::<&[u8], _>((start, Bound::Unbounded)) {
-            let (key, value) = entry.map_err(failed)?;
-            if !key.starts_with(prefix) || found.len() == limit {
-                break;
+        self.ask(|| {
+            let mut found = Vec::new();
+            for entry in self.tree.range::<&[u8], _>((start, Bound::Unbounded)) {
+                let (key, value) = entry.map_err(failed)?;
+                if !key.starts_with(prefix) || found.len() == limit {
+                    break;
+                }
+                found.extend(self.record(&key, &value)?);
             }
-            found.extend(self.record(&key, &value)?);
-        }
-        Ok(found)
+            Ok(found)
+        })
     }
 
     fn apply(&self, posts: &[Post<'_>], applied: Revision) -> Result<(), StoreError> {
@@ -222,22 +255,22 @@ impl Index for Sled {
             self.stage(&mut batch, post.key, post.revision, post.value);
         }
         batch.insert(APPLIED, applied.0.to_be_bytes().to_vec());
-        self.tree.apply_batch(batch).map_err(failed)
+        self.ask(|| self.tree.apply_batch(batch).map_err(failed))
     }
 
     fn applied(&self) -> Result<Revision, StoreError> {
-        match self.tree.get(APPLIED).map_err(failed)? {
+        self.ask(|| match self.tree.get(APPLIED).map_err(failed)? {
             None => Ok(Revision(0)),
             Some(bytes) => {
                 let number = bytes.as_ref().try_into().map_err(|_| damaged(APPLIED))?;
                 Ok(Revision(u64::from_be_bytes(number)))
             }
-        }
+        })
     }
 
     fn flush(&self) -> Result<(), StoreError> {
-        self.db.flush().map_err(failed)?;
-        sync_files(&self.folder).map_err(|error| StoreError::Io(format!("the index: {error}")))
+        self.ask(|| self.db.flush().map(drop).map_err(failed))?;
+        sync_files(&self.folder).map_err(io_failed)
     }
 }
 

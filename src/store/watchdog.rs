@@ -1,13 +1,15 @@
 //! Watches the threads of the store: one that does not come back makes the service unready, and in the end ends the
 //! process. A restart replays the journal; a hang helps nobody.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::kernel::clock::Stopwatch;
 
+/// So many readers are watched at a time: many more than threads that read.
+const READERS: usize = 64;
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -35,6 +37,10 @@ pub(super) struct Health {
     pub checkpointer: Post,
     /// The thread that lets the index follow.
     pub follower: Post,
+    /// Whoever reads, from whatever thread.
+    readers: [Post; READERS],
+    /// Where the next reader looks for a post.
+    turn: AtomicUsize,
 }
 
 impl Health {
@@ -46,6 +52,8 @@ impl Health {
             committer: Post::default(),
             checkpointer: Post::default(),
             follower: Post::default(),
+            readers: std::array::from_fn(|_| Post::default()),
+            turn: AtomicUsize::new(0),
         }
     }
 
@@ -59,6 +67,18 @@ impl Health {
         post.0.store(self.millis() + 1, Ordering::Relaxed);
         let result = work();
         post.0.store(0, Ordering::Relaxed);
+        result
+    }
+
+    /// Reads something that must come back in time. Where all posts are taken nobody watches: then many are watched.
+    pub(super) fn reading<T>(&self, read: impl FnOnce() -> T) -> T {
+        let (now, first) = (self.millis() + 1, self.turn.fetch_add(1, Ordering::Relaxed));
+        let free = |post: &&Post| post.0.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        let post = self.readers.iter().cycle().skip(first % READERS).take(READERS).find(free);
+        let result = read();
+        if let Some(post) = post {
+            post.0.store(0, Ordering::Relaxed);
+        }
         result
     }
 
@@ -76,12 +96,13 @@ impl Health {
     }
 
     /// How long the slowest of them is at it.
-    fn longest_millis(&self) -> u64 {
+    pub(super) fn longest_millis(&self) -> u64 {
         let at_it = |post: &Post| match post.0.load(Ordering::Relaxed) {
             0 => 0,
             since => (self.millis() + 1).saturating_sub(since),
         };
-        at_it(&self.committer).max(at_it(&self.checkpointer)).max(at_it(&self.follower))
+        let threads = [&self.committer, &self.checkpointer, &self.follower];
+        threads.into_iter().chain(&self.readers).map(at_it).max().unwrap_or_default()
     }
 }
 
@@ -118,5 +139,18 @@ mod tests {
         assert_eq!(health.longest_millis(), 0);
         let is_at_it = health.watched(&health.committer, || health.committer.0.load(Ordering::Relaxed) > 0);
         assert!(is_at_it && health.longest_millis() == 0);
+    }
+
+    #[test]
+    fn every_reader_is_watched_whatever_the_others_do() {
+        let health = Health::new();
+        let taken = || health.readers.iter().filter(|post| post.0.load(Ordering::Relaxed) > 0).count();
+        health.reading(|| {
+            for _ in 0..2 * READERS {
+                health.reading(|| assert_eq!(taken(), 2));
+            }
+            assert_eq!(taken(), 1);
+        });
+        assert_eq!(taken(), 0);
     }
 }

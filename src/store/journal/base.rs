@@ -70,18 +70,18 @@ fn draft(disk: &dyn Disk, page: &mut impl FnMut() -> Result<Vec<Record>, StoreEr
 ///
 /// # Errors
 /// Damage, with file and offset; what `each` returns; the disk.
-pub(crate) fn read(
+pub(crate) fn read<E: From<StoreError>>(
     disk: &dyn Disk,
     name: &str,
-    mut each: impl FnMut(Vec<Record>) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
+    mut each: impl FnMut(Vec<Record>) -> Result<(), E>,
+) -> Result<(), E> {
     let bytes = disk.read(name).map_err(|error| super::io_error(name, &error))?;
     let mut offset = 0;
     for sequence in 0.. {
         let damaged = || StoreError::Damaged(format!("{name} at offset {offset}: the base file is damaged"));
         let found = frame::read(&bytes, offset).map_err(|_| damaged())?;
         if found.first != sequence {
-            return Err(damaged());
+            return Err(damaged().into());
         }
         let mut pieces = Pieces(found.payload);
         let mut records = Vec::new();

@@ -87,13 +87,13 @@ impl Journal {
     ///
     /// # Errors
     /// When the journal is damaged, has a gap, or ends before `durable`; what `each` returns; or the disk fails.
-    pub(super) fn open(
+    pub(super) fn open<E: From<StoreError>>(
         disk: Arc<dyn Disk>,
         segment_bytes: u64,
         after: Revision,
         durable: Revision,
-        mut each: impl FnMut(Change) -> Result<(), StoreError>,
-    ) -> Result<Self, StoreError> {
+        mut each: impl FnMut(Change) -> Result<(), E>,
+    ) -> Result<Self, E> {
         let list = segments_after(&*disk, after).map_err(|error| io_error("the journal", &error))?;
         settle(&*disk, &list).map_err(|error| io_error("the journal", &error))?;
         let mut newest = None;
@@ -102,7 +102,7 @@ impl Journal {
             if newest.is_some_and(|newest: Revision| newest.0 + 1 != first.0)
                 || (newest.is_none() && first.0 > after.0 + 1)
             {
-                return Err(StoreError::Damaged(format!("{name}: revisions before it are missing")));
+                return Err(StoreError::Damaged(format!("{name}: revisions before it are missing")).into());
             }
             let bytes = disk.read(name).map_err(|error| io_error(name, &error))?;
             let mut expected = Revision(first.0);
@@ -117,7 +117,7 @@ impl Journal {
             let is_last = index + 1 == list.len();
             if let Some(problem) = problem {
                 if !is_last || problem == NoFrame::Damaged || last_good < durable {
-                    return Err(StoreError::Damaged(format!("{name} at offset {end}: the journal is damaged")));
+                    return Err(StoreError::Damaged(format!("{name} at offset {end}: the journal is damaged")).into());
                 }
                 tracing::warn!(segment = name, offset = end, "the torn end of the last write is cut off");
             }
@@ -125,14 +125,15 @@ impl Journal {
             tail = Some((name.clone(), end as u64));
         }
         if list.is_empty() && (after > Revision(0) || durable > Revision(0)) {
-            return Err(StoreError::Damaged("the journal is missing".into()));
+            return Err(StoreError::Damaged("the journal is missing".into()).into());
         }
         let newest = newest.unwrap_or(after);
         if newest < durable || newest < after {
             let known = durable.max(after);
-            return Err(StoreError::Damaged(format!("the journal ends at revision {newest}, {known} was durable")));
+            let ends = format!("the journal ends at revision {newest}, {known} was durable");
+            return Err(StoreError::Damaged(ends).into());
         }
-        Self::ready(disk, segment_bytes, newest, tail).map_err(|error| io_error("the journal", &error))
+        Ok(Self::ready(disk, segment_bytes, newest, tail).map_err(|error| io_error("the journal", &error))?)
     }
 
     /// Opens the last segment where its sound part ends, or begins a first one.
@@ -249,12 +250,12 @@ fn settle(disk: &dyn Disk, segments: &[(Revision, String)]) -> io::Result<()> {
 
 /// Hands every change of a segment's bytes to `each`. Returns where the sound part ends, and what is there if it is not
 /// simply the end. `expected` is the next revision, before and after.
-fn walk(
+fn walk<E: From<StoreError>>(
     bytes: &[u8],
     name: &str,
     expected: &mut Revision,
-    mut each: impl FnMut(Change) -> Result<(), StoreError>,
-) -> Result<(usize, Option<NoFrame>), StoreError> {
+    mut each: impl FnMut(Change) -> Result<(), E>,
+) -> Result<(usize, Option<NoFrame>), E> {
     let mut offset = 0;
     loop {
         let found = match frame::read(bytes, offset) {
@@ -268,7 +269,7 @@ fn walk(
         };
         let damaged = |what: &str| StoreError::Damaged(format!("{name} at offset {offset}: {what}"));
         if found.first != expected.0 {
-            return Err(damaged("a revision is missing or twice"));
+            return Err(damaged("a revision is missing or twice").into());
         }
         for change in payload::read(found.first, found.payload).ok_or_else(|| damaged("a frame cannot be read"))? {
             *expected = Revision(change.revision.0 + 1);
@@ -313,7 +314,7 @@ pub(super) fn changes_since(
             if change.revision > after && change.revision <= newest && changes.len() < limit {
                 changes.push(change);
             }
-            Ok(())
+            Ok::<_, StoreError>(())
         })?;
         if changes.len() >= limit || expected > newest {
             return Ok(changes);
