@@ -90,13 +90,13 @@ kinds! {
     /// A password hash: `user id`.
     Credential = 0x11, "credentials", small;
     /// A session: `user id, session id`.
-    Session = 0x12, "sessions", small;
+    Session = 0x12, "sessions", large;
     /// An API key of a service account: `user id, key id`.
-    ApiKey = 0x13, "api_keys", small;
+    ApiKey = 0x13, "api_keys", large;
     /// A role given to a user: `user id, assignment`.
-    Assignment = 0x14, "assignments", small;
+    Assignment = 0x14, "assignments", large;
     /// A rule given to a user: `user id, grant id`.
-    Grant = 0x15, "grants", small;
+    Grant = 0x15, "grants", large;
     /// Who holds a role: `role id, user id, scope`.
     RoleHolder = 0x16, "role_holders", small;
     /// Who was granted a pattern: `pattern, 0, user id, grant id`.
@@ -142,7 +142,7 @@ kinds! {
     /// A mail that is not delivered: `mail id`, bits turned.
     Mail = 0x60, "mails", large;
     /// What is always known of a user's profile: `user id`.
-    ProfileMarks = 0x80, "profile_marks", small;
+    ProfileMarks = 0x80, "profile_marks", large;
     /// A user's profile: `user id`.
     Profile = 0x81, "profiles", large;
     /// A change of a profile or preferences, in its place in the ring: `user id, slot`.

@@ -59,6 +59,8 @@ mod http_kit;
 #[cfg(test)]
 mod idempotency;
 #[cfg(test)]
+mod largest;
+#[cfg(test)]
 mod mail;
 #[cfg(test)]
 mod operations;
