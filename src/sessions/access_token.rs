@@ -80,16 +80,18 @@ impl Fault for SigningError {
     }
 }
 
-/// The keys of a moment.
+/// The keys of a moment, and what was verified with them: a key that is gone takes what it verified along.
 struct Ring {
     keys: HashMap<String, SigningKey>,
     newest: String,
+    verified: Cache<[u8; 32], Spoken>,
 }
 
 impl Ring {
-    fn of(keys: Vec<SigningKey>) -> Result<Self, SigningError> {
+    fn of(keys: Vec<SigningKey>, remembered: usize) -> Result<Self, SigningError> {
         let newest = keys.first().map(|key| key.id.clone()).ok_or_else(|| SigningError::Failed("no key".into()))?;
-        Ok(Self { keys: keys.into_iter().map(|key| (key.id.clone(), key)).collect(), newest })
+        let keys = keys.into_iter().map(|key| (key.id.clone(), key)).collect();
+        Ok(Self { keys, newest, verified: Cache::new(remembered) })
     }
 }
 
@@ -100,7 +102,7 @@ pub struct AccessTokens {
     issuer_json: String,
     lifetime_seconds: i64,
     validation: Validation,
-    verified: Cache<[u8; 32], Spoken>,
+    remembered: usize,
 }
 
 impl AccessTokens {
@@ -124,12 +126,12 @@ impl AccessTokens {
         // Times are compared with this program's own clock, below.
         validation.validate_exp = false;
         Ok(Self {
-            ring: ArcSwap::from_pointee(Ring::of(keys)?),
+            ring: ArcSwap::from_pointee(Ring::of(keys, remembered)?),
             issuer_json: serde_json::Value::from(issuer.as_str()).to_string(),
             issuer,
             lifetime_seconds: i64::from(lifetime_seconds),
             validation,
-            verified: Cache::new(remembered),
+            remembered,
         })
     }
 
@@ -138,7 +140,7 @@ impl AccessTokens {
     /// # Errors
     /// When there is no key.
     pub fn replace_keys(&self, keys: Vec<SigningKey>) -> Result<(), SigningError> {
-        self.ring.store(Arc::new(Ring::of(keys)?));
+        self.ring.store(Arc::new(Ring::of(keys, self.remembered)?));
         Ok(())
     }
 
@@ -188,22 +190,22 @@ impl AccessTokens {
             return None;
         }
         let hash = *SecretHash::of(token.as_bytes()).bytes();
-        let spoken = if let Some(spoken) = self.verified.get(&hash) {
+        let ring = self.ring.load();
+        let spoken = if let Some(spoken) = ring.verified.get(&hash) {
             spoken
         } else {
-            let spoken = self.verify_signature(token)?;
-            self.verified.insert(hash, spoken);
+            let spoken = self.verify_signature(token, &ring)?;
+            ring.verified.insert(hash, spoken);
             spoken
         };
         Some(spoken)
     }
 
-    fn verify_signature(&self, token: &str) -> Option<Spoken> {
+    fn verify_signature(&self, token: &str, ring: &Ring) -> Option<Spoken> {
         let header = decode_header(token).ok()?;
         if header.typ.as_deref() != Some(TYPE) {
             return None;
         }
-        let ring = self.ring.load();
         let key = ring.keys.get(header.kid.as_deref()?)?;
         let claims = decode::<Claims>(token, &key.verifier, &self.validation).ok()?.claims;
         Some(Spoken {

@@ -59,6 +59,20 @@ fn a_key_is_replaced_in_time_and_one_put_into_the_folder_is_used() {
 }
 
 #[test]
+fn what_a_key_verified_is_worth_nothing_once_an_operator_took_the_key_away() {
+    let server = Server::start();
+    let before = server.anonymous().sign_in("ada", PASSWORD);
+    server.admin().post("/api/v1/signing-keys/rotate", &json!({})).expect(200);
+    let after = server.anonymous().sign_in("ada", PASSWORD);
+    assert!(is_good(&server, &before) && is_good(&server, &after), "both were verified, and that is remembered");
+    let keys = signing_keys::load(&server.folder().join("keys")).unwrap();
+    let old = keys.iter().find(|key| key.id == kid_of(&before.access_token)).unwrap();
+    std::fs::remove_file(&old.path).unwrap();
+    server.state().key_keeper.tend(server.clock.now()).unwrap();
+    assert!(!is_good(&server, &before) && is_good(&server, &after));
+}
+
+#[test]
 fn keys_stay_the_same_over_a_restart() {
     let server = Server::durable();
     let session = server.anonymous().sign_in("ada", PASSWORD);
