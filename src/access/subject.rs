@@ -3,6 +3,11 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer};
+use zeroize::Zeroize as _;
 
 use crate::accounts::model::{Name, Nature};
 use crate::kernel::fault::Malformed;
@@ -22,11 +27,66 @@ pub enum Subject {
     /// By one of several names; the first that somebody bears counts.
     Called(Box<[Name]>),
     /// Whoever is signed in with this token.
-    Session(Box<str>),
+    Session(ShownToken),
     /// A user in one of their sessions.
     SessionOf(UserId, SessionId),
     /// Nobody there can be (a name that no subject can bear).
     Nobody,
+}
+
+/// The token of somebody's session, as it is shown with a question. Clones share the text, which is wiped when the last
+/// of them goes (unless two go at the same instant).
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ShownToken(Arc<str>);
+
+/// The longest token that can be one, in bytes.
+const MAX_TOKEN_BYTES: usize = 4096;
+
+impl ShownToken {
+    /// A text that may be a token.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        let is_short = text.len() <= MAX_TOKEN_BYTES;
+        is_short.then(|| Self(text.into())).ok_or_else(|| Malformed::new("expected a token of at most 4096 bytes"))
+    }
+
+    /// The text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for ShownToken {
+    fn drop(&mut self) {
+        if let Some(text) = Arc::get_mut(&mut self.0) {
+            text.zeroize();
+        }
+    }
+}
+
+impl fmt::Debug for ShownToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ShownToken(…)")
+    }
+}
+
+impl<'de> Deserialize<'de> for ShownToken {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl Visitor<'_> for Text {
+            type Value = ShownToken;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a token")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<ShownToken, E> {
+                ShownToken::parse(text).map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Text)
+    }
 }
 
 /// How subjects of one type are looked for: `employee external_id email`.
@@ -132,3 +192,16 @@ impl fmt::Display for SubjectRule {
 }
 
 text_setting!(SubjectRule, "a type of subject and names it is known by: user id external_id username email");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_is_shown_is_in_no_text_about_it() {
+        let subject = Subject::Session(ShownToken::parse("ssm_st_secret").unwrap());
+        assert_eq!(format!("{subject:?}"), "Session(ShownToken(…))");
+        assert!(ShownToken::parse(&"a".repeat(MAX_TOKEN_BYTES)).is_ok());
+        assert!(ShownToken::parse(&"a".repeat(MAX_TOKEN_BYTES + 1)).is_err());
+    }
+}

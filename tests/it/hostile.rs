@@ -287,3 +287,52 @@ fn hostile_headers_are_refused_or_ignored() {
     }
     lives(&server);
 }
+
+/// What a batch says for all its items is held ten thousand times, if it is not short; and a body has room for millions of
+/// items.
+#[test]
+fn a_batch_takes_no_more_memory_than_its_bytes_and_its_items() {
+    let server = Server::start();
+    let app = server.admin().app("hostile", &["checker"]);
+    let (long, items) = ("a".repeat(7_800_000), vec!["{}"; 10_000].join(","));
+    let token = format!(r#"{{"session_token":"{long}"}}"#);
+    let user = r#""user_01h455vb4pex5vsknk084sn02q""#;
+    let check = "/api/v1/permissions/check/batch";
+    let evaluations = "/access/v1/evaluations";
+    let entity = |kind: &str, id: &str| format!(r#"{{"type":"{kind}","id":"{id}"}}"#);
+    let (subject, action) = (entity("user", "ann"), r#"{"name":"read"}"#);
+    let bodies = [
+        (check, "subject.session_token", format!(r#""subject":{token},"permission":"a:b""#), "checks"),
+        (check, "permission", format!(r#""subject":{user},"permission":"{long}""#), "checks"),
+        (check, "action", format!(r#""subject":{user},"action":"{long}","resource":{{"type":"a"}}"#), "checks"),
+        (check, "resource.type", format!(r#""subject":{user},"resource":{{"type":"{long}"}}"#), "checks"),
+        (
+            check,
+            "resource.id",
+            format!(r#""subject":{user},"permission":"a:b","resource":{{"type":"a","id":"{long}"}}"#),
+            "checks",
+        ),
+        (evaluations, "subject.id", format!(r#""subject":{}"#, entity("user", &long)), "evaluations"),
+        (evaluations, "subject.type", format!(r#""subject":{}"#, entity(&long, "ann")), "evaluations"),
+        (evaluations, "action.name", format!(r#""subject":{subject},"action":{{"name":"{long}"}}"#), "evaluations"),
+        (
+            evaluations,
+            "resource.id",
+            format!(r#""subject":{subject},"action":{action},"resource":{}"#, entity("doc", &long)),
+            "evaluations",
+        ),
+    ];
+    for (path, field, defaults, list) in bodies {
+        let body = format!(r#"{{{defaults},"{list}":[{items}]}}"#);
+        app.call("POST", path, Some(body), &[]).is_problem(400, "invalid-input").names_field(field);
+    }
+    for (path, list) in [(check, "checks"), (evaluations, "evaluations")] {
+        let body = format!(r#"{{"{list}":[{}]}}"#, vec!["{}"; 2_700_000].join(","));
+        app.call("POST", path, Some(body), &[]).is_problem(400, "invalid-input").names_field(list);
+    }
+    // One check is no better.
+    for body in [format!(r#"{{"subject":{token},"permission":"a:b"}}"#), format!(r#"{{"permission":"{long}"}}"#)] {
+        app.call("POST", "/api/v1/permissions/check", Some(body), &[]).is_problem(413, "body-too-large");
+    }
+    lives(&server);
+}

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use sesame::access::checks::{Ask, Subject};
 use sesame::access::pattern::Scope;
+use sesame::access::subject::ShownToken;
 use sesame::accounts::model::SubjectId;
 
 use crate::harness::{Admin, App, PASSWORD, Server, number};
@@ -90,6 +91,10 @@ fn by_id(id: &str) -> Subject {
     Subject::Id(SubjectId::parse(id).unwrap().0)
 }
 
+fn shown(token: &str) -> Subject {
+    Subject::Session(ShownToken::parse(token).unwrap())
+}
+
 /// Gives and takes one right again and again, each in its own way.
 type Change<'a> = Box<dyn Fn(&Right) + Send + 'a>;
 
@@ -159,10 +164,10 @@ fn changes<'a>(server: &'a Server, admin: &'a Admin) -> Vec<(Right, Change<'a>)>
 
     let signing_in = user("signing-in");
     admin.assign(&signing_in, &admin.role_id("always"));
-    let session_right = Right::of("f:use", Subject::Session("none yet".into()));
+    let session_right = Right::of("f:use", shown("none yet"));
     let session: Change = Box::new(move |right| {
         let person = server.anonymous().sign_in("signing-in", PASSWORD);
-        *right.subject.lock().unwrap() = Subject::Session(person.session_token.clone().into());
+        *right.subject.lock().unwrap() = shown(&person.session_token);
         right.answered();
         right.begins();
         person.post("/api/v1/auth/logout", &json!({})).expect(204);
@@ -219,7 +224,7 @@ fn ask_over_http(app: &App, rights: &[&Right], tally: &Tally, wanted: u64) {
         let before = right.phase.load(Ordering::SeqCst);
         let subject = match &*right.subject.lock().unwrap() {
             Subject::Id(id) => json!(id),
-            Subject::Session(token) => json!({ "session_token": token }),
+            Subject::Session(token) => json!({ "session_token": token.expose() }),
             other => panic!("{other:?}"),
         };
         let (allowed, _) = app.check(&json!({ "subject": subject, "permission": right.permission }));

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::access::checks::Ask;
 use crate::access::effective::Reason;
-use crate::access::http::checks::MAX_BATCH;
+use crate::access::http::bounded;
 use crate::access::http::explanations::{ExplanationView, explained, may_be_told};
 use crate::access::passed::{Passed, Told};
 use crate::access::pattern::Scope;
@@ -43,8 +43,10 @@ pub(super) fn routes(routes: &mut Routes) {
 /// A subject or a resource.
 #[derive(Deserialize, ToSchema, Clone, Debug)]
 pub(super) struct Entity {
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "bounded::name")]
     pub(super) kind: Box<str>,
+    /// At most 1 024 bytes.
+    #[serde(deserialize_with = "bounded::id")]
     pub(super) id: Box<str>,
     /// What conditions may look at; at most 16 KiB.
     #[schema(value_type = Option<Object>)]
@@ -54,6 +56,7 @@ pub(super) struct Entity {
 /// What the subject wants to do.
 #[derive(Deserialize, ToSchema, Clone, Debug)]
 pub(super) struct Action {
+    #[serde(deserialize_with = "bounded::name")]
     pub(super) name: Box<str>,
     /// What conditions may look at; at most 16 KiB.
     #[schema(value_type = Option<Object>)]
@@ -104,7 +107,7 @@ struct Evaluations {
     #[schema(value_type = Option<Object>)]
     context: Option<Told>,
     /// Up to 10 000; without any, the request is one evaluation.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::batch")]
     #[schema(value_type = Vec<Item>)]
     evaluations: Vec<Tried>,
     #[serde(default)]
@@ -221,10 +224,6 @@ async fn decided(call: &Call, ask: Ask, explains: bool) -> Outcome {
 }
 
 async fn evaluations(call: Call, Json(input): Json<Evaluations>) -> Outcome {
-    if input.evaluations.len() > MAX_BATCH {
-        let wrong = FieldError::new("evaluations", format!("expected at most {MAX_BATCH}"));
-        return Err(Problem::invalid(vec![wrong]));
-    }
     let (subject, action, resource, context) = (input.subject, input.action, input.resource, input.context);
     let defaults = Item { subject, action, resource, context };
     if input.evaluations.is_empty() {

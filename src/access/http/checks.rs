@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::access::checks::{Ask, Subject, Verdict};
 use crate::access::effective::Reason;
+use crate::access::http::bounded::{self, MAX_BATCH};
 use crate::access::http::explanations::{ExplanationView, explained, refuse_untold};
 use crate::access::passed::{Passed, Told};
 use crate::access::pattern::{PermissionName, Scope};
@@ -19,9 +20,6 @@ use crate::kernel::fault::FieldError;
 use crate::kernel::ids::SessionId;
 use crate::kernel::text::{Email, ExternalId, Username};
 use crate::store::Revision;
-
-/// The most asks of one batch.
-pub(super) const MAX_BATCH: usize = 10_000;
 
 pub(super) fn routes(routes: &mut Routes) {
     let who = Who::Holding(ProductPermission::ChecksRun);
@@ -70,7 +68,7 @@ impl<'de> Visitor<'de> for SubjectVisitor {
             "username" => Subject::Named(Name::Username(map.next_value::<Username>()?)),
             "external_id" => Subject::Named(Name::ExternalId(map.next_value::<ExternalId>()?)),
             "email" => Subject::Named(Name::Email(map.next_value::<Email>()?)),
-            "session_token" => Subject::Session(map.next_value::<Box<str>>()?),
+            "session_token" => Subject::Session(map.next_value()?),
             "user_id" | "session_id" => return of_session(&key, map),
             other => {
                 let known = &["username", "external_id", "email", "session_token", "user_id", "session_id"];
@@ -108,8 +106,10 @@ fn of_session<'de, A: MapAccess<'de>>(first: &str, mut map: A) -> Result<Subject
 #[serde(deny_unknown_fields)]
 struct ResourceInput {
     /// The first half of the permission's name.
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "bounded::name")]
     kind: String,
+    /// At most 1 024 bytes.
+    #[serde(default, deserialize_with = "bounded::id")]
     id: Option<Box<str>>,
     /// Facts about it; at most 16 KiB.
     #[schema(value_type = Option<Object>)]
@@ -125,8 +125,10 @@ struct CheckInput {
     #[schema(value_type = Option<Object>)]
     subject: Option<SubjectInput>,
     /// `resource:action`; or give `action` and `resource.type`.
+    #[serde(default, deserialize_with = "bounded::name")]
     permission: Option<String>,
     /// The second half of the permission's name.
+    #[serde(default, deserialize_with = "bounded::name")]
     action: Option<String>,
     resource: Option<Box<ResourceInput>>,
     /// Where, such as `org/acme/project/7`; absent: where the resource is stored, else everywhere. Another than that of a
@@ -148,10 +150,13 @@ struct CheckInput {
 #[serde(deny_unknown_fields)]
 struct BatchInput {
     /// Up to 10 000.
+    #[serde(deserialize_with = "bounded::batch")]
     checks: Vec<CheckInput>,
     #[schema(value_type = Option<Object>)]
     subject: Option<SubjectInput>,
+    #[serde(default, deserialize_with = "bounded::name")]
     permission: Option<String>,
+    #[serde(default, deserialize_with = "bounded::name")]
     action: Option<String>,
     resource: Option<Box<ResourceInput>>,
     #[schema(value_type = Option<String>)]
@@ -213,7 +218,7 @@ fn write_verdict(body: &mut Vec<u8>, Verdict { reason, revision }: Verdict) {
 }
 
 async fn check_batch(call: Call, Json(batch): Json<BatchInput>) -> Outcome {
-    if batch.checks.is_empty() || batch.checks.len() > MAX_BATCH {
+    if batch.checks.is_empty() {
         return Err(Problem::invalid(vec![FieldError::new("checks", format!("expected 1 to {MAX_BATCH} checks"))]));
     }
     let defaults = CheckInput {

@@ -2,6 +2,7 @@
 
 mod analytics;
 mod authzen;
+mod bounded;
 mod checks;
 mod constraints;
 mod effective_lists;

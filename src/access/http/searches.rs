@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::access::checks::Ask;
 use crate::access::error::AccessError;
 use crate::access::http::authzen::{Action, Entity, asked};
-use crate::access::http::checks::MAX_BATCH;
+use crate::access::http::bounded::{self, MAX_BATCH};
 use crate::access::passed::Told;
 use crate::access::pattern::Scope;
 use crate::access::product::ProductPermission;
@@ -84,7 +84,7 @@ impl PageInput {
 /// What is searched for: only its type counts.
 #[derive(Deserialize, ToSchema, Debug)]
 struct SoughtKind {
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "bounded::name")]
     kind: Box<str>,
     /// What conditions may look at; at most 16 KiB.
     #[schema(value_type = Option<Object>)]
