@@ -201,7 +201,7 @@ pub async fn remove_expired(state: &Arc<State>) {
 pub async fn write_last_uses(state: &Arc<State>, behind_millis: i64) {
     let facts = Facts { now: state.clock.now(), cause: Cause::system("last-uses") };
     let command = CatchUpSessions { behind_millis };
-    let due = state.users.residents(|user| command.is_due(user, &facts));
+    let due = state.users.residents(|user| command.is_due(user, &facts)).await;
     let write = |id| {
         let (state, command, facts) = (Arc::clone(state), command.clone(), facts.clone());
         async move {
@@ -211,7 +211,7 @@ pub async fn write_last_uses(state: &Arc<State>, behind_millis: i64) {
         }
     };
     stream::iter(due).for_each_concurrent(WRITES_AT_ONCE, write).await;
-    for id in state.users.residents(CatchUpKeys::is_due) {
+    for id in state.users.residents(CatchUpKeys::is_due).await {
         if let Err(error) = state.users.send(id, CatchUpKeys, facts.clone()).await {
             tracing::warn!(%id, %error, "the last use of a key could not be written");
         }

@@ -7,6 +7,7 @@ use futures_util::{StreamExt as _, stream};
 
 pub use crate::access::ask::Ask;
 use crate::access::book_aggregate::THE_BOOK;
+pub use crate::access::check_error::CheckError;
 use crate::access::counters::Counters;
 use crate::access::effective::Reason;
 use crate::access::moment::Moment;
@@ -18,9 +19,8 @@ use crate::access::usage::Usage;
 use crate::access::variables::Asked;
 use crate::accounts::names::Finder;
 use crate::actor::aggregate::Aggregate as _;
-use crate::actor::directory::{Directory, LoadError};
+use crate::actor::directory::Directory;
 use crate::kernel::clock::Timestamp;
-use crate::kernel::fault::{Fault, Kind};
 use crate::kernel::ids::UserId;
 use crate::metrics::Metrics;
 use crate::resources::desk::{LookError, Looked, ResourceDesk};
@@ -37,47 +37,6 @@ pub struct Verdict {
     pub reason: Reason,
     /// The newest change that the answer takes into account.
     pub revision: Revision,
-}
-
-/// Why a check has no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckError {
-    /// A subject could not be loaded.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// The caller names a revision that there is not yet.
-    #[error("revision {asked} does not exist yet; the newest is {newest}")]
-    Ahead {
-        /// What was asked for.
-        asked: Revision,
-        /// The newest revision.
-        newest: Revision,
-    },
-    /// What is stored of a resource could not be looked at.
-    #[error(transparent)]
-    Look(#[from] LookError),
-    /// The subjects of a batch change so fast that no moment was found at which all were read.
-    #[error("the subjects of this batch are changing, try again")]
-    Unsettled,
-}
-
-impl Fault for CheckError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Load(error) => error.kind(),
-            Self::Look(error) => error.kind(),
-            Self::Ahead { .. } => Kind::Conflict,
-            Self::Unsettled => Kind::Busy,
-        }
-    }
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Load(error) => error.code(),
-            Self::Look(error) => error.code(),
-            Self::Ahead { .. } => "revision-ahead",
-            Self::Unsettled => "unsettled",
-        }
-    }
 }
 
 /// How often a batch looks for a moment at which nothing changes.
@@ -102,7 +61,8 @@ impl Seen {
 
     fn of(found: Result<SignedIn, Reason>) -> Self {
         let session = found.as_ref().ok().map(|found| Arc::clone(&found.session));
-        Self { view: found.map(|found| found.user), session, was_resident: true }
+        let was_resident = found.as_ref().map_or(true, |found| found.was_resident);
+        Self { view: found.map(|found| found.user), session, was_resident }
     }
 
     /// Whether two readings found the same.
@@ -111,6 +71,20 @@ impl Seen {
             (Ok(one), Ok(other)) => Arc::ptr_eq(one, other),
             (Err(one), Err(other)) => one == other,
             _ => false,
+        }
+    }
+}
+
+/// What of a batch was done since others of the same worker had their turn.
+#[derive(Default)]
+struct Turn(usize);
+
+impl Turn {
+    /// One more was done: verifying a token may take long, and none of them waits for anything.
+    async fn taken(&mut self) {
+        self.0 += 1;
+        if self.0.is_multiple_of(ASKS_AT_ONCE) {
+            tokio::task::yield_now().await;
         }
     }
 }
@@ -331,8 +305,10 @@ impl Checks {
         let mut loads = stream::iter(loading)
             .map(|subject| async move { (subject, self.see(subject, now).await) })
             .buffer_unordered(LOADS_AT_ONCE);
+        let mut turn = Turn::default();
         while let Some((subject, seen)) = loads.next().await {
             let seen = seen?;
+            turn.taken().await;
             if let Some(wanted) = at_least {
                 self.settle(&seen, wanted).await;
             }
@@ -346,6 +322,7 @@ impl Checks {
             // there was a moment between the two at which all of it was current.
             for (subject, seen) in &mut subjects {
                 let again = self.see(subject, now).await?;
+                turn.taken().await;
                 is_moment &= seen.as_ref().is_some_and(|seen| seen.is_same(&again));
                 let was_resident = seen.as_ref().is_none_or(|seen| seen.was_resident);
                 *seen = Some(Seen { was_resident, ..again });
@@ -421,7 +398,9 @@ impl Checks {
             }
             Subject::Named(name) => unknown(self.finder.load(name, now).await?),
             Subject::Called(names) => unknown(self.finder.load_first(names, now).await?),
-            Subject::Session(token) => return Ok(Seen::of(self.identities.session_of(token, now).await?)),
+            Subject::Session(token) => {
+                return Ok(Seen::of(self.identities.session_of(token.expose(), now).await?));
+            }
             Subject::SessionOf(user, id) => return Ok(Seen::of(self.identities.session_by_id(*user, *id, now).await?)),
             Subject::Nobody => Err(Reason::UnknownSubject),
         };

@@ -81,6 +81,31 @@ enum Turn {
     Alone(#[expect(dead_code, reason = "held, not looked at")] OwnedRwLockWriteGuard<()>),
 }
 
+/// The role book before and after a change, and what of that is weighed. It takes as long as there are roles.
+pub struct BookChange {
+    /// As it is.
+    pub before: Arc<RoleBook>,
+    after: Arc<RoleBook>,
+    denied: Vec<ProductPermission>,
+    ended: Vec<ProductPermission>,
+    is_tightened: bool,
+}
+
+impl BookChange {
+    /// From the one book to the other.
+    pub fn of(before: Arc<RoleBook>, after: RoleBook) -> Self {
+        let denied = said_anew(&before, &after, Effect::Deny);
+        let ended = said_anew(&after, &before, Effect::Allow);
+        let is_tightened = Separation::tightened(&before, &after).next().is_some();
+        Self { before, after: Arc::new(after), denied, ended, is_tightened }
+    }
+
+    /// Whether it must be weighed while nobody changes anything.
+    pub fn is_weighty(&self) -> bool {
+        !self.denied.is_empty() || !self.ended.is_empty() || self.is_tightened
+    }
+}
+
 /// Looks at changes that take rights over the product.
 pub struct Guardian {
     store: SharedStore,
@@ -129,24 +154,23 @@ impl Guardian {
     ///
     /// # Errors
     /// Naming the right; that nobody would be administrator any more; or the constraint, and who would break it.
-    pub async fn weigh_book(&self, donor: &Donor<'_>, after: &Arc<RoleBook>) -> Result<(), GuardError> {
-        let denied = said_anew(donor.book, after, Effect::Deny);
-        let ended = said_anew(after, donor.book, Effect::Allow);
-        if let Some(permission) = denied.iter().chain(&ended).find(|permission| !donor.holds(**permission)) {
+    pub async fn weigh_book(&self, donor: &Donor<'_>, change: &BookChange) -> Result<(), GuardError> {
+        let BookChange { denied, ended, .. } = change;
+        if let Some(permission) = denied.iter().chain(ended).find(|permission| !donor.holds(**permission)) {
             return Err(AccessError::NotYoursToTake(permission.name()).into());
         }
         if !denied.is_empty() {
-            self.refuse_without_others(Arc::clone(after), None, donor.now).await?;
+            self.refuse_without_others(Arc::clone(&change.after), None, donor.now).await?;
         }
-        if Separation::tightened(donor.book, after).next().is_some() {
-            self.refuse_joined(donor.book.clone(), Arc::clone(after), donor.now).await?;
+        if change.is_tightened {
+            self.refuse_joined(change, donor.now).await?;
         }
         Ok(())
     }
 
     /// Refuses when somebody holds what is to be kept apart by the one book and was not by the other.
-    async fn refuse_joined(&self, before: RoleBook, after: Arc<RoleBook>, now: Timestamp) -> Result<(), GuardError> {
-        let store = Arc::clone(&self.store);
+    async fn refuse_joined(&self, change: &BookChange, now: Timestamp) -> Result<(), GuardError> {
+        let (before, after, store) = (Arc::clone(&change.before), Arc::clone(&change.after), Arc::clone(&self.store));
         let look = move || joined::refusal(&*store, &before, &after, now);
         let refusal = self.loader.run(look).await.map_err(LoadError::from)?.map_err(LoadError::from)?;
         refusal.map_or(Ok(()), |refusal| Err(refusal.into()))
@@ -279,13 +303,6 @@ pub fn taken(before: &User, after: Option<&User>, book: &RoleBook, now: Timestam
     let is_kept = |permission| given.iter().any(|right| right.permission == permission && right.is_boundless());
     let ended = given_before.difference(&given).filter(|right| right.is_everywhere() && !is_kept(right.permission));
     denied.difference(&denied_before).chain(ended).map(|right| right.permission).collect()
-}
-
-/// Whether a change of the role book must be weighed while nobody changes anything.
-pub fn is_weighty(before: &RoleBook, after: &RoleBook) -> bool {
-    !said_anew(before, after, Effect::Deny).is_empty()
-        || !said_anew(after, before, Effect::Allow).is_empty()
-        || Separation::tightened(before, after).next().is_some()
 }
 
 /// The product's permissions that some role allows, or denies, by the book `after` and not, or not so, by the other.

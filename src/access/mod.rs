@@ -4,6 +4,7 @@ pub mod activation;
 pub mod ask;
 pub mod book_aggregate;
 pub mod book_commands;
+mod check_error;
 pub mod checks;
 pub mod commands;
 pub mod condition;

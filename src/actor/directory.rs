@@ -9,15 +9,16 @@ use dashmap::{DashMap, Entry};
 use foldhash::fast::RandomState;
 use tokio::sync::OnceCell;
 
-use crate::actor::aggregate::{Aggregate, Part};
+use crate::actor::aggregate::Aggregate;
 use crate::actor::entity_actor::Rest;
 use crate::actor::gauges::Gauges;
+use crate::actor::reading::read;
 use crate::actor::resident::{Resident, Writer};
 use crate::kernel::clock::{Clock, Timestamp};
 use crate::kernel::fault::{Fault, Kind};
 use crate::metrics::Metrics;
 use crate::pool::{Pool, PoolError};
-use crate::store::{Key, Record, SharedStore, Store, StoreError};
+use crate::store::{SharedStore, StoreError};
 
 /// Hears of every change to what is in memory: (none, some) activation, (some, some) a new view, (some, none)
 /// passivation. Called by one thread at a time per entity; must not block, nor ask the directory.
@@ -237,12 +238,14 @@ impl<A: Aggregate> Directory<A> {
     ) -> usize {
         self.drop_abandoned_loads();
         let over = self.len().saturating_sub(bound);
-        let mut candidates: Vec<(Timestamp, Arc<Resident<A>>)> = self
-            .all()
-            .into_iter()
-            .map(|resident| (resident.last_used(), resident))
-            .filter(|(used, _)| over > 0 || *used <= quiet_since)
-            .collect();
+        let mut candidates: Vec<(Timestamp, Arc<Resident<A>>)> = Vec::new();
+        self.each(|resident| {
+            let used = resident.last_used();
+            if over > 0 || used <= quiet_since {
+                candidates.push((used, resident));
+            }
+        })
+        .await;
         if over > 0 {
             candidates.sort_unstable_by_key(|(used, _)| *used);
         }
@@ -270,33 +273,40 @@ impl<A: Aggregate> Directory<A> {
         }
     }
 
-    /// Everything in memory.
-    fn all(&self) -> Vec<Arc<Resident<A>>> {
-        self.0
-            .slots
-            .iter()
-            .filter_map(|slot| match slot.value() {
-                Slot::Ready(resident) => Some(Arc::clone(resident)),
-                Slot::Loading(_) => None,
-            })
-            .collect()
+    /// Shows everything in memory, one after the other. While the map is walked nothing is looked at but what stands in it,
+    /// so that whoever comes or goes meanwhile does not wait for somebody that nobody used for long; and others of this
+    /// thread have their turn.
+    async fn each(&self, mut show: impl FnMut(Arc<Resident<A>>)) {
+        let ids: Vec<A::Id> = self.0.slots.iter().map(|slot| *slot.key()).collect();
+        for some in ids.chunks(SHOWN_AT_ONCE) {
+            for id in some {
+                let resident = match self.0.slots.get(id).as_deref() {
+                    Some(Slot::Ready(resident)) => Arc::clone(resident),
+                    Some(Slot::Loading(_)) | None => continue,
+                };
+                show(resident);
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     /// The entities in memory that `wanted` picks.
-    pub fn residents(&self, wanted: impl Fn(&A) -> bool) -> Vec<A::Id> {
-        self.0
-            .slots
-            .iter()
-            .filter_map(|slot| match slot.value() {
-                Slot::Ready(resident) if wanted(&resident.view()) => Some(resident.id),
-                Slot::Ready(_) | Slot::Loading(_) => None,
-            })
-            .collect()
+    pub async fn residents(&self, wanted: impl Fn(&A) -> bool) -> Vec<A::Id> {
+        let mut found = Vec::new();
+        self.each(|resident| {
+            if wanted(&resident.view()) {
+                found.push(resident.id);
+            }
+        })
+        .await;
+        found
     }
 
     /// Stops every actor after the commands it has; views stay readable.
     pub async fn drain(&self) {
-        for resident in self.all() {
+        let mut all = Vec::new();
+        self.each(|resident| all.push(resident)).await;
+        for resident in all {
             self.let_go(&resident, false).await;
         }
     }
@@ -321,26 +331,5 @@ impl<A: Aggregate> Directory<A> {
     }
 }
 
-/// Records read from the store at a time.
-const READ_AT_ONCE: usize = 1024;
-
-/// Reads all records of one entity.
-fn read<A: Aggregate>(store: &dyn Store, id: A::Id) -> Result<A, StoreError> {
-    let mut records = Vec::new();
-    for part in A::parts(id) {
-        match part {
-            Part::One(key) => records.extend(store.read(&key)?),
-            Part::All(prefix) => loop {
-                let after = records.last().map(|record: &Record| record.key.clone());
-                let after = after.filter(|key| key.bytes().starts_with(prefix.bytes()));
-                let page = store.scan(prefix.bytes(), after.as_ref().map(Key::bytes), READ_AT_ONCE)?;
-                let is_last = page.len() < READ_AT_ONCE;
-                records.extend(page);
-                if is_last {
-                    break;
-                }
-            },
-        }
-    }
-    A::from_records(id, records)
-}
+/// So many are looked at before others of the same thread have their turn.
+const SHOWN_AT_ONCE: usize = 256;

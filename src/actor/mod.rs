@@ -12,6 +12,7 @@ pub mod command;
 pub mod directory;
 pub mod entity_actor;
 mod gauges;
+mod reading;
 pub mod resident;
 mod sending;
 pub mod settings;

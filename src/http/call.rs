@@ -17,7 +17,7 @@ use super::problem::Problem;
 use super::request_id::RequestId;
 use super::state::State;
 use crate::access::escalation::{self, Donor};
-use crate::access::guardian::{self, Permit};
+use crate::access::guardian::{self, BookChange, Permit};
 use crate::access::review::change;
 use crate::access::role_book::RoleBook;
 use crate::actor::aggregate::Aggregate as _;
@@ -134,29 +134,29 @@ impl Call {
     pub async fn guard_book<C: Command<Target = RoleBook>>(&self, command: &C) -> Result<Permit, Problem> {
         let guardian = &self.state.guardian;
         let permit = guardian.beside().await;
-        let (before, after) = self.look_at_book(command)?;
-        if !guardian::is_weighty(&before, &after) {
+        let change = self.look_at_book(command).await?;
+        if !change.is_weighty() {
             return Ok(permit);
         }
         drop(permit);
         let permit = guardian.alone().await;
-        let (before, after) = self.look_at_book(command)?;
-        guardian.weigh_book(&self.donor(&before), &Arc::new(after)).await?;
+        let change = self.look_at_book(command).await?;
+        guardian.weigh_book(&self.donor(&change.before), &change).await?;
         Ok(permit)
     }
 
-    /// The book before and after a command. A command that would be refused now is refused now: when its turn comes it
-    /// might not be, and nobody would have weighed it.
-    fn look_at_book<C: Command<Target = RoleBook>>(
-        &self,
-        command: &C,
-    ) -> Result<(Arc<RoleBook>, RoleBook), WriteError<C::Refusal>> {
-        let before = Arc::clone(&self.state.book.load());
-        let mut after = RoleBook::clone(&before);
-        change::apply(command.clone(), &mut after, &self.facts()).map_err(WriteError::Refused)?;
-        // What is joined with the one book is never taken for joined with the other.
-        after.stamp(Revision(u64::MAX));
-        Ok((before, after))
+    /// What a command would do to the role book, found out beside the requests. A command that would be refused now is
+    /// refused now: when its turn comes it might not be, and nobody would have weighed it.
+    async fn look_at_book<C: Command<Target = RoleBook>>(&self, command: &C) -> Result<BookChange, Problem> {
+        let (before, command, facts) = (Arc::clone(&self.state.book.load()), command.clone(), self.facts());
+        let look = move || {
+            let mut after = RoleBook::clone(&before);
+            change::apply(command, &mut after, &facts).map_err(WriteError::Refused)?;
+            // What is joined with the one book is never taken for joined with the other.
+            after.stamp(Revision(u64::MAX));
+            Ok::<_, WriteError<C::Refusal>>(BookChange::of(before, after))
+        };
+        Ok(self.state.loader.run(look).await??)
     }
 
     /// What a command would do to a subject; refused at once as there.

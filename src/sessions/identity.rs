@@ -24,6 +24,8 @@ pub struct SignedIn {
     pub issued_at: Timestamp,
     /// Whether an access token was presented: what somebody calls with in the person's place, not the browser.
     pub is_by_access_token: bool,
+    /// Whether the person was in memory, and did not have to be read from the store.
+    pub was_resident: bool,
 }
 
 /// A service account whose key was presented.
@@ -67,11 +69,11 @@ impl Identities {
         session: SessionId,
         now: Timestamp,
     ) -> Result<Result<SignedIn, Reason>, LoadError> {
-        let Some(user) = self.owner(user, now).await? else { return Ok(Err(Reason::UnknownSubject)) };
+        let Some((user, was_resident)) = self.owner(user, now).await? else { return Ok(Err(Reason::UnknownSubject)) };
         let alive = user.sessions.find(session).filter(|one| one.is_active(now) && !one.needs_proof);
         let Some(session) = alive.map(Arc::clone) else { return Ok(Err(Reason::SessionNotActive)) };
         let (issued_at, expires_at) = (session.created_at, session.expires_at.min(session.idle_expires_at()));
-        Ok(Ok(SignedIn { user, session, expires_at, issued_at, is_by_access_token: false }))
+        Ok(Ok(SignedIn { user, session, expires_at, issued_at, is_by_access_token: false, was_resident }))
     }
 
     /// The session behind a token, and also while the person must prove again who they are; without a live session the user that the token
@@ -89,7 +91,7 @@ impl Identities {
             (None, Some(spoken)) => (spoken.user, spoken.session),
             (None, None) => return Ok(Err(None)),
         };
-        let Some(user) = self.owner(owner, now).await? else { return Ok(Err(None)) };
+        let Some((user, was_resident)) = self.owner(owner, now).await? else { return Ok(Err(None)) };
         let session = user.sessions.find(session).filter(|session| {
             // A proof of who the person is, and a choice of roles, make every token worthless that was given before; access
             // tokens tell seconds.
@@ -107,7 +109,7 @@ impl Identities {
         let own_end = session.expires_at.min(session.idle_expires_at());
         let (issued_at, expires_at) =
             spoken.map_or((session.created_at, own_end), |spoken| (spoken.issued_at, spoken.expires_at.min(own_end)));
-        Ok(Ok(SignedIn { user, session, expires_at, issued_at, is_by_access_token }))
+        Ok(Ok(SignedIn { user, session, expires_at, issued_at, is_by_access_token, was_resident }))
     }
 
     /// The service account behind an API key, and the key, if it is accepted.
@@ -116,7 +118,7 @@ impl Identities {
     /// When the store fails or too many loads are waiting.
     pub async fn app_of(&self, key: &str, now: Timestamp) -> Result<Option<SignedInApp>, LoadError> {
         let Some(presented) = PresentedKey::read(key) else { return Ok(None) };
-        let Some(user) = self.owner(presented.owner, now).await? else { return Ok(None) };
+        let Some((user, _)) = self.owner(presented.owner, now).await? else { return Ok(None) };
         let key = user.keys.find(KeyId::from_bytes(presented.part));
         let accepted =
             key.filter(|key| user.is_active() && key.is_active(now) && key.secret.is_same(&presented.secret));
@@ -127,11 +129,11 @@ impl Identities {
         Ok(times.map(|(issued_at, expires_at)| SignedInApp { user, issued_at, expires_at }))
     }
 
-    /// In memory, if it can: without another look at the clock.
-    async fn owner(&self, id: UserId, now: Timestamp) -> Result<Option<Arc<User>>, LoadError> {
+    /// In memory, if it can, and whether it was there: without another look at the clock.
+    async fn owner(&self, id: UserId, now: Timestamp) -> Result<Option<(Arc<User>, bool)>, LoadError> {
         match self.users.find(id, now) {
-            Some(user) => Ok(Some(user)),
-            None => self.users.load(id).await,
+            Some(user) => Ok(Some((user, true))),
+            None => Ok(self.users.load(id).await?.map(|user| (user, false))),
         }
     }
 }

@@ -211,3 +211,21 @@ fn the_shadow_agrees_and_a_wrong_answer_turns_the_instance_red() {
     server.anonymous().get("/health/ready").is_problem(503, "not-ready");
     assert!(app.allows(&ann, "doc:read"), "it goes on answering: who is unready is looked at");
 }
+
+#[test]
+fn a_check_about_a_session_is_cold_where_its_person_had_to_be_read() {
+    let server = Server::durable();
+    let admin = server.admin();
+    let (app, ann) = (admin.app("shop", &["checker"]), admin.person("ann"));
+    let server = server.restarted();
+    let app = app.at(server.address);
+    let counted =
+        |source: &str| metric(&server, &format!("sesame_checks_total{{decision=\"deny\",source=\"{source}\"}}"));
+    let by_token = json!({ "session_token": ann.session_token });
+    let by_id = json!({ "user_id": ann.id, "session_id": ann.session_id });
+    assert_eq!((counted("cold"), counted("warm")), (0, 0));
+    for (subject, expected) in [(&by_token, (1, 0)), (&by_token, (1, 1)), (&by_id, (1, 2))] {
+        app.check(&json!({ "subject": subject, "permission": "doc:read" }));
+        assert_eq!((counted("cold"), counted("warm")), expected);
+    }
+}

@@ -43,6 +43,8 @@ mod expired;
 #[cfg(test)]
 mod explain;
 #[cfg(test)]
+mod fairness;
+#[cfg(test)]
 mod forward_auth;
 #[cfg(test)]
 mod golden;

@@ -54,6 +54,7 @@ const ROWS: &[(&str, u8)] = &[
     ("telemetry", 4),
     ("actor", 4),
     // Workers of the slices: they wait for actors, pools or files.
+    ("access::check_error", 4),
     ("access::checks", 4),
     ("access::counters", 4),
     ("access::guardian", 4),
