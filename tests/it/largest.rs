@@ -460,9 +460,9 @@ fn whatever_a_request_may_say_is_stored() {
         body
     };
     let role = admin.role(&wide(128), &[&permission]);
-    let (roles, rules) = (format!("/api/v1/users/{ann}/roles"), format!("/api/v1/users/{ann}/permissions"));
-    admin.post(&roles, &bounds(json!({ "role_id": role }))).expect(201);
-    admin.post(&rules, &bounds(json!({ "permission": permission, "condition": condition().source() }))).expect(201);
+    let (held, granted) = (format!("/api/v1/users/{ann}/roles"), format!("/api/v1/users/{ann}/permissions"));
+    admin.post(&held, &bounds(json!({ "role_id": role }))).expect(201);
+    admin.post(&granted, &bounds(json!({ "permission": permission, "condition": condition().source() }))).expect(201);
     let app = admin.app(&"a".repeat(64), &[]);
     admin.post(&format!("/api/v1/apps/{}/keys", app.id), &json!({ "description": wide(1000) })).expect(201);
     let (kind, id) = ("k".repeat(64), "i".repeat(128));
