@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Nothing, in the pieces that files are filled with.
@@ -23,7 +23,9 @@ pub(super) trait Disk: Send + Sync + 'static {
     fn list(&self) -> io::Result<Vec<String>>;
     /// How many bytes a file has.
     fn size(&self, name: &str) -> io::Result<u64>;
-    /// A whole file.
+    /// At most so many bytes of a file from an offset on; fewer only at its end.
+    fn read_at(&self, name: &str, offset: u64, most: usize) -> io::Result<Vec<u8>>;
+    /// A whole file, which is small.
     fn read(&self, name: &str) -> io::Result<Vec<u8>>;
     /// A new, empty file; its name is durable after [`Disk::sync_folder`].
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
@@ -129,6 +131,20 @@ impl Disk for Folder {
 
     fn size(&self, name: &str) -> io::Result<u64> {
         Ok(fs::metadata(self.0.join(name))?.len())
+    }
+
+    fn read_at(&self, name: &str, offset: u64, most: usize) -> io::Result<Vec<u8>> {
+        let (file, mut bytes, mut length) = (File::open(self.0.join(name))?, vec![0; most], 0);
+        while let Some(rest) = bytes.get_mut(length..).filter(|rest| !rest.is_empty()) {
+            match FileExt::read_at(&file, rest, offset + length as u64) {
+                Ok(0) => break,
+                Ok(read) => length += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bytes.truncate(length);
+        Ok(bytes)
     }
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {

@@ -166,6 +166,12 @@ impl Disk for SimulatedDisk {
         self.read(name).map(|bytes| bytes.len() as u64)
     }
 
+    fn read_at(&self, name: &str, offset: u64, most: usize) -> io::Result<Vec<u8>> {
+        let whole = self.read(name)?;
+        let rest = whole.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+        Ok(rest[..most.min(rest.len())].to_vec())
+    }
+
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         let state = self.state();
         let number = state.names.get(name).ok_or_else(|| refused(io::ErrorKind::NotFound))?;

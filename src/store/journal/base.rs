@@ -8,6 +8,7 @@ use std::io;
 
 use super::frame;
 use super::payload::{Pieces, put_u32, write_key};
+use super::window::Window;
 use crate::store::disk::Disk;
 use crate::store::{Record, Revision, StoreError};
 
@@ -75,16 +76,17 @@ pub(crate) fn read<E: From<StoreError>>(
     name: &str,
     mut each: impl FnMut(Vec<Record>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let bytes = disk.read(name).map_err(|error| super::io_error(name, &error))?;
+    let failed = |error: io::Error| super::io_error(name, &error);
+    let mut window = Window::over(disk, name).map_err(failed)?;
     let mut offset = 0;
     for sequence in 0.. {
         let damaged = || StoreError::Damaged(format!("{name} at offset {offset}: the base file is damaged"));
-        let found = frame::read(&bytes, offset).map_err(|_| damaged())?;
+        let found = window.frame(offset).map_err(failed)?.map_err(|_| damaged())?;
         if found.first != sequence {
             return Err(damaged().into());
         }
         let mut pieces = Pieces(found.payload);
-        let mut records = Vec::new();
+        let (mut records, next) = (Vec::new(), found.next);
         while !pieces.0.is_empty() {
             records.push(record(&mut pieces).ok_or_else(damaged)?);
         }
@@ -92,7 +94,7 @@ pub(crate) fn read<E: From<StoreError>>(
             break;
         }
         each(records)?;
-        offset = found.next;
+        offset = next;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ const MAGIC: [u8; 4] = *b"SSMj";
 const END: u8 = 0xA5;
 const HEADER_BYTES: usize = 24;
 /// What disks write whole or not at all.
-const SECTOR_BYTES: usize = 512;
+pub(crate) const SECTOR_BYTES: usize = 512;
 
 /// One frame read back.
 #[derive(Debug, PartialEq, Eq)]
@@ -64,7 +64,13 @@ pub(crate) fn is_followed(bytes: &[u8], offset: usize, first: u64) -> bool {
     begins.map(|(at, _)| read(bytes, offset + 1 + at)).any(|found| found.is_ok_and(|frame| frame.first > first))
 }
 
-/// The frame at `offset` of a whole file.
+/// Where the frame at `offset` ends by what its header says; none where no sound header stands there.
+pub(crate) fn end_of(bytes: &[u8], offset: usize) -> Option<usize> {
+    let (header, _) = bytes.get(offset..)?.split_at_checked(HEADER_BYTES)?;
+    parse_header(header).map(|(length, ..)| offset + HEADER_BYTES + length + 1)
+}
+
+/// The frame at `offset` of bytes that begin with a sector, and that hold the whole frame or go to the end of the file.
 ///
 /// # Errors
 /// See [`NoFrame`].

@@ -8,14 +8,16 @@
 pub(super) mod base;
 pub(super) mod frame;
 pub(super) mod payload;
+mod window;
 
 use std::io;
-use std::ops::RangeInclusive;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile};
 use super::{Change, Revision, StoreError};
 use frame::NoFrame;
+use window::Window;
 
 /// The suffix of segments.
 const SUFFIX: &str = ".log";
@@ -104,15 +106,13 @@ impl Journal {
             {
                 return Err(StoreError::Damaged(format!("{name}: revisions before it are missing")).into());
             }
-            let bytes = disk.read(name).map_err(|error| io_error(name, &error))?;
             let mut expected = Revision(first.0);
-            let (end, problem) =
-                walk(
-                    &bytes,
-                    name,
-                    &mut expected,
-                    |change| if change.revision > after { each(change) } else { Ok(()) },
-                )?;
+            let (end, problem) = walk(&*disk, name, &mut expected, |change| {
+                if change.revision > after {
+                    each(change)?;
+                }
+                Ok::<_, E>(ControlFlow::Continue(()))
+            })?;
             let last_good = Revision(expected.0 - 1);
             let is_last = index + 1 == list.len();
             if let Some(problem) = problem {
@@ -248,34 +248,40 @@ fn settle(disk: &dyn Disk, segments: &[(Revision, String)]) -> io::Result<()> {
     disk.sync_folder()
 }
 
-/// Hands every change of a segment's bytes to `each`. Returns where the sound part ends, and what is there if it is not
-/// simply the end. `expected` is the next revision, before and after.
+/// Hands the changes of a segment to `each`, as long as it wants more. Returns where the sound part ends that was looked
+/// at, and what is there if it is not simply the end. `expected` is the next revision, before and after.
 fn walk<E: From<StoreError>>(
-    bytes: &[u8],
+    disk: &dyn Disk,
     name: &str,
     expected: &mut Revision,
-    mut each: impl FnMut(Change) -> Result<(), E>,
+    mut each: impl FnMut(Change) -> Result<ControlFlow<()>, E>,
 ) -> Result<(usize, Option<NoFrame>), E> {
+    let failed = |error: io::Error| io_error(name, &error);
+    let mut window = Window::over(disk, name).map_err(failed)?;
     let mut offset = 0;
     loop {
-        let found = match frame::read(bytes, offset) {
-            Ok(found) => found,
+        let read = window.frame(offset).map_err(failed)?;
+        let read = read.map(|found| (found.first, payload::read(found.first, found.payload), found.next));
+        let (first, changes, next) = match read {
+            Ok(read) => read,
             Err(NoFrame::End) => return Ok((offset, None)),
             // Only the last write can be torn; nothing is written behind it.
-            Err(NoFrame::Torn) if frame::is_followed(bytes, offset, expected.0) => {
+            Err(NoFrame::Torn) if window.is_followed(offset, expected.0) => {
                 return Ok((offset, Some(NoFrame::Damaged)));
             }
             Err(problem) => return Ok((offset, Some(problem))),
         };
         let damaged = |what: &str| StoreError::Damaged(format!("{name} at offset {offset}: {what}"));
-        if found.first != expected.0 {
+        if first != expected.0 {
             return Err(damaged("a revision is missing or twice").into());
         }
-        for change in payload::read(found.first, found.payload).ok_or_else(|| damaged("a frame cannot be read"))? {
+        for change in changes.ok_or_else(|| damaged("a frame cannot be read"))? {
             *expected = Revision(change.revision.0 + 1);
-            each(change)?;
+            if each(change)?.is_break() {
+                return Ok((offset, None));
+            }
         }
-        offset = found.next;
+        offset = next;
     }
 }
 
@@ -300,22 +306,25 @@ pub(super) fn changes_since(
     let mut changes = Vec::new();
     let mut expected = oldest;
     for (first, name) in list {
-        let bytes = match disk.read(&name) {
-            Ok(bytes) if first == expected => bytes,
-            // Removed since it was listed.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(StoreError::Compacted { asked: after, oldest: first });
-            }
-            Ok(_) => break,
-            Err(error) => return Err(io_error(&name, &error)),
-        };
-        // Behind the newest revision another group may just be on its way to the disk: its end is not looked at.
-        let (offset, problem) = walk(&bytes, &name, &mut expected, |change| {
-            if change.revision > after && change.revision <= newest && changes.len() < limit {
+        if first != expected {
+            break;
+        }
+        // Behind the newest revision another group may just be on its way to the disk: it is not looked at.
+        let walked = walk(disk, &name, &mut expected, |change| {
+            let revision = change.revision;
+            if revision > after && changes.len() < limit {
                 changes.push(change);
             }
-            Ok::<_, StoreError>(())
-        })?;
+            let is_enough = changes.len() >= limit || revision >= newest;
+            Ok::<_, StoreError>(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        });
+        let (offset, problem) = match walked {
+            // Removed since it was listed.
+            Err(_) if !disk.list().map_err(|error| io_error("the journal", &error))?.contains(&name) => {
+                return Err(StoreError::Compacted { asked: after, oldest: first });
+            }
+            walked => walked?,
+        };
         if changes.len() >= limit || expected > newest {
             return Ok(changes);
         }
@@ -340,8 +349,8 @@ pub(super) fn verify(
         if *first != expected {
             return Err(StoreError::Damaged(format!("{name}: revisions before it are missing")));
         }
-        let bytes = disk.read(name).map_err(|error| io_error(name, &error))?;
-        let (offset, problem) = walk(&bytes, name, &mut expected, &mut each)?;
+        let (offset, problem) =
+            walk(disk, name, &mut expected, |change| each(change).map(|()| ControlFlow::Continue(())))?;
         if problem == Some(NoFrame::Damaged) || (problem.is_some() && index + 1 < list.len()) {
             return Err(StoreError::Damaged(format!("{name} at offset {offset}: the journal is damaged")));
         }
