@@ -271,3 +271,40 @@ fn nobody_gives_a_right_over_sesame_that_they_do_not_hold() {
     clerk.post(&roles, &json!({ "role_id": admin.role_id("clerk") })).expect(201);
     drop(server);
 }
+
+#[test]
+fn what_a_subject_was_given_is_listed_in_pages() {
+    let (_server, admin, _app, ann) = stage();
+    let (roles, grants) = (format!("/api/v1/users/{ann}/roles"), format!("/api/v1/users/{ann}/permissions"));
+    for number in 0..5 {
+        let role = admin.role(&format!("role {number}"), &[]);
+        for scope in ["org/acme", "org"] {
+            admin.post(&roles, &json!({ "role_id": role, "scope": scope })).expect(201);
+        }
+        admin.post(&grants, &json!({ "permission": "doc:read", "scope": format!("org/{number}") })).expect(201);
+    }
+    for (path, member, count) in [(&roles, "role_id", 10), (&grants, "id", 5)] {
+        let whole = admin.get(path).expect(200);
+        let all = whole["items"].as_array().unwrap().clone();
+        assert_eq!((all.len(), &whole["next_cursor"]), (count, &Value::Null));
+        let (mut paged, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = admin.get(&format!("{path}?limit=3&cursor={cursor}")).expect(200);
+            let items = page["items"].as_array().unwrap();
+            assert!(items.len() <= 3 && items.iter().all(|item| item[member].is_string()));
+            paged.extend(items.clone());
+            match page["next_cursor"].as_str() {
+                Some(next) => next.clone_into(&mut cursor),
+                None => break,
+            }
+        }
+        assert_eq!(paged, all);
+        for (query, field) in [("limit=0", "limit"), ("cursor=%25", "cursor"), ("page=2", "")] {
+            let refused = admin.get(&format!("{path}?{query}"));
+            refused.is_problem(400, "invalid-input");
+            if !field.is_empty() {
+                refused.names_field(field);
+            }
+        }
+    }
+}

@@ -166,12 +166,26 @@ impl GrantView {
     }
 }
 
-async fn list_roles(call: Call, Path(id): Path<SubjectId>) -> Outcome {
+/// Which page.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct RolesQuery {
+    /// At most so many, 1 to 1000.
+    limit: Option<usize>,
+    /// The `next_cursor` of an earlier answer.
+    cursor: Option<String>,
+}
+
+async fn list_roles(call: Call, Path(id): Path<SubjectId>, Query(query): Query<RolesQuery>) -> Outcome {
+    let paging = paging(query.limit, query.cursor.as_deref())?;
     let user = subject(&call, id).await?;
     let book = call.state.book.load();
+    // They stand in the order of their keys.
     let held = user.holdings.assignments.iter().filter(|assignment| book.role(assignment.role_id).is_some());
-    let items = held.map(|assignment| AssignmentView::of(assignment, &book)).collect();
-    Ok(Answer::ok(&Page::whole(items)))
+    let key = |one: &&Assignment| [one.role_id.bytes().as_slice(), one.bounds.scope.as_str().as_bytes()].concat();
+    let page = Page::of_sorted(held, &paging, key);
+    Ok(Answer::ok(&page.map(|assignment| AssignmentView::of(assignment, &book))))
 }
 
 async fn assign(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): Json<AssignmentInput>) -> Creation {
@@ -242,21 +256,23 @@ struct GrantsQuery {
     /// With `effective`: where; absent: everywhere.
     #[param(value_type = Option<String>)]
     scope: Option<Scope>,
-    /// With `effective`: at most so many, 1 to 1000.
+    /// At most so many, 1 to 1000.
     limit: Option<usize>,
-    /// With `effective`: the `next_cursor` of an earlier answer.
+    /// The `next_cursor` of an earlier answer.
     cursor: Option<String>,
 }
 
 async fn list_grants(call: Call, Path(id): Path<SubjectId>, Query(query): Query<GrantsQuery>) -> Outcome {
+    let paging = paging(query.limit, query.cursor.as_deref())?;
     let user = subject(&call, id).await?;
     if query.effective {
-        let paging = paging(query.limit, query.cursor.as_deref())?;
         let page = effective_lists::held(&call, &user, None, &query.scope.unwrap_or_default(), &paging).await;
         return Ok(Answer::ok(&page));
     }
-    let items = user.holdings.grants.iter().map(GrantView::of).collect();
-    Ok(Answer::ok(&Page::whole(items)))
+    let mut grants: Vec<&Grant> = user.holdings.grants.iter().collect();
+    grants.sort_unstable_by_key(|grant| grant.id);
+    let page = Page::of_sorted(grants, &paging, |grant| grant.id.bytes().to_vec());
+    Ok(Answer::ok(&page.map(GrantView::of)))
 }
 
 async fn grant(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): Json<GrantInput>) -> Creation {
