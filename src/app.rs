@@ -6,10 +6,12 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use actix_rt::{Arbiter, System};
 use anyhow::Context as _;
+use tokio::sync::oneshot;
 
 use crate::access::checks::Checks;
 use crate::access::guardian::Guardian;
@@ -95,13 +97,30 @@ pub fn routes() -> Routes {
 /// When a part cannot start, or the store cannot be closed.
 pub fn serve(config: Config) -> anyhow::Result<()> {
     System::new().block_on(async {
-        let signals = Signals::listen()?;
-        let metrics = Arc::new(Metrics::new()?);
-        let store = open_store(&config, &metrics)?;
-        let instance = Instance::start(config, store, Clock::system(), metrics).await?;
-        instance.announce();
-        instance.run(signals.told_to_stop()).await
+        let mut signals = Signals::listen()?;
+        let started = tokio::select! {
+            started = start(config) => started?,
+            () = signals.told() => {
+                // As with a crash, whatever was under way: the next start goes on from there.
+                tracing::warn!("told to stop before anything was served; leaving at once");
+                return Ok(());
+            }
+        };
+        started.announce();
+        started.run(signals.told_to_stop()).await
     })
+}
+
+/// Opens the store, on a thread of its own so that signals are heard meanwhile, and starts everything over it.
+async fn start(config: Config) -> anyhow::Result<Instance> {
+    tracing::info!(folder = %config.store.folder().display(), "opening the store");
+    let metrics = Arc::new(Metrics::new()?);
+    let (told, heard) = oneshot::channel();
+    let (its_config, its_metrics) = (config.clone(), Arc::clone(&metrics));
+    let open = move || told.send(open_store(&its_config, &its_metrics)).ok();
+    thread::Builder::new().name("sesame-open".to_owned()).spawn(open)?;
+    let store = heard.await.context("the store could not be opened")??;
+    Instance::start(config, store, Clock::system(), metrics).await
 }
 
 impl Instance {

@@ -24,15 +24,16 @@ impl Signals {
 
     /// Waits for the first signal. A second one then ends the process at once.
     pub async fn told_to_stop(mut self) {
-        self.next().await;
+        self.told().await;
         tokio::spawn(async move {
-            self.next().await;
+            self.told().await;
             tracing::warn!("told twice to stop; leaving at once");
             std::process::exit(TOLD_TWICE);
         });
     }
 
-    async fn next(&mut self) {
+    /// Waits for a signal.
+    pub async fn told(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -1,10 +1,11 @@
 //! The binary as its operator meets it: first start, second start, health, metrics, and the ways it stops.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
 
-use sesame::kernel::clock::Clock;
+use sesame::kernel::clock::{Clock, Stopwatch};
 use sesame::metrics;
 
 use crate::harness::{Anonymous, PASSWORD, Process, ask};
@@ -110,6 +111,36 @@ fn a_second_signal_does_not_wait_for_a_request_under_way() {
     server.signal("TERM");
     let (status, _, log) = server.ended();
     assert_eq!(status.code(), Some(130), "{log}");
+}
+
+#[test]
+fn a_signal_is_heard_while_the_store_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = folder.path().join("store/index");
+    std::fs::create_dir_all(&index).unwrap();
+    // Who reads a pipe that nobody writes to waits for ever.
+    assert!(Command::new("mkfifo").arg(index.join("conf")).status().unwrap().success());
+    for signal in ["TERM", "INT"] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_sesame"))
+            .args(["--listen", "127.0.0.1:0", "--data"])
+            .arg(folder.path())
+            .current_dir(folder.path())
+            .env_clear()
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        assert!(log.by_ref().any(|line| line.contains("opening the store")));
+        let sent = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
+        let patience = Stopwatch::start();
+        let mut ended = None;
+        while ended.is_none() && patience.seconds() < 20.0 {
+            ended = child.try_wait().unwrap();
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        assert!(sent.success() && ended.is_some_and(|status| status.success()), "SIG{signal}: {ended:?}");
+    }
 }
 
 #[test]
