@@ -44,7 +44,9 @@ fn what_the_built_in_roles_hold() {
         })
         .collect();
     let mut text = format!("{:<28}", "");
-    columns.iter().for_each(|(name, _)| write!(text, " {name}").unwrap());
+    for (name, _) in &columns {
+        write!(text, " {name}").unwrap();
+    }
     for permission in ProductPermission::ALL {
         let number = book.product_number(*permission).unwrap();
         write!(text, "\n{:<28}", permission.name()).unwrap();

@@ -139,6 +139,7 @@ fn a_signal_is_heard_while_the_store_is_opened() {
             std::thread::yield_now();
         }
         child.kill().unwrap();
+        child.wait().unwrap();
         assert!(sent.success() && ended.is_some_and(|status| status.success()), "SIG{signal}: {ended:?}");
     }
 }
