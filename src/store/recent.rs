@@ -314,7 +314,7 @@ mod tests {
             prefix in 0..5_u8,
             after in prop::option::of(0..16_u8),
             limit in 0..8_usize,
-            bound in 100..4000_usize,
+            bound in 100..8000_usize,
         ) {
             let below = Arc::new(SimulatedIndex::default());
             let recent = Recent::new(Arc::clone(&below) as Arc<dyn Index>, Revision(0), bound);
@@ -347,20 +347,20 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(recent.newest(), newest);
+                for number in 0..16 {
+                    let wanted = expected.get(&key(number));
+                    prop_assert_eq!(&recent.get(&key(number)).unwrap(), &wanted.cloned());
+                    prop_assert_eq!(recent.revision_of(&key(number)).unwrap(), wanted.map(|record| record.revision));
+                }
+                let prefix = if prefix == 4 { Vec::new() } else { vec![Kind::Session as u8, prefix] };
+                let after = after.map(|number| key(number).bytes().to_vec());
+                let is_wanted = |record: &&Record| {
+                    let bytes = record.key.bytes();
+                    bytes.starts_with(&prefix) && after.as_deref().is_none_or(|after| bytes > after)
+                };
+                let wanted: Vec<Record> = expected.values().filter(is_wanted).take(limit).cloned().collect();
+                prop_assert_eq!(recent.scan(&prefix, after.as_deref(), limit).unwrap(), wanted);
             }
-            for number in 0..16 {
-                let wanted = expected.get(&key(number));
-                prop_assert_eq!(&recent.get(&key(number)).unwrap(), &wanted.cloned());
-                prop_assert_eq!(recent.revision_of(&key(number)).unwrap(), wanted.map(|record| record.revision));
-            }
-            let prefix = if prefix == 4 { Vec::new() } else { vec![Kind::Session as u8, prefix] };
-            let after = after.map(|number| key(number).bytes().to_vec());
-            let is_wanted = |record: &&Record| {
-                let bytes = record.key.bytes();
-                bytes.starts_with(&prefix) && after.as_deref().is_none_or(|after| bytes > after)
-            };
-            let wanted: Vec<Record> = expected.values().filter(is_wanted).take(limit).cloned().collect();
-            prop_assert_eq!(recent.scan(&prefix, after.as_deref(), limit).unwrap(), wanted);
             // What the index began to take over, and what came since.
             recent.follow().unwrap();
             recent.flush().unwrap();
