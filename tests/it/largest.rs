@@ -40,6 +40,7 @@ use sesame::profiles::challenge::{Challenge, ChallengeKind, CodeHash};
 use sesame::profiles::change::{Change, Part};
 use sesame::profiles::model::{AvatarId, Identity, Marks, Profile};
 use sesame::profiles::privacy::Consent;
+use sesame::repeats::model::{AnswerAge, KeptAnswer};
 use sesame::resources::model::{Resource, ResourceChild, ResourceName};
 use sesame::sessions::agent::{ClientText, Hints};
 use sesame::sessions::commands::MAX_CHOSEN;
@@ -314,6 +315,17 @@ fn accounts(kind: Kind) -> Option<Vec<u8>> {
             last_ceremony: 1,
         }),
         Kind::Claim => return Some(USER.bytes().to_vec()),
+        Kind::KeptAnswerAge => codec::encode(&AnswerAge),
+        // An answer shows what was made, which a request of a mebibyte asked for.
+        Kind::KeptAnswer => codec::encode(&KeptAnswer {
+            at: NOW,
+            sealed_with: [1; 8],
+            fingerprint: [9; 32],
+            location: "l".repeat(1000).into(),
+            version: Some(1),
+            is_secret: true,
+            sealed: vec![1; 2 << 20].into(),
+        }),
         Kind::Mail => codec::encode(&Mail {
             id: MailId::from_uuid(Uuid::from_u128(21)),
             user: USER,
