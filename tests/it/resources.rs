@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
@@ -14,7 +15,7 @@ use sesame::access::review::search::Found;
 use sesame::access::review::survey::Limits;
 use sesame::kernel::fault::{Fault as _, Kind};
 use sesame::kernel::ids::UserId;
-use sesame::resources::model::{ResourceName, keys_of_children, keys_of_type};
+use sesame::resources::model::{ResourceName, keys_of_children};
 use sesame::store::{self, Commit, Key, Pending, Record, Revision, SharedStore, Stats, Store, StoreError};
 
 use crate::harness::{Admin, App, Reply, Server};
@@ -467,22 +468,22 @@ fn a_search_that_takes_too_long_has_no_answer_rather_than_a_shorter_one() {
     assert_eq!((refused.kind(), refused.code()), (Kind::Conflict, "answer-too-long"));
 }
 
-/// A store in which something happens once, just behind one scan and just before another.
+/// A store in which something happens just before its revision is asked for a second time, and something else just before a
+/// scan.
 struct Meddled {
     store: SharedStore,
-    behind: Mutex<Option<Meddling>>,
-    before: Mutex<Option<Meddling>>,
+    revisions: AtomicUsize,
+    at_revision: Mutex<Option<Meddling>>,
+    at_scan: (Key, Mutex<Option<Meddling>>),
 }
 
-/// What happens, at a scan of this prefix.
-type Meddling = (Key, Box<dyn FnOnce() + Send>);
+/// What happens, once.
+type Meddling = Box<dyn FnOnce() + Send>;
 
-impl Meddled {
-    fn meddle(at: &Mutex<Option<Meddling>>, prefix: &[u8]) {
-        let meddling = at.lock().unwrap().take_if(|(key, _)| key.bytes() == prefix);
-        if let Some((_, happens)) = meddling {
-            happens();
-        }
+fn happens(meddling: &Mutex<Option<Meddling>>) {
+    let meddling = meddling.lock().unwrap().take();
+    if let Some(happens) = meddling {
+        happens();
     }
 }
 
@@ -491,10 +492,10 @@ impl Store for Meddled {
         self.store.read(key)
     }
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Record>, StoreError> {
-        Self::meddle(&self.before, prefix);
-        let found = self.store.scan(prefix, after, limit);
-        Self::meddle(&self.behind, prefix);
-        found
+        if self.at_scan.0.bytes() == prefix {
+            happens(&self.at_scan.1);
+        }
+        self.store.scan(prefix, after, limit)
     }
     fn commit(&self, commit: Commit) -> Pending {
         self.store.commit(commit)
@@ -503,6 +504,9 @@ impl Store for Meddled {
         self.store.changes_since(after, limit)
     }
     fn revision(&self) -> Revision {
+        if self.revisions.fetch_add(1, Ordering::Relaxed) == 1 {
+            happens(&self.at_revision);
+        }
         self.store.revision()
     }
     fn is_healthy(&self) -> bool {
@@ -529,19 +533,21 @@ fn a_child_that_leaves_a_moved_folder_during_a_search_is_asked_about_again() {
     put(&admin, "todo", "c", &under("folder", "f")).expect(201);
     let folder = ResourceName::parse("folder", "f").unwrap();
     let (one, other) = (admin.clone(), admin.clone());
-    // When the todo was read, its folder moves away; before the folder is asked for its children, the todo leaves it.
+    // When everything was looked at, the folder moves away; before it is asked for its children, the todo leaves it.
     let moved = move || drop(put(&one, "folder", "f", &json!({ "scope": "there" })).expect(200));
     let left = move || drop(put(&other, "todo", "c", &under("folder", "g")).expect(200));
     let state = server.state();
     let store = Meddled {
         store: Arc::clone(&state.store),
-        behind: Mutex::new(Some((keys_of_type("todo"), Box::new(moved)))),
-        before: Mutex::new(Some((keys_of_children(&folder), Box::new(left)))),
+        revisions: AtomicUsize::new(0),
+        at_revision: Mutex::new(Some(Box::new(moved))),
+        at_scan: (keys_of_children(&folder), Mutex::new(Some(Box::new(left)))),
     };
     let subject = UserId::parse(&ann).unwrap();
     let sought = Sought { subject, permission: "todo:read".into(), kind: "todo".into(), passed: Passed::default() };
     let (_, found) = search(&store, &state.book, &sought, state.clock.now(), &Limits::NONE).unwrap();
-    assert!(store.behind.lock().unwrap().is_none() && store.before.lock().unwrap().is_none(), "nothing happened");
+    let is_over = |meddling: &Mutex<Option<Meddling>>| meddling.lock().unwrap().is_none();
+    assert!(is_over(&store.at_revision) && is_over(&store.at_scan.1), "nothing happened");
     assert_eq!(found, [], "it is in no place where it may be read since its folder moved");
 }
 
