@@ -73,15 +73,19 @@ fn a_batch_of_forged_tokens_gives_way_while_their_signatures_are_verified() {
 
 #[test]
 fn a_change_of_the_role_book_is_weighed_beside_the_requests() {
-    let server = Server::with(|config| (config.actors.loader_threads, config.actors.loader_queue) = (1, 1));
+    // Room enough for all that a sign-in reads.
+    const ROOM: usize = 64;
+    let server = Server::with(|config| (config.actors.loader_threads, config.actors.loader_queue) = (1, ROOM));
     let admin = server.admin();
     let role = admin.role("reader", &[]);
     let change = || admin.put(&format!("/api/v1/roles/{role}"), &json!({ "name": "lector" }));
     {
         let _held = occupied(&server, 1);
         let waiting = Arc::clone(&server.state().loader);
-        let mut queued = Box::pin(waiting.run(|| ()));
-        assert!(queued.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        let mut queued: Vec<_> = (0..ROOM).map(|_| Box::pin(waiting.run(|| ()))).collect();
+        for job in &mut queued {
+            assert!(job.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
         change().is_problem(503, "pool-full");
     }
     while change().status != 200 {

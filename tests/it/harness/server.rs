@@ -116,13 +116,8 @@ impl Server {
         let thread = std::thread::spawn(move || {
             actix_rt::System::new().block_on(async move {
                 let metrics = Arc::new(Metrics::new().unwrap());
-                let store: SharedStore = if is_durable {
-                    Arc::new(
-                        embedded::open(&its_config.store.folder(), &its_config.store, Arc::clone(&metrics)).unwrap(),
-                    )
-                } else {
-                    Arc::new(Memory::new())
-                };
+                let store: SharedStore =
+                    if is_durable { Arc::new(opened(&its_config, &metrics)) } else { Arc::new(Memory::new()) };
                 let instance = Instance::start(its_config, store, its_clock, metrics).await.unwrap();
                 create_admin(&instance.state).await;
                 told.send((instance.bound.address, Arc::clone(&instance.state))).unwrap();
@@ -154,6 +149,17 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// The store of these settings. Whoever had it before may still be letting go of it, which takes a busy machine seconds.
+fn opened(config: &Config, metrics: &Arc<Metrics>) -> embedded::Embedded {
+    let patience = Stopwatch::start();
+    loop {
+        match embedded::open(&config.store.folder(), &config.store, Arc::clone(metrics)) {
+            Err(error) if error.to_string().contains("in use") && patience.elapsed() < Duration::from_secs(30) => {}
+            outcome => return outcome.unwrap(),
+        }
     }
 }
 
