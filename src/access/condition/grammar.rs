@@ -4,7 +4,7 @@
 //! no maps or messages; the variables and functions that there are, and no others. What is compared with a literal costs
 //! nothing to speak of; two values may be large, so at most 8 times two values are compared. How large they may be, and
 //! how much of them one evaluation looks at, is bounded when it is made (`budget`). Functions that read a text as
-//! something else take long for long ones: what they are given goes through [`BRIEF`].
+//! something else take long for long ones: what they are given goes through `BRIEF`.
 
 use cel::Env;
 use cel::common::ast::operators::{
