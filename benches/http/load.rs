@@ -1,18 +1,13 @@
-//! The two kinds of load: closed loop (wrk, as fast as it goes) and open loop (a fixed rate, whatever the server does).
+//! What is asked, and the closed loop: wrk, as fast as it goes.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpStream};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
-use std::{fs, thread};
 
-use anyhow::{Context as _, anyhow, bail, ensure};
-use hdrhistogram::Histogram;
+use anyhow::{Context as _, ensure};
 
-use super::server::{Server, pause};
-use sesame::kernel::clock::Stopwatch;
+use super::server::Server;
 
 /// Many requests that differ in who sends them, and in their bodies.
 pub(crate) struct Requests {
@@ -104,7 +99,12 @@ end
         content_type.into_iter().chain(other).map(written).collect::<Vec<_>>().concat()
     }
 
-    fn written(&self, (token, body): &(Arc<str>, String)) -> Vec<u8> {
+    /// Every request as it goes over the wire.
+    pub(crate) fn written(&self) -> Vec<Vec<u8>> {
+        self.calls.iter().map(|call| self.one_written(call)).collect()
+    }
+
+    fn one_written(&self, (token, body): &(Arc<str>, String)) -> Vec<u8> {
         let headers = self.headers(|(name, value)| format!("{name}: {value}\r\n"));
         let (method, path, length) = (self.method, self.path, body.len());
         format!(
@@ -112,81 +112,5 @@ end
              Content-Length: {length}\r\n\r\n{body}"
         )
         .into_bytes()
-    }
-}
-
-/// Sends at a fixed rate over many connections. A request's time begins when it was due, so that a slow answer also
-/// counts for those that wait behind it (no coordinated omission).
-///
-/// # Errors
-/// When a connection breaks or an answer is not a success.
-pub(crate) fn open_loop(
-    server: &Server,
-    requests: &Requests,
-    per_second: f64,
-    time: Duration,
-) -> anyhow::Result<Histogram<u64>> {
-    const CONNECTIONS: u32 = 32;
-    let requests: Arc<Vec<Vec<u8>>> = Arc::new(requests.calls.iter().map(|call| requests.written(call)).collect());
-    let stopwatch = Stopwatch::start();
-    let port = server.port;
-    let clients: Vec<_> = (0..CONNECTIONS)
-        .map(|client| {
-            let requests = Arc::clone(&requests);
-            let due = move |turn: u32| Duration::from_secs_f64(f64::from(turn * CONNECTIONS + client) / per_second);
-            thread::spawn(move || one_connection(port, &requests, client as usize, stopwatch, due, time))
-        })
-        .collect();
-    let mut all = Histogram::<u64>::new(3)?;
-    for client in clients {
-        all.add(client.join().map_err(|_| anyhow!("a client panicked"))??)?;
-    }
-    Ok(all)
-}
-
-fn one_connection(
-    port: u16,
-    requests: &[Vec<u8>],
-    first: usize,
-    stopwatch: Stopwatch,
-    due: impl Fn(u32) -> Duration,
-    time: Duration,
-) -> anyhow::Result<Histogram<u64>> {
-    let mut times = Histogram::<u64>::new(3)?;
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    stream.set_nodelay(true)?;
-    let mut buffer = vec![0; 16 * 1024];
-    for (turn, request) in requests.iter().cycle().skip(first * 31).enumerate() {
-        let due = due(u32::try_from(turn)?);
-        if due > time {
-            break;
-        }
-        let early = due.saturating_sub(stopwatch.elapsed());
-        if !early.is_zero() {
-            pause(early);
-        }
-        stream.write_all(request)?;
-        read_answer(&mut stream, &mut buffer)?;
-        times.record(u64::try_from((stopwatch.elapsed().saturating_sub(due)).as_nanos())?)?;
-    }
-    Ok(times)
-}
-
-/// Reads one answer with a length to its end.
-fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> anyhow::Result<()> {
-    let mut filled = 0;
-    loop {
-        let free = buffer.get_mut(filled..).filter(|free| !free.is_empty()).context("an answer is too long")?;
-        match stream.read(free)? {
-            0 => bail!("the server closed a connection"),
-            read => filled += read,
-        }
-        let answer = String::from_utf8_lossy(buffer.get(..filled).unwrap_or_default());
-        let Some((head, body)) = answer.split_once("\r\n\r\n") else { continue };
-        ensure!(head.starts_with("HTTP/1.1 200"), "not a success: {answer}");
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).context("no length")?;
-        if body.len() >= length.parse::<usize>()? {
-            return Ok(());
-        }
     }
 }

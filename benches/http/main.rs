@@ -1,7 +1,7 @@
 //! What HTTP adds to a check, and what a check adds to HTTP: the real binary beside a server with the same settings that
 //! parses the same body and answers a constant. `cargo bench --bench http`; with `-- --pairs FILE` the users and
 //! permissions of a file of pairs (`user permission` per line) are loaded through the API, every pair is verified, and
-//! the pairs are asked. `-- --only PART` measures one part: `checks`, `sessions`, `noise` or `personal`.
+//! the pairs are asked. `-- --only PART` measures one part: `checks`, `flat`, `sessions`, `noise` or `personal`.
 //!
 //! Each server has one worker and one core, the client another one. The servers take turns over several rounds, and the
 //! medians of the rounds count. Beside the throughput stands the processor time of a request, which other programs on
@@ -13,10 +13,15 @@ mod model;
 #[path = "../report.rs"]
 #[allow(dead_code, reason = "each bench uses a part of it")]
 mod report;
+#[path = "../subjects.rs"]
+mod subjects;
 
+mod flat;
 mod load;
 mod noise;
+mod open;
 mod personal;
+mod place;
 mod server;
 mod world;
 
@@ -27,9 +32,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use hdrhistogram::Histogram;
 
-use load::{Requests, closed_loop, open_loop};
+use load::{Requests, closed_loop};
 use model::MODELS;
 use noise::{Noise, felt};
+use open::open_loop;
 use report::{Line, median};
 use server::{Answers, CONSTANT, Server, serve_constants};
 use world::{Client, World};
@@ -41,6 +47,7 @@ const ROUNDS: usize = 7;
 const ROUND_SECONDS: u32 = 3;
 const CONNECTIONS: usize = 32;
 const BATCH: usize = 1000;
+const CHECK: &str = "/api/v1/permissions/check";
 /// Checks a second while something else takes the processor.
 const NOISY_CHECKS_PER_SECOND: f64 = 20_000.0;
 
@@ -86,7 +93,7 @@ fn compare(pairs: Option<&Path>, only: Option<&str>) -> anyhow::Result<()> {
         (Some(file), _) => admin.paired(file)?,
         (None, [_, _, model, ..]) => admin.modelled(model)?,
     };
-    let checks = requests("/api/v1/permissions/check", "application/json", &world, world.checks.clone());
+    let checks = requests(CHECK, "application/json", &world, world.checks.clone());
     let forms = world.session_tokens.iter().map(|token| format!("token={token}")).collect();
     let introspections = requests("/oauth2/introspect", "application/x-www-form-urlencoded", &world, forms);
     let mut answers = Answers { check: answer(&sesame, &checks)?, ..Answers::default() };
@@ -104,6 +111,9 @@ fn compare(pairs: Option<&Path>, only: Option<&str>) -> anyhow::Result<()> {
         report::row(&line);
         latency(servers, &checks, saturated / 2.0)?.iter().for_each(report::row);
         report::row(&batches(&sesame, &world, folder)?);
+    }
+    if is_wanted("flat") {
+        flat::compare(folder)?;
     }
     if world.session_tokens.is_empty() {
         return Ok(());

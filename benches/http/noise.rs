@@ -9,7 +9,9 @@ use hdrhistogram::Histogram;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use serde_json::json;
 
-use super::load::{Requests, open_loop};
+use super::load::Requests;
+use super::open::open_loop;
+use super::place::{give_way, stay_on_core};
 use super::report::median;
 use super::server::{PASSWORD, Server, pause};
 use super::world::{GUESTS, PEOPLE};
@@ -67,11 +69,14 @@ fn beside<T>(sesame: &Server, noise: Noise<'_>, work: impl FnOnce() -> anyhow::R
         for number in 0..BUSY {
             let (is_over, count, form) = (&is_over, &count, &form);
             scope.spawn(move || {
+                stay_on_core(1)?;
+                give_way()?;
                 while !is_over.load(Ordering::Relaxed) {
                     if once(sesame, noise, number, form).is_ok() {
                         count.fetch_add(1, Ordering::Relaxed);
                     }
                 }
+                std::io::Result::Ok(())
             });
         }
         while count.load(Ordering::Relaxed) == 0 {

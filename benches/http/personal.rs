@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use futures_util::future::join_all;
 use serde_json::json;
 
@@ -11,6 +11,7 @@ use super::ROUND_SECONDS;
 use super::ROUNDS;
 use super::load::{Requests, closed_loop};
 use super::noise::{Noise, felt};
+use super::place::stay_on_core;
 use super::report::{self, Line, median};
 use super::server::{Answers, Server};
 use super::world::{Client, World};
@@ -97,7 +98,8 @@ fn writes(sesame: &Server, world: &World, folder: &Path) -> anyhow::Result<Line>
     let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let one = closed_loop(sesame, &puts, WRITERS, ROUND_SECONDS)?.per_second;
-        let other = commits_per_second()?;
+        let other = std::thread::scope(|scope| scope.spawn(commits_per_second).join());
+        let other = other.map_err(|_| anyhow!("the writers panicked"))??;
         ratios.push(one / other);
         ours.push(one);
         theirs.push(other);
@@ -114,8 +116,10 @@ fn writes(sesame: &Server, world: &World, folder: &Path) -> anyhow::Result<Line>
 }
 
 /// What a change of a profile writes: the head, the marks, the profile, the change, an audit entry.
+/// All of it on one core, as the server is.
 fn commits_per_second() -> anyhow::Result<f64> {
     const EACH: u64 = 300;
+    stay_on_core(0)?;
     let place = tempfile::tempdir()?;
     let store = embedded::open(&place.path().join("store"), &Settings::default(), Arc::new(Metrics::new()?))?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;

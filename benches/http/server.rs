@@ -12,6 +12,7 @@ use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::place::on_first_core;
 use sesame::http::settings::Settings;
 use sesame::kernel::clock::Stopwatch;
 
@@ -91,13 +92,6 @@ impl Server {
         let ticks = |at: usize| anyhow::Ok(fields.get(at).context("a field is missing")?.parse::<f64>()?);
         Ok((ticks(11)? + ticks(12)?) / TICKS)
     }
-}
-
-/// The client has the other cores for itself.
-fn on_first_core(program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let mut command = Command::new("taskset");
-    command.args(["-c", "0"]).arg(program);
-    command
 }
 
 fn free_port() -> anyhow::Result<u16> {

@@ -102,7 +102,11 @@ impl<'a> Client<'a> {
         Ok(id)
     }
 
-    fn checker(&self) -> anyhow::Result<String> {
+    /// The key of a new app that may ask about anybody.
+    ///
+    /// # Errors
+    /// When the server does not answer as it should.
+    pub(crate) fn checker(&self) -> anyhow::Result<String> {
         text(&self.post("/api/v1/apps", &json!({ "name": "shop", "roles": ["checker"] }))?, "key")
     }
 
@@ -193,7 +197,8 @@ impl<'a> Client<'a> {
     }
 }
 
-fn check(user: &str, permission: &str) -> String {
+/// The body of a check.
+pub(crate) fn check(user: &str, permission: &str) -> String {
     json!({ "subject": user, "permission": permission }).to_string()
 }
 
