@@ -54,6 +54,8 @@ fn main() -> anyhow::Result<()> {
     let mut config = Config::default();
     config.http.listen.set_port(0);
     config.http.metrics_listen.set_port(0);
+    // What refusals take, however many there are.
+    (config.http.person_requests_per_minute, config.http.address_requests_per_minute) = (0, 0);
     folder.path().clone_into(&mut config.store.data_directory);
     let (told, heard) = mpsc::channel();
     let (stop, told_to_stop) = oneshot::channel::<()>();

@@ -36,6 +36,7 @@ use crate::actor::annex::Annex;
 use crate::actor::directory::{Directory, Surroundings};
 use crate::actor::settings::Settings as ActorSettings;
 use crate::config::Config;
+use crate::http::rate::Rates;
 use crate::http::server::{Bound, Server};
 use crate::http::settings::Settings as HttpSettings;
 use crate::http::signals::Signals;
@@ -140,9 +141,8 @@ impl Instance {
         let (names, book) = (Arc::new(Names::default()), Arc::new(PublishedBook::default()));
         let users = Directory::new(around.clone(), housekeeping::user_watcher(&names, &metrics));
         let books = Directory::new(around.clone(), housekeeping::book_watcher(&book, &metrics));
-        let finder = Finder::new(users.clone(), names, &around);
+        let (finder, seal_key) = (Finder::new(users.clone(), names, &around), keys::sealing(&config, &*store)?);
         let identities = Identities { users: users.clone(), access_tokens: keys::access_tokens(&config, clock.now())? };
-        let seal_key = keys::sealing(&config, &*store)?;
         let (passwords, authenticator) = authenticator(&config, &seal_key, &finder, &metrics)?;
         let (atlas, refusals) = (atlas(&config)?, refusals(&config, &identities, &finder));
         let letters = Directory::new(around.clone(), housekeeping::letter_watcher());
@@ -150,6 +150,7 @@ impl Instance {
         let postman = postman(&config, &finder, letters.clone(), clock.clone(), &metrics)?;
         let resources = Arc::new(ResourceDesk::new(around.clone(), config.resources.cache_mib << 20)?);
         let state = Arc::new(State {
+            rates: Rates::new(&config.http, &clock, &metrics),
             clock,
             settings: config.http.clone(),
             account_settings: config.accounts.clone(),

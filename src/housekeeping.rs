@@ -137,6 +137,7 @@ pub async fn run(state: Arc<State>, config: Config) {
             Err(error) => tracing::warn!(%error, "the signing keys were not looked at"),
         }
         state.reviewer.tidy(now);
+        state.rates.tidy();
         remove_expired(&state).await;
         if let Err(error) = state.answers.remove_old(now).await {
             tracing::error!(%error, "answers that were kept long enough cannot be read");

@@ -137,6 +137,9 @@ metrics! {
     /// more, or refused because too many answers are kept for the caller.
     idempotent_requests_total: IntCounterVec
         ["outcome" = ["first", "replayed", "in_progress", "reused", "lost", "refused"]];
+    /// Requests that were refused because their sender had sent too many, by whose they were: a person's, an application's,
+    /// or without a valid credential from one address.
+    requests_limited_total: IntCounterVec ["by" = ["person", "app", "address"]];
     /// The revision of the published role book.
     role_book_revision: IntGauge;
 }

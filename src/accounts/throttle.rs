@@ -16,6 +16,7 @@ use quick_cache::sync::Cache;
 
 use crate::accounts::model::Name;
 use crate::kernel::clock::Timestamp;
+use crate::kernel::customer::network_of;
 use crate::kernel::fault::Limit;
 use crate::kernel::ids::{DeviceId, UserId};
 
@@ -206,14 +207,6 @@ enum Place {
     Network(Option<u128>),
     Device([u8; 16]),
     Everywhere,
-}
-
-/// The part of an address that one customer of a provider usually has: all of IPv4, the /64 of IPv6.
-fn network_of(address: IpAddr) -> u128 {
-    match address.to_canonical() {
-        IpAddr::V4(address) => u128::from(u32::from(address)),
-        IpAddr::V6(address) => u128::from(address) >> 64 | 1 << 127,
-    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! Who may pass a route's door.
 
 use actix_web::HttpRequest;
+use actix_web::http::StatusCode;
 use actix_web::http::header::USER_AGENT;
 
 use super::caller::Caller;
 use super::problem::Problem;
 use super::request_id::RequestId;
-use super::routes::Who;
+use super::routes::{Route, Who};
 use super::state::State;
 use super::{credential, peer};
 use crate::actor::aggregate::Aggregate as _;
@@ -26,19 +27,29 @@ const OPEN_WITHOUT_PROOF: [&str; 4] = [
     "/api/v1/auth/logout",
 ];
 
+/// A request at a door.
+#[derive(Clone, Copy)]
+pub(super) struct Knock<'a> {
+    pub(super) request: &'a HttpRequest,
+    pub(super) state: &'a State,
+    pub(super) public_origin: &'a str,
+    pub(super) now: Timestamp,
+    /// It counts as so many.
+    pub(super) cost: u32,
+}
+
 /// Lets the caller in, or says why not. Where anyone may call, credentials are not looked at.
-pub(super) async fn admit(
-    who: Who,
-    request: &HttpRequest,
-    state: &State,
-    public_origin: &str,
-    now: Timestamp,
-) -> Result<Caller, Problem> {
-    if who == Who::Anyone {
+pub(super) async fn admit(route: &Route, knock: Knock<'_>) -> Result<Caller, Problem> {
+    let Knock { request, state, now, .. } = knock;
+    if route.who == Who::Anyone {
+        // A handler that looks at the credentials finds out whose the request is.
+        if !(route.asks_who && credential::is_presented(request)) {
+            state.rates.count_address(request, &state.settings, knock.cost)?;
+        }
         return Ok(Caller::Nobody);
     }
-    let caller = recognise(request, state, public_origin, now).await?;
-    match (who, &caller) {
+    let caller = recognise(knock).await?;
+    match (route.who, &caller) {
         (_, Caller::Nobody) => Err(Problem::unauthenticated("this needs a credential")),
         (Who::SignedIn | Who::SignedInRecently, Caller::App { .. }) => {
             Err(Problem::forbidden("person-required", "this is for people only"))
@@ -53,15 +64,10 @@ pub(super) async fn admit(
 }
 
 /// Whoever presents a valid credential, and may do something with it; [`Caller::Nobody`] without one.
-pub(super) async fn recognise(
-    request: &HttpRequest,
-    state: &State,
-    public_origin: &str,
-    now: Timestamp,
-) -> Result<Caller, Problem> {
-    let caller = identify(request, state, public_origin, now).await?;
+pub(super) async fn recognise(knock: Knock<'_>) -> Result<Caller, Problem> {
+    let caller = identify(knock).await?;
     if let Caller::Person(signed_in) = &caller {
-        watch(request, state, signed_in, now).await?;
+        watch(knock.request, knock.state, signed_in, knock.now).await?;
     }
     Ok(caller)
 }
@@ -108,14 +114,22 @@ pub(super) fn refuse_stale(caller: &Caller, state: &State, now: Timestamp) -> Re
 }
 
 /// Whoever presents a valid credential, also with a session that must be proved again; [`Caller::Nobody`] without one.
-pub(super) async fn identify(
-    request: &HttpRequest,
-    state: &State,
-    public_origin: &str,
-    now: Timestamp,
-) -> Result<Caller, Problem> {
-    match credential::presented(request, public_origin)? {
-        Some(credential) => state.identify(credential, now).await,
-        None => Ok(Caller::Nobody),
+/// Counts the request, once.
+pub(super) async fn identify(knock: Knock<'_>) -> Result<Caller, Problem> {
+    let Knock { request, state, public_origin, now, cost } = knock;
+    let count_address = || state.rates.count_address(request, &state.settings, cost);
+    let presented = credential::presented(request, public_origin);
+    let Ok(Some(credential)) = presented else {
+        count_address()?;
+        return presented.map(|_| Caller::Nobody);
+    };
+    // Where many wrong ones come from, looking for them is work: those that are known go on as ever.
+    if state.rates.is_tight() && !state.knows(&credential, now) {
+        count_address()?;
+    }
+    match state.identify(credential, now).await {
+        Ok(caller) => state.rates.count_caller(request, &caller, cost).map(|()| caller),
+        Err(problem) if problem.status() == StatusCode::UNAUTHORIZED => Err(count_address().err().unwrap_or(problem)),
+        Err(problem) => Err(problem),
     }
 }

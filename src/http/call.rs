@@ -8,7 +8,7 @@ use std::sync::Arc;
 use actix_web::HttpRequest;
 use actix_web::http::header::{AsHeaderName, HeaderValue, IF_MATCH, USER_AGENT};
 
-use super::admission;
+use super::admission::{self, Knock};
 use super::caller::Caller;
 use super::credential::{self, DEVICE_COOKIE_NAME};
 use super::dispatch::Frame;
@@ -188,7 +188,7 @@ impl Call {
     /// # Errors
     /// 401 when one is presented that is not valid, or whose session must be proved again.
     pub async fn recognise(&self) -> Result<Caller, Problem> {
-        admission::recognise(&self.request, &self.state, self.frame().public_origin(), self.now).await
+        admission::recognise(self.knock()).await
     }
 
     /// Looks at the credentials where anyone may call, and it matters to the caller alone whose they are: a session that
@@ -197,7 +197,12 @@ impl Call {
     /// # Errors
     /// 401 when one is presented that is not valid.
     pub async fn identify(&self) -> Result<Caller, Problem> {
-        admission::identify(&self.request, &self.state, self.frame().public_origin(), self.now).await
+        admission::identify(self.knock()).await
+    }
+
+    fn knock(&self) -> Knock<'_> {
+        let public_origin = self.frame().public_origin();
+        Knock { request: &self.request, state: &self.state, public_origin, now: self.now, cost: 1 }
     }
 
     /// Refuses a person who did not prove a short while ago who they are, for what is sensitive.

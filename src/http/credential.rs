@@ -57,6 +57,12 @@ pub(super) fn presented<'a>(request: &'a HttpRequest, public_origin: &str) -> Re
     Ok(Some(Credential::Cookie(token)))
 }
 
+/// Whether a request has a credential, be it readable or not.
+pub(super) fn is_presented(request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    headers.contains_key(AUTHORIZATION) || cookie(headers, COOKIE_NAME).is_some()
+}
+
 /// Looks at bytes, which a token is verified by anyway: text is searched and trimmed by characters.
 fn authorization(value: &[u8]) -> Option<Credential<'_>> {
     let (scheme, rest) = value.split_at_checked(value.iter().position(|byte| *byte == b' ')?)?;

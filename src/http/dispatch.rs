@@ -14,12 +14,13 @@ use actix_web::web::{self, Bytes, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::FutureExt;
 
-use super::admission;
+use super::admission::{self, Knock};
 use super::body::{self, Body};
 use super::call::Call;
 use super::handler::Outcome;
 use super::idempotency;
 use super::problem::Problem;
+use super::rate;
 use super::request_id::{RequestId, X_REQUEST_ID};
 use super::settings::Settings;
 use super::state::State;
@@ -94,6 +95,7 @@ async fn serve(
         .unwrap_or_else(|problem| problem.respond(&meters.label, request.path(), &id));
     let is_plain = *request.method() == Method::POST && endpoint.is_some_and(|it| it.route.is_asked_often);
     add_headers(&mut response, &id, is_plain);
+    rate::tell(&request, &mut response);
     if let Some(cors) = &frame.table.cors {
         cors.tell(&request, pathway.map(|pathway| &pathway.allow), response.headers_mut());
     }
@@ -134,7 +136,8 @@ impl Endpoint {
         now: Timestamp,
         id: &RequestId,
     ) -> Outcome {
-        let admit = |now| admission::admit(self.route.who, request, frame.state(), frame.public_origin(), now);
+        let (state, public_origin, cost) = (frame.state(), frame.public_origin(), self.route.cost);
+        let admit = |now| admission::admit(&self.route, Knock { request, state, public_origin, now, cost });
         let mut caller = admit(now).await?;
         let mut now = now;
         let _place = match self.route.is_upload.then(|| frame.table.uploads.try_acquire()) {

@@ -9,6 +9,7 @@
 //! | [`routes`], [`handler`] | the table, and the functions in it |
 //! | [`table`], [`dispatch`], [`body`] | a request's way to its handler and back |
 //! | [`credential`], [`caller`], [`admission`] | who is calling, and whether they may |
+//! | [`rate`], `buckets` | and how often |
 //! | [`call`], [`input`], [`multipart`], [`parameters`] | what a handler is given |
 //! | [`answer`], [`creation`], [`problem`], [`request_id`] | what the client is given |
 //! | `idempotency` | and is given again |
@@ -18,6 +19,7 @@
 pub mod admission;
 pub mod answer;
 pub mod body;
+mod buckets;
 pub mod call;
 pub mod caller;
 mod cors;
@@ -35,6 +37,7 @@ pub mod paging;
 pub mod parameters;
 mod peer;
 pub mod problem;
+pub mod rate;
 pub mod request_id;
 pub mod routes;
 pub mod server;

@@ -2,13 +2,14 @@
 
 use std::any::type_name;
 
-use utoipa::openapi::extensions::ExtensionsBuilder;
+use utoipa::openapi::extensions::{Extensions, ExtensionsBuilder};
+use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{Components, ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
-    Content, HttpMethod, Info, OpenApi, Paths, Ref, RefOr, Required, ResponseBuilder, SecurityRequirement,
+    Content, HttpMethod, Info, OpenApi, Paths, Ref, RefOr, Required, Response, ResponseBuilder, SecurityRequirement,
 };
 use utoipa::{PartialSchema, ToSchema};
 
@@ -16,6 +17,9 @@ use super::credential::COOKIE_NAME;
 use super::idempotency;
 use super::problem::Details;
 use super::routes::{Route, Routes, Who};
+
+/// The name of the answer to too many requests.
+const TOO_MANY: &str = "TooManyRequests";
 
 type NamedSchema = (String, RefOr<Schema>);
 
@@ -91,6 +95,7 @@ fn components() -> Components {
     let mut schemas = vec![("Problem".to_owned(), Details::schema())];
     Details::schemas(&mut schemas);
     components.schemas.extend(schemas);
+    components.responses.insert(TOO_MANY.to_owned(), too_many().into());
     components.add_security_scheme("bearer", http(HttpAuthScheme::Bearer, "A session's token or an API key"));
     components.add_security_scheme("basic", http(HttpAuthScheme::Basic, "An API key as the password"));
     let cookie = ApiKeyValue::with_description(COOKIE_NAME, "A browser's session");
@@ -112,7 +117,7 @@ fn operation(route: &Route) -> utoipa::openapi::path::Operation {
                 .chain(route.creates.then(idempotency::parameter))
                 .chain(description.parameters.iter().cloned()),
         ))
-        .extensions(Some(ExtensionsBuilder::new().add("x-sesame-who", route.who.text()).build()));
+        .extensions(Some(extensions(route)));
     if !description.summary.is_empty() {
         operation = operation.summary(Some(description.summary));
     }
@@ -126,10 +131,34 @@ fn operation(route: &Route) -> utoipa::openapi::path::Operation {
     for (status, schema) in &description.answers {
         operation = operation.response(status.to_string(), answer(*status, schema.as_ref()));
     }
+    if route.cost > 0 {
+        operation = operation.response("429", Ref::from_response_name(TOO_MANY));
+    }
     for (status, about) in route.creates.then_some(idempotency::PROBLEMS).into_iter().flatten() {
         operation = operation.response(status.to_string(), problem(about));
     }
     operation.response("default", problem("What went wrong")).build()
+}
+
+/// Who may call, and as how many requests a call counts.
+fn extensions(route: &Route) -> Extensions {
+    let extensions = ExtensionsBuilder::new().add("x-sesame-who", route.who.text());
+    if route.cost > 1 { extensions.add("x-sesame-cost", route.cost) } else { extensions }.build()
+}
+
+/// The answer to too many requests.
+fn too_many() -> Response {
+    let header = |kind, about: &str| {
+        HeaderBuilder::new().schema(Some(ObjectBuilder::new().schema_type(kind))).description(Some(about)).build()
+    };
+    problem("Too many requests of this person, application or address, or too many tries")
+        .header("Retry-After", header(Type::Integer, "In so many seconds there is room again"))
+        .header("RateLimit", header(Type::String, "What is left: `\"person\";r=0;t=1`"))
+        .header(
+            "RateLimit-Policy",
+            header(Type::String, "What there is when nothing is used: `\"person\";q=2000;w=20`"),
+        )
+        .build()
 }
 
 fn problem(about: &str) -> ResponseBuilder {

@@ -34,8 +34,16 @@ struct Version {
 
 /// Registers the routes of the API's listener.
 pub fn routes(routes: &mut Routes) {
-    routes.get("/health/live", Who::Anyone, live).about("Says that the process answers").answers::<Health>(200);
-    routes.get("/health/ready", Who::Anyone, ready).about("Says whether requests are served").answers::<Health>(200);
+    routes
+        .get("/health/live", Who::Anyone, live)
+        .about("Says that the process answers")
+        .answers::<Health>(200)
+        .is_never_limited();
+    routes
+        .get("/health/ready", Who::Anyone, ready)
+        .about("Says whether requests are served")
+        .answers::<Health>(200)
+        .is_never_limited();
     routes.get("/version", Who::Anyone, version).about("Says what is running").answers::<Version>(200);
     routes.get("/openapi.json", Who::Anyone, document).about("This document").answers_with(200);
     routes.get("/docs", Who::Anyone, docs).undocumented();
@@ -45,7 +53,11 @@ pub fn routes(routes: &mut Routes) {
 
 /// Registers the routes of the metrics' listener.
 pub fn metrics_routes(routes: &mut Routes) {
-    routes.get("/metrics", Who::Anyone, metrics).about("Prometheus text exposition format").answers_with(200);
+    routes
+        .get("/metrics", Who::Anyone, metrics)
+        .about("Prometheus text exposition format")
+        .answers_with(200)
+        .is_never_limited();
 }
 
 async fn live(_call: Call) -> Outcome {

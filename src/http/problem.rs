@@ -3,6 +3,7 @@
 //! A [`Problem`] says what the client may know; the causes go to the log, once, when the problem is answered.
 
 use std::error::Error;
+use std::fmt;
 
 use actix_web::HttpResponse;
 use actix_web::body::BoxBody;
@@ -114,6 +115,13 @@ impl Problem {
         problem.with_header(RETRY_AFTER, HeaderValue::from(1))
     }
 
+    /// 429: more requests than one of these (a `person`, an `app`, an `address`) may send.
+    pub(super) fn too_many_requests(of: &str, limit: Limit) -> Self {
+        let detail = format!("too many requests of this {of}; there is room again in {} s", limit.wait_seconds);
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail);
+        problem.with_limit(of, limit).with_header(RETRY_AFTER, HeaderValue::from(limit.wait_seconds))
+    }
+
     /// 500: the service broke one of its own rules; `cause` is for the log alone.
     pub fn bug(cause: impl Into<String>) -> Self {
         let mut problem = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal-error", BUG_DETAIL);
@@ -128,16 +136,10 @@ impl Problem {
     }
 
     /// Says which bound was reached, and when one more try is free (draft-ietf-httpapi-ratelimit-headers-10).
-    fn with_limit(self, limit: Limit) -> Self {
+    fn with_limit(self, name: &str, limit: Limit) -> Self {
         let Limit { quota, window_seconds, wait_seconds } = limit;
-        let policy = format!("\"tries\";q={quota};w={window_seconds}");
-        let state = format!("\"tries\";r=0;t={wait_seconds}");
-        let headers = [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, state)];
-        headers.into_iter().fold(self, |problem, (name, text)| match HeaderValue::try_from(text) {
-            Ok(value) => problem.with_header(name, value),
-            // Quotes, letters and digits always fit a header.
-            Err(_) => problem,
-        })
+        let policy = rate_limit_value(format_args!("\"{name}\";q={quota};w={window_seconds}"));
+        self.with_header(RATE_LIMIT_POLICY, policy).with_header(RATE_LIMIT, rate_limit(name, 0, wait_seconds))
     }
 
     /// The HTTP status.
@@ -185,8 +187,8 @@ impl Problem {
     }
 }
 
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+pub(super) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(super) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const BUG_DETAIL: &str = "the service failed; its log has the reason under this request id";
 const UNAVAILABLE_DETAIL: &str =
     "a part of the service cannot answer now; its log has the reason under this request id";
@@ -207,7 +209,7 @@ impl<F: Fault> From<F> for Problem {
             problem.0.causes = causes(&fault);
         }
         if let Some(limit) = fault.limit() {
-            problem = problem.with_limit(limit);
+            problem = problem.with_limit("tries", limit);
         }
         match fault.retry_after_seconds() {
             Some(seconds) => problem.with_header(RETRY_AFTER, HeaderValue::from(seconds)),
@@ -220,6 +222,16 @@ impl<'a> InvalidField<'a> {
     fn of(error: &'a FieldError) -> Self {
         Self { field: &error.field, message: &error.message }
     }
+}
+
+/// `RateLimit`: so much is left by this policy, and there is more after so many seconds.
+pub(super) fn rate_limit(policy: &str, left: u32, more_in_seconds: u64) -> HeaderValue {
+    rate_limit_value(format_args!("\"{policy}\";r={left};t={more_in_seconds}"))
+}
+
+/// Quotes, letters and digits always fit a header.
+fn rate_limit_value(text: fmt::Arguments<'_>) -> HeaderValue {
+    HeaderValue::try_from(text.to_string()).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// The one place that turns a kind of failure into a status.

@@ -50,6 +50,9 @@ enum BodyLimit {
     Bytes(usize),
 }
 
+/// What a costly request counts as.
+const COSTLY: u32 = 10;
+
 type Run = Box<dyn Fn(Call, &Body) -> LocalBoxFuture<'static, Outcome> + Send + Sync>;
 
 /// One route.
@@ -65,6 +68,10 @@ pub struct Route {
     pub(super) wrong_type: StatusCode,
     pub(super) is_asked_often: bool,
     pub(super) is_upload: bool,
+    /// It finds out by itself who calls.
+    pub(super) asks_who: bool,
+    /// So many requests are counted for one.
+    pub(super) cost: u32,
     pub(super) description: Description,
     body_limit: BodyLimit,
 }
@@ -99,6 +106,25 @@ impl Route {
     /// body is read.
     pub fn is_an_upload(&mut self) -> &mut Self {
         self.is_upload = true;
+        self
+    }
+
+    /// Of a route that anyone may call: the handler looks at the credentials by [`Call::identify`] or [`Call::recognise`]
+    /// before anything else, so that a request with one is counted there.
+    pub fn asks_who_calls(&mut self) -> &mut Self {
+        self.asks_who = true;
+        self
+    }
+
+    /// Takes the work of many requests, and is counted as so many.
+    pub fn is_costly(&mut self) -> &mut Self {
+        self.cost = COSTLY;
+        self
+    }
+
+    /// Is answered however often it is asked.
+    pub fn is_never_limited(&mut self) -> &mut Self {
+        self.cost = 0;
         self
     }
 
@@ -207,6 +233,8 @@ impl Routes {
             wrong_type: StatusCode::UNSUPPORTED_MEDIA_TYPE,
             is_asked_often: false,
             is_upload: false,
+            asks_who: false,
+            cost: 1,
             description,
             body_limit: BodyLimit::Usual,
         };

@@ -43,6 +43,16 @@ settings! {
         idempotency_seconds: u32 = 86_400, in 60..=2_592_000;
         /// How many such answers are kept for one caller at a time; one more is refused with 429.
         max_kept_answers: usize = 100_000, in 1..=10_000_000;
+        /// How many requests of one person are answered in a minute, whatever sessions they come from; 0 is no limit. One
+        /// more is refused with 429. Some count as several (`x-sesame-cost` in the description of the routes).
+        person_requests_per_minute: u32 = 6000, in 0..=10_000_000;
+        /// The same of one application, whatever keys it uses.
+        app_requests_per_minute: u32 = 0, in 0..=10_000_000;
+        /// The same from one address (a /64 of IPv6) without a credential, or with one that is not valid. Name the proxies
+        /// in front in `trusted_proxies`: else all that comes through one comes from its address.
+        address_requests_per_minute: u32 = 6000, in 0..=10_000_000;
+        /// The requests of so many seconds may come at once.
+        burst_seconds: u32 = 20, in 1..=3600;
         /// How long an idle connection is kept.
         keep_alive_seconds: u64 = 75, in 1..=3600;
         /// How long a client may take for a request's head, and again for its body.

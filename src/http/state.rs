@@ -8,6 +8,7 @@ use actix_web::http::StatusCode;
 use super::caller::Caller;
 use super::credential::Credential;
 use super::problem::Problem;
+use super::rate::Rates;
 use super::settings::Settings;
 use crate::access::checks::Checks;
 use crate::access::guardian::Guardian;
@@ -52,6 +53,8 @@ pub struct State {
     pub metrics: Arc<Metrics>,
     /// The server's settings.
     pub settings: Settings,
+    /// Who has sent how many requests lately.
+    pub rates: Rates,
     /// The rules for accounts.
     pub account_settings: AccountSettings,
     /// Where everything is kept.
@@ -139,6 +142,11 @@ impl State {
             return Err(Problem::new(StatusCode::UNAUTHORIZED, refusal.code(), refusal.words()));
         }
         Err(Problem::unauthenticated(Refusal::Unknown.words()))
+    }
+
+    /// Whether `credential` is a right one of somebody in memory: no reading, no signature verified.
+    pub fn knows(&self, credential: &Credential<'_>, now: Timestamp) -> bool {
+        self.identities.knows(credential.secret(), now)
     }
 
     /// Whether requests can be answered.

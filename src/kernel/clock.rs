@@ -121,11 +121,38 @@ impl Clock {
         Timestamp(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
     }
 
+    /// Time that only goes forward, from now on: whatever is done to the system's clock, or by the same hand.
+    pub fn ticker(&self) -> Ticker {
+        let hand = self.hand.as_ref().map(|hand| (Arc::clone(hand), hand.load(Ordering::SeqCst)));
+        Ticker { start: Stopwatch::start(), hand }
+    }
+
     /// Moves a held clock forward; the system's clock is not moved by this.
     pub fn advance_seconds(&self, seconds: i64) {
         if let Some(hand) = &self.hand {
             hand.fetch_add(seconds.saturating_mul(1000), Ordering::SeqCst);
         }
+    }
+}
+
+/// Time since it was made: of the monotonic clock, or of the hand in a test.
+#[derive(Debug, Clone)]
+pub struct Ticker {
+    start: Stopwatch,
+    hand: Option<(Arc<AtomicI64>, i64)>,
+}
+
+impl Ticker {
+    /// Nanoseconds since it was made; saturates after five hundred years.
+    pub fn nanos(&self) -> u64 {
+        let nanos = self.hand.as_ref().map_or_else(
+            || self.start.elapsed().as_nanos(),
+            |(hand, start)| {
+                let millis = hand.load(Ordering::SeqCst).saturating_sub(*start);
+                u128::from(u64::try_from(millis).unwrap_or_default()) * 1_000_000
+            },
+        );
+        u64::try_from(nanos).unwrap_or(u64::MAX)
     }
 }
 
@@ -168,7 +195,8 @@ mod tests {
     fn a_held_clock_moves_only_by_hand() {
         let clock = Clock::held_at(Timestamp::from_millis(0));
         let shared = clock.clone();
+        let ticker = clock.ticker();
         clock.advance_seconds(2);
-        assert_eq!(shared.now(), Timestamp::from_millis(2000));
+        assert_eq!((shared.now(), ticker.nanos()), (Timestamp::from_millis(2000), 2_000_000_000));
     }
 }

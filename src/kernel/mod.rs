@@ -5,6 +5,7 @@
 pub mod catalogue;
 pub mod cause;
 pub mod clock;
+pub mod customer;
 pub mod fault;
 pub mod ids;
 pub mod page;

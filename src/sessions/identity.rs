@@ -129,6 +129,25 @@ impl Identities {
         Ok(times.map(|(issued_at, expires_at)| SignedInApp { user, issued_at, expires_at }))
     }
 
+    /// Whether a key or a token is a right one of somebody in memory; of an access token, whether it was verified before.
+    pub fn knows(&self, secret: &str, now: Timestamp) -> bool {
+        if let Some(presented) = PresentedKey::read(secret) {
+            let owner = self.users.find(presented.owner, now);
+            let key = owner.as_ref().and_then(|owner| owner.keys.find(KeyId::from_bytes(presented.part)));
+            return key.is_some_and(|key| key.secret.is_same(&presented.secret));
+        }
+        let reference = Token::parse(Purpose::Session, secret);
+        let spoken = if reference.is_none() { self.access_tokens.remembered(secret) } else { None };
+        let (owner, session) = match (&reference, spoken) {
+            (Some(token), _) => (token.owner(), SessionId::from_bytes(token.part())),
+            (None, Some(spoken)) => (spoken.user, spoken.session),
+            (None, None) => return false,
+        };
+        let owner = self.users.find(owner, now);
+        let session = owner.as_ref().and_then(|owner| owner.sessions.find(session));
+        session.is_some_and(|session| reference.is_none_or(|token| session.secret.matches(token.secret())))
+    }
+
     /// In memory, if it can, and whether it was there: without another look at the clock.
     async fn owner(&self, id: UserId, now: Timestamp) -> Result<Option<(Arc<User>, bool)>, LoadError> {
         match self.users.find(id, now) {

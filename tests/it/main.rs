@@ -86,6 +86,7 @@ mod profile_privacy;
 #[cfg(test)]
 mod profiles;
 #[cfg(test)]
+mod rate_limits;
 mod readme;
 #[cfg(test)]
 mod records;

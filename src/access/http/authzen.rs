@@ -33,7 +33,8 @@ pub(super) fn routes(routes: &mut Routes) {
         .content_type_error(StatusCode::BAD_REQUEST)
         .takes_batches()
         .about("AuthZEN access evaluations")
-        .answers::<Decisions>(200);
+        .answers::<Decisions>(200)
+        .is_costly();
     routes
         .get("/.well-known/authzen-configuration", Who::Anyone, metadata)
         .about("AuthZEN metadata: where the policy decision point is")

@@ -33,7 +33,8 @@ pub(super) fn routes(routes: &mut Routes) {
         .takes_batches()
         .asked_often()
         .about("Answers up to 10 000 checks from one moment")
-        .answers::<BatchAnswer>(200);
+        .answers::<BatchAnswer>(200)
+        .is_costly();
 }
 
 /// Whom a check is about: a subject's id, or one of `{"username"}`, `{"external_id"}`, `{"email"}`, `{"session_token"}`,

@@ -30,7 +30,8 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .get("/api/v1/access/export", Who::Holding(ProductPermission::RolesRead), export)
         .about("Everything that was given to everybody, as CSV or JSON")
-        .answers::<Vec<Line>>(200);
+        .answers::<Vec<Line>>(200)
+        .is_costly();
 }
 
 /// In which form.

@@ -32,7 +32,8 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .get("/api/v1/analytics/grants", Who::Holding(ProductPermission::RolesRead), grants)
         .about("Says of each direct grant how often what it gives was allowed to anybody, and when last")
-        .answers::<Analysis<GrantAnalysis>>(200);
+        .answers::<Analysis<GrantAnalysis>>(200)
+        .is_costly();
 }
 
 /// Which grants.

@@ -35,11 +35,13 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .post("/api/v1/roles/{role_id}/preview", read, preview_role)
         .about("Says who would gain and lose what if the role were what the body says; writes nothing")
-        .answers::<PreviewView>(200);
+        .answers::<PreviewView>(200)
+        .is_costly();
     routes
         .post("/api/v1/access/preview", read, preview)
         .about("Says who would gain and lose what by several changes at once; writes nothing")
-        .answers::<PreviewView>(200);
+        .answers::<PreviewView>(200)
+        .is_costly();
     routes
         .get("/api/v1/access/preview", read, next_page)
         .about("The next page of a preview, as of the same revision")

@@ -38,21 +38,25 @@ pub(super) fn routes(routes: &mut Routes) {
         .post("/access/v1/search/subject", check, subjects)
         .content_type_error(StatusCode::BAD_REQUEST)
         .about("AuthZEN subject search: who may do this")
-        .answers::<SearchAnswer<FoundEntity>>(200);
+        .answers::<SearchAnswer<FoundEntity>>(200)
+        .is_costly();
     routes
         .post("/access/v1/search/resource", check, resources)
         .content_type_error(StatusCode::BAD_REQUEST)
         .about("AuthZEN resource search: to which stored resources of a type the subject may do this")
-        .answers::<SearchAnswer<FoundEntity>>(200);
+        .answers::<SearchAnswer<FoundEntity>>(200)
+        .is_costly();
     routes
         .post("/access/v1/search/action", check, actions)
         .content_type_error(StatusCode::BAD_REQUEST)
         .about("AuthZEN action search: what the subject may do to the resource")
-        .answers::<SearchAnswer<FoundAction>>(200);
+        .answers::<SearchAnswer<FoundAction>>(200)
+        .is_costly();
     routes
         .get("/api/v1/permissions/{permission_id}/users", read, who_may)
         .about("Lists everybody who holds a permission in a place, at this moment; all pages are of that moment")
-        .answers::<WhoMayView>(200);
+        .answers::<WhoMayView>(200)
+        .is_costly();
 }
 
 /// Which page, as AuthZEN asks for it.

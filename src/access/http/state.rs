@@ -49,7 +49,7 @@ pub(super) fn routes(routes: &mut Routes) {
         .put("/api/v1/access/state", write, apply)
         .takes_batches()
         .about("Makes roles, permissions and constraints what the body says, all of them; with `dry_run`, says what would change")
-        .answers::<ChangesView>(200);
+        .answers::<ChangesView>(200).is_costly();
 }
 
 /// A permission.

@@ -27,7 +27,8 @@ pub(super) fn routes(routes: &mut Routes) {
         .about("Takes a picture (PNG, JPEG or WebP, at most 2 MiB and 4096 by 4096 pixels) and keeps squares of it")
         .body_limit_bytes(MOST_BYTES + FORM_BYTES)
         .is_an_upload()
-        .answers::<ProfileSchema>(200);
+        .answers::<ProfileSchema>(200)
+        .is_costly();
     routes
         .delete("/api/v1/users/profile/avatar", Who::SignedIn, remove)
         .about("Removes your picture")

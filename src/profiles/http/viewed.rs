@@ -37,11 +37,13 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .get("/api/v1/users/{user_id}/profile", Who::Anyone, show)
         .about("Shows what the caller may see of a user's profile")
-        .answers::<ProfileSchema>(200);
+        .answers::<ProfileSchema>(200)
+        .asks_who_calls();
     routes
         .get("/api/v1/users/{user_id}/avatar/{avatar_id}", Who::Anyone, avatar)
         .about("Shows a user's picture to whoever may see it")
-        .answers_with(200);
+        .answers_with(200)
+        .asks_who_calls();
     routes
         .get("/api/v1/users/profile/privacy/preview", Who::SignedIn, preview)
         .about("Shows your profile as somebody else would see it")

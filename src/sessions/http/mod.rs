@@ -29,7 +29,8 @@ pub fn routes(routes: &mut Routes) {
     routes
         .get("/api/v1/whoami", Who::Anyone, whoami)
         .about("What the server believes about you")
-        .answers::<WhoAmI>(200);
+        .answers::<WhoAmI>(200)
+        .asks_who_calls();
 }
 
 /// What the server believes about a caller.

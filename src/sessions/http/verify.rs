@@ -24,13 +24,14 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .get("/auth/verify", Who::Anyone, verify)
         .about("Says whether a proxy may let a request pass")
-        .answers_with(200);
+        .answers_with(200)
+        .asks_who_calls();
     let tail = "/auth/verify/{path:.*}";
-    routes.get(tail, Who::Anyone, verify).undocumented();
-    routes.post(tail, Who::Anyone, verify).undocumented();
-    routes.put(tail, Who::Anyone, verify).undocumented();
-    routes.patch(tail, Who::Anyone, verify).undocumented();
-    routes.delete(tail, Who::Anyone, verify).undocumented();
+    routes.get(tail, Who::Anyone, verify).undocumented().asks_who_calls();
+    routes.post(tail, Who::Anyone, verify).undocumented().asks_who_calls();
+    routes.put(tail, Who::Anyone, verify).undocumented().asks_who_calls();
+    routes.patch(tail, Who::Anyone, verify).undocumented().asks_who_calls();
+    routes.delete(tail, Who::Anyone, verify).undocumented().asks_who_calls();
 }
 
 /// The visitor's request, as the proxy tells of it.
