@@ -15,6 +15,7 @@ use crate::access::published::PublishedBook;
 use crate::access::role_book::RoleBook;
 use crate::access::shadow::{Decided, Shadow};
 pub use crate::access::subject::Subject;
+use crate::access::turn::{self, Turn};
 use crate::access::usage::Usage;
 use crate::access::variables::Asked;
 use crate::accounts::names::Finder;
@@ -43,8 +44,6 @@ pub struct Verdict {
 const SNAPSHOT_TRIES: usize = 16;
 /// Subjects of a batch that are loaded at a time.
 const LOADS_AT_ONCE: usize = 32;
-/// Asks of a batch that are answered before others of the same worker have their turn.
-pub const ASKS_AT_ONCE: usize = 128;
 
 /// A subject as a check sees it, and whether it was in memory.
 #[derive(Clone)]
@@ -71,20 +70,6 @@ impl Seen {
             (Ok(one), Ok(other)) => Arc::ptr_eq(one, other),
             (Err(one), Err(other)) => one == other,
             _ => false,
-        }
-    }
-}
-
-/// What of a batch was done since others of the same worker had their turn.
-#[derive(Default)]
-struct Turn(usize);
-
-impl Turn {
-    /// One more was done: verifying a token may take long, and none of them waits for anything.
-    async fn taken(&mut self) {
-        self.0 += 1;
-        if self.0.is_multiple_of(ASKS_AT_ONCE) {
-            tokio::task::yield_now().await;
         }
     }
 }
@@ -282,9 +267,10 @@ impl Checks {
         let placed = async |looked: &Looked| {
             let lineage = |ask: &Ask| looked.lineage(&ask.named(&self.resources)?);
             let mut placed = Vec::with_capacity(asks.len());
-            for some in asks.chunks(ASKS_AT_ONCE) {
-                placed.extend(some.iter().map(|ask| ask.standing(lineage(ask))));
-                tokio::task::yield_now().await;
+            let mut turn = Turn::begin();
+            for ask in asks {
+                placed.push(ask.standing(lineage(ask)));
+                turn.taken(1).await;
             }
             self.answer_all(&placed, at_least, now, &evaluate).await
         };
@@ -305,10 +291,11 @@ impl Checks {
         let mut loads = stream::iter(loading)
             .map(|subject| async move { (subject, self.see(subject, now).await) })
             .buffer_unordered(LOADS_AT_ONCE);
-        let mut turn = Turn::default();
+        // Verifying a token may take long, and none of them waits for anything.
+        let mut turn = Turn::begin();
         while let Some((subject, seen)) = loads.next().await {
             let seen = seen?;
-            turn.taken().await;
+            turn.taken(1).await;
             if let Some(wanted) = at_least {
                 self.settle(&seen, wanted).await;
             }
@@ -322,7 +309,7 @@ impl Checks {
             // there was a moment between the two at which all of it was current.
             for (subject, seen) in &mut subjects {
                 let again = self.see(subject, now).await?;
-                turn.taken().await;
+                turn.taken(1).await;
                 is_moment &= seen.as_ref().is_some_and(|seen| seen.is_same(&again));
                 let was_resident = seen.as_ref().is_none_or(|seen| seen.was_resident);
                 *seen = Some(Seen { was_resident, ..again });
@@ -333,12 +320,12 @@ impl Checks {
             }
             let seen = |ask: &Ask| subjects.get(&ask.subject).and_then(Option::as_ref);
             let revision = asks.iter().filter_map(seen).map(Seen::version).fold(book.version(), Revision::max);
-            let reason = |ask| seen(ask).map_or(Reason::UnknownSubject, |seen| evaluate(seen, &book, ask));
             let mut reasons = Vec::with_capacity(asks.len());
-            for some in asks.chunks(ASKS_AT_ONCE) {
+            let reason = |ask| seen(ask).map_or(Reason::UnknownSubject, |seen| evaluate(seen, &book, ask));
+            for some in asks.chunks(turn::AT_ONCE) {
                 reasons.extend(some.iter().map(reason));
                 // Conditions may take long; the moment is kept, for what was read is held.
-                tokio::task::yield_now().await;
+                turn.taken(some.len()).await;
             }
             return Ok((reasons, revision));
         }
@@ -440,7 +427,7 @@ impl Checks {
         if let Some(number) = asked.number.get() {
             self.usage.note(number, reason.allows(), now);
         }
-        if let Some(shadow) = self.shadow.as_ref().filter(|shadow| shadow.picks(turn)) {
+        if let Some(shadow) = self.shadow.as_ref().filter(|shadow| shadow.picks(turn) && !asked.allowance.is_spent()) {
             let (user, session, ask) = kept();
             shadow.look(Decided { user, session, book: book.version(), ask, now, is_allowed: reason.allows() });
         }

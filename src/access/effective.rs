@@ -4,7 +4,8 @@
 //! has bounds in time is looked at when asked, never joined. Everything else is joined once per view and role book.
 //!
 //! What speaks on a condition stands apart, and is looked at only when nothing unconditional denies. It fails closed: an
-//! allow whose condition errs does not match, a deny whose condition errs denies.
+//! allow whose condition errs does not match, a deny whose condition errs denies. What all conditions of one decision may
+//! look at together is bounded (`condition/budget`); beyond, they err.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -155,17 +156,8 @@ pub trait Setting {
     /// Builds the variables as conditions of what gives, or takes, see them, and shows them.
     fn look(&self, book: &RoleBook, effect: Effect, see: &mut dyn FnMut(&dyn Variables));
 
-    /// A condition could not be evaluated.
-    fn note_error(&self);
-}
-
-/// The truth of a condition, an error noted.
-pub fn truth(condition: &Condition, variables: &dyn Variables, setting: &dyn Setting) -> Truth {
-    let truth = condition.truth(variables);
-    if truth == Truth::Errs {
-        setting.note_error();
-    }
-    truth
+    /// What a condition comes to, within what all conditions of the decision may cost; an error is noted.
+    fn judge(&self, condition: &Condition, variables: &dyn Variables) -> Truth;
 }
 
 /// A subject's holdings joined with one role book.
@@ -447,13 +439,13 @@ impl<'a> Speaking<'a> {
         let mut decided = None;
         if !self.denies.is_empty() {
             setting.look(book, Effect::Deny, &mut |variables| {
-                decided = denial(&self.denies, |condition| truth(condition, variables, setting));
+                decided = denial(&self.denies, |condition| setting.judge(condition, variables));
             });
         }
         decided = decided.or(unconditional);
         if decided.is_none() && !self.allows.is_empty() {
             setting.look(book, Effect::Allow, &mut |variables| {
-                decided = Some(allowance(&self.allows, |condition| truth(condition, variables, setting)));
+                decided = Some(allowance(&self.allows, |condition| setting.judge(condition, variables)));
             });
         }
         decided.unwrap_or(Reason::NoMatchingGrant)

@@ -4,28 +4,32 @@
 //! each thing found can be named. What both come to is compared by the tests.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use crate::access::activation::Narrowed;
-use crate::access::condition::datum::{Datum, Variables};
+use crate::access::condition::budget::Allowance;
+use crate::access::condition::datum::Variables;
 use crate::access::condition::{Condition, Truth};
 use crate::access::effective::Reason;
+use crate::access::matched::{Judged, Matched, Miss, Near, Source};
 use crate::access::model::{Bounds, Role, Rule};
-use crate::access::pattern::{Effect, Pattern, PermissionName, Scope};
+use crate::access::nearest::Trial;
+use crate::access::pattern::{Effect, Pattern, PermissionName};
 use crate::access::role_book::RoleBook;
 use crate::access::variables::{Asked, View};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::{Fault, Kind};
-use crate::kernel::ids::{GrantId, RoleId};
+use crate::kernel::ids::RoleId;
 use crate::kernel::text::{ConstraintName, RoleName};
 
 /// The most matches and misses that are named.
 pub const MOST_NAMED: usize = 20;
 /// The most roles that are named because they would allow it.
 const MOST_ROLES: usize = 5;
+/// The most misses, and the most roles, of which it is tried whether they would.
+const MOST_TRIED: usize = 75;
+const MOST_ROLES_TRIED: usize = 25;
 
 /// An answer with its reasons.
 #[derive(Debug)]
@@ -37,67 +41,7 @@ pub struct Explanation {
     /// What else spoke of the permission here and now; denials first.
     pub also_matched: Vec<Matched>,
     /// Of a denial: what is nearest to allowing it, nearest first.
-    pub nearest_misses: Vec<Miss>,
-}
-
-/// A rule that speaks of the permission.
-#[derive(Debug, Clone)]
-pub struct Matched {
-    /// Gives or takes.
-    pub rule: Rule,
-    /// How the subject comes to it.
-    pub source: Source,
-    /// Where and when that holds.
-    pub bounds: Bounds,
-    /// What its condition comes to, if it has one.
-    pub condition: Option<Judged>,
-}
-
-/// How a subject comes to a rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// By a role: the one assigned, and then each that is inherited, up to the one that has the rule.
-    Role(Vec<(RoleId, RoleName)>),
-    /// By a grant.
-    Grant(GrantId),
-    /// It is a condition of the permission itself.
-    Permission(PermissionName),
-}
-
-/// What a condition came to.
-#[derive(Debug, Clone)]
-pub struct Judged {
-    /// Its text.
-    pub condition: Condition,
-    /// True, false, or not to be evaluated.
-    pub truth: Truth,
-    /// Why it could not be evaluated.
-    pub error: Option<String>,
-    /// What it looked at; none: there is no such value.
-    pub values: BTreeMap<String, Option<Value>>,
-}
-
-/// Something that would allow it, but for one thing.
-#[derive(Debug, Clone)]
-pub enum Miss {
-    /// Its condition is false, or cannot be evaluated.
-    Condition(Matched),
-    /// It does not hold any more, since then.
-    Expired(Matched, Timestamp),
-    /// It does not hold yet, but will from then on.
-    NotYet(Matched, Timestamp),
-    /// It holds in another place.
-    OtherScope(Matched),
-    /// A role on the way is inactive.
-    InactiveRole(Matched, RoleName),
-    /// The role that the subject holds is not in force in this session; by which constraint, if by one.
-    NotActivated(Matched, RoleName, Option<ConstraintName>),
-    /// A role that the subject does not hold.
-    RoleNotHeld(RoleId, RoleName),
-    /// The permission is not defined; others of its resource are.
-    UndefinedPermission(Vec<PermissionName>),
-    /// The resource is stored in this place, and another was asked about.
-    Elsewhere(Scope),
+    pub nearest_misses: Vec<Near>,
 }
 
 /// The most steps of one explanation: each role that is come to, and each that is named on the way to a rule.
@@ -105,18 +49,32 @@ pub const MOST_STEPS: usize = 1_000_000;
 
 /// What evaluating a condition counts for.
 const CONDITION_STEPS: usize = 1000;
+/// After so many steps it is looked whether there is still time.
+const STEPS_BETWEEN_LOOKS: usize = 1000;
 
-/// There is more than one explanation can look at.
+/// Why an answer has no explanation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the subject comes to the permission in more ways than can be explained: over {MOST_STEPS} steps")]
-pub struct TooManyWays;
+pub enum Unexplained {
+    /// There is more than one explanation can look at.
+    #[error("the subject comes to the permission in more ways than can be explained: over {MOST_STEPS} steps")]
+    TooManyWays,
+    /// It takes too long.
+    #[error("there is more to look at than can be in the time for it (access.review_seconds)")]
+    TooSlow,
+}
 
-impl Fault for TooManyWays {
+impl Fault for Unexplained {
     fn kind(&self) -> Kind {
-        Kind::Conflict
+        match self {
+            Self::TooManyWays => Kind::Conflict,
+            Self::TooSlow => Kind::Unavailable,
+        }
     }
     fn code(&self) -> &'static str {
-        "too-many-ways"
+        match self {
+            Self::TooManyWays => "too-many-ways",
+            Self::TooSlow => "explanation-too-slow",
+        }
     }
 }
 
@@ -141,8 +99,8 @@ impl Explanation {
     /// Why this question is answered as it is. Takes long where much is held: not for workers.
     ///
     /// # Errors
-    /// When there is too much to look at.
-    pub fn of(asked: &Asked<'_>, book: &RoleBook) -> Result<Self, TooManyWays> {
+    /// When there is too much to look at, or `is_late` says that it takes too long.
+    pub fn of(asked: &Asked<'_>, book: &RoleBook, is_late: &dyn Fn() -> bool) -> Result<Self, Unexplained> {
         let reason = asked.decide(book);
         let mut explanation = Self { reason, decided_by: None, also_matched: Vec::new(), nearest_misses: Vec::new() };
         match reason {
@@ -150,14 +108,16 @@ impl Explanation {
             Reason::ResourceElsewhere => {
                 let standing = asked.passed.standing.as_ref();
                 explanation.nearest_misses =
-                    standing.map(|one| Miss::Elsewhere(one.scope.clone())).into_iter().collect();
+                    standing.map(|one| enough(Miss::Elsewhere(one.scope.clone()))).into_iter().collect();
             }
             Reason::UnknownPermission => explanation.nearest_misses = undefined(asked.permission, book),
             _ => {
                 let (giving, taking) = (View::of(asked, book, Effect::Allow), View::of(asked, book, Effect::Deny));
                 let in_force = asked.in_force(book);
                 let left = Cell::new(MOST_STEPS);
-                Walk { asked, book, in_force, giving: &giving, taking: &taking, left }.fill(&mut explanation)?;
+                let together = Allowance::whole();
+                let walk = Walk { asked, book, in_force, giving: &giving, taking: &taking, left, together, is_late };
+                walk.fill(&mut explanation)?;
             }
         }
         Ok(explanation)
@@ -170,13 +130,17 @@ impl Explanation {
 }
 
 /// The permissions that differ from an undefined one in the action alone.
-fn undefined(name: &str, book: &RoleBook) -> Vec<Miss> {
+fn undefined(name: &str, book: &RoleBook) -> Vec<Near> {
     let resource = name.split_once(':').map_or(name, |(resource, _)| resource);
     let mut similar: Vec<_> =
         book.permissions().map(|one| &one.name).filter(|one| one.resource() == resource).cloned().collect();
     similar.sort_unstable();
     similar.truncate(MOST_NAMED);
-    vec![Miss::UndefinedPermission(similar)]
+    vec![enough(Miss::UndefinedPermission(similar))]
+}
+
+const fn enough(miss: Miss) -> Near {
+    Near { miss, is_enough: true }
 }
 
 /// One walk through everything that a subject holds.
@@ -191,13 +155,17 @@ struct Walk<'a> {
     taking: &'a dyn Variables,
     /// So many steps may still be gone.
     left: Cell<usize>,
+    /// What is left for all conditions together.
+    together: Allowance,
+    /// Whether there is no time left.
+    is_late: &'a dyn Fn() -> bool,
 }
 
 impl Walk<'_> {
-    fn fill(&self, explanation: &mut Explanation) -> Result<(), TooManyWays> {
+    fn fill(&self, explanation: &mut Explanation) -> Result<(), Unexplained> {
         let Some(permission) = self.book.permission_named(self.asked.permission) else { return Ok(()) };
         let (mut spoken, mut misses) = (Vec::new(), Vec::new());
-        for (matched, standing) in self.found(&permission.name)? {
+        for (matched, standing) in self.judged(self.found(&permission.name)?)? {
             match standing {
                 Standing::Speaks => match matched.condition.as_ref().map(|judged| judged.truth) {
                     None | Some(Truth::Holds) => spoken.push(matched),
@@ -212,7 +180,7 @@ impl Walk<'_> {
             }
         }
         spoken.sort_by_key(rank);
-        let own = permission.conditions.iter().map(|condition| Judged::by(condition, self.giving));
+        let own = permission.conditions.iter().map(|condition| self.judge(condition, Effect::Allow));
         let unmet: Vec<Judged> = own.filter(|judged| judged.truth != Truth::Holds).collect();
         if !explanation.reason.allows() {
             let is_only_missed = spoken.first().is_some_and(|matched| matched.rule.effect == Effect::Allow);
@@ -220,10 +188,10 @@ impl Walk<'_> {
                 let of_its_own = |judged| (0, Miss::Condition(of_permission(permission.name.clone(), judged)));
                 misses.extend(unmet.into_iter().map(of_its_own));
             }
-            misses.retain(|(_, miss)| miss.would_allow());
             misses.sort_by_key(|(distance, _)| *distance);
-            explanation.nearest_misses = misses.into_iter().map(|(_, miss)| miss).take(MOST_NAMED).collect();
-            explanation.nearest_misses.extend(self.roles_not_held(permission.number));
+            let is_denied = spoken.first().is_some_and(|matched| matched.rule.effect == Effect::Deny);
+            let misses = misses.into_iter().map(|(_, miss)| miss);
+            explanation.nearest_misses = self.nearest(misses, permission.number, is_denied)?;
         }
         let decides = |matched: &Matched| decided(matched) == explanation.reason;
         if let Some(at) = spoken.iter().position(decides) {
@@ -237,7 +205,7 @@ impl Walk<'_> {
 
     /// Reads the values of the conditions that are shown: of those that are not, nothing is kept.
     fn read(&self, explanation: &mut Explanation) {
-        let missed = explanation.nearest_misses.iter_mut().filter_map(|miss| match miss {
+        let missed = explanation.nearest_misses.iter_mut().filter_map(|near| match &mut near.miss {
             Miss::Condition(matched) => Some(matched),
             _ => None,
         });
@@ -251,18 +219,21 @@ impl Walk<'_> {
         if effect == Effect::Allow { self.giving } else { self.taking }
     }
 
-    fn step(&self, steps: usize) -> Result<(), TooManyWays> {
-        self.left.set(self.left.get().checked_sub(steps).ok_or(TooManyWays)?);
-        Ok(())
+    fn step(&self, steps: usize) -> Result<(), Unexplained> {
+        let before = self.left.get();
+        let left = before.checked_sub(steps).ok_or(Unexplained::TooManyWays)?;
+        self.left.set(left);
+        let is_time_to_look = before / STEPS_BETWEEN_LOOKS != left / STEPS_BETWEEN_LOOKS;
+        if is_time_to_look && (self.is_late)() { Err(Unexplained::TooSlow) } else { Ok(()) }
     }
 
     /// Every rule that speaks of the permission, wherever and whenever, with how it stands.
-    fn found(&self, name: &PermissionName) -> Result<Vec<(Matched, Standing)>, TooManyWays> {
+    fn found(&self, name: &PermissionName) -> Result<Vec<(Matched, Standing)>, Unexplained> {
         let holdings = &self.asked.user.holdings;
         let mut found = Vec::new();
         for grant in holdings.grants.iter().filter(|grant| grant.rule.pattern.matches(name)) {
             let standing = self.held(&grant.bounds).unwrap_or(Standing::Speaks);
-            found.push((self.matched(&grant.rule, Source::Grant(grant.id), &grant.bounds, &standing)?, standing));
+            found.push((self.matched(&grant.rule, Source::Grant(grant.id), &grant.bounds)?, standing));
         }
         for assignment in &holdings.assignments {
             let ways = self.roles_above(assignment.role_id)?;
@@ -273,15 +244,41 @@ impl Walk<'_> {
                     let standing = standing.or_else(|| self.kept_back(assignment.role_id, role, rule));
                     let standing = standing.unwrap_or(Standing::Speaks);
                     let source = Source::Role(self.path(&ways, at)?);
-                    found.push((self.matched(rule, source, &assignment.bounds, &standing)?, standing));
+                    found.push((self.matched(rule, source, &assignment.bounds)?, standing));
                 }
             }
         }
         Ok(found)
     }
 
+    /// The same, each condition that counts here and now judged: in the order in which a decision does it.
+    fn judged(&self, mut found: Vec<(Matched, Standing)>) -> Result<Vec<(Matched, Standing)>, Unexplained> {
+        let turn = |(matched, _): &(Matched, Standing)| match (matched.rule.effect, &matched.source) {
+            (Effect::Deny, Source::Grant(_)) => 0,
+            (Effect::Deny, _) => 1,
+            (Effect::Allow, Source::Role(_)) => 2,
+            (Effect::Allow, _) => 3,
+        };
+        found.sort_by_key(turn);
+        for (matched, standing) in &mut found {
+            if let (Some(condition), Standing::Speaks) = (&matched.rule.condition, standing) {
+                self.step(CONDITION_STEPS)?;
+                matched.condition = Some(self.judge(condition, matched.rule.effect));
+            }
+        }
+        Ok(found)
+    }
+
+    /// What a condition comes to: by itself, but where the decision found that there is more to look at than all of them
+    /// may together.
+    fn judge(&self, condition: &Condition, effect: Effect) -> Judged {
+        let alone = Allowance::whole();
+        let allowance = if self.asked.allowance.is_spent() { &self.together } else { &alone };
+        Judged::by(condition, self.view(effect), allowance)
+    }
+
     /// The roles on a way, from the one that is assigned.
-    fn path(&self, ways: &[Way<'_>], last: usize) -> Result<Vec<(RoleId, RoleName)>, TooManyWays> {
+    fn path(&self, ways: &[Way<'_>], last: usize) -> Result<Vec<(RoleId, RoleName)>, Unexplained> {
         let above = std::iter::successors(ways.get(last), |way| ways.get(way.below?));
         let mut path: Vec<_> = above.map(|way| (way.role.id, way.role.name.clone())).collect();
         self.step(path.len())?;
@@ -310,7 +307,7 @@ impl Walk<'_> {
     }
 
     /// A role and all that it inherits, each by the shortest way, active ways first; with the first inactive role on it.
-    fn roles_above(&self, role: RoleId) -> Result<Vec<Way<'_>>, TooManyWays> {
+    fn roles_above(&self, role: RoleId) -> Result<Vec<Way<'_>>, Unexplained> {
         let mut found = BTreeSet::new();
         let mut ways: Vec<Way<'_>> = Vec::new();
         // Ways through active roles alone are gone first.
@@ -331,21 +328,50 @@ impl Walk<'_> {
         Ok(ways)
     }
 
-    fn matched(
-        &self,
-        rule: &Rule,
-        source: Source,
-        bounds: &Bounds,
-        standing: &Standing,
-    ) -> Result<Matched, TooManyWays> {
-        let asked = rule.condition.as_ref().filter(|_| matches!(standing, Standing::Speaks));
-        self.step(if asked.is_some() { CONDITION_STEPS } else { 1 })?;
-        let condition = asked.map(|condition| Judged::by(condition, self.view(rule.effect)));
-        Ok(Matched { rule: rule.clone(), source, bounds: bounds.clone(), condition })
+    fn matched(&self, rule: &Rule, source: Source, bounds: &Bounds) -> Result<Matched, Unexplained> {
+        self.step(1)?;
+        Ok(Matched { rule: rule.clone(), source, bounds: bounds.clone(), condition: None })
     }
 
-    /// The roles that would allow it: those that allow the least come first.
-    fn roles_not_held(&self, number: u32) -> Vec<Miss> {
+    /// Of what is missing, what is all that is missing; where nothing is, and nothing denies, what is missing beside others.
+    fn nearest(
+        &self,
+        misses: impl Iterator<Item = Miss>,
+        number: u32,
+        is_denied: bool,
+    ) -> Result<Vec<Near>, Unexplained> {
+        let (mut found, mut others) = (Vec::new(), Vec::new());
+        let (trial, misses) = (Trial::of(self.asked, self.book), misses.filter(Miss::would_give));
+        for miss in misses.take(MOST_TRIED) {
+            if found.len() == MOST_NAMED {
+                break;
+            }
+            if self.would_allow(&trial, &miss)? {
+                found.push(enough(miss));
+            } else {
+                others.push(Near { miss, is_enough: false });
+            }
+        }
+        for miss in self.roles_not_held(number) {
+            if self.would_allow(&trial, &miss)? {
+                found.push(enough(miss));
+            }
+        }
+        if found.is_empty() && !is_denied {
+            others.truncate(MOST_NAMED);
+            return Ok(others);
+        }
+        let roles = found.iter().position(|near| matches!(near.miss, Miss::RoleNotHeld(..)));
+        found.truncate(roles.map_or(MOST_NAMED, |first| first + MOST_ROLES));
+        Ok(found)
+    }
+
+    fn would_allow(&self, trial: &Trial<'_>, miss: &Miss) -> Result<bool, Unexplained> {
+        if (self.is_late)() { Err(Unexplained::TooSlow) } else { Ok(trial.would_allow(miss)) }
+    }
+
+    /// The roles that may allow it: those that allow the least come first.
+    fn roles_not_held(&self, number: u32) -> impl Iterator<Item = Miss> {
         let holdings = &self.asked.user.holdings;
         let is_held = |id: RoleId| holdings.assignments.iter().any(|held| held.role_id == id);
         let mut roles: Vec<_> = self
@@ -357,46 +383,8 @@ impl Walk<'_> {
             .map(|(closure, role)| (closure.whole(Effect::Allow).len(), role.name.clone(), role.id))
             .collect();
         roles.sort_unstable();
-        roles.into_iter().take(MOST_ROLES).map(|(_, name, id)| Miss::RoleNotHeld(id, name)).collect()
-    }
-}
-
-impl Judged {
-    /// What a condition comes to for a question.
-    pub fn of(condition: &Condition, asked: &Asked<'_>, book: &RoleBook) -> Self {
-        let view = View::of(asked, book, Effect::Allow);
-        let mut judged = Self::by(condition, &view);
-        judged.read(&view);
-        judged
-    }
-
-    fn read(&mut self, view: &dyn Variables) {
-        let values = self.condition.values_read(view).into_iter();
-        self.values = values.map(|(path, value)| (path, value.map(Datum::shown))).collect();
-    }
-
-    fn by(condition: &Condition, view: &dyn Variables) -> Self {
-        let (truth, error) = match condition.evaluate(view) {
-            Ok(true) => (Truth::Holds, None),
-            Ok(false) => (Truth::Fails, None),
-            Err(error) => (Truth::Errs, Some(error.to_string())),
-        };
-        Self { condition: condition.clone(), truth, error, values: BTreeMap::new() }
-    }
-}
-
-impl Miss {
-    /// What takes a permission is no miss of an allowance.
-    fn would_allow(&self) -> bool {
-        match self {
-            Self::Condition(matched)
-            | Self::Expired(matched, _)
-            | Self::NotYet(matched, _)
-            | Self::OtherScope(matched)
-            | Self::NotActivated(matched, ..)
-            | Self::InactiveRole(matched, _) => matched.rule.effect == Effect::Allow,
-            Self::RoleNotHeld(..) | Self::UndefinedPermission(_) | Self::Elsewhere(_) => true,
-        }
+        let has_chosen = self.asked.session.is_some_and(|session| session.chosen_roles().is_some());
+        roles.into_iter().take(MOST_ROLES_TRIED).map(move |(_, name, id)| Miss::RoleNotHeld(id, name, has_chosen))
     }
 }
 

@@ -253,16 +253,21 @@ pub fn granted(store: &dyn Store, after: Option<&Key>, most: usize) -> Result<Ve
 
 /// How many assignments a role has. Reads them all: may block for long.
 ///
+/// None once `is_late` says that it takes too long.
+///
 /// # Errors
 /// When the store fails.
-pub fn count(store: &dyn Store, role: RoleId) -> Result<Counted, StoreError> {
+pub fn count(store: &dyn Store, role: RoleId, is_late: &dyn Fn() -> bool) -> Result<Option<Counted>, StoreError> {
     let (mut counted, mut last) = (Counted::default(), None);
     for found in Entries::new(store, &[List::Role(role)], None) {
         let user = found?.user;
         counted.assignments += 1;
         counted.holders += u64::from(last.replace(user) != Some(user));
+        if is_late() {
+            return Ok(None);
+        }
     }
-    Ok(counted)
+    Ok(Some(counted))
 }
 
 /// How often a role is given.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::access::ask::Ask;
 use crate::access::effective::Reason;
-use crate::access::explain::{Explanation, TooManyWays};
+use crate::access::explain::{Explanation, Unexplained};
 use crate::access::role_book::RoleBook;
 use crate::kernel::clock::Timestamp;
 use crate::sessions::model::Session;
@@ -24,10 +24,10 @@ impl Moment {
     /// The answer, and why. Takes long: not for workers.
     ///
     /// # Errors
-    /// When there is too much to look at.
-    pub fn explain(&self) -> Result<Explanation, TooManyWays> {
+    /// When there is too much to look at, or `is_late` says that it takes too long.
+    pub fn explain(&self, is_late: &dyn Fn() -> bool) -> Result<Explanation, Unexplained> {
         match &self.view {
-            Ok(user) => Explanation::of(&self.ask.about(user, self.session.as_deref(), self.now), &self.book),
+            Ok(user) => Explanation::of(&self.ask.about(user, self.session.as_deref(), self.now), &self.book, is_late),
             Err(reason) => Ok(Explanation::bare(*reason)),
         }
     }

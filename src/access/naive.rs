@@ -12,7 +12,8 @@ use crate::access::role_book::RoleBook;
 use crate::access::variables::{Asked, View};
 use crate::kernel::ids::RoleId;
 
-/// Whether a subject may do what is asked, by the permissions and roles of this book; of its closures nothing is used.
+/// Whether a subject may do what is asked, by the permissions and roles of this book; of its closures nothing is used. Says
+/// nothing of use where `asked.allowance` is spent afterwards: conditions are evaluated in another order here.
 pub fn allows(asked: &Asked<'_>, book: &RoleBook) -> bool {
     let Some(permission) = book.permission_named(asked.permission).filter(|_| asked.user.is_active()) else {
         return false;
@@ -42,11 +43,13 @@ pub fn allows(asked: &Asked<'_>, book: &RoleBook) -> bool {
     giving.retain(|rule| rule.effect == Effect::Allow && rule.pattern.matches(&permission.name));
     taking.retain(|rule| rule.effect == Effect::Deny && rule.pattern.matches(&permission.name));
     let (seen_by_giving, seen_by_taking) = (View::of(asked, book, Effect::Allow), View::of(asked, book, Effect::Deny));
-    let truth = |rule: &Rule, view| rule.condition.as_ref().map_or(Truth::Holds, |condition| condition.truth(view));
+    let truth = |rule: &Rule, view| {
+        rule.condition.as_ref().map_or(Truth::Holds, |condition| condition.truth(view, &asked.allowance))
+    };
     // Fails closed: an allow that cannot be evaluated does not count, a deny that cannot does.
     let is_allowed = giving.iter().any(|rule| truth(rule, &seen_by_giving) == Truth::Holds);
     let is_denied = taking.iter().any(|rule| truth(rule, &seen_by_taking) != Truth::Fails);
-    let is_met = |condition: &Condition| condition.truth(&seen_by_giving) == Truth::Holds;
+    let is_met = |condition: &Condition| condition.truth(&seen_by_giving, &asked.allowance) == Truth::Holds;
     is_allowed && !is_denied && permission.conditions.iter().all(is_met)
 }
 

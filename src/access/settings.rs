@@ -20,8 +20,8 @@ settings! {
         /// How long assignments and grants are kept after they have expired, so that explanations can tell of them; they
         /// count for nothing meanwhile.
         keep_expired_days: u32 = 7, in 0..=3650;
-        /// How long a question about all subjects may take, waiting for a thread included; one that would take longer is
-        /// refused with 503.
+        /// How long a question about all subjects, an analysis or an explanation may take, waiting for a thread included;
+        /// one that would take longer is refused with 503.
         review_seconds: u32 = 300, in 1..=86_400;
         /// How long a search over stored resources may take; one that would take longer is refused with 503.
         search_seconds: u32 = 30, in 1..=3600;

@@ -71,7 +71,7 @@ struct Judge {
 /// What came of looking again.
 enum Verdict {
     Agreed,
-    /// Something changed since: the two were not asked the same.
+    /// Something changed since, or there is more to look at than a check may: the two were not asked the same.
     Outdated,
     Diverged,
 }
@@ -152,6 +152,9 @@ impl Judge {
         let Some(ask) = read_standing(&*store, &decided.ask)? else { return Ok(Verdict::Outdated) };
         let asked = ask.about(&user, decided.session.as_deref(), decided.now);
         let is_same = naive::allows(&asked, &self.book) == decided.is_allowed;
+        if asked.allowance.is_spent() {
+            return Ok(Verdict::Outdated);
+        }
         Ok(if is_same { Verdict::Agreed } else { Verdict::Diverged })
     }
 

@@ -8,9 +8,10 @@ use std::sync::{Arc, OnceLock};
 use serde_json::{Map, Value, json};
 
 use crate::access::activation::{self, Narrowed};
+use crate::access::condition::budget::Allowance;
 use crate::access::condition::datum::{Datum, Variable, Variables};
 use crate::access::condition::{Condition, Truth};
-use crate::access::effective::{Reason, Setting, truth};
+use crate::access::effective::{Reason, Setting};
 use crate::access::passed::{Passed, Standing, Told};
 use crate::access::pattern::{Effect, Scope};
 use crate::access::role_book::RoleBook;
@@ -19,7 +20,7 @@ use crate::sessions::model::Session;
 use crate::user::User;
 
 /// The most roles of a subject, inherited ones too, that conditions look at: one that looks at more errs.
-pub const MAX_ROLES: usize = 500;
+pub const MAX_ROLES: usize = 250;
 
 /// One question about one user, and everything that conditions may look at.
 #[derive(Debug)]
@@ -38,6 +39,10 @@ pub struct Asked<'a> {
     pub passed: &'a Passed,
     /// How many conditions could not be evaluated.
     pub errors: Cell<u32>,
+    /// What conditions may still look at.
+    pub allowance: Allowance,
+    /// A condition that is taken as met, to find out what would be if it were.
+    pub met: Option<&'a Condition>,
     /// The permission's number, once it was found.
     pub number: Cell<Option<u32>>,
 }
@@ -46,7 +51,8 @@ impl<'a> Asked<'a> {
     /// A question with nothing passed.
     pub const fn plain(user: &'a User, permission: &'a str, scope: &'a Scope, now: Timestamp) -> Self {
         let (session, passed, errors, number) = (None, Passed::NOTHING, Cell::new(0), Cell::new(None));
-        Self { user, session, permission, scope, now, passed, errors, number }
+        let (allowance, met) = (Allowance::whole(), None);
+        Self { user, session, permission, scope, now, passed, errors, allowance, met, number }
     }
 
     /// Whether this subject has this permission in this place at this moment: the one evaluator of the product.
@@ -87,7 +93,7 @@ impl<'a> Asked<'a> {
     fn missed(&self, conditions: &[Condition], book: &RoleBook) -> Option<Reason> {
         let mut missed = None;
         self.look(book, Effect::Allow, &mut |variables| {
-            missed = conditions.iter().find_map(|condition| match truth(condition, variables, self) {
+            missed = conditions.iter().find_map(|condition| match self.judge(condition, variables) {
                 Truth::Holds => None,
                 Truth::Fails => Some(Reason::ConditionNotMet),
                 Truth::Errs => Some(Reason::ConditionError),
@@ -102,8 +108,15 @@ impl Setting for Asked<'_> {
         see(&View::of(self, book, effect));
     }
 
-    fn note_error(&self) {
-        self.errors.set(self.errors.get() + 1);
+    fn judge(&self, condition: &Condition, variables: &dyn Variables) -> Truth {
+        if self.met == Some(condition) {
+            return Truth::Holds;
+        }
+        let truth = condition.truth(variables, &self.allowance);
+        if truth == Truth::Errs {
+            self.errors.set(self.errors.get() + 1);
+        }
+        truth
     }
 }
 

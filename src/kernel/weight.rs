@@ -8,8 +8,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::kernel::fault::Malformed;
 
-/// What JSON that conditions look at may take, in bytes: about 800 elements of lists, 550 members or 110 objects.
-pub const MAX_WEIGHT_BYTES: usize = 80 * 1024;
+/// What JSON that conditions look at may take, in bytes: about 500 elements of lists, 350 members or 60 objects.
+pub const MAX_WEIGHT_BYTES: usize = 48 * 1024;
 
 /// A node of a map: eleven members fit.
 const NODE_BYTES: usize = 640;
@@ -114,12 +114,12 @@ mod tests {
     #[test]
     fn what_is_heavy_is_refused_and_what_is_ordinary_is_not() {
         for (piece, fits, is_too_much) in
-            [("0", 800, 900), ("\"\"", 800, 900), ("{\"\":0}", 100, 130), ("[0]", 300, 340), ("{}", 800, 900)]
+            [("0", 480, 560), ("\"\"", 480, 560), ("{\"\":0}", 60, 80), ("[0]", 180, 205), ("{}", 480, 560)]
         {
             assert_eq!(refuse_heavy(&repeated(piece, fits)), Ok(()), "{piece}");
             assert!(refuse_heavy(&repeated(piece, is_too_much)).is_err(), "{piece}");
         }
-        let members: Vec<String> = (0..550).map(|number| format!("\"member{number}\":{number}")).collect();
+        let members: Vec<String> = (0..330).map(|number| format!("\"member{number}\":{number}")).collect();
         assert_eq!(refuse_heavy(&format!("{{{}}}", members.join(","))), Ok(()));
         assert_eq!(refuse_heavy(&format!("{{\"text\":\"{}\"}}", "x".repeat(16_000))), Ok(()));
         assert_eq!(refuse_heavy(&"[".repeat(16_000)), Ok(()), "is not read at all");

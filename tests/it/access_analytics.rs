@@ -212,6 +212,29 @@ fn the_shadow_agrees_and_a_wrong_answer_turns_the_instance_red() {
     assert!(app.allows(&ann, "doc:read"), "it goes on answering: who is unready is looked at");
 }
 
+/// With no time at all for a review, each of them is late: none holds up the others for ever, and all say so.
+#[test]
+fn analyses_and_explanations_end_when_their_time_is_over() {
+    let server = Server::with(|config| (config.access.review_seconds, config.access.review_threads) = (0, 1));
+    let admin = server.admin();
+    admin.define(&["doc:read"]);
+    let ann = admin.create_user(&json!({ "username": "ann" }));
+    admin.assign(&ann, &admin.role("reader", &["doc:read"]));
+    admin.created(&format!("/api/v1/users/{ann}/permissions"), &json!({ "permission": "doc:read" }));
+    for (path, code) in [
+        ("/api/v1/analytics/roles".to_owned(), "search-too-slow"),
+        ("/api/v1/analytics/permissions".to_owned(), "search-too-slow"),
+        ("/api/v1/analytics/grants".to_owned(), "search-too-slow"),
+        (format!("/api/v1/users/{ann}/permissions/doc:read/explain"), "explanation-too-slow"),
+    ] {
+        let reply = admin.get(&path);
+        reply.is_problem(503, code);
+        assert!(reply.header("retry-after").is_some(), "{path}");
+    }
+    let app = admin.app("shop", &["checker"]);
+    assert!(app.allows(&ann, "doc:read"), "checks are no reviews");
+}
+
 #[test]
 fn a_check_about_a_session_is_cold_where_its_person_had_to_be_read() {
     let server = Server::durable();

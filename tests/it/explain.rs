@@ -84,9 +84,10 @@ const HEAD: &str = "# Why an answer is what it is
 
 `POST /api/v1/permissions/check` with `\"explain\": true`, and `GET /api/v1/users/{user_id}/permissions/{name}/explain`, say
 what decided, what else matched, and of a denial what is nearest to allowing it, nearest first: a condition that does not hold,
-a role that is not in force in the session, a time, a scope, an inactive role, a role not held. Explaining walks every role and
-rule, and is much slower than checking. It is for who holds `sesame.roles:read` and `sesame.users:read`: an explanation names
-roles and shows what is known of the subject.
+a role that is not in force in the session, a time, a scope, an inactive role, a role not held. Each is tried: the decision is
+made again as if it were otherwise, and what would not be enough is not named, or, where nothing is enough, marked. Explaining
+walks every role and rule, and is much slower than checking. It is for who holds `sesame.roles:read` and
+`sesame.users:read`: an explanation names roles and shows what is known of the subject.
 
 Below is one example for each reason. A test asks them and compares this page with what Sesame answers.
 ";
@@ -174,10 +175,9 @@ fn a_denial_names_the_nearest_things_missing_in_order() {
     let reader = admin.role("reader", &["documents:read"]);
     let inactive = role(&admin, &json!({ "name": "old", "permissions": ["documents:read"], "is_active": false }));
     let roles = format!("/api/v1/users/{ann}/roles");
-    let late = json!({ "role_id": reader, "scope": "a", "not_before": "2030-01-01T00:00:00Z" });
-    admin.post(&roles, &late).expect(201);
-    let over = json!({ "role_id": reader, "scope": "b", "expires_at": "2025-11-23T12:00:01Z" });
-    admin.post(&roles, &over).expect(201);
+    let (late, over) = (admin.role("late", &["documents:read"]), admin.role("over", &["documents:read"]));
+    admin.post(&roles, &json!({ "role_id": late, "not_before": "2030-01-01T00:00:00Z" })).expect(201);
+    admin.post(&roles, &json!({ "role_id": over, "expires_at": "2025-11-23T12:00:01Z" })).expect(201);
     admin.post(&roles, &json!({ "role_id": reader, "scope": "c" })).expect(201);
     admin.assign(&ann, &inactive);
     admin.role("other", &["documents:read"]);
@@ -194,6 +194,119 @@ fn a_denial_names_the_nearest_things_missing_in_order() {
     assert_eq!(explained["explanation"]["decided_by"]["scope"], "c");
     let summary = explained["explanation"]["summary"].as_str().unwrap();
     assert_eq!(summary, "Allowed: the role reader allows documents:read in c.");
+}
+
+/// The kinds of what is nearest, the roles that it names, and whether each is all that is missing.
+fn nearest(app: &App, ask: &Value) -> Vec<(String, Option<String>, bool)> {
+    let mut ask = ask.clone();
+    ask["explain"] = json!(true);
+    let answer = app.post("/api/v1/permissions/check", &ask).expect(200);
+    assert_eq!(answer["allowed"], false, "{answer}");
+    let told = |miss: &Value| {
+        let is_enough = miss["is_enough"].as_bool().unwrap();
+        let message = miss["message"].as_str().unwrap();
+        assert_eq!(message.ends_with("that alone would not be enough"), !is_enough, "{message}");
+        (miss["kind"].as_str().unwrap().to_owned(), miss["role"].as_str().map(str::to_owned), is_enough)
+    };
+    answer["explanation"]["nearest_misses"].as_array().unwrap().iter().map(told).collect()
+}
+
+#[test]
+fn a_role_is_near_only_if_it_would_be_enough_to_hold_it() {
+    let (_server, admin, app, ann) = stage();
+    let ask = json!({ "subject": ann, "permission": "documents:read", "context": { "x": 2 } });
+    let near = |role: &str| ("role_not_held".to_owned(), Some(role.to_owned()), true);
+    let conditional = |name: &str, condition: &str| {
+        role(&admin, &json!({ "name": name, "permissions": [rule("allow", "documents:read", condition)] }))
+    };
+    conditional("closed", "context.x == 1");
+    conditional("erring", "context.y == 1");
+    conditional("open", "context.x == 2");
+    // Its condition is about itself: it holds for whoever holds it.
+    conditional("selfish", "'selfish' in subject.roles");
+    let forbidding = json!({ "effect": "deny", "pattern": "documents:read" });
+    role(&admin, &json!({ "name": "both", "permissions": ["documents:read", forbidding] }));
+    assert_eq!(nearest(&app, &ask), [near("open"), near("selfish")]);
+    // What a constraint would refuse to ann is not near to her.
+    let payer = admin.role("payer", &[]);
+    admin.assign(&ann, &payer);
+    let apart = json!({
+        "name": "four eyes", "kind": "static", "cardinality": 2, "role_ids": [payer, admin.role_id("open")],
+    });
+    admin.created("/api/v1/role-constraints", &apart);
+    assert_eq!(nearest(&app, &ask), [near("selfish")]);
+    // Over a denial no role wins.
+    let denied = admin.created(
+        &format!("/api/v1/users/{ann}/permissions"),
+        &json!({ "permission": "documents:*", "effect": "deny" }),
+    );
+    assert_eq!(nearest(&app, &ask), []);
+    admin.delete(&format!("/api/v1/users/{ann}/permissions/{denied}")).expect(204);
+    // But one that lifts it by its name alone would.
+    let unless = rule("deny", "documents:read", "!('selfish' in subject.roles)");
+    let strict = role(&admin, &json!({ "name": "strict", "permissions": [unless] }));
+    admin.assign(&ann, &strict);
+    assert_eq!(nearest(&app, &ask), [near("selfish")]);
+}
+
+#[test]
+fn what_is_missing_beside_something_else_is_told_only_where_nothing_is_enough_and_marked() {
+    let (server, admin, app, ann) = stage();
+    let roles = format!("/api/v1/users/{ann}/roles");
+    let reader = admin.role("reader", &["documents:read"]);
+    let kinds =
+        |ask: &Value| nearest(&app, ask).into_iter().map(|(kind, _, is_enough)| (kind, is_enough)).collect::<Vec<_>>();
+    let told = |all: &[(&str, bool)]| all.iter().map(|(kind, is)| ((*kind).to_owned(), *is)).collect::<Vec<_>>();
+    let at = |scope: &str| json!({ "subject": ann, "permission": "documents:read", "scope": scope });
+    // Another time and another place are two things; and so are two inactive roles.
+    let over = json!({ "role_id": reader, "scope": "a", "expires_at": "2025-11-23T12:00:01Z" });
+    admin.post(&roles, &over).expect(201);
+    let late = json!({ "role_id": reader, "scope": "b", "not_before": "2030-01-01T00:00:00Z" });
+    admin.post(&roles, &late).expect(201);
+    server.clock.advance_seconds(2);
+    let asleep = role(&admin, &json!({ "name": "asleep", "permissions": ["documents:read"], "is_active": false }));
+    let heir = json!({ "name": "heir", "parent_role_id": asleep, "permissions": [], "is_active": false });
+    admin.assign(&ann, &role(&admin, &heir));
+    let all = [("expired", false), ("not_yet_valid", false), ("inactive_role", false)];
+    assert_eq!(kinds(&at("c")), told(&all));
+    assert_eq!(kinds(&at("a")), told(&[("expired", true)]));
+    assert_eq!(kinds(&at("b/x")), told(&[("not_yet_valid", true)]));
+    // A condition of the rule and one of the permission.
+    let body = json!({ "name": "documents:sign", "conditions": ["context.y == 1"] });
+    admin.created("/api/v1/permissions", &body);
+    let signing = rule("allow", "documents:sign", "context.x == 1");
+    admin.assign(&ann, &role(&admin, &json!({ "name": "signer", "permissions": [signing] })));
+    let sign =
+        |x: i32, y: i32| json!({ "subject": ann, "permission": "documents:sign", "context": { "x": x, "y": y } });
+    assert_eq!(kinds(&sign(2, 2)), told(&[("condition_failed", false)]));
+    assert_eq!(kinds(&sign(2, 1)), told(&[("condition_failed", true)]));
+    assert_eq!(kinds(&sign(1, 2)), told(&[("condition_failed", true)]));
+    // Nothing of it is told where a denial wins anyway.
+    admin.created(
+        &format!("/api/v1/users/{ann}/permissions"),
+        &json!({ "permission": "documents:*", "effect": "deny" }),
+    );
+    assert_eq!(kinds(&at("c")), []);
+    assert_eq!(kinds(&sign(2, 1)), []);
+}
+
+#[test]
+fn in_a_session_that_chose_its_roles_a_role_is_near_if_it_is_chosen_too() {
+    let (_server, admin, app, _) = stage();
+    let carl = admin.person("carl");
+    admin.assign(&carl.id, &admin.role("reader", &["documents:read"]));
+    admin.role("other", &["documents:read"]);
+    let own = format!("/api/v1/users/sessions/{}/roles", carl.session_id);
+    let token = carl.put(&own, &json!({ "role_ids": [] })).text("session_token");
+    let ask = json!({ "subject": { "session_token": token }, "permission": "documents:read", "explain": true });
+    let answer = app.post("/api/v1/permissions/check", &ask).expect(200);
+    let misses = answer["explanation"]["nearest_misses"].as_array().unwrap().clone();
+    let told: Vec<_> = misses.iter().map(|miss| miss["message"].as_str().unwrap()).collect();
+    let expected = [
+        "the role reader would allow it, but is not in force in this session",
+        "the role other would allow it, used in this session, and the subject does not hold it",
+    ];
+    assert_eq!(told, expected);
 }
 
 #[test]

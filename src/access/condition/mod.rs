@@ -19,7 +19,7 @@ use cel::common::value::CowVal;
 use cel::{Context, Env, ExecutionError, Value};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::access::condition::budget::{Budget, MAX_LOOKED_AT_BYTES};
+use crate::access::condition::budget::{Allowance, MAX_LOOKED_AT_BYTES, MAX_TOGETHER_BYTES};
 use crate::access::condition::datum::{Datum, Resolver, Variables};
 use crate::kernel::fault::Malformed;
 
@@ -70,6 +70,9 @@ pub enum ConditionError {
     /// There is more to look at than an evaluation may.
     #[error("the condition looks at more than {MAX_LOOKED_AT_BYTES} bytes")]
     TooMuch,
+    /// There is more to look at than the conditions of one check may together.
+    #[error("the conditions of this check look at more than {MAX_TOGETHER_BYTES} bytes together")]
+    TooMuchTogether,
     /// This version of the program does not understand its text.
     #[error("this version does not understand the condition")]
     Unreadable,
@@ -109,27 +112,30 @@ impl Condition {
         &self.0.source
     }
 
-    /// Whether it is true of these variables.
+    /// Whether it is true of these variables, within what the conditions of one check may look at together.
     ///
     /// # Errors
     /// When it is neither true nor false.
-    pub fn evaluate(&self, variables: &dyn Variables) -> Result<bool, ConditionError> {
+    pub fn evaluate(&self, variables: &dyn Variables, allowance: &Allowance) -> Result<bool, ConditionError> {
         let program = self.0.program.as_ref().ok_or(ConditionError::Unreadable)?;
-        let resolver = Resolver { variables, budget: Budget::new() };
+        let budget = allowance.budget(self.source().len()).ok_or(ConditionError::TooMuchTogether)?;
+        let resolver = Resolver { variables, budget };
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
         context.set_variable_resolver(&resolver);
         let value = Value::resolve_val(program, &context);
+        allowance.settle(&resolver.budget);
         // Whatever came of it: some of what should have been looked at was not.
         if resolver.budget.is_spent() {
-            return Err(ConditionError::TooMuch);
+            let is_together = allowance.is_spent();
+            return Err(if is_together { ConditionError::TooMuchTogether } else { ConditionError::TooMuch });
         }
         let value = value.map_err(|error| ConditionError::Failed(Box::new(error)))?;
         value.downcast_ref::<CelBool>().map(|value| *value.inner()).ok_or(ConditionError::NotBoolean)
     }
 
     /// The same in one word.
-    pub fn truth(&self, variables: &dyn Variables) -> Truth {
-        match self.evaluate(variables) {
+    pub fn truth(&self, variables: &dyn Variables, allowance: &Allowance) -> Truth {
+        match self.evaluate(variables, allowance) {
             Ok(true) => Truth::Holds,
             Ok(false) => Truth::Fails,
             Err(_) => Truth::Errs,

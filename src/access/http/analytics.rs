@@ -1,7 +1,7 @@
 //! What roles and permissions are used for: holders, depth, overlap, checks, and what nobody uses.
 //!
 //! Checks are counted since the process started, as metrics are; what is unused is only said of spans that are that long: of
-//! longer ones a list is refused, and figures are null.
+//! longer ones a list is refused, and figures are null. All of it ends when the time for a review is over.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,8 +11,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::access::error::AccessError;
 use crate::access::holders::{self, Counted};
+use crate::access::model::{Permission, Role};
 use crate::access::pattern::Effect;
 use crate::access::product::ProductPermission;
+use crate::access::review::survey::{Limits, SurveyError};
 use crate::access::role_book::{Closure, RoleBook};
 use crate::access::usage::Figures;
 use crate::http::handler::Outcome;
@@ -22,7 +24,7 @@ use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::{PermissionId, RoleId};
 use crate::kernel::page::{Page, Paging};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// Roles named as similar to another.
 const MOST_SIMILAR: usize = 3;
@@ -115,7 +117,7 @@ struct RoleAnalysis {
     /// The roles most like it.
     similar: Vec<Similar>,
     /// How many of its permissions were allowed to nobody for `unused_days`; null if that was not asked, or is not known
-    /// because the process is younger.
+    /// because less is counted.
     unused: Option<u64>,
     /// The smaller role that would do: its permissions that were allowed to somebody, on whatever condition. Null as
     /// `unused`, and where there are more than 100.
@@ -154,8 +156,7 @@ async fn roles(call: Call, Query(query): Query<AnalysisQuery>) -> Outcome {
     let book = Arc::clone(&call.state.book.load());
     let used = used_since(&call, query.unused_days)?.map(|since| used(&call, &book, since));
     let view = View { book, used, unheld: query.unheld };
-    let read = move |store: &dyn Store| view.page(store, &paging);
-    let page = call.state.reviewer.read(move |store| read(&**store)).await?;
+    let page = call.state.reviewer.read_in_time(move |store, limits| view.page(store, &paging, limits)).await?;
     Ok(Answer::ok(&Analysis { counted_since: call.state.checks.usage().since(), page }))
 }
 
@@ -164,25 +165,46 @@ async fn permissions(call: Call, Query(query): Query<UseQuery>) -> Outcome {
     let since = known_since(&call, query.unused_days)?;
     let book = Arc::clone(&call.state.book.load());
     let usage = call.state.checks.usage();
-    let figures = book.permissions().map(|permission| (permission, usage.of(permission.number)));
+    let figures = book.permissions().map(|permission| (Arc::clone(permission), usage.of(permission.number)));
     let is_meant = |figures: &Figures| since.is_none_or(|since| figures.last_allowed < Some(since));
     let meant = figures.filter(|(_, figures)| is_meant(figures));
     let page = Page::of_sorted(meant, &paging, |(permission, _)| permission.id.bytes().to_vec());
-    let page = page.map(|(permission, figures)| PermissionAnalysis {
-        permission_id: permission.id,
-        name: permission.name.to_string(),
-        checks: figures.allows + figures.denies,
-        allows: figures.allows,
-        denies: figures.denies,
-        last_checked_at: figures.last_checked(),
-        last_allowed_at: figures.last_allowed,
-        last_denied_at: figures.last_denied,
-        roles: book.roles().filter(|role| closure(&book, role.id).may_allow(permission.number)).count(),
-    });
-    Ok(Answer::ok(&Analysis { counted_since: usage.since(), page }))
+    let counted_since = usage.since();
+    let look = move |_: &dyn Store, limits: &Limits<'_>| {
+        let items = page
+            .items
+            .into_iter()
+            .map(|found| PermissionAnalysis::of(found, &book, limits))
+            .collect::<Result<_, _>>()?;
+        Ok(Page { items, next_cursor: page.next_cursor })
+    };
+    Ok(Answer::ok(&Analysis { counted_since, page: call.state.reviewer.read_in_time(look).await? }))
 }
 
-/// The beginning of the span that is asked about; none if none is, or if the process is younger than it.
+impl PermissionAnalysis {
+    /// Takes as long as there are roles.
+    fn of(
+        (permission, figures): (Arc<Permission>, Figures),
+        book: &RoleBook,
+        limits: &Limits<'_>,
+    ) -> Result<Self, SurveyError> {
+        limits.refuse(0)?;
+        let may_allow = |role: &&Arc<Role>| book.closure(role.id).is_some_and(|one| one.may_allow(permission.number));
+        Ok(Self {
+            permission_id: permission.id,
+            name: permission.name.to_string(),
+            checks: figures.allows + figures.denies,
+            allows: figures.allows,
+            denies: figures.denies,
+            last_checked_at: figures.last_checked(),
+            last_allowed_at: figures.last_allowed,
+            last_denied_at: figures.last_denied,
+            roles: book.roles().filter(may_allow).count(),
+        })
+    }
+}
+
+/// The beginning of the span that is asked about; none if none is, or if less is counted.
 fn used_since(call: &Call, days: Option<u32>) -> Result<Option<Timestamp>, Problem> {
     match days {
         None => Ok(None),
@@ -197,7 +219,7 @@ fn used_since(call: &Call, days: Option<u32>) -> Result<Option<Timestamp>, Probl
 /// The same for a list of what is unused: one that says nothing would read as if all were used.
 ///
 /// # Errors
-/// 409 where the process is younger.
+/// 409 where less is counted.
 pub(super) fn known_since(call: &Call, days: Option<u32>) -> Result<Option<Timestamp>, Problem> {
     let since = used_since(call, days)?;
     if days.is_some() && since.is_none() {
@@ -219,7 +241,7 @@ fn closure(book: &RoleBook, role: RoleId) -> Arc<Closure> {
 
 impl View {
     /// One page of roles, by id. May block.
-    fn page(&self, store: &dyn Store, paging: &Paging) -> Result<Page<RoleAnalysis>, StoreError> {
+    fn page(&self, store: &dyn Store, paging: &Paging, limits: &Limits<'_>) -> Result<Page<RoleAnalysis>, SurveyError> {
         let is_before = |id: &RoleId| paging.after.as_deref().is_some_and(|after| id.bytes().as_slice() <= after);
         let (mut items, mut depths, mut last) = (Vec::new(), BTreeMap::new(), None);
         let waiting = self.book.roles().map(|role| role.id).filter(|id| !is_before(id));
@@ -228,7 +250,8 @@ impl View {
                 let cursor = last.map(|id: RoleId| id.bytes().to_vec());
                 return Ok(Page::new(items, cursor.as_deref()));
             }
-            let counted = holders::count(store, id)?;
+            limits.refuse(0)?;
+            let counted = holders::count(store, id, limits.is_late)?.ok_or(SurveyError::TooSlow)?;
             if self.unheld.is_none_or(|unheld| unheld == (counted.holders == 0)) {
                 items.push(self.analysis(id, counted, &mut depths));
             }

@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::activation;
-use crate::access::checks::ASKS_AT_ONCE;
 use crate::access::effective::Reason;
 use crate::access::error::AccessError;
 use crate::access::model::Role;
 use crate::access::pattern::{Effect, PermissionName, Scope};
 use crate::access::product::ProductPermission;
 use crate::access::role_book::RoleBook;
+use crate::access::turn::Turn;
 use crate::access::variables::Asked;
 use crate::accounts::error::AccountError;
 use crate::accounts::model::SubjectId;
@@ -139,14 +139,12 @@ pub(super) async fn held(
     let rest = book
         .permissions()
         .skip_while(|permission| after.is_some_and(|after| permission.id.bytes().as_slice() <= after));
-    let (mut items, mut last) = (Vec::new(), None);
+    let (mut items, mut last, mut turn) = (Vec::new(), None, Turn::begin());
     for (looked_at, permission) in rest.enumerate() {
         if looked_at == MOST_LOOKED_AT {
             return Page::new(items, last);
         }
-        if looked_at % ASKS_AT_ONCE == ASKS_AT_ONCE - 1 {
-            tokio::task::yield_now().await;
-        }
+        turn.taken(1).await;
         let plain = Asked::plain(user, permission.name.as_str(), scope, call.now);
         let reason = Asked { session, ..plain }.decide(&book);
         if reason.allows() && items.len() == paging.limit {

@@ -9,8 +9,9 @@ use utoipa::{IntoParams, ToSchema};
 use crate::access::checks::{Ask, Subject};
 use crate::access::condition::Truth;
 use crate::access::effective::Reason;
-use crate::access::explain::{Explanation, Judged, Matched, Miss, Source};
+use crate::access::explain::Explanation;
 use crate::access::http::given::{self, shown_scope};
+use crate::access::matched::{Judged, Matched, Miss, Near, Source};
 use crate::access::passed::{Passed, Told};
 use crate::access::pattern::{Effect, Scope};
 use crate::access::product::ProductPermission;
@@ -109,6 +110,8 @@ struct MissView {
     rule: Option<MatchView>,
     /// The role that would allow it, or is inactive, or not in force in this session.
     role: Option<String>,
+    /// Whether this is all that is missing: it was tried. What is not enough is named only where nothing is.
+    is_enough: bool,
 }
 
 impl ExplanationView {
@@ -165,16 +168,23 @@ impl JudgedView {
 }
 
 impl MissView {
-    fn of(miss: &Miss) -> Self {
+    fn of(near: &Near) -> Self {
+        let Near { miss, is_enough } = near;
         let (matched, name) = match miss {
             Miss::Condition(rule) | Miss::Expired(rule, _) | Miss::NotYet(rule, _) | Miss::OtherScope(rule) => {
                 (Some(rule), None)
             }
             Miss::InactiveRole(rule, name) | Miss::NotActivated(rule, name, _) => (Some(rule), Some(name.to_string())),
-            Miss::RoleNotHeld(_, name) => (None, Some(name.to_string())),
+            Miss::RoleNotHeld(_, name, _) => (None, Some(name.to_string())),
             Miss::UndefinedPermission(_) | Miss::Elsewhere(_) => (None, None),
         };
-        Self { kind: kind(miss), message: message(miss), rule: matched.map(MatchView::of), role: name }
+        Self {
+            kind: kind(miss),
+            message: whole(near),
+            rule: matched.map(MatchView::of),
+            role: name,
+            is_enough: *is_enough,
+        }
     }
 }
 
@@ -197,7 +207,7 @@ const fn kind(miss: &Miss) -> &'static str {
 fn summary(explanation: &Explanation, permission: &str) -> String {
     let decided = explanation.decided_by.as_ref().map(spoken).unwrap_or_default();
     let besides = explanation.also_matched.iter().filter(|matched| matched.rule.effect == Effect::Allow).count();
-    let nearest = explanation.nearest_misses.first().map(|miss| format!(" Nearest: {}.", message(miss)));
+    let nearest = explanation.nearest_misses.first().map(|near| format!(" Nearest: {}.", whole(near)));
     let nearest = nearest.unwrap_or_default();
     match explanation.reason {
         Reason::GrantedByRole | Reason::GrantedDirectly => format!("Allowed: {decided}."),
@@ -263,6 +273,12 @@ fn judgement(judged: &Judged) -> String {
     format!("its condition `{}` {result}{values}", judged.condition.source())
 }
 
+/// What is missing, and whether more is.
+fn whole(near: &Near) -> String {
+    let more = if near.is_enough { "" } else { "; that alone would not be enough" };
+    format!("{}{more}", message(&near.miss))
+}
+
 fn message(miss: &Miss) -> String {
     match miss {
         Miss::Condition(rule) => match &rule.condition {
@@ -280,7 +296,12 @@ fn message(miss: &Miss) -> String {
             let holder = holder(rule);
             format!("{holder} would allow it, but the constraint {constraint} keeps it out of this session")
         }
-        Miss::RoleNotHeld(_, role) => format!("the role {role} would allow it, and the subject does not hold it"),
+        Miss::RoleNotHeld(_, role, false) => {
+            format!("the role {role} would allow it, and the subject does not hold it")
+        }
+        Miss::RoleNotHeld(_, role, true) => {
+            format!("the role {role} would allow it, used in this session, and the subject does not hold it")
+        }
         Miss::Elsewhere(scope) => format!("the resource is stored in {scope}: ask there, or without a scope"),
         Miss::UndefinedPermission(names) if names.is_empty() => "no permission of this resource is defined".to_owned(),
         Miss::UndefinedPermission(names) => {
@@ -346,7 +367,7 @@ pub(super) async fn explained(
     is_use: bool,
 ) -> Result<(Explanation, Revision), Problem> {
     let (moment, revision) = call.state.checks.moment(ask, at_least, call.now, is_use).await?;
-    Ok((call.state.reviewer.work(move || moment.explain()).await??, revision))
+    Ok((call.state.reviewer.work_in_time(move |is_late| moment.explain(is_late)).await??, revision))
 }
 
 async fn explain(call: Call, Path(path): Path<PermissionPath>, Query(query): Query<PlaceQuery>) -> Outcome {

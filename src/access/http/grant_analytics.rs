@@ -12,7 +12,7 @@ use crate::access::http::analytics::{Analysis, known_since};
 use crate::access::http::given::shown_scope;
 use crate::access::pattern::{Effect, Pattern, PermissionName};
 use crate::access::product::ProductPermission;
-use crate::access::review::survey;
+use crate::access::review::survey::{self, Limits, SurveyError};
 use crate::access::usage::Figures;
 use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
@@ -22,7 +22,7 @@ use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::GrantId;
 use crate::kernel::page::{Page, Paging};
 use crate::store::key::Kind;
-use crate::store::{Key, Store, StoreError};
+use crate::store::{Key, Store};
 use crate::user::User;
 
 /// Grants looked at for one page.
@@ -89,13 +89,18 @@ async fn grants(call: Call, Query(query): Query<GrantsQuery>) -> Outcome {
     let mut figures: Vec<_> = book.permissions().map(|one| (one.name.clone(), usage.of(one.number))).collect();
     figures.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     let view = View { figures, unused_since };
-    let page = call.state.reviewer.read(move |store| view.page(&**store, &paging)).await?;
+    let page = call.state.reviewer.read_in_time(move |store, limits| view.page(store, &paging, limits)).await?;
     Ok(Answer::ok(&Analysis { counted_since, page }))
 }
 
 impl View {
     /// One page of grants, by pattern. May block.
-    fn page(&self, store: &dyn Store, paging: &Paging) -> Result<Page<GrantAnalysis>, StoreError> {
+    fn page(
+        &self,
+        store: &dyn Store,
+        paging: &Paging,
+        limits: &Limits<'_>,
+    ) -> Result<Page<GrantAnalysis>, SurveyError> {
         let mut last = paging.after.as_ref().map(|after| Key::of(Kind::GrantHolder, &[after]));
         let (mut items, mut looked_at) = (Vec::new(), 0);
         let mut known: Option<(Pattern, usize, Figures)> = None;
@@ -104,6 +109,7 @@ impl View {
             let granted = holders::granted(store, last.as_ref(), paging.limit)?;
             let is_last = granted.len() < paging.limit;
             for Granted { key, pattern, user, grant } in granted {
+                limits.refuse(0)?;
                 looked_at += 1;
                 if known.as_ref().is_none_or(|(before, ..)| *before != pattern) {
                     let (count, figures) = self.of(&pattern);

@@ -18,7 +18,7 @@ use crate::kernel::clock::{Stopwatch, Timestamp};
 use crate::kernel::fault::{Fault, FieldError, Kind};
 use crate::kernel::ids::UserId;
 use crate::pool::{Pool, PoolError};
-use crate::store::{SharedStore, StoreError};
+use crate::store::{SharedStore, Store, StoreError};
 
 /// Why a review has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -145,6 +145,32 @@ impl Reviewer {
     /// When too much waits.
     pub async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ReviewError> {
         Ok(self.pool.run(work).await?)
+    }
+
+    /// The same, where it looks at its clock: what it is given says whether too much time has passed, its wait for a thread
+    /// included.
+    ///
+    /// # Errors
+    /// When too much waits.
+    pub async fn work_in_time<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Fn() -> bool) -> T + Send + 'static,
+    ) -> Result<T, ReviewError> {
+        let is_late = late(self.longest_review);
+        Ok(self.pool.run(move || work(&is_late)).await?)
+    }
+
+    /// Runs what reads much from the store and looks at its clock, as there.
+    ///
+    /// # Errors
+    /// When too much waits, the store fails, or it says that it takes too long.
+    pub async fn read_in_time<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Store, &Limits<'_>) -> Result<T, SurveyError> + Send + 'static,
+    ) -> Result<T, ReviewError> {
+        let (store, is_late) = (Arc::clone(&self.store), late(self.longest_review));
+        let limits = move || work(&*store, &Limits { is_late: &is_late, ..Limits::NONE });
+        Ok(self.pool.run(limits).await??)
     }
 
     /// Runs what reads much from the store.
