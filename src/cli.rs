@@ -1,14 +1,14 @@
 //! The command line: what an operator can ask the binary to do. Prints; everything else is elsewhere.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config, Flags};
-use crate::remote::Remote;
+use crate::remote::{Difference, Remote};
 use crate::{app, keys, telemetry, upkeep};
 
 /// Sesame: a session and permission engine.
@@ -72,15 +72,21 @@ enum Admin {
 enum Access {
     /// Print the roles and permissions in force, as a file for the other two
     Show,
-    /// Say what would change if the file were applied; exits with 1 if anything would
+    /// Say what would change if the file were applied, and of which state; exits with 1 if anything would
     Diff {
         /// The file, in TOML
         file: PathBuf,
     },
-    /// Make roles and permissions what the file says, all of them
+    /// Say what would change, and make roles and permissions what the file says, all of them
     Apply {
         /// The file, in TOML
         file: PathBuf,
+        /// Only if the state is still the one that a diff was made of: the tag in its last line
+        #[arg(long, value_name = "TAG")]
+        if_match: Option<String>,
+        /// Do not ask before something is removed, or somebody loses something
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -148,13 +154,41 @@ fn access(command: &Access, base: &str) -> anyhow::Result<ExitCode> {
     match command {
         Access::Show => print(&remote.shown()?)?,
         Access::Diff { file } => {
-            let differences = remote.diff(file)?;
-            print(&differences)?;
-            return Ok(if differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            return Ok(if shown(&remote.diff(file, None)?)? { ExitCode::FAILURE } else { ExitCode::SUCCESS });
         }
-        Access::Apply { file } => print(&remote.apply(file)?)?,
+        Access::Apply { file, if_match, yes } => {
+            let difference = remote.diff(file, if_match.as_deref())?;
+            if !shown(&difference)? {
+                return Ok(ExitCode::SUCCESS);
+            }
+            if difference.takes() && !yes && !is_confirmed()? {
+                bail!("nothing was applied: something would be removed or lost, and that needs --yes");
+            }
+            print(&format!("applied: it is state {} now\n", remote.apply(&difference)?))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what would change, and of which state; whether anything would.
+fn shown(difference: &Difference) -> anyhow::Result<bool> {
+    let text = difference.text()?;
+    if text.is_empty() {
+        return Ok(false);
+    }
+    print(&format!("{text}to be applied with --if-match {}\n", difference.tag()))?;
+    Ok(true)
+}
+
+/// Asks whoever sits before the terminal; without one, the answer is no.
+fn is_confirmed() -> anyhow::Result<bool> {
+    if !io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    io::stderr().write_all(b"Something would be removed or lost. Apply it? [y/N] ")?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// A reader that went away (`sesame print-config | head`) is no failure.

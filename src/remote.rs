@@ -28,6 +28,35 @@ pub struct Remote {
     key: SecretString,
 }
 
+/// What would change if a file were applied.
+pub struct Difference {
+    document: Value,
+    /// The `ETag` of the state that it was compared with.
+    version: String,
+    answer: Value,
+}
+
+impl Difference {
+    /// In words; empty if nothing would change.
+    ///
+    /// # Errors
+    /// None that can be; writing to a text is fallible.
+    pub fn text(&self) -> anyhow::Result<String> {
+        told(&self.answer)
+    }
+
+    /// The tag of the state that it was compared with.
+    pub fn tag(&self) -> &str {
+        self.version.trim_matches('"')
+    }
+
+    /// Whether something would be removed, or somebody would lose something.
+    pub fn takes(&self) -> bool {
+        let is_removed = list(&self.answer, "changes").any(|change| word(change, "action") == "removed");
+        is_removed || self.answer.get("subjects_losing").and_then(Value::as_u64) != Some(0)
+    }
+}
+
 /// An answer: its version, if it has one, and its body.
 struct Answer {
     etag: Option<String>,
@@ -73,29 +102,29 @@ impl Remote {
         Ok(text)
     }
 
-    /// What would change, in words; empty if nothing would.
+    /// What would change if the file were applied to the state with this tag; none: to the one in force.
     ///
     /// # Errors
-    /// When the file cannot be read, the server does not answer, or refuses what the file says.
-    pub fn diff(&self, file: &Path) -> anyhow::Result<String> {
-        let answer = self.put("?dry_run=true", &document(file)?, None)?;
-        told(&answer.body)
+    /// When the file cannot be read, the server does not answer, refuses what the file says, or has another state.
+    pub fn diff(&self, file: &Path, tag: Option<&str>) -> anyhow::Result<Difference> {
+        let document = document(file)?;
+        let quoted = tag.map(|tag| format!("\"{}\"", tag.trim_matches('"')));
+        let answer = self.put("?dry_run=true", &document, quoted.as_deref())?;
+        let version = answer.etag.context("the server does not say which version its state has")?;
+        Ok(Difference { document, version, answer: answer.body })
     }
 
-    /// Makes the state what the file says, if it did not change since it was looked at; says what changed.
+    /// Makes the state what was compared with it, if it is still the same; the tag of what it is then.
     ///
     /// # Errors
-    /// As `diff`; and when something was refused after all.
-    pub fn apply(&self, file: &Path) -> anyhow::Result<String> {
-        let document = document(file)?;
-        let version = self.state()?.etag.context("the server does not say which version its state has")?;
-        let answer = self.put("", &document, Some(&version))?;
-        let text = told(&answer.body)?;
+    /// When the server does not answer, refuses, or has another state by now; and when a subject was refused after all.
+    pub fn apply(&self, difference: &Difference) -> anyhow::Result<String> {
+        let answer = self.put("", &difference.document, Some(&difference.version))?;
         let refused = list(&answer.body, "subjects").filter(|one| word(one, "status") == "refused").count();
         if refused > 0 {
-            bail!("{text}{refused} subjects were refused; everything else is in force");
+            bail!("{}{refused} subjects were refused; everything else is in force", told(&answer.body)?);
         }
-        Ok(text)
+        Ok(answer.etag.unwrap_or_default().trim_matches('"').to_owned())
     }
 
     fn state(&self) -> anyhow::Result<Answer> {

@@ -3,6 +3,9 @@
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::{Fault, FieldError, Kind};
 
+/// The code of a change by which subjects would have together what is kept apart.
+pub const HOLDERS_JOIN: &str = "separation-of-duty-holders";
+
 /// A refusal of the access rules.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AccessError {
@@ -128,7 +131,7 @@ impl Fault for AccessError {
             Self::Escalation(_) => "escalation",
             Self::NotYoursToTake(_) => "not-yours-to-take",
             Self::DutiesJoined { .. } => "separation-of-duty",
-            Self::HoldersJoin { .. } => "separation-of-duty-holders",
+            Self::HoldersJoin { .. } => HOLDERS_JOIN,
             Self::Constrained(_) => "role-constrained",
             Self::NotCounted(_) => "not-counted-so-long",
             Self::LastAdministrator => "last-administrator",

@@ -89,6 +89,13 @@ impl Problem {
         problem
     }
 
+    /// The same with more to say of what was sent.
+    #[must_use]
+    pub fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
+        self.0.errors.extend(errors);
+        self
+    }
+
     /// 401: nobody valid is calling.
     pub fn unauthenticated(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)

@@ -232,11 +232,15 @@ cardinality = 2
     let diff = command(&server, &app, &["diff", file_name]);
     assert_eq!(
         (diff.status.code(), text(&diff.stdout).as_str()),
-        (Some(1), "+ permission doc:read\n+ role reader\n+ role censor\n+ constraint read or censor\n"),
+        (
+            Some(1),
+            &*told(&server, "+ permission doc:read\n+ role reader\n+ role censor\n+ constraint read or censor\n")
+        ),
         "{diff:?}"
     );
     let apply = command(&server, &app, &["apply", file_name]);
-    assert_eq!((apply.status.code(), text(&apply.stdout)), (Some(0), text(&diff.stdout)), "{apply:?}");
+    let applied = format!("{}applied: it is state {} now\n", text(&diff.stdout), tag(&server));
+    assert_eq!((apply.status.code(), text(&apply.stdout)), (Some(0), applied), "{apply:?}");
     let diff = command(&server, &app, &["diff", file_name]);
     assert_eq!((diff.status.code(), text(&diff.stdout).as_str()), (Some(0), ""), "{diff:?}");
     // What is shown is a file that changes nothing.
@@ -253,17 +257,68 @@ cardinality = 2
     );
     std::fs::write(&file, tighter).unwrap();
     let diff = command(&server, &app, &["diff", file_name]);
-    let expected = "+ constraint x\n! constraint x would be broken by 1 subject\n";
-    assert_eq!((diff.status.code(), text(&diff.stdout).as_str()), (Some(1), expected), "{diff:?}");
+    let expected = told(&server, "+ constraint x\n! constraint x would be broken by 1 subject\n");
+    assert_eq!((diff.status.code(), text(&diff.stdout)), (Some(1), expected), "{diff:?}");
     let refused = command(&server, &app, &["apply", file_name]);
     assert!(text(&refused.stderr).contains("separation-of-duty-holders"), "{refused:?}");
     std::fs::write(&file, "[[roles]]\nname = \"x\"\npermissions = [\"doc:burn\"]\n").unwrap();
-    let refused = command(&server, &app, &["apply", file_name]);
+    let refused = command(&server, &app, &["apply", file_name, "--yes"]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(text(&refused.stderr).contains("roles.x.permissions[0]"), "{refused:?}");
     let powerless = admin.app("powerless", &[]);
     let refused = command(&server, &powerless, &["show"]);
     assert!(text(&refused.stderr).contains("missing-permission"), "{refused:?}");
+}
+
+/// The tag of the state in force, without quotes.
+fn tag(server: &Server) -> String {
+    etag(&server.admin()).trim_matches('"').to_owned()
+}
+
+/// What a diff prints.
+fn told(server: &Server, changes: &str) -> String {
+    format!("{changes}to be applied with --if-match {}\n", tag(server))
+}
+
+#[test]
+fn what_is_applied_is_what_was_reviewed_and_nothing_goes_without_a_yes() {
+    let server = Server::start();
+    let admin = server.admin();
+    put(&admin, &first(), "*").expect(200);
+    let app = admin.app("deployer", &["administrator"]);
+    let ann = admin.create_user(&json!({ "username": "ann" }));
+    admin.assign(&ann, &admin.role_id("writer"));
+    let file = server.folder().join("roles.toml");
+    let file_name = file.to_str().unwrap();
+    let shown = text(&command(&server, &app, &["show"]).stdout);
+    let (before, reviewed) = (admin.get(STATE).expect(200), tag(&server));
+    let refused = |why: &str, state: &Value, arguments: &[&str]| {
+        let apply = command(&server, &app, &[&["apply", file_name], arguments].concat());
+        assert_eq!(apply.status.code(), Some(1), "{apply:?}");
+        assert!(text(&apply.stderr).contains(why), "{apply:?}");
+        assert_eq!(&admin.get(STATE).expect(200), state);
+        text(&apply.stdout)
+    };
+    // Nothing is removed, but somebody loses what it allowed; and the same with a role that goes.
+    std::fs::write(&file, shown.replace("\"doc:read\", ", "")).unwrap();
+    assert!(refused("needs --yes", &before, &[]).contains("0 subjects gain, 1 lose"));
+    std::fs::write(&file, "").unwrap();
+    assert!(refused("needs --yes", &before, &[]).starts_with("- role writer\n- role reader\n"));
+    // Somebody changes something after the review: what was reviewed is not what would be applied.
+    let other = json!({ "name": "doc:burn" });
+    admin.created("/api/v1/permissions", &other);
+    let changed = admin.get(STATE).expect(200);
+    assert_eq!(refused("version-mismatch", &changed, &["--yes", "--if-match", &reviewed]), "", "not even shown");
+    refused("version-mismatch", &changed, &["--yes", "--if-match", &format!("\"{reviewed}\"")]);
+    let diff = text(&command(&server, &app, &["diff", file_name]).stdout);
+    let reviewed = diff.lines().last().unwrap().rsplit(' ').next().unwrap().to_owned();
+    assert_eq!(reviewed, tag(&server));
+    let apply = command(&server, &app, &["apply", file_name, "--yes", "--if-match", &reviewed]);
+    assert_eq!(apply.status.code(), Some(0), "{apply:?}");
+    assert_eq!(admin.get(STATE).expect(200), json!({ "permissions": [], "roles": [] }));
+    // With nothing to do, nobody is asked.
+    let apply = command(&server, &app, &["apply", file_name]);
+    assert_eq!((apply.status.code(), text(&apply.stdout).as_str()), (Some(0), ""), "{apply:?}");
 }
 
 #[test]

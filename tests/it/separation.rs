@@ -275,6 +275,57 @@ fn the_state_shows_constraints_and_makes_them_what_it_says() {
     assert_eq!(changes(put(&json!({}), "")).first().map(String::as_str), Some("constraint four eyes removed"));
 }
 
+/// The names of the roles that somebody was given.
+fn held(admin: &Admin, user: &str) -> BTreeSet<String> {
+    let page = admin.get(&format!("/api/v1/users/{user}/roles")).expect(200);
+    page["items"].as_array().unwrap().iter().map(|one| one["role_name"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_state_that_keeps_apart_what_it_takes_is_judged_by_what_it_leaves() {
+    let (_server, admin, [payer, approver, _], ann) = stage();
+    let bob = admin.create_user(&json!({ "username": "bob" }));
+    let both = BTreeSet::from(["approver".to_owned(), "payer".to_owned()]);
+    for (user, role) in [(&ann, &payer), (&ann, &approver), (&bob, &payer), (&bob, &approver)] {
+        admin.assign(user, role);
+    }
+    let plain = admin.get(STATE).expect(200);
+    let mut state = plain.clone();
+    state["constraints"] =
+        json!([{ "name": "two", "kind": "static", "roles": ["payer", "approver"], "cardinality": 2 }]);
+    let pays = |username: &str| json!({ "username": username, "roles": [{ "role": "payer" }] });
+    let put = |state: &Value| admin.call("PUT", STATE, Some(state.to_string()), &[("If-Match", "*")]);
+    // Bob keeps both: he alone is named, and nothing is taken from ann.
+    state["subjects"] = json!([pays("ann")]);
+    let refused = put(&state);
+    let detail = refused.is_problem(409, "separation-of-duty-holders").text("detail");
+    assert!(detail.contains(&bob) && !detail.contains(&ann), "{detail}");
+    assert_eq!((held(&admin, &ann), admin.get(STATE).expect(200)), (both.clone(), plain.clone()));
+    state["subjects"] = json!([pays("ann"), pays("bob")]);
+    let answer = put(&state).expect(200);
+    assert_eq!(
+        (&answer["subjects"][0]["status"], &answer["subjects"][1]["status"]),
+        (&json!("changed"), &json!("changed"))
+    );
+    // What cannot be taken from the last administrator leaves the book as it is; what was taken from ann is told.
+    put(&plain).expect(200);
+    for (user, role) in [(&ann, &approver), (&admin.id, &payer), (&admin.id, &approver)] {
+        admin.assign(user, role);
+    }
+    let other = admin.get("/api/v1/users?username=admin").expect(200)["items"][0]["id"].as_str().unwrap().to_owned();
+    admin.post(&format!("/api/v1/users/{other}/suspend"), &json!({})).expect(200);
+    state["subjects"] = json!([pays("ann"), { "id": admin.id, "roles": [{ "role": "payer" }] }]);
+    let refused = put(&state);
+    refused.is_problem(409, "separation-of-duty-holders");
+    let told = |at: usize| refused.json()["errors"][at]["message"].as_str().unwrap().to_owned();
+    refused.names_field("subjects[0]");
+    assert!(told(0).contains("was taken before this was refused"), "{}", refused.body);
+    assert!(told(1).contains("nothing was taken"), "{}", refused.body);
+    assert_eq!(held(&admin, &ann), BTreeSet::from(["payer".to_owned()]));
+    assert!(held(&admin, &admin.id).is_superset(&both));
+    assert_eq!(admin.get(STATE).expect(200), plain);
+}
+
 #[test]
 fn a_preview_names_the_constraints_that_changes_together_would_break() {
     let (_server, admin, [payer, approver, auditor], ann) = stage();

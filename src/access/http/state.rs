@@ -10,13 +10,15 @@ use utoipa::{IntoParams, ToSchema};
 use crate::access::book_aggregate::THE_BOOK;
 use crate::access::book_commands::RoleDraft;
 use crate::access::constraint_commands::ConstraintDraft;
-use crate::access::error::AccessError;
+use crate::access::error::{AccessError, HOLDERS_JOIN};
 use crate::access::escalation;
 use crate::access::http::constraints::KindView;
 use crate::access::http::given::{self, RuleInput, RuleView};
 use crate::access::http::previews::{BrokenView, broken};
 use crate::access::http::roles::SessionTerms;
-use crate::access::http::state_subjects::{Outcome as SubjectOutcome, Planned, SubjectState, carry_out, planned, take};
+use crate::access::http::state_subjects::{
+    Outcome as SubjectOutcome, Planned, SubjectState, carry_out, planned, take, told_of_takings,
+};
 use crate::access::model::{Constraint, Permission, Role, Rule};
 use crate::access::pattern::{Effect, PermissionName};
 use crate::access::product::ProductPermission;
@@ -28,11 +30,11 @@ use crate::access::review::state::{
     Action, Desired, DesiredConstraint, DesiredPermission, DesiredRole, MAX_STEPS, NoWay, Plan, Step, Thing,
 };
 use crate::access::role_book::{Closure, RoleBook};
-use crate::access::separation::Separation;
+use crate::accounts::model::{Nature, subject_text};
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Json, Problem, Query, Routes, Who};
 use crate::kernel::fault::FieldError;
-use crate::kernel::ids::PermissionId;
+use crate::kernel::ids::{PermissionId, RoleId, UserId};
 use crate::kernel::text::{ConstraintName, Note, RoleName};
 use crate::store::Revision;
 
@@ -280,12 +282,12 @@ async fn apply(call: Call, Query(query): Query<StateQuery>, Json(input): Json<St
     let plan = worked_out(&call, &book, desired).await?;
     refuse_escalation(&call, &book, &plan).await?;
     let subjects = planned(&call, &plan.after, input.subjects).await?;
-    let outlook = outlook(&call, &plan.steps, &subjects).await?;
+    let outlook = outlook(&call, &plan.steps, subjects.iter().flat_map(Planned::changes)).await?;
     let (subjects_gaining, subjects_losing) = (outlook.all.gaining, outlook.all.losing);
     let (broken_constraints, version, subjects) = if is_dry {
         (broken(&outlook), book.version(), subjects.iter().map(Planned::outlook).collect())
     } else {
-        let (version, subjects) = carried_out(&call, &book, &plan, subjects, outlook.broken.is_empty()).await?;
+        let (version, subjects) = carried_out(&call, &book, &plan, subjects).await?;
         (broken(&outlook), version, subjects)
     };
     let shown = |step: Step| ChangeView { thing: step.thing, name: step.name, action: step.action };
@@ -300,22 +302,54 @@ async fn apply(call: Call, Query(query): Query<StateQuery>, Json(input): Json<St
     Ok(Answer::ok(&view).with_etag(version).with_revision(version))
 }
 
-/// Makes the book what it is to be, and then each subject. Where roles are kept apart that were not, what subjects lose is
-/// taken first: `is_sound` says that nobody has too much of them afterwards.
+/// Makes the book what it is to be, and then each subject. Where subjects hold what is to be kept apart, and lose it by
+/// this very state, that is taken first; whatever else the book could be refused for was looked at by then. If the book
+/// is refused all the same, because somebody was quicker, the refusal names what was taken.
 async fn carried_out(
     call: &Call,
     book: &RoleBook,
     plan: &Plan,
     subjects: Vec<Planned>,
-    is_sound: bool,
 ) -> Result<(Revision, Vec<SubjectOutcome>), Problem> {
     let (if_match, events) = (book.version(), Arc::new(plan.events.clone()));
     let command = ChangeBook { if_match, events, after: Arc::clone(&plan.after) };
-    let tightens = Separation::tightened(book, &plan.after).next().is_some();
-    let taken = if tightens && is_sound { take(call, &subjects).await } else { Vec::new() };
-    let permit = call.guard_book(&command).await?;
-    let version = call.state.books.send_holding(THE_BOOK, command, call.facts(), permit).await?.revision;
-    Ok((version, carry_out(call, subjects, taken).await))
+    let (permit, taken) = match call.guard_book(&command).await {
+        Err(problem) if problem.code() == HOLDERS_JOIN && subjects.iter().any(Planned::takes) => {
+            refuse_joined_after_takings(call, plan, &subjects).await?;
+            let taken = take(call, &subjects).await;
+            (call.guard_book(&command).await, taken)
+        }
+        guarded => (guarded, Vec::new()),
+    };
+    let written = match permit {
+        Ok(permit) => call.state.books.send_holding(THE_BOOK, command, call.facts(), permit).await.map_err(Into::into),
+        Err(problem) => Err(problem),
+    };
+    match written {
+        Ok(done) => Ok((done.revision, carry_out(call, subjects, taken).await)),
+        Err(problem) => Err(problem.with_errors(told_of_takings(&taken))),
+    }
+}
+
+/// Refuses a book by which somebody has together what is kept apart even when everything is taken that the state takes:
+/// before anything is, and naming only those.
+async fn refuse_joined_after_takings(call: &Call, plan: &Plan, subjects: &[Planned]) -> Result<(), Problem> {
+    let outlook = outlook(call, &plan.steps, subjects.iter().flat_map(Planned::takings)).await?;
+    let Some(broken) = outlook.broken.first() else { return Ok(()) };
+    let names = |roles: &[RoleId]| {
+        let names = roles.iter().filter_map(|role| Some(outlook.book.role(*role)?.name.to_string()));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let told = |(user, nature, roles): &(UserId, Nature, Vec<RoleId>)| {
+        format!("{} ({})", subject_text(*user, *nature), names(roles))
+    };
+    let refusal = AccessError::HoldersJoin {
+        constraint: broken.constraint.name.to_string(),
+        cardinality: broken.constraint.cardinality,
+        holders: broken.subjects,
+        first: broken.first.iter().map(told).collect(),
+    };
+    Err(refusal.into())
 }
 
 /// The way to what is desired, worked out where it keeps neither a worker nor the book's writer.
@@ -407,9 +441,9 @@ async fn refuse_escalation(call: &Call, before: &RoleBook, plan: &Plan) -> Resul
 }
 
 /// How many gain and lose something by all of it, and the constraints that it breaks; refuses what cannot be.
-async fn outlook(call: &Call, steps: &[Step], subjects: &[Planned]) -> Result<Outlook, Problem> {
+async fn outlook(call: &Call, steps: &[Step], subjects: impl Iterator<Item = Change>) -> Result<Outlook, Problem> {
     let book = steps.iter().map(|step| Change::Book(step.change.clone()));
-    let changes: Vec<Change> = book.chain(subjects.iter().flat_map(Planned::changes)).collect();
+    let changes: Vec<Change> = book.chain(subjects).collect();
     call.state.reviewer.tally(changes, call.facts()).await.map_err(|error| match error {
         ReviewError::Refused(Refused { change, why }) => match steps.get(change) {
             Some(step) => refusal(step, why),

@@ -101,6 +101,17 @@ impl Planned {
         Outcome { subject: self.user.id_text(), status, code: None, detail: None }
     }
 
+    /// Whether something is to be taken from it.
+    pub(super) fn takes(&self) -> bool {
+        self.changes.iter().any(HoldingChange::takes)
+    }
+
+    /// What is to be taken from it, for a preview.
+    pub(super) fn takings(&self) -> impl Iterator<Item = Change> {
+        let takings = self.changes.iter().filter(|change| change.takes());
+        takings.map(|change| Change::Holding(self.user.id(), change.clone()))
+    }
+
     /// Its changes, for a preview.
     pub(super) fn changes(&self) -> impl Iterator<Item = Change> {
         self.changes.iter().map(|change| Change::Holding(self.user.id(), change.clone()))
@@ -217,6 +228,20 @@ pub(super) async fn take(call: &Call, subjects: &[Planned]) -> Vec<(usize, Resul
         }
     }
     taken
+}
+
+/// What was taken, for whoever is refused after all, and from whom nothing could be.
+pub(super) fn told_of_takings(taken: &[(usize, Result<(), Problem>)]) -> Vec<FieldError> {
+    let told = |(place, became): &(usize, Result<(), Problem>)| {
+        let message = match became {
+            Ok(()) => {
+                "what it is not to hold any more was taken before this was refused, and was not given back".into()
+            }
+            Err(problem) => format!("nothing was taken: {}", problem.detail()),
+        };
+        FieldError::new(format!("subjects[{place}]"), message)
+    };
+    taken.iter().map(told).collect()
 }
 
 /// Carries the changes out, one subject after the other; each is in force or refused, whatever becomes of the others.
