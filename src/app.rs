@@ -19,6 +19,7 @@ use crate::access::published::PublishedBook;
 use crate::access::review::reviewer::Reviewer;
 use crate::access::role_book::RoleBook;
 use crate::access::shadow::Shadow;
+use crate::access::usage_keeper::UsageKeeper;
 use crate::accounts::authenticator::{Authenticator, Proofs};
 use crate::accounts::correspondence::Correspondence;
 use crate::accounts::letters::Letters;
@@ -210,6 +211,7 @@ impl Instance {
         keeping.abort();
         delivering.abort();
         housekeeping::write_last_uses(&self.state, 1).await;
+        housekeeping::write_usage(&self.state).await;
         self.state.users.drain().await;
         self.state.books.drain().await;
         self.state.preferences.books.drain().await;
@@ -420,7 +422,8 @@ fn checks(
     let shadow = Shadow::new(&finder.store, config.access.shadow_one_in, metrics)?;
     let (book, resources) = (Arc::clone(book), Arc::clone(resources));
     let checks = Checks::new(finder.clone(), identities.clone(), books.clone(), book, resources, metrics);
-    Ok(checks.watched(shadow, books.now()))
+    let usage = UsageKeeper::open(Arc::clone(&finder.store), books.now()).context("what was counted cannot be read")?;
+    Ok(checks.watched(shadow, usage))
 }
 
 fn sign_in(

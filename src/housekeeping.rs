@@ -35,6 +35,8 @@ const SWEEP_SECONDS: u64 = 10;
 const QUIET_SECONDS: i64 = 30;
 /// How often, in seconds, pictures that no profile names are looked for; younger ones may be on their way to one.
 const COLLECT_SECONDS: i64 = 3600;
+/// How often, in seconds, what checks were counted is written.
+const USAGE_SECONDS: i64 = 60;
 /// Entries of what has expired that are read at once, and how often before others have their turn until the next sweep.
 const EXPIRED_AT_ONCE: usize = 1000;
 const MOST_READINGS: usize = 16;
@@ -119,6 +121,7 @@ async fn collect(state: Arc<State>) {
 pub async fn run(state: Arc<State>, config: Config) {
     let behind_millis = i64::try_from(config.sessions.last_seen_flush_seconds).unwrap_or(i64::MAX).saturating_mul(1000);
     let mut collect_next = state.clock.now().plus_seconds(COLLECT_SECONDS);
+    let mut usage_next = state.clock.now().plus_seconds(USAGE_SECONDS);
     let mut sweep = tokio::time::interval(Duration::from_secs(SWEEP_SECONDS));
     // However many pictures there are, nothing else waits for them; it ends with this.
     let mut collecting = JoinSet::new();
@@ -126,6 +129,10 @@ pub async fn run(state: Arc<State>, config: Config) {
         sweep.tick().await;
         write_last_uses(&state, behind_millis).await;
         let now = state.clock.now();
+        if now >= usage_next {
+            usage_next = now.plus_seconds(USAGE_SECONDS);
+            write_usage(&state).await;
+        }
         let idle_seconds = i64::try_from(config.actors.idle_seconds).unwrap_or(i64::MAX);
         let (idle_since, quiet_since) = (now.plus_seconds(-idle_seconds), now.plus_seconds(-QUIET_SECONDS));
         let keep = |user: &User| user.sessions.sessions.iter().any(|session| session.is_unwritten());
@@ -194,6 +201,13 @@ pub async fn remove_expired(state: &Arc<State>) {
             return;
         }
         after = ended.last().map(|(key, _)| key.clone());
+    }
+}
+
+/// Writes how often each permission was asked about, as far as that was not written.
+pub async fn write_usage(state: &Arc<State>) {
+    if let Err(error) = state.checks.write_usage().await {
+        tracing::warn!(%error, "what checks were counted could not be written");
     }
 }
 

@@ -17,6 +17,7 @@ use crate::access::shadow::{Decided, Shadow};
 pub use crate::access::subject::Subject;
 use crate::access::turn::{self, Turn};
 use crate::access::usage::Usage;
+use crate::access::usage_keeper::UsageKeeper;
 use crate::access::variables::Asked;
 use crate::accounts::names::Finder;
 use crate::actor::aggregate::Aggregate as _;
@@ -28,7 +29,7 @@ use crate::resources::desk::{LookError, Looked, ResourceDesk};
 use crate::resources::model::ResourceName;
 use crate::sessions::identity::{Identities, SignedIn};
 use crate::sessions::model::Session;
-use crate::store::{Revision, SharedStore};
+use crate::store::{CommitError, Revision, SharedStore};
 use crate::user::User;
 
 /// One answer.
@@ -88,6 +89,7 @@ pub struct Checks {
     store: SharedStore,
     counters: Counters,
     usage: Usage,
+    usage_keeper: Option<UsageKeeper>,
     shadow: Option<Shadow>,
 }
 
@@ -111,14 +113,26 @@ impl Checks {
             resources,
             counters: Counters::new(metrics),
             usage: Usage::new(Timestamp::default()),
+            usage_keeper: None,
             shadow: None,
         }
     }
 
-    /// The same, some of its decisions made once more by a shadow; the use of permissions is counted from now on.
+    /// The same, some of its decisions made once more by a shadow; the use of permissions is counted on, and kept.
     #[must_use]
-    pub fn watched(self, shadow: Shadow, now: Timestamp) -> Self {
-        Self { usage: Usage::new(now), shadow: Some(shadow), ..self }
+    pub fn watched(self, shadow: Shadow, (keeper, usage): (UsageKeeper, Usage)) -> Self {
+        Self { usage, usage_keeper: Some(keeper), shadow: Some(shadow), ..self }
+    }
+
+    /// Writes what was counted, as far as it was not.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn write_usage(&self) -> Result<(), CommitError> {
+        match &self.usage_keeper {
+            Some(keeper) => keeper.write(&self.usage).await,
+            None => Ok(()),
+        }
     }
 
     /// How often each permission was asked about.

@@ -37,4 +37,5 @@ pub mod shadow;
 pub mod subject;
 pub mod turn;
 pub mod usage;
+pub mod usage_keeper;
 pub mod variables;

@@ -4,11 +4,15 @@
 //! thread that checks has a shard; a permission's figures are one half of a cache line of its own in it. Nothing is locked,
 //! nothing is allocated but, once for each shard, room for a chunk of permissions.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
+use serde::{Deserialize, Serialize};
+
 use crate::kernel::clock::Timestamp;
+use crate::store::codec::Stored;
 
 /// Permissions of one chunk.
 const CHUNK: usize = 256;
@@ -19,8 +23,27 @@ const MOST_SHARDS: usize = 16;
 /// A time is written only when it is later by so much: most checks write none.
 const RESOLUTION_MILLIS: i64 = 1000;
 
+/// Permissions of one record: it stays small.
+const BLOCK: usize = 64;
+
+/// Since when checks are counted.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct UsageSince(pub Timestamp);
+
+/// The figures of some permissions, by number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageBlock(pub Box<[Figures]>);
+
+impl Stored for UsageSince {
+    const VERSION: u8 = 1;
+}
+
+impl Stored for UsageBlock {
+    const VERSION: u8 = 1;
+}
+
 /// What is known of one permission's use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Figures {
     /// Checks that allowed it.
     pub allows: u64,
@@ -69,6 +92,14 @@ impl Cell {
         }
     }
 
+    fn add(&self, figures: &Figures) {
+        let millis = |time: Option<Timestamp>| time.map_or(0, Timestamp::millis);
+        self.allows.fetch_add(figures.allows, Ordering::Relaxed);
+        self.denies.fetch_add(figures.denies, Ordering::Relaxed);
+        self.allowed_millis.fetch_max(millis(figures.last_allowed), Ordering::Relaxed);
+        self.denied_millis.fetch_max(millis(figures.last_denied), Ordering::Relaxed);
+    }
+
     fn figures(&self) -> Figures {
         let time = |millis: &AtomicI64| Some(millis.load(Ordering::Relaxed)).filter(|millis| *millis > 0);
         Figures {
@@ -82,7 +113,7 @@ impl Cell {
 
 type Chunk = Box<[Cell]>;
 
-/// The figures of all permissions since the start.
+/// The figures of all permissions since they are counted.
 pub struct Usage {
     shards: Box<[Box<[OnceLock<Chunk>]>]>,
     since: Timestamp,
@@ -104,6 +135,32 @@ impl Usage {
         Self { shards: (0..count).map(|_| shard()).collect(), since: now }
     }
 
+    /// What was counted before, since then, goes on.
+    pub fn restored(since: Timestamp, blocks: &BTreeMap<u32, UsageBlock>) -> Self {
+        let usage = Self::new(since);
+        for (block, UsageBlock(all)) in blocks {
+            for (place, figures) in all.iter().enumerate().filter(|(_, figures)| **figures != Figures::default()) {
+                let number = *block as usize * BLOCK + place;
+                if let Some(cell) = usage.cell(0, number) {
+                    cell.add(figures);
+                }
+            }
+        }
+        usage
+    }
+
+    /// Everything that is known, some permissions together, by number.
+    pub fn blocks(&self) -> impl Iterator<Item = (u32, UsageBlock)> + '_ {
+        let is_known =
+            |chunk: &usize| self.shards.iter().any(|shard| shard.get(*chunk).is_some_and(|one| one.get().is_some()));
+        let blocks = (0..CHUNKS).filter(is_known).flat_map(|chunk| chunk * CHUNK / BLOCK..(chunk + 1) * CHUNK / BLOCK);
+        let all = blocks.filter_map(|block| u32::try_from(block).ok()).map(|block| {
+            let numbers = block * BLOCK as u32..(block + 1) * BLOCK as u32;
+            (block, UsageBlock(numbers.map(|number| self.of(number)).collect()))
+        });
+        all.filter(|(_, UsageBlock(all))| all.iter().any(|figures| *figures != Figures::default()))
+    }
+
     /// Since when is counted.
     pub const fn since(&self) -> Timestamp {
         self.since
@@ -112,12 +169,15 @@ impl Usage {
     /// Counts one check of the permission with this number.
     pub fn note(&self, permission: u32, is_allowed: bool, now: Timestamp) {
         let turn = TURN.with(|turn| *turn);
-        let (chunk, place) = (permission as usize / CHUNK, permission as usize % CHUNK);
-        let chunk = self.shards.get(turn % self.shards.len().max(1)).and_then(|shard| shard.get(chunk));
-        let Some(chunk) = chunk else { return };
-        if let Some(cell) = chunk.get_or_init(|| (0..CHUNK).map(|_| Cell::default()).collect()).get(place) {
+        if let Some(cell) = self.cell(turn % self.shards.len().max(1), permission as usize) {
             cell.note(is_allowed, now);
         }
+    }
+
+    /// Where a shard counts a permission; none if there are not so many.
+    fn cell(&self, shard: usize, permission: usize) -> Option<&Cell> {
+        let chunk = self.shards.get(shard)?.get(permission / CHUNK)?;
+        chunk.get_or_init(|| (0..CHUNK).map(|_| Cell::default()).collect()).get(permission % CHUNK)
     }
 
     /// What is known of a permission.

@@ -129,6 +129,10 @@ kinds! {
     Resource = 0x38, "resources", large;
     /// A parent's entry about a child: `hash of the parent's name, type, 0, id`.
     ResourceChild = 0x39, "resource_children", small;
+    /// Since when checks are counted; there is one.
+    UsageSince = 0x3A, "usage_since", small;
+    /// How often some permissions were asked about: `number of the record`, each of 64 permissions.
+    UsageBlock = 0x3B, "usage_blocks", small;
     /// An audit entry: `entry id`.
     Audit = 0x40, "audit_entries", large;
     /// A device that a user signs in from: `user id, device id`.

@@ -90,6 +90,38 @@ fn checks_are_counted_by_permission_and_what_nobody_uses_is_found() {
 }
 
 #[test]
+fn what_was_counted_outlives_a_restart() {
+    let server = Server::durable();
+    let admin = server.admin();
+    admin.define(&["doc:read", "doc:write"]);
+    let app = admin.app("shop", &["checker"]);
+    let ann = admin.create_user(&json!({ "username": "ann" }));
+    admin.assign(&ann, &admin.role("wide", &["doc:read", "doc:write"]));
+    assert!(app.allows(&ann, "doc:read") && app.allows(&ann, "doc:write") && app.allows(&ann, "doc:write"));
+    let told = |server: &Server| {
+        let used = server.admin().get("/api/v1/analytics/permissions?limit=1000").expect(200);
+        let of = |name: &str| ["allows", "last_allowed_at"].map(|field| analysis(&used, name)[field].clone());
+        (used["counted_since"].clone(), of("doc:read"), of("doc:write"))
+    };
+    let before = told(&server);
+    assert_eq!((&before.1[0], &before.2[0]), (&json!(1), &json!(2)));
+    server.clock.advance_seconds(20 * 86_400);
+    let server = server.restarted();
+    assert_eq!(told(&server), before);
+    assert!(app.at(server.address).allows(&ann, "doc:read"));
+    let server = server.restarted();
+    assert_eq!(told(&server).1[0], 2);
+    // So a list of what is unused goes back behind the start of the process.
+    let admin = server.admin();
+    let unused = admin.get("/api/v1/analytics/permissions?unused_days=10&limit=1000").expect(200);
+    let names: Vec<_> = unused["items"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert!(names.contains(&"doc:write") && !names.contains(&"doc:read"), "{names:?}");
+    let wide = analysis(&admin.get("/api/v1/analytics/roles?unused_days=10").expect(200), "wide").clone();
+    assert_eq!(wide["suggested_permissions"], json!(["doc:read"]));
+    admin.get("/api/v1/analytics/permissions?unused_days=30").is_problem(409, "not-counted-so-long");
+}
+
+#[test]
 fn an_explained_check_is_counted_as_any_other_and_a_question_of_the_operator_is_not() {
     let server = Server::start();
     let admin = server.admin();

@@ -15,6 +15,7 @@ use sesame::access::holders::{GrantHolder, RoleHolder};
 use sesame::access::model::{Assignment, Bounds, Constraint, ConstraintKind, Given, Grant, Permission, Role, Rule};
 use sesame::access::pattern::{Effect, MAX_NAME_BYTES, MAX_SCOPE_BYTES, Pattern, PermissionName, Scope};
 use sesame::access::role_book::RoleBook;
+use sesame::access::usage::{Figures, UsageBlock, UsageSince};
 use sesame::accounts::factors::{Factors, RECOVERY_CODES, TotpFactor, TotpOffer};
 use sesame::accounts::model::{Account, AppListing, Credential, MAX_PROPERTIES_BYTES, Nature, Properties, Status};
 use sesame::accounts::passkey::Passkey;
@@ -261,10 +262,16 @@ fn access(kind: Kind) -> Option<Vec<u8>> {
             })
         }
         Kind::ResourceChild => codec::encode(&ResourceChild),
+        Kind::UsageSince => codec::encode(&UsageSince(NOW)),
+        Kind::UsageBlock => codec::encode(&UsageBlock(vec![used(); 64].into())),
         Kind::Audit => return Some(audit_entry()),
         _ => return None,
     };
     Some(encoded.unwrap())
+}
+
+fn used() -> Figures {
+    Figures { allows: u64::MAX, denies: u64::MAX, last_allowed: Some(NOW), last_denied: Some(NOW) }
 }
 
 fn accounts(kind: Kind) -> Option<Vec<u8>> {

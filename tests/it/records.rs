@@ -16,6 +16,7 @@ use sesame::access::holders::{GrantHolder, RoleHolder};
 use sesame::access::model::{Assignment, Bounds, Constraint, ConstraintKind, Given, Grant, Permission, Role, Rule};
 use sesame::access::pattern::{Effect, Pattern, PermissionName, Scope};
 use sesame::access::role_book::RoleBook;
+use sesame::access::usage::{Figures, UsageBlock, UsageSince};
 use sesame::accounts::factors::{Factors, TotpFactor, TotpOffer};
 use sesame::accounts::model::{Account, AppListing, Credential, Nature, Properties, Status};
 use sesame::accounts::passkey::Passkey;
@@ -509,6 +510,13 @@ fn records_of_kept_answers() {
             sealed: Box::new([10, 11, 12]),
         },
     );
+}
+
+#[test]
+fn records_of_the_use_of_permissions() {
+    check("usage_since", &UsageSince(at(0)));
+    let used = Figures { allows: 3, denies: 1, last_allowed: Some(at(5)), last_denied: None };
+    check("usage_block", &UsageBlock(Box::new([Figures::default(), used])));
 }
 
 #[test]

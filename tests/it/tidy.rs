@@ -39,6 +39,7 @@ const ROWS: &[(&str, u8)] = &[
     ("access::naive", 3),
     ("access::nearest", 3),
     ("access::turn", 4),
+    ("access::usage_keeper", 4),
     ("access::ask", 4),
     ("access::moment", 4),
     ("access::shadow", 4),

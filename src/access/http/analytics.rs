@@ -1,6 +1,6 @@
 //! What roles and permissions are used for: holders, depth, overlap, checks, and what nobody uses.
 //!
-//! Checks are counted since the process started, as metrics are; what is unused is only said of spans that are that long: of
+//! Checks are counted since the first start, over restarts; what is unused is only said of spans that are that long: of
 //! longer ones a list is refused, and figures are null. All of it ends when the time for a review is over.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,7 +79,7 @@ struct UseQuery {
 /// A page of an analysis.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Analysis<T> {
-    /// Since when checks are counted: the start of the process.
+    /// Since when checks are counted: the first start that counted them. A process that is killed loses the last minute.
     #[schema(value_type = String, format = DateTime)]
     pub(super) counted_since: Timestamp,
     #[serde(flatten)]
