@@ -19,56 +19,35 @@ mod model;
 mod report;
 #[path = "subjects.rs"]
 mod subjects;
+#[path = "timing.rs"]
+mod timing;
 
 use std::collections::HashMap;
-use std::hint::black_box;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
-use hdrhistogram::Histogram;
 
 use sesame::access::checks::{Ask, Subject};
 use sesame::access::pattern::Scope;
 use sesame::app::Instance;
 use sesame::config::Config;
-use sesame::kernel::clock::{Clock, Stopwatch, Timestamp};
+use sesame::kernel::clock::{Clock, Timestamp};
 use sesame::metrics::Metrics;
 use sesame::store::Commit;
 use sesame::store::memory::Memory;
 use sesame::user::User;
 
 use model::{MODELS, Model, Question};
-use report::{Line, median};
+use report::Line;
+use timing::{Times, floor};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const ROUNDS: u64 = 7;
 const CHECKS_PER_ROUND: usize = 200_000;
-
-/// Median and 99th percentile of one kind of check, in nanoseconds, a pair per round.
-#[derive(Default)]
-struct Times(Vec<(f64, f64)>);
-
-impl Times {
-    fn note(&mut self, times: &Histogram<u64>) {
-        self.0.push((times.value_at_quantile(0.5) as f64, times.value_at_quantile(0.99) as f64));
-    }
-
-    fn p50(&self) -> f64 {
-        median(self.0.iter().map(|(p50, _)| *p50).collect())
-    }
-
-    fn p99(&self) -> f64 {
-        median(self.0.iter().map(|(_, p99)| *p99).collect())
-    }
-
-    fn text(&self) -> String {
-        format!("p50 {:.0} ns, p99 {:.0} ns", self.p50(), self.p99())
-    }
-}
 
 /// One model, resident in an instance of its own.
 struct Bench {
@@ -148,17 +127,8 @@ impl Bench {
     /// Asks each question once, of the evaluator and of the service.
     fn round(&mut self, round: u64, floor: u64) -> anyhow::Result<()> {
         let asks = self.asks(self.model.questions(CHECKS_PER_ROUND, round))?;
-        let evaluated = self.evaluate_all(&asks, floor)?;
-        let mut checked = Histogram::<u64>::new(3)?;
-        actix_rt::System::new().block_on(async {
-            for (_, ask, is_allowed) in &asks {
-                let stopwatch = Stopwatch::start();
-                let verdict = black_box(self.instance.state.checks.check(ask, None, self.now).await?);
-                checked.record(nanos(stopwatch).saturating_sub(floor))?;
-                ensure!(verdict.reason.allows() == *is_allowed, "a wrong answer: {verdict:?} to {ask:?}");
-            }
-            anyhow::Ok(())
-        })?;
+        let evaluated = timing::evaluate(&self.instance, &asks, self.now, floor)?;
+        let checked = timing::check(&self.instance, &asks, self.now, floor)?;
         self.evaluated.note(&evaluated);
         self.checked.note(&checked);
         Ok(())
@@ -167,12 +137,12 @@ impl Bench {
     /// Asks the evaluator about so many people, over and over.
     fn familiar_round(&mut self, people: u32, round: u64, floor: u64) -> anyhow::Result<()> {
         let asks = self.asks(self.model.questions_among(people, CHECKS_PER_ROUND, round))?;
-        let times = self.evaluate_all(&asks, floor)?;
+        let times = timing::evaluate(&self.instance, &asks, self.now, floor)?;
         self.familiar.note(&times);
         Ok(())
     }
 
-    fn asks(&self, questions: Vec<Question>) -> anyhow::Result<Vec<(Arc<User>, Ask, bool)>> {
+    fn asks(&self, questions: Vec<Question>) -> anyhow::Result<Vec<timing::Question>> {
         let ask = |question: Question| {
             let user = self.users.get(question.user as usize).context("a question about nobody")?;
             let permission = format!("{}:read", question.resource);
@@ -186,34 +156,9 @@ impl Bench {
         questions.into_iter().map(ask).collect()
     }
 
-    fn evaluate_all(&self, asks: &[(Arc<User>, Ask, bool)], floor: u64) -> anyhow::Result<Histogram<u64>> {
-        let book = self.instance.state.book.load();
-        let mut times = Histogram::<u64>::new(3)?;
-        for (user, ask, is_allowed) in asks {
-            let stopwatch = Stopwatch::start();
-            let reason = black_box(ask.about(user, None, self.now).decide(&book));
-            times.record(nanos(stopwatch).saturating_sub(floor))?;
-            ensure!(reason.allows() == *is_allowed, "a wrong answer: {reason:?} to {ask:?}");
-        }
-        Ok(times)
-    }
-
     fn name(&self) -> String {
         format!("{} users, {} rules", self.model.users, self.model.rules())
     }
-}
-
-fn nanos(stopwatch: Stopwatch) -> u64 {
-    u64::try_from(stopwatch.elapsed().as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// What timing nothing takes, in nanoseconds.
-fn floor() -> anyhow::Result<u64> {
-    let mut times = Histogram::<u64>::new(3)?;
-    for _ in 0..CHECKS_PER_ROUND {
-        times.record(nanos(black_box(Stopwatch::start())))?;
-    }
-    Ok(times.value_at_quantile(0.5))
 }
 
 /// Nanoseconds of a check by engine and rules, as the peers' own program prints them: `casbin 25 16000`.

@@ -3,8 +3,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use anyhow::{Context as _, ensure};
-use hdrhistogram::Histogram;
+use anyhow::Context as _;
 
 use sesame::access::book_aggregate::THE_BOOK;
 use sesame::access::book_commands::{ChangeRole, RoleDraft};
@@ -25,10 +24,11 @@ use sesame::store::memory::Memory;
 use sesame::store::{Commit, codec};
 use sesame::user::User;
 
-use crate::hostile::{Choices, Hostile};
+use crate::hostile::{Choices, Fresh, Hostile};
 use crate::model::Random;
 use crate::report::{Line, median, remark};
-use crate::{Times, nanos, subjects};
+use crate::subjects;
+use crate::timing::{self, Question, Times, nanos};
 
 const PEOPLE: u32 = 100;
 const RESOURCES: u32 = 10_000;
@@ -64,10 +64,10 @@ pub(crate) fn lines(rounds: u64, floor: u64) -> anyhow::Result<Vec<Line>> {
     let mut checked = [Times::default(), Times::default(), Times::default()];
     for round in 0..rounds {
         for (kind, times) in [Kind::Plain, Kind::Owned].into_iter().zip(&mut evaluated) {
-            times.note(&stage.evaluate(&stage.asks(kind, round)?, floor)?);
+            times.note(&timing::evaluate(&stage.instance, &stage.asks(kind, round)?, stage.now, floor)?);
         }
         for (kind, times) in [Kind::Plain, Kind::Owned, Kind::Stored].into_iter().zip(&mut checked) {
-            times.note(&stage.check(&stage.asks(kind, round)?, floor)?);
+            times.note(&timing::check(&stage.instance, &stage.asks(kind, round)?, stage.now, floor)?);
         }
     }
     let [plain, owned] = &evaluated;
@@ -82,12 +82,13 @@ pub(crate) fn lines(rounds: u64, floor: u64) -> anyhow::Result<Vec<Line>> {
     };
     let is_met = |times: &Times| times.p50() <= 3000.0;
     let (target, checks) = ("p50 ≤ 3 µs", "find the user and evaluate, one CEL condition");
-    Ok(vec![
+    let mut lines = vec![
         line("evaluate, one CEL condition on what is passed", owned, plain, target, is_met(owned)),
         line(checks, owned_check, plain_check, target, is_met(owned_check)),
         line("the same about a stored resource, condition on what is stored", stored_check, plain_check, "", true),
-        worst()?,
-    ])
+    ];
+    lines.extend(worst()?);
+    Ok(lines)
 }
 
 impl Stage {
@@ -138,7 +139,7 @@ impl Stage {
     }
 
     /// Questions about random people: every other one is allowed.
-    fn asks(&self, kind: Kind, seed: u64) -> anyhow::Result<Vec<(Arc<User>, Ask, bool)>> {
+    fn asks(&self, kind: Kind, seed: u64) -> anyhow::Result<Vec<Question>> {
         let mut random = Random(seed);
         let mut asks = Vec::new();
         for turn in 0..CHECKS {
@@ -166,31 +167,6 @@ impl Stage {
         }
         Ok(asks)
     }
-
-    fn evaluate(&self, asks: &[(Arc<User>, Ask, bool)], floor: u64) -> anyhow::Result<Histogram<u64>> {
-        let book = self.instance.state.book.load();
-        let mut times = Histogram::<u64>::new(3)?;
-        for (user, ask, is_allowed) in asks {
-            let stopwatch = Stopwatch::start();
-            let reason = black_box(ask.about(user, None, self.now).decide(&book));
-            times.record(nanos(stopwatch).saturating_sub(floor))?;
-            ensure!(reason.allows() == *is_allowed, "a wrong answer: {reason:?} to {ask:?}");
-        }
-        Ok(times)
-    }
-
-    fn check(&self, asks: &[(Arc<User>, Ask, bool)], floor: u64) -> anyhow::Result<Histogram<u64>> {
-        let mut times = Histogram::<u64>::new(3)?;
-        actix_rt::System::new().block_on(async {
-            for (_, ask, is_allowed) in asks {
-                let stopwatch = Stopwatch::start();
-                let verdict = black_box(self.instance.state.checks.check(ask, None, self.now).await?);
-                times.record(nanos(stopwatch).saturating_sub(floor))?;
-                ensure!(verdict.reason.allows() == *is_allowed, "a wrong answer: {verdict:?} to {ask:?}");
-            }
-            anyhow::Ok(times)
-        })
-    }
 }
 
 /// A stored resource of an owner.
@@ -207,8 +183,24 @@ fn stored(number: u32, owner: UserId, now: Timestamp) -> anyhow::Result<Resource
     })
 }
 
-/// The hostile condition that takes longest: of many drawn at random, and of variations of the worst.
-fn worst() -> anyhow::Result<Line> {
+/// The hostile condition that takes longest, and the check that does, of as many of a kind as one check may evaluate: of
+/// many drawn at random, and of variations of the worst.
+fn worst() -> anyhow::Result<Vec<Line>> {
+    let one = slowest(&|fresh| _ = black_box(fresh.ask()))?;
+    let all = slowest(&|fresh| _ = black_box(fresh.ask_until_spent()))?;
+    let line = |what: &str, micros: f64, target, most: f64| Line {
+        what: format!("the slowest of {} hostile {what}, with all that it reads", DRAWN + VARIED),
+        ours: format!("{micros:.0} µs"),
+        beside: String::new(),
+        ratio: String::new(),
+        target,
+        is_met: micros <= most,
+    };
+    Ok(vec![line("conditions", one, "≤ 1 ms", 1000.0), line("checks on as many as may be", all, "≤ 10 ms", 10_000.0)])
+}
+
+/// Microseconds of the slowest that is found.
+fn slowest(ask: &dyn Fn(&Fresh<'_>)) -> anyhow::Result<f64> {
     let mut random = Random(7);
     let mut worst: (f64, Vec<u32>, String) = Default::default();
     for turn in 0..DRAWN + VARIED {
@@ -222,30 +214,26 @@ fn worst() -> anyhow::Result<Line> {
             }
         }
         let Some(hostile) = Hostile::draw(&mut Choices(numbers.iter())) else { continue };
-        let micros = time(&hostile)?;
+        let mut micros = time(&hostile, ask)?;
+        if micros > worst.0 {
+            // Once more: what the machine was busy with in between is not the condition's.
+            micros = micros.min(time(&hostile, ask)?);
+        }
         if micros > worst.0 {
             worst = (micros, numbers, hostile.source);
         }
     }
-    let (micros, _, source) = worst;
-    remark(&format!("the slowest condition that was found: {source}"));
-    Ok(Line {
-        what: format!("the slowest of {} hostile conditions, with all that it reads", DRAWN + VARIED),
-        ours: format!("{micros:.0} µs"),
-        beside: String::new(),
-        ratio: String::new(),
-        target: "≤ 1 ms",
-        is_met: micros <= 1000.0,
-    })
+    remark(&format!("the slowest that was found: {}", worst.2));
+    Ok(worst.0)
 }
 
-/// Microseconds of one evaluation: of several, each of what was not read yet, the middle one.
-fn time(hostile: &Hostile) -> anyhow::Result<f64> {
+/// Microseconds of one: of several, each of what was not read yet, the middle one.
+fn time(hostile: &Hostile, ask: &dyn Fn(&Fresh<'_>)) -> anyhow::Result<f64> {
     let mut times = Vec::new();
     for _ in 0..5 {
         let fresh = hostile.fresh().context("what is drawn is accepted")?;
         let stopwatch = Stopwatch::start();
-        black_box(fresh.ask());
+        ask(&fresh);
         times.push(nanos(stopwatch) as f64 / 1000.0);
     }
     Ok(median(times))
