@@ -16,6 +16,14 @@ use crate::kernel::fault::{Fault, Kind};
 /// How far threads that give way go: a tenth of the share of the others, where all want the processor.
 const NICENESS: i32 = 10;
 
+/// Lets the calling thread give way to all others from now on.
+pub fn give_way(name: &'static str) {
+    // Linux takes the calling thread for the process here.
+    if let Err(error) = setpriority_process(None, NICENESS) {
+        tracing::warn!(name, %error, "a thread keeps its priority");
+    }
+}
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// A fixed number of threads behind a bounded queue. Dropping the pool lets its threads finish what is queued.
@@ -67,12 +75,7 @@ impl Pool {
     /// # Errors
     /// When the operating system gives no more threads.
     pub fn giving_way(name: &'static str, threads: usize, queue: usize) -> io::Result<Self> {
-        Self::started(name, threads, queue, move || {
-            // Linux takes the calling thread for the process here.
-            if let Err(error) = setpriority_process(None, NICENESS) {
-                tracing::warn!(name, %error, "a thread keeps its priority");
-            }
-        })
+        Self::started(name, threads, queue, move || give_way(name))
     }
 
     fn started(

@@ -15,6 +15,7 @@ const PAGE_CHANGES: usize = 1000;
 /// Writes a backup into an empty folder while the store goes on; returns the revision it is of.
 pub(super) fn write(shared: &Shared, to: &Path) -> Result<Revision, StoreError> {
     let folder = empty_folder(to)?;
+    shared.index.look_through()?;
     let begun = shared.index.newest();
     checkpoint::write_base(shared, &folder, begun)?;
     // Records written meanwhile are in the base file, or not: the journal since makes it exact. What the index has, the

@@ -117,6 +117,8 @@ impl Checkpointer {
         let bases = base::list(disk).map_err(failed)?;
         let covered = bases.last().map_or(Revision(0), |(revision, _)| *revision);
         let second = segments.get(1).map_or(Revision(0), |(first, _)| *first);
+        // What the index passed over when it was opened would be gone for good with the segments.
+        self.shared.index.look_through()?;
         let covered = if covered.0 + 1 < second.0 { self.write_base()? } else { covered };
         let needed_from = covered.min(self.shared.checkpoint());
         for (pair, size) in segments.windows(2).zip(&sizes) {

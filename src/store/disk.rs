@@ -41,7 +41,8 @@ pub(super) trait Disk: Send + Sync + 'static {
     /// Makes names durable.
     fn sync_folder(&self) -> io::Result<()>;
     /// Ends the process: what a failed sync left on the disk is unknown, and trying again would hide it (`PostgreSQL`'s
-    /// "fsyncgate", 2018). A restart reads what is there. Returns only in tests.
+    /// "fsyncgate", 2018); what was read of an index that lacks something is in memory. A restart reads what is there.
+    /// Returns only in tests.
     fn halt(&self, why: &str);
 }
 
@@ -178,7 +179,7 @@ impl Disk for Folder {
     }
 
     fn halt(&self, why: &str) {
-        tracing::error!(why, "the journal could not be made durable; the process ends, a restart reads what is there");
+        tracing::error!(why, "the store cannot go on; the process ends, a restart reads what is there");
         std::process::abort();
     }
 }

@@ -1,5 +1,6 @@
 //! Examines a store that nobody serves, without changing a byte of it: the journal's checksums, and whether the index
-//! says what the journal says.
+//! says what the journal says, key by key and both ways: what the journal knows is looked up, what the index lists is
+//! known to the journal.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,6 +20,8 @@ use super::{Change, Key, Record, Revision, StoreError, checkpoint};
 const CACHE_BYTES: u64 = 64 << 20;
 /// Where the copy of the index is while it is looked at.
 const COPY: &str = "index.examined";
+/// Records looked at together.
+const PAGE_RECORDS: usize = 256;
 /// Differences that are told one by one.
 const TOLD: usize = 20;
 
@@ -88,8 +91,12 @@ pub fn examine(folder: &Path) -> Result<Report, StoreError> {
     }
     let copy = Copy::of(&folder.join(INDEX), folder.join(COPY))
         .map_err(|error| journal::io_error("the copy of the index", &error))?;
+    let sound_so_far = report.complaints.len();
     if let Err(error) = compare(&copy.0, &replayed, &mut report) {
-        report.complaints.push(format!("{error}; the next start builds it anew"));
+        report.complaints.push(error.to_string());
+    }
+    if report.complaints.len() > sound_so_far {
+        report.complaints.push(format!("without the folder {INDEX}, the next start builds it anew from the journal"));
     }
     Ok(report)
 }
@@ -120,6 +127,49 @@ fn replay(disk: &Folder, replayed: &mut Replayed, report: &mut Report) -> Result
     })
 }
 
+/// How the index differs from the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Difference {
+    Missing,
+    Other,
+    Extra,
+    Unreadable,
+}
+
+impl Difference {
+    /// What is said of records of which this is so.
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Missing => "missing in the index",
+            Self::Other => "other than the journal says",
+            Self::Extra => "in the index, and not in the journal",
+            Self::Unreadable => "in the index, and cannot be read",
+        }
+    }
+}
+
+/// The differences that were found: how many of each kind of record, and some of them.
+#[derive(Debug, Default)]
+struct Differences {
+    counts: BTreeMap<(&'static str, Difference), u64>,
+    told: Vec<String>,
+}
+
+impl Differences {
+    fn note(&mut self, key: &Key, difference: Difference) {
+        *self.counts.entry((key.kind().map_or("unknown", Kind::name), difference)).or_default() += 1;
+        if self.told.len() < TOLD {
+            self.told.push(format!("{key:?} is {}", difference.words()));
+        }
+    }
+
+    fn complaints(self) -> impl Iterator<Item = String> {
+        let count =
+            |((kind, difference), count): (_, u64)| format!("{kind}: {count} {}", Difference::words(difference));
+        self.counts.into_iter().map(count).chain(self.told)
+    }
+}
+
 /// Compares a copy of the index with what was replayed.
 ///
 /// # Errors
@@ -131,42 +181,67 @@ fn compare(copy: &Path, replayed: &Replayed, report: &mut Report) -> Result<(), 
     if applied > report.newest {
         report.complaints.push(format!("the index is at revision {applied}, beyond the journal"));
     }
-    let mut wrong = Vec::new();
-    let mut seen = 0_usize;
-    let mut last: Option<Record> = None;
+    if applied < report.checkpoint {
+        let lost = format!("the index is at revision {applied}, and {} was durable in it", report.checkpoint);
+        report.complaints.push(lost);
+    }
+    let mut differences = Differences::default();
+    look_up(&index, replayed, applied, &mut differences);
+    let listed = list(&index, replayed, applied, &mut differences);
+    report.complaints.extend(differences.complaints());
+    let expected = replayed.values().filter(|(revision, value)| *revision <= applied && value.is_some()).count();
+    match listed? {
+        listed if listed != expected => {
+            report.complaints.push(format!("the index lists {listed} of {expected} records as they are"));
+        }
+        _ => while !index.look_further()? {},
+    }
+    Ok(())
+}
+
+/// Looks for every key of the journal in the index. What is newer than the index, the next start brings there.
+fn look_up(index: &Sled, replayed: &Replayed, applied: Revision, differences: &mut Differences) {
+    for (key, (revision, sum)) in replayed.iter().filter(|(_, (revision, _))| *revision <= applied) {
+        let is_same = |found: &Record| found.revision == *revision && Some(crc32c::crc32c(&found.value)) == *sum;
+        match index.get(key) {
+            Err(_) => differences.note(key, Difference::Unreadable),
+            Ok(None) if sum.is_some() => differences.note(key, Difference::Missing),
+            Ok(Some(_)) if sum.is_none() => differences.note(key, Difference::Extra),
+            Ok(Some(found)) if !is_same(&found) => differences.note(key, Difference::Other),
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Looks for everything that the index lists in the journal; returns how much of it is as the journal says.
+///
+/// # Errors
+/// When it cannot be listed.
+fn list(
+    index: &Sled,
+    replayed: &Replayed,
+    applied: Revision,
+    differences: &mut Differences,
+) -> Result<usize, StoreError> {
+    let (mut listed, mut last) = (0, None::<Record>);
     loop {
-        let page = index.scan(&[], last.as_ref().map(|record| record.key.bytes()), 1000)?;
+        let page = index.scan(&[], last.as_ref().map(|record| record.key.bytes()), PAGE_RECORDS)?;
         for record in &page {
             match replayed.get(&record.key) {
-                // Not replayed into the index yet: the next start will.
                 Some((revision, _)) if *revision > applied => {}
-                Some((revision, Some(sum)))
-                    if *revision == record.revision && *sum == crc32c::crc32c(&record.value) =>
-                {
-                    seen += 1;
+                // One that was removed was looked up.
+                Some((revision, sum)) => {
+                    let is_same = *revision == record.revision && *sum == Some(crc32c::crc32c(&record.value));
+                    listed += usize::from(is_same);
                 }
-                _ => wrong.push(format!("{:?} in the index is not what the journal says", record.key)),
+                None => differences.note(&record.key, Difference::Extra),
             }
         }
         match page.into_iter().last() {
             Some(record) => last = Some(record),
-            None => break,
+            None => return Ok(listed),
         }
     }
-    let expected = replayed.values().filter(|(revision, value)| *revision <= applied && value.is_some()).count();
-    if seen != expected && wrong.is_empty() {
-        wrong.push(format!("the index lacks {} records", expected.saturating_sub(seen)));
-    }
-    if wrong.len() > TOLD {
-        let more = format!("and {} more", wrong.len() - TOLD);
-        wrong.truncate(TOLD);
-        wrong.push(more);
-    }
-    if !wrong.is_empty() {
-        wrong.push(format!("without the folder {INDEX}, the next start builds it anew from the journal"));
-    }
-    report.complaints.append(&mut wrong);
-    Ok(())
 }
 
 /// A copy of the index, removed when it is not needed any more: sled writes when it opens.

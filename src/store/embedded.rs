@@ -22,7 +22,9 @@ use super::shared::Shared;
 use super::sled::Sled;
 use super::watchdog::{self, Patience};
 use super::{Change, Commit, Key, Pending, Record, Revision, Stats, Store, StoreError};
+use crate::kernel::clock::Stopwatch;
 use crate::metrics::Metrics;
+use crate::pool::give_way;
 
 /// Where the index is in the store's folder.
 pub(super) const INDEX: &str = "index";
@@ -56,19 +58,22 @@ pub fn open(folder: &Path, settings: &Settings, metrics: Arc<Metrics>) -> Result
     if !place.exists() && !journal::segments(&*disk).map_err(failed)?.is_empty() {
         tracing::warn!("there is no index; it is built anew from the journal");
     }
-    let recovered = match recovered(&disk, &place, settings) {
-        Err(Failed::Index(error)) => {
-            set_aside(&place, &error)?;
-            recovered(&disk, &place, settings)?
-        }
-        outcome => outcome?,
-    };
-    let (shared, journal) = recovered.shared(disk, metrics, Some(lock));
+    let (shared, journal) = recovered(&disk, &place, settings)?.shared(disk, metrics, Some(lock));
     Embedded::start(shared, journal, settings).map_err(|error| journal::io_error("threads", &error))
 }
 
-/// Opens the index at this place, or makes it, and brings it up to the journal.
-fn recovered(disk: &Arc<dyn Disk>, place: &Path, settings: &Settings) -> Result<Recovered, Failed> {
+/// Opens the index at this place, or another one if that cannot be used, and brings it up to the journal.
+pub(super) fn recovered(disk: &Arc<dyn Disk>, place: &Path, settings: &Settings) -> Result<Recovered, StoreError> {
+    match recovered_as_it_is(disk, place, settings) {
+        Err(Failed::Index(error)) => {
+            set_aside(place, &error)?;
+            Ok(recovered_as_it_is(disk, place, settings)?)
+        }
+        outcome => Ok(outcome?),
+    }
+}
+
+fn recovered_as_it_is(disk: &Arc<dyn Disk>, place: &Path, settings: &Settings) -> Result<Recovered, Failed> {
     let index = open_index(place, settings.cache_bytes).map_err(Failed::Index)?;
     let applied = index.applied().map_err(Failed::Index)?;
     journal::reaches_back_to(&**disk, applied).map_err(Failed::Index)?;
@@ -128,7 +133,8 @@ fn set_aside(place: &Path, error: &StoreError) -> Result<(), StoreError> {
 /// What was found at a start, and is ready to go on.
 pub(super) struct Recovered {
     journal: Journal,
-    index: Recent,
+    /// Where records are looked up.
+    pub index: Recent,
     checkpoint: Revision,
 }
 
@@ -236,6 +242,7 @@ impl Embedded {
                 outcome.inspect_err(|error| disk.halt(&format!("the index does not follow the journal: {error}")))
             });
         })?;
+        look_through(&shared)?;
         let (watchdog, stop) = sync_channel(0);
         let patience = Patience {
             unready_seconds: settings.watchdog_unready_seconds,
@@ -246,6 +253,23 @@ impl Embedded {
         let threads = Mutex::new(vec![commits, checkpoints]);
         Ok(Self { shared, inbox, checkpointer, is_closed: Mutex::new(false), threads, _watchdog: watchdog })
     }
+}
+
+/// Looks at all of the index on a thread of its own. Where it lacks something, what was read of it is in memory and in
+/// answers: the process ends, and the next start builds it anew.
+fn look_through(shared: &Shared) -> std::io::Result<()> {
+    const NAME: &str = "sesame-census";
+    let (recent, disk) = (Arc::downgrade(&shared.index), Arc::clone(&shared.disk));
+    let work = move || {
+        give_way(NAME);
+        let stopwatch = Stopwatch::start();
+        match recent::look_through(&recent) {
+            Ok(()) => tracing::debug!(seconds = stopwatch.seconds(), "nothing is missing in the index"),
+            Err(error @ StoreError::Damaged(_)) => disk.halt(&error.to_string()),
+            Err(error) => tracing::error!(%error, "the index could not be looked through"),
+        }
+    };
+    thread::Builder::new().name(NAME.to_owned()).spawn(work).map(drop)
 }
 
 fn replay(index: &dyn Index, changes: &[Change]) -> Result<(), Failed> {
@@ -352,7 +376,6 @@ fn count_of(index: &Recent, kind: Kind) -> Result<u64, StoreError> {
 mod tests {
     use super::super::simulated::{SimulatedDisk, SimulatedIndex};
     use super::*;
-    use crate::kernel::clock::Stopwatch;
 
     /// An index that answers a reader when it is told to.
     struct Hanging(SimulatedIndex, Mutex<std::sync::mpsc::Receiver<()>>);
@@ -374,6 +397,9 @@ mod tests {
         }
         fn applied(&self) -> Result<Revision, StoreError> {
             self.0.applied()
+        }
+        fn look_further(&self) -> Result<bool, StoreError> {
+            self.0.look_further()
         }
         fn flush(&self) -> Result<(), StoreError> {
             self.0.flush()

@@ -47,6 +47,12 @@ pub(super) trait Index: Send + Sync + 'static {
     fn apply(&self, posts: &[Post<'_>], applied: Revision) -> Result<(), StoreError>;
     /// Up to which revision everything is here.
     fn applied(&self) -> Result<Revision, StoreError>;
+    /// Looks at some more of what is here, once after each start: whether nothing of what was applied is missing or older.
+    /// Returns whether that was all of it. Others may read and write meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when something is, and from then on again.
+    fn look_further(&self) -> Result<bool, StoreError>;
     /// Makes what was applied durable. Never called from two threads at once.
     fn flush(&self) -> Result<(), StoreError>;
 }

@@ -6,6 +6,7 @@
 
 pub mod backup;
 pub mod blobs;
+mod census;
 mod checkpoint;
 pub mod codec;
 mod committer;

@@ -17,6 +17,8 @@ use super::{Change, Key, Record, Revision, StoreError};
 
 /// How long writes gather before the index takes them over.
 const GATHER: Duration = Duration::from_millis(50);
+/// How long the index is left alone between two looks at a part of it: whoever writes gets its turn.
+const REST: Duration = Duration::from_millis(1);
 /// Writes that the index takes over in one batch: readers of the index wait for a batch.
 #[cfg(not(test))]
 const BATCH_WRITES: usize = 512;
@@ -201,6 +203,17 @@ impl Recent {
         Arc::clone(&layers.old)
     }
 
+    /// Looks at all that is in the index, once after each start; whoever comes later waits for it, or finds it done.
+    ///
+    /// # Errors
+    /// When something that it took over is missing there or older, or it fails.
+    pub(super) fn look_through(&self) -> Result<(), StoreError> {
+        while !self.below.look_further()? {
+            thread::park_timeout(REST);
+        }
+        Ok(())
+    }
+
     /// Makes everything that is here now durable in the index. Never called from two threads at once.
     ///
     /// # Errors
@@ -276,6 +289,21 @@ pub(super) fn keep_following(recent: &Weak<Recent>, work: impl Fn(&Recent) -> Re
             return;
         }
     }
+}
+
+/// Looks at all that is in the index, unless the store is gone before.
+///
+/// # Errors
+/// When something that it took over is missing there or older, or it fails.
+pub(super) fn look_through(recent: &Weak<Recent>) -> Result<(), StoreError> {
+    while let Some(strong) = recent.upgrade() {
+        if strong.below.look_further()? {
+            break;
+        }
+        drop(strong);
+        thread::park_timeout(REST);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -349,6 +349,10 @@ impl Index for SimulatedIndex {
         Ok(self.both().live.applied)
     }
 
+    fn look_further(&self) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
     fn flush(&self) -> Result<(), StoreError> {
         let mut both = self.both();
         both.durable = both.live.clone();

@@ -4,19 +4,20 @@
 //! `fsync`; large values go to files that are never synced; a `snap.*.generating` left over makes opening fail. So:
 //! only the checkpoint thread flushes, and syncs sled's files itself; a value over 4 KiB is cut into chunks; leftovers
 //! are removed before opening. What sled loses, the journal has: an index in which a damaged page was found, whenever
-//! that was, is not opened again.
+//! that was, is not opened again. It passes over damage in silence when it opens, so all of it is counted once (`census`).
 
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::census::{Census, Tally};
 use super::index::{Index, Post};
 use super::{Key, MAX_SMALL_VALUE_BYTES, Record, Revision, StoreError};
 
-/// `[0]`: the last applied revision. Kinds of records begin at 16.
+/// `[0]`: the last applied revision and the tally of all records. Kinds of records begin at 16.
 const APPLIED: &[u8] = &[0];
 /// `[1] | key length u16 | key | number u16`: a part of a large value.
 const CHUNK: u8 = 1;
@@ -29,6 +30,9 @@ const IN_CHUNKS: u8 = 1;
 /// A file in its folder that says that it was found damaged.
 const CONDEMNED: &str = "damaged";
 
+/// Records counted at a time: nothing is written meanwhile.
+const PAGE_RECORDS: usize = 256;
+
 /// How often a large value is read again because it was replaced meanwhile.
 const READ_TRIES: usize = 100;
 
@@ -38,6 +42,8 @@ pub(super) struct Sled {
     db: sled::Db,
     folder: PathBuf,
     in_chunks: Mutex<HashMap<Box<[u8]>, usize>>,
+    /// Held by whoever writes or counts.
+    census: Mutex<Census>,
 }
 
 /// A value as it stands in the tree.
@@ -122,11 +128,9 @@ impl Sled {
         told(|| {
             let db = config.open().map_err(failed)?;
             let tree = db.open_tree("records").map_err(failed)?;
-            if tree.get(APPLIED).map_err(failed)?.is_none() && !tree.is_empty() {
-                return Err(damaged(APPLIED));
-            }
+            let census = Mutex::new(Census::of(due(&tree)?));
             let in_chunks = Mutex::new(count_chunks(&tree)?);
-            Ok(Self { tree, db, folder: folder.to_owned(), in_chunks })
+            Ok(Self { tree, db, folder: folder.to_owned(), in_chunks, census })
         })
     }
 
@@ -141,6 +145,27 @@ impl Sled {
             }
         }
         outcome
+    }
+
+    fn census(&self) -> MutexGuard<'_, Census> {
+        self.census.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The revision that wrote a record last, if it is there.
+    fn found(&self, key: &[u8]) -> Result<Option<Revision>, StoreError> {
+        let Some(value) = self.tree.get(key).map_err(failed)? else { return Ok(None) };
+        Stored::parse(&value).map(|stored| Some(stored.revision())).ok_or_else(|| damaged(key))
+    }
+
+    /// A page of records that begins with this key: where the page before ended, for what sled finds behind a key need not
+    /// be what it lists behind it.
+    fn page(&self, from: Option<&[u8]>) -> Result<Vec<Record>, StoreError> {
+        let mut page = Vec::with_capacity(PAGE_RECORDS);
+        for entry in self.tree.range(from.unwrap_or(RECORDS)..).take(PAGE_RECORDS) {
+            let (key, value) = entry.map_err(failed)?;
+            page.extend(self.record(&key, &value)?);
+        }
+        Ok(page)
     }
 
     /// The record that a tree's entry is the head of.
@@ -204,6 +229,34 @@ impl Sled {
     }
 }
 
+/// What was applied last, and what all records should come to unless a version that did not know wrote it; nothing if
+/// nothing was applied.
+fn applied(tree: &sled::Tree) -> Result<Option<(Revision, Option<Tally>)>, StoreError> {
+    let Some(bytes) = tree.get(APPLIED).map_err(failed)? else { return Ok(None) };
+    let (revision, tally) = bytes.split_first_chunk::<8>().ok_or_else(|| damaged(APPLIED))?;
+    let tally = match tally {
+        [] => None,
+        tally => Some(Tally::of_bytes(tally).ok_or_else(|| damaged(APPLIED))?),
+    };
+    Ok(Some((Revision(u64::from_be_bytes(*revision)), tally)))
+}
+
+/// What all records should come to. Where that is not known, it is what they are now.
+fn due(tree: &sled::Tree) -> Result<Tally, StoreError> {
+    match applied(tree)? {
+        Some((_, Some(tally))) => return Ok(tally),
+        Some((_, None)) => tracing::info!("the index is of an older version; its records are counted"),
+        None if tree.is_empty() => return Ok(Tally::default()),
+        None => return Err(damaged(APPLIED)),
+    }
+    let mut tally = Tally::default();
+    for entry in tree.range(RECORDS..) {
+        let (key, value) = entry.map_err(failed)?;
+        tally.add(&key, Stored::parse(&value).ok_or_else(|| damaged(&key))?.revision());
+    }
+    Ok(tally)
+}
+
 /// How many chunks each large value has: there are few, and a commit must not look for each of its keys.
 fn count_chunks(tree: &sled::Tree) -> Result<HashMap<Box<[u8]>, usize>, StoreError> {
     let mut counts = HashMap::new();
@@ -224,10 +277,7 @@ impl Index for Sled {
     }
 
     fn revision_of(&self, key: &Key) -> Result<Option<Revision>, StoreError> {
-        self.ask(|| {
-            let Some(value) = self.tree.get(key.bytes()).map_err(failed)? else { return Ok(None) };
-            Stored::parse(&value).map(|stored| Some(stored.revision())).ok_or_else(|| damaged(key.bytes()))
-        })
+        self.ask(|| self.found(key.bytes()))
     }
 
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Record>, StoreError> {
@@ -250,22 +300,46 @@ impl Index for Sled {
     }
 
     fn apply(&self, posts: &[Post<'_>], applied: Revision) -> Result<(), StoreError> {
+        let mut census = self.census();
+        let mut after = census.clone();
         let mut batch = sled::Batch::default();
-        for post in posts {
-            self.stage(&mut batch, post.key, post.revision, post.value);
-        }
-        batch.insert(APPLIED, applied.0.to_be_bytes().to_vec());
-        self.ask(|| self.tree.apply_batch(batch).map_err(failed))
+        self.ask(|| {
+            for post in posts {
+                let (key, new) = (post.key.bytes(), post.value.map(|_| post.revision));
+                after.change(key, self.found(key)?, new);
+                self.stage(&mut batch, post.key, post.revision, post.value);
+            }
+            let mut head = applied.0.to_be_bytes().to_vec();
+            head.extend_from_slice(&after.due().to_bytes());
+            batch.insert(APPLIED, head);
+            self.tree.apply_batch(batch).map_err(failed)
+        })?;
+        *census = after;
+        Ok(())
     }
 
     fn applied(&self) -> Result<Revision, StoreError> {
-        self.ask(|| match self.tree.get(APPLIED).map_err(failed)? {
-            None => Ok(Revision(0)),
-            Some(bytes) => {
-                let number = bytes.as_ref().try_into().map_err(|_| damaged(APPLIED))?;
-                Ok(Revision(u64::from_be_bytes(number)))
+        self.ask(|| Ok(applied(&self.tree)?.map_or(Revision(0), |(revision, _)| revision)))
+    }
+
+    fn look_further(&self) -> Result<bool, StoreError> {
+        let mut census = self.census();
+        if census.is_over() {
+            return Ok(true);
+        }
+        self.ask(|| {
+            let page = self.page(census.up_to())?;
+            for record in &page {
+                if self.found(record.key.bytes())? != Some(record.revision) {
+                    let listed = format!("the index: it lists {:?}, and does not find it", record.key);
+                    return Err(StoreError::Damaged(listed));
+                }
             }
-        })
+            census
+                .count(&page, page.len() < PAGE_RECORDS)
+                .map_err(|what| StoreError::Damaged(format!("the index: {what}")))
+        })?;
+        Ok(census.is_over())
     }
 
     fn flush(&self) -> Result<(), StoreError> {
