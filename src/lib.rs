@@ -25,6 +25,8 @@ pub mod resources;
 pub mod sessions;
 pub mod store;
 pub mod telemetry;
+#[cfg(test)]
+mod tests;
 pub mod transfers;
 pub mod upkeep;
 pub mod user;

@@ -18,6 +18,7 @@ use crate::access::pattern::{Effect, Scope};
 use crate::access::role_book::{Closure, RoleBook};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::RoleId;
+use crate::kernel::step::step;
 use crate::store::Revision;
 
 /// The most choices that are kept joined beside one subject.
@@ -67,6 +68,7 @@ pub fn decide(
 /// What a session that chose these roles makes of what is held; none: one that did not choose. Joined once for all sessions
 /// that chose the same.
 pub fn narrowed(holdings: &Holdings, book: &RoleBook, chosen: Option<&[RoleId]>, now: Timestamp) -> Arc<Narrowed> {
+    step();
     let kept = holdings.in_sessions.0.load();
     let known = kept.iter().flat_map(|kept| kept.iter());
     if let Some(found) = known.clone().find(|one| one.is_of(chosen, book.version(), now)) {
@@ -75,6 +77,7 @@ pub fn narrowed(holdings: &Holdings, book: &RoleBook, chosen: Option<&[RoleId]>,
     let made = Arc::new(narrow(holdings, book, chosen, now));
     let others = known.filter(|one| one.book == book.version() && one.chosen.as_deref() != chosen).cloned();
     let all = std::iter::once(Arc::clone(&made)).chain(others).take(MOST_KEPT).collect();
+    step();
     holdings.in_sessions.0.store(Some(Arc::new(all)));
     made
 }

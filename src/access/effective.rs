@@ -22,6 +22,7 @@ use crate::access::model::{Assignment, Bounds, Grant};
 use crate::access::pattern::{Effect, Scope};
 use crate::access::role_book::{Closure, RoleBook};
 use crate::kernel::clock::Timestamp;
+use crate::kernel::step::step;
 use crate::store::Revision;
 
 /// Why a check came out as it did. The names are permanent.
@@ -136,6 +137,7 @@ impl Holdings {
         now: Timestamp,
         setting: &dyn Setting,
     ) -> Reason {
+        step();
         let joined = self.joined.load();
         match &*joined {
             Some(effective) if effective.book == book.version() => {
@@ -144,6 +146,7 @@ impl Holdings {
             _ => {
                 let effective = Arc::new(Effective::join(self, book));
                 let reason = effective.decide(book, permission, scope, now, setting);
+                step();
                 self.joined.store(Some(effective));
                 reason
             }

@@ -10,7 +10,11 @@ use foldhash::fast::RandomState;
 use tokio::sync::OnceCell;
 
 use crate::actor::aggregate::Aggregate;
+#[cfg(test)]
+use crate::actor::command::Done;
 use crate::actor::entity_actor::Rest;
+#[cfg(test)]
+use crate::actor::entity_actor::carried_out;
 use crate::actor::gauges::Gauges;
 use crate::actor::reading::read;
 use crate::actor::resident::{Resident, Writer};
@@ -18,6 +22,8 @@ use crate::kernel::clock::{Clock, Timestamp};
 use crate::kernel::fault::{Fault, Kind};
 use crate::metrics::Metrics;
 use crate::pool::{Pool, PoolError};
+#[cfg(test)]
+use crate::store::Revision;
 use crate::store::{SharedStore, StoreError};
 
 /// Hears of every change to what is in memory: (none, some) activation, (some, some) a new view, (some, none)
@@ -328,6 +334,25 @@ impl<A: Aggregate> Directory<A> {
             Some(addr) => drop(addr.send(Rest { retire }).timeout(self.0.deadline).await),
             None => self.0.forget(resident),
         }
+    }
+}
+
+/// For models of threads, in which there are no actors.
+#[cfg(test)]
+impl<A: Aggregate> Directory<A> {
+    /// Puts an entity into memory.
+    pub(crate) fn hold(&self, view: A) {
+        self.0.settle(Arc::new(Resident::new(view.id(), view, self.now())));
+    }
+
+    /// Does what the actor does when the commit of a command is durable, up to the answer.
+    pub(crate) fn carried_out(&self, id: A::Id, after: A, revision: Revision) -> Done<A, ()> {
+        let resident = match self.0.slots.get(&id).as_deref() {
+            Some(Slot::Ready(resident)) => Arc::clone(resident),
+            _ => panic!("{id:?} is not in memory"),
+        };
+        let before = resident.view();
+        carried_out(&self.0, &resident, &before, after, (), revision)
     }
 }
 

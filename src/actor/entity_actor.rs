@@ -145,15 +145,12 @@ impl<A: Aggregate> EntityActor<A> {
     ) -> Answer<C> {
         let refusal = match outcome {
             Ok(revision) => {
-                let Some(mut after) = after else {
+                let Some(after) = after else {
                     return Ok(Done { reply, revision, after: Arc::clone(before) });
                 };
-                after.stamp(revision);
-                let after = Arc::new(after);
-                self.resident.publish(Arc::clone(&after));
-                self.home.watcher.changed(Some(before), Some(&after));
+                let done = carried_out(&self.home, &self.resident, before, after, reply, revision);
                 self.leave_if_vacant(context);
-                return Ok(Done { reply, revision, after });
+                return Ok(done);
             }
             Err(CommitError::Conflict(key)) if key.kind() == Some(Kind::KeptAnswer) => WriteError::Repeated,
             Err(CommitError::Conflict(key)) => {
@@ -191,6 +188,22 @@ impl<A: Aggregate> EntityActor<A> {
         self.home.forget(&self.resident);
         context.stop();
     }
+}
+
+/// What follows a durable commit: every reader sees what it left, and then there is an answer.
+pub(super) fn carried_out<A: Aggregate, R>(
+    home: &Inner<A>,
+    resident: &Resident<A>,
+    before: &A,
+    mut after: A,
+    reply: R,
+    revision: Revision,
+) -> Done<A, R> {
+    after.stamp(revision);
+    let after = Arc::new(after);
+    resident.publish(Arc::clone(&after));
+    home.watcher.changed(Some(before), Some(&after));
+    Done { reply, revision, after }
 }
 
 /// Decides and encodes. `Ok(Err(done))`: nothing has to be written.

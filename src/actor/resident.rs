@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use crate::actor::aggregate::Aggregate;
 use crate::actor::entity_actor::EntityActor;
 use crate::kernel::clock::Timestamp;
+use crate::kernel::step::step;
 
 /// Who may write to the entity through this resident.
 #[derive(Debug)]
@@ -55,11 +56,13 @@ impl<A: Aggregate> Resident<A> {
 
     /// The published view.
     pub(super) fn view(&self) -> Arc<A> {
+        step();
         self.view.load_full()
     }
 
     /// Publishes; from here on every reader sees `view`.
     pub(super) fn publish(&self, view: Arc<A>) {
+        step();
         self.view.store(view);
     }
 

@@ -12,5 +12,6 @@ pub mod page;
 pub mod secret;
 pub mod setting;
 pub mod sheet;
+pub mod step;
 pub mod text;
 pub mod weight;
