@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::harness::{App, Reply, Server};
-use crate::hp_rbac::data;
+use crate::harness::{App, Reply, Server, data};
 
 /// The scenario's people: external id, name, address, roles.
 const PEOPLE: [(&str, &str, &str, &[&str]); 5] = [
@@ -46,9 +45,9 @@ fn scenario(server: &Server) -> App {
 
 #[test]
 fn the_todo_scenario_is_decided_as_the_standards_body_expects() {
+    let text = std::fs::read_to_string(data("authzen-todo").join("decisions.json")).unwrap();
     let server = Server::start();
     let app = scenario(&server);
-    let text = std::fs::read_to_string(data().join("authzen-todo/decisions.json")).unwrap();
     let cases: Value = serde_json::from_str(&text).unwrap();
     let mut asked = Vec::new();
     for (kind, path) in [("evaluation", "/access/v1/evaluation"), ("evaluations", "/access/v1/evaluations")] {

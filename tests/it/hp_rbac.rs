@@ -1,11 +1,9 @@
 //! Real assignments of real organisations: every pair of the data is allowed, every other pair is denied, before and
 //! after a restart.
 //!
-//! The data are HP Labs' (Ene et al., SACMAT 2008), one `user permission` pair a line. They are not part of the
-//! repository: `SESAME_TEST_DATA` names their folder, or they lie in `../shared/data` beside the repository.
+//! The data are HP Labs' (Ene et al., SACMAT 2008), one `user permission` pair a line (`harness/data`).
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use rand::rngs::StdRng;
@@ -14,7 +12,7 @@ use serde_json::{Value, json};
 
 use sesame::kernel::clock::Stopwatch;
 
-use crate::harness::{Admin, App, Server};
+use crate::harness::{Admin, App, Server, data};
 
 /// How many pairs that are not in the data are asked about.
 const OTHER_PAIRS: usize = 200_000;
@@ -26,20 +24,8 @@ const BATCH: usize = 10_000;
 /// Who may do what.
 type Pairs = BTreeMap<u32, BTreeSet<u32>>;
 
-/// The folder of the data that do not belong to the repository.
-pub(crate) fn data() -> PathBuf {
-    let named = std::env::var_os("SESAME_TEST_DATA").map(PathBuf::from);
-    let folder = named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"));
-    assert!(
-        folder.is_dir(),
-        "the test data are not at {}: set SESAME_TEST_DATA to the folder that holds hp-rbac and authzen-todo",
-        folder.display()
-    );
-    folder
-}
-
 fn pairs(name: &str) -> Pairs {
-    let path = data().join("hp-rbac").join(format!("{name}.txt"));
+    let path = data("hp-rbac").join(format!("{name}.txt"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut pairs = Pairs::new();
     for line in text.lines().filter(|line| !line.trim().is_empty()) {

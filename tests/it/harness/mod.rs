@@ -6,6 +6,7 @@
 #[cfg(feature = "passkeys")]
 mod authenticator;
 mod client;
+mod data;
 mod outbox;
 mod process;
 mod reply;
@@ -15,6 +16,7 @@ mod smtp;
 #[cfg(feature = "passkeys")]
 pub(crate) use authenticator::Passkey;
 pub(crate) use client::{Admin, Anonymous, App, Client, SignedIn, form};
+pub(crate) use data::data;
 pub(crate) use outbox::token_in;
 pub(crate) use process::Process;
 pub(crate) use reply::{Reply, ask, send};
