@@ -111,7 +111,10 @@ fn copy(from: &Path, to: &Path) {
         if entry.file_type().unwrap().is_dir() {
             copy(&entry.path(), &target);
         } else {
-            fs::copy(entry.path(), target).unwrap();
+            fs::copy(entry.path(), &target).unwrap();
+            // A killed process leaves to the disk what it wrote since its last checkpoint, not all it ever wrote, and sled
+            // syncs its file when it opens.
+            fs::File::open(&target).unwrap().sync_all().unwrap();
         }
     }
 }
