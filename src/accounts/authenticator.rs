@@ -80,6 +80,18 @@ pub struct Proven {
     pub evidence: Evidence,
 }
 
+/// What comes of a try that did not fail.
+pub trait Success {
+    /// Whether it is proved by it who it is, so that the failures before are forgotten.
+    fn is_proof(&self) -> bool;
+}
+
+impl Success for Proven {
+    fn is_proof(&self) -> bool {
+        true
+    }
+}
+
 /// Why nobody proved anything.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthenticationError {
@@ -194,6 +206,7 @@ impl Authenticator {
     /// Those of `work`, or that there were too many failures.
     pub async fn guarded<T, E, F>(&self, guess: Guess<'_>, work: impl FnOnce(Tried) -> F) -> Result<T, E>
     where
+        T: Success,
         E: Fault + From<AuthenticationError>,
         F: Future<Output = Result<T, E>>,
     {
@@ -217,9 +230,9 @@ impl Authenticator {
             // The password was right: neither a failure nor yet a success.
             Err(error) if [MFA_REQUIRED, MAIL_REQUIRED].contains(&error.code()) => attempted.forgive(),
             Err(error) if error.kind() == Kind::Unauthenticated => self.failures.inc(),
-            Ok(_) => {
+            Ok(success) => {
                 self.successes.inc();
-                attempted.succeeded();
+                if success.is_proof() { attempted.succeeded() } else { attempted.forgive() }
             }
             Err(_) => attempted.forgive(),
         }

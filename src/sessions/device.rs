@@ -10,6 +10,8 @@ use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::DeviceId;
 use crate::kernel::secret::SecretHash;
 use crate::sessions::agent::ClientText;
+use crate::sessions::older::{DeviceV1, DeviceV2};
+use crate::sessions::risk::Risk;
 use crate::sessions::token::{Purpose, Token};
 use crate::store::StoreError;
 use crate::store::codec::{self, Stored};
@@ -70,22 +72,34 @@ pub struct Device {
     pub created_at: Timestamp,
     /// Where it was last signed in from.
     pub ip_address: Option<IpAddr>,
-    /// Where it was seen, the newest last.
+    /// Where it was seen, the newest last; but where it only was while it was to be proved.
     pub networks: Vec<Network>,
-    last_seen: Arc<LastSeen>,
-    written_millis: i64,
+    pub(super) last_seen: Arc<LastSeen>,
+    pub(super) written_millis: i64,
+    /// What somebody is to prove on it first; none: nothing.
+    pub suspicion: Option<Box<Suspicion>>,
+}
+
+/// What was unusual about a device when it was answered with `step_up`, until somebody proves on it who they are: it is at
+/// risk whoever signs in on it, however often, and where it was seen meanwhile is not where its owner is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspicion {
+    /// What it was.
+    pub risk: Risk,
+    /// Where it was seen since, the newest last.
+    pub networks: Vec<Network>,
 }
 
 /// When and where a device was last seen; as a record, when.
 #[derive(Debug, Default)]
-struct LastSeen {
+pub(super) struct LastSeen {
     millis: AtomicI64,
     /// Of the networks it knows; 0: the last of them.
     network: AtomicU64,
 }
 
 impl LastSeen {
-    fn at(millis: i64) -> Arc<Self> {
+    pub(super) fn at(millis: i64) -> Arc<Self> {
         Arc::new(Self { millis: AtomicI64::new(millis), network: AtomicU64::new(0) })
     }
 
@@ -107,44 +121,15 @@ impl<'de> Deserialize<'de> for LastSeen {
     }
 }
 
-/// The first form of a device's record, whose client told less.
-#[derive(Deserialize)]
-struct DeviceV1 {
-    id: DeviceId,
-    secret: SecretHash,
-    name: Option<Box<str>>,
-    client: (Option<Arc<str>>, Option<Box<str>>, bool),
-    is_trusted: bool,
-    created_at: Timestamp,
-    ip_address: Option<IpAddr>,
-    networks: Vec<Network>,
-    last_seen_millis: i64,
-    written_millis: i64,
-}
-
-impl From<DeviceV1> for Device {
-    fn from(old: DeviceV1) -> Self {
-        let (user_agent, platform, is_mobile) = old.client;
-        Self {
-            id: old.id,
-            secret: old.secret,
-            name: old.name,
-            client: ClientText { user_agent, platform, is_mobile, brand: None },
-            is_trusted: old.is_trusted,
-            created_at: old.created_at,
-            ip_address: old.ip_address,
-            networks: old.networks,
-            last_seen: LastSeen::at(old.last_seen_millis),
-            written_millis: old.written_millis,
-        }
-    }
-}
-
 impl Stored for Device {
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
     fn upgrade(version: u8, body: &[u8]) -> Option<Result<Self, StoreError>> {
-        (version == 1).then(|| codec::decode_body::<DeviceV1>(body).map(Self::from))
+        match version {
+            1 => Some(codec::decode_body::<DeviceV1>(body).map(Self::from)),
+            2 => Some(codec::decode_body::<DeviceV2>(body).map(Self::from)),
+            _ => None,
+        }
     }
 }
 
@@ -169,6 +154,7 @@ impl Device {
             networks: ip_address.map(Network::of).into_iter().collect(),
             last_seen: LastSeen::at(now.millis()),
             written_millis: now.millis(),
+            suspicion: None,
         }
     }
 
@@ -183,6 +169,7 @@ impl Device {
             client: self.client.clone(),
             networks,
             last_seen: Arc::clone(&self.last_seen),
+            suspicion: self.suspicion.clone(),
             // A use in this very millisecond may still come: it counts as one after the writing.
             written_millis: now.millis() - i64::from(self.last_seen() < now),
             ..*self
@@ -199,14 +186,62 @@ impl Device {
     /// Notes that it is at this address now.
     pub fn move_to(&mut self, address: IpAddr) {
         self.ip_address = Some(address);
-        let network = Network::of(address);
-        self.networks.retain(|known| *known != network);
-        if self.networks.len() >= MAX_NETWORKS {
-            self.networks.remove(0);
-        }
-        self.networks.push(network);
+        add(Network::of(address), &mut self.networks);
         // Of this device alone until it is the user's: others go on noting where the one before is.
         self.last_seen = self.last_seen.apart();
+    }
+
+    /// The same device, which is to be proved because of this.
+    pub fn suspected(&self, risk: Risk, address: Option<IpAddr>, now: Timestamp) -> Arc<Self> {
+        let mut suspected = self.draft(now);
+        suspected.suspect(risk, address);
+        Arc::new(suspected)
+    }
+
+    /// Notes that it is to be proved because of this, and is at this address now.
+    pub fn suspect(&mut self, risk: Risk, address: Option<IpAddr>) {
+        let mut suspicion = self.suspicion.take().unwrap_or_default();
+        suspicion.risk = suspicion.risk.and(risk);
+        self.ip_address = address.or(self.ip_address);
+        if let Some(network) = address.map(Network::of).filter(|network| !self.networks.contains(network)) {
+            add(network, &mut suspicion.networks);
+        }
+        self.suspicion = Some(suspicion);
+    }
+
+    /// The same device, whose owner just proved at this address who they are; none if nothing follows of it.
+    pub fn proved(&self, address: Option<IpAddr>, now: Timestamp) -> Option<Arc<Self>> {
+        let elsewhere = address.filter(|address| !self.knows(*address));
+        if self.suspicion.is_none() && elsewhere.is_none() {
+            return None;
+        }
+        let mut proved = self.draft(now);
+        proved.suspicion = None;
+        if let Some(address) = elsewhere {
+            proved.move_to(address);
+        }
+        Some(Arc::new(proved))
+    }
+
+    /// What is at risk with whoever signs in on it.
+    pub fn risk(&self) -> Risk {
+        self.suspicion.as_ref().map_or(Risk::NONE, |suspicion| suspicion.risk)
+    }
+
+    /// Whether somebody is to prove on it who they are.
+    pub const fn is_suspected(&self) -> bool {
+        self.suspicion.is_some()
+    }
+
+    /// Whether nobody ever was on it whom nothing was asked of, or who proved who they are.
+    pub fn is_strange(&self) -> bool {
+        self.is_suspected() && self.networks.is_empty()
+    }
+
+    /// Whether it was seen in the network of this address since it is to be proved.
+    pub fn is_suspected_at(&self, address: IpAddr) -> bool {
+        let network = Network::of(address);
+        self.suspicion.as_ref().is_some_and(|suspicion| suspicion.networks.contains(&network))
     }
 
     /// Whether it was seen in the network of this address.
@@ -229,7 +264,7 @@ impl Device {
         Some(last).filter(|last| self.networks.contains(last)).or_else(|| self.networks.last().copied())
     }
 
-    /// Where it was last seen: which may be where it came back to, and need not be where it last signed in from.
+    /// Where it was last seen, but while it was to be proved: which may be where it came back to, and need not be where it last signed in from.
     pub fn last_address(&self) -> Option<IpAddr> {
         let network = self.last_network()?;
         let own = self.ip_address.filter(|address| Network::of(*address) == network);
@@ -252,9 +287,19 @@ impl Device {
     }
 }
 
+/// Adds the newest of networks; if they are too many, the oldest is forgotten.
+fn add(network: Network, networks: &mut Vec<Network>) {
+    networks.retain(|known| *known != network);
+    if networks.len() >= MAX_NETWORKS {
+        networks.remove(0);
+    }
+    networks.push(network);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sessions::risk::Oddity;
 
     #[test]
     fn a_network_is_what_a_site_has() {
@@ -298,5 +343,29 @@ mod tests {
         }
         assert!(device.knows(at(0)) && device.knows(at(8)) && !device.knows(at(1)));
         assert_eq!(device.networks.len(), MAX_NETWORKS);
+    }
+
+    #[test]
+    fn where_a_device_is_to_be_proved_is_not_where_its_owner_is() {
+        let at = |text: &str| -> IpAddr { text.parse().unwrap() };
+        let (home, away, now) = (at("192.0.2.1"), at("203.0.113.9"), Timestamp::default());
+        let (id, secret) = (DeviceId::generate(now), SecretHash::of(b"x"));
+        let own = Device::first_seen(id, secret, None, ClientText::default(), Some(home), now);
+        let odd = Risk::NONE.with(Oddity::ImpossibleTravel);
+        let suspected = own.suspected(odd, Some(away), now);
+        let suspected = suspected.suspected(Risk::NONE.with(Oddity::NewNetwork), Some(home), now);
+        assert_eq!(suspected.risk(), odd.with(Oddity::NewNetwork));
+        assert!(!suspected.knows(away) && !suspected.meets(away) && suspected.is_suspected_at(away));
+        assert!(suspected.knows(home) && !suspected.is_suspected_at(home), "it was known before");
+        assert_eq!(
+            (suspected.last_address().map(Network::of), suspected.is_strange()),
+            (Some(Network::of(home)), false)
+        );
+        let proved = suspected.proved(Some(home), now).unwrap();
+        assert!(!proved.is_suspected() && !proved.knows(away) && proved.proved(Some(home), now).is_none());
+        assert!(suspected.proved(Some(away), now).unwrap().knows(away));
+        let mut new = Device::first_seen(id, secret, None, ClientText::default(), None, now);
+        new.suspect(odd, Some(away));
+        assert!(new.is_strange() && new.last_address().is_none());
     }
 }

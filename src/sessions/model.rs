@@ -10,6 +10,7 @@ use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{DeviceId, RoleId, SessionId};
 use crate::kernel::secret::SecretHash;
+use crate::sessions::device::Device;
 use crate::sessions::drift::Drift;
 use crate::sessions::ending::{EndReason, EndedSession};
 use crate::sessions::older::{SessionV1, SessionV2, SessionV3};
@@ -171,6 +172,12 @@ impl Session {
     /// Since when its tokens count: those before were replaced.
     pub fn tokens_since(&self) -> Timestamp {
         self.activation.as_ref().map_or(self.authenticated_at, |chosen| chosen.at.max(self.authenticated_at))
+    }
+
+    /// Whether its device is known at this address, and notes that it is there. Where the device only was while somebody was
+    /// to prove on it who they are is nothing new in a session of which that is asked, and in no other.
+    pub fn is_usual_at(&self, address: IpAddr, device: &Device) -> bool {
+        device.meets(address) || (self.needs_proof && device.is_suspected_at(address))
     }
 
     /// When it was last used.

@@ -1,4 +1,4 @@
-//! The older forms of a session's record, as they are read for ever.
+//! The older forms of the records of sessions and devices, as they are read for ever.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,12 +9,80 @@ use serde::Deserialize;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{DeviceId, SessionId};
 use crate::kernel::secret::SecretHash;
+use crate::sessions::agent::ClientText;
+use crate::sessions::device::{Device, LastSeen, Network};
 use crate::sessions::drift::Drift;
 use crate::sessions::model::{Activation, AuthenticationMethod, Session};
 use crate::sessions::refresh::Refresh;
 use crate::sessions::risk::Risk;
 
-/// The first form.
+/// The first form of a device's record, whose client told less.
+#[derive(Deserialize)]
+pub(super) struct DeviceV1 {
+    id: DeviceId,
+    secret: SecretHash,
+    name: Option<Box<str>>,
+    client: (Option<Arc<str>>, Option<Box<str>>, bool),
+    is_trusted: bool,
+    created_at: Timestamp,
+    ip_address: Option<IpAddr>,
+    networks: Vec<Network>,
+    last_seen_millis: i64,
+    written_millis: i64,
+}
+
+/// The form before anything was to be proved on a device.
+#[derive(Deserialize)]
+pub(super) struct DeviceV2 {
+    id: DeviceId,
+    secret: SecretHash,
+    name: Option<Box<str>>,
+    client: ClientText,
+    is_trusted: bool,
+    created_at: Timestamp,
+    ip_address: Option<IpAddr>,
+    networks: Vec<Network>,
+    last_seen_millis: i64,
+    written_millis: i64,
+}
+
+impl From<DeviceV1> for Device {
+    fn from(old: DeviceV1) -> Self {
+        let (user_agent, platform, is_mobile) = old.client;
+        Self::from(DeviceV2 {
+            id: old.id,
+            secret: old.secret,
+            name: old.name,
+            client: ClientText { user_agent, platform, is_mobile, brand: None },
+            is_trusted: old.is_trusted,
+            created_at: old.created_at,
+            ip_address: old.ip_address,
+            networks: old.networks,
+            last_seen_millis: old.last_seen_millis,
+            written_millis: old.written_millis,
+        })
+    }
+}
+
+impl From<DeviceV2> for Device {
+    fn from(old: DeviceV2) -> Self {
+        Self {
+            id: old.id,
+            secret: old.secret,
+            name: old.name,
+            client: old.client,
+            is_trusted: old.is_trusted,
+            created_at: old.created_at,
+            ip_address: old.ip_address,
+            networks: old.networks,
+            last_seen: LastSeen::at(old.last_seen_millis),
+            written_millis: old.written_millis,
+            suspicion: None,
+        }
+    }
+}
+
+/// The first form of a session's record.
 #[derive(Deserialize)]
 pub(super) struct SessionV1 {
     id: SessionId,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::access::published::PublishedBook;
-use crate::accounts::authenticator::Proven;
+use crate::accounts::authenticator::{Proven, Success};
 use crate::accounts::letters::Letters;
 use crate::accounts::proof::Shown;
 use crate::actor::aggregate::Aggregate as _;
@@ -71,6 +71,13 @@ pub struct Welcome {
     pub device_token: String,
     /// The commit that began it.
     pub revision: Revision,
+}
+
+impl Success for Welcome {
+    /// A sign-in after which it is still to be proved who it is makes no failure before it forgotten.
+    fn is_proof(&self) -> bool {
+        !self.session.needs_proof
+    }
 }
 
 /// Begins sessions.
@@ -232,11 +239,12 @@ impl Starter {
             .with_if(failures >= MANY_FAILURES, Oddity::FailuresBefore)
     }
 
-    /// Whether nobody can have come here from where the user was last seen.
+    /// Whether nobody can have come here from where the user was last seen: where nothing is to be proved first.
     fn is_impossible(&self, user: &User, facts: &Facts) -> bool {
         let Some((atlas, here)) = self.atlas.as_ref().zip(facts.cause.ip_address) else { return false };
-        let last = user.sessions.devices.iter().max_by_key(|device| device.last_seen());
-        let last = last.and_then(|device| Some((device.last_address()?, device.last_seen())));
+        let places = user.sessions.devices.iter();
+        let last = places.filter_map(|device| Some((device.last_address()?, device.last_seen())));
+        let last = last.max_by_key(|(_, seen)| *seen);
         last.is_some_and(|last| atlas.is_impossible(last, (here, facts.now)))
     }
 }
@@ -255,6 +263,12 @@ pub struct Renewed {
     pub refresh_token: Option<String>,
     /// The commit that made it so.
     pub revision: Revision,
+}
+
+impl Success for Renewed {
+    fn is_proof(&self) -> bool {
+        true
+    }
 }
 
 /// The token of the device that the session began on: the one it showed, unless that was not believed.

@@ -40,7 +40,7 @@ impl Watch {
             || session.drift.risk.has(Oddity::OtherProgram) && session.drift.program.as_deref() == user_agent;
         let is_program = session.user_agent.as_deref() == user_agent || is_noted();
         let device = session.device.and_then(|id| user.sessions.find_device(id));
-        is_program && device.zip(address).is_none_or(|(device, address)| device.meets(address))
+        is_program && device.zip(address).is_none_or(|(device, address)| session.is_usual_at(address, device))
     }
 
     /// Notes what is unusual about a request, and does what the policy says; tells what that was.

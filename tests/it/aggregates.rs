@@ -351,7 +351,12 @@ fn event(user: &User, happening: &Happening, step: u128) -> Option<UserEvent> {
         }
         Happening::Move(index, place) => {
             let mut device = at(&user.sessions.devices, *index)?.draft(Timestamp::default());
-            device.move_to([10, 0, *place, 1].into());
+            let address = [10, 0, *place, 1].into();
+            if place.is_multiple_of(2) {
+                device.move_to(address);
+            } else {
+                device.suspect(Risk::default().with(Oddity::NewNetwork), Some(address));
+            }
             UserEvent::Session(SessionEvent::DeviceMoved(Arc::new(device)))
         }
         Happening::Forget(index) => {

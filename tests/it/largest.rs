@@ -359,6 +359,7 @@ fn sessions(kind: Kind) -> Option<Vec<u8>> {
             let mut device = Device::first_seen(id, SecretHash::of(b"s"), Some(name.into()), client(), address, NOW);
             for number in 0..20 {
                 device.move_to(std::net::IpAddr::from([198, 51, number, 1]));
+                device.suspect(Risk::default(), Some(std::net::IpAddr::from([203, 0, number, 1])));
             }
             codec::encode(&device)
         }

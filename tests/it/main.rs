@@ -117,6 +117,8 @@ mod sessions;
 #[cfg(test)]
 mod signing_keys;
 #[cfg(test)]
+mod step_up;
+#[cfg(test)]
 mod tidy;
 #[cfg(test)]
 mod user_lists;

@@ -232,6 +232,16 @@ fn sessions_passkeys_and_proofs_of_the_form_before_are_read() {
 }
 
 #[test]
+fn devices_of_the_forms_before_are_read() {
+    for (version, brand) in [(1, None), (2, Some("Brave"))] {
+        let old: Device = codec::decode(&stored(&format!("tests/it/golden/records/device.{version}.hex"))).unwrap();
+        assert_eq!((old.id, old.name.as_deref()), (DeviceId::from_uuid(id(11)), Some("laptop")));
+        assert_eq!((old.client.brand.as_deref(), old.is_suspected()), (brand, false));
+        assert_eq!((old.networks.clone(), old.last_seen()), (vec![network()], at(0)));
+    }
+}
+
+#[test]
 fn a_role_of_the_first_form_is_read() {
     let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden/records/role.1.hex");
     let old: Role = codec::decode(&bytes(&std::fs::read_to_string(file).unwrap())).unwrap();
@@ -258,7 +268,9 @@ fn records_of_devices_and_of_what_is_over() {
     let client = ClientText::of(Some("Mozilla/5.0"), hints);
     let (device, address) = (DeviceId::from_uuid(id(11)), Some("192.0.2.1".parse().unwrap()));
     let secret = SecretHash::of(b"secret");
-    check("device", &Device::first_seen(device, secret, Some("laptop".into()), client, address, at(0)));
+    let mut laptop = Device::first_seen(device, secret, Some("laptop".into()), client, address, at(0));
+    laptop.suspect(Risk::default().with(Oddity::ImpossibleTravel), Some("203.0.113.9".parse().unwrap()));
+    check("device", &laptop);
     check(
         "ended_session",
         &EndedSession {

@@ -57,6 +57,13 @@ impl<'a> Browser<'a> {
         self.call("POST", "/api/v1/auth/login", Some(body)).expect(200)["session"].clone()
     }
 
+    /// Proves again who it is, as somebody of whom no address is known.
+    #[track_caller]
+    fn prove(&mut self) {
+        let proof = json!({ "password": PASSWORD });
+        self.call("POST", "/api/v1/auth/reauthenticate", Some(proof)).expect(200);
+    }
+
     fn sessions(&mut self) -> Reply {
         self.call("GET", "/api/v1/users/sessions", None)
     }
@@ -173,7 +180,7 @@ fn another_program_in_a_session_is_noted_once_and_an_update_is_not() {
     }
     browser.agent = "curl/8".to_owned();
     browser.sessions().is_problem(401, "reauthentication-required");
-    browser.sign_in("ann");
+    browser.prove();
     let third = json!(["request", "high", ["user_agent_changed", "several_programs"], "step_up"]);
     assert_eq!(browser.events(), [third, other]);
 }
@@ -208,7 +215,7 @@ fn changing_the_network_first_and_the_program_later_is_as_bad_as_both_at_once() 
         }
         thief.sessions().is_problem(401, "reauthentication-required");
         browser.sessions().is_problem(401, "reauthentication-required");
-        browser.sign_in("ann");
+        browser.prove();
         assert_eq!(browser.events()[0], both);
     }
 }
@@ -222,8 +229,7 @@ fn a_proof_makes_the_program_and_the_network_it_came_from_the_sessions_own() {
     browser.sessions().expect(200);
     browser.agent = CHROME.to_owned();
     browser.sessions().is_problem(401, "reauthentication-required");
-    let proof = json!({ "password": PASSWORD });
-    browser.call("POST", "/api/v1/auth/reauthenticate", Some(proof)).expect(200);
+    browser.prove();
     let before = browser.events().len();
     browser.sessions().expect(200);
     browser.address = "192.0.2.1";
@@ -253,11 +259,14 @@ fn a_stolen_cookie_is_refused_until_its_owner_proves_who_they_are() {
     for one in [&mut thief, &mut browser] {
         one.call("GET", "/api/v1/whoami", None).is_problem(401, "reauthentication-required");
     }
-    browser.sign_in("ann");
+    // Signing in once more is no proof: it is asked for on this device until it is given.
+    assert_eq!(browser.sign_in("ann")["needs_proof"], true);
+    browser.sessions().is_problem(401, "reauthentication-required");
+    browser.prove();
     assert_eq!(browser.call("GET", "/api/v1/whoami", None).expect(200)["username"], "ann");
     assert_eq!(browser.sessions().status, 200);
-    let expected = json!(["request", "high", ["new_network", "user_agent_changed"], "step_up"]);
-    assert_eq!(browser.events(), [expected]);
+    let expected = |occasion| json!([occasion, "high", ["new_network", "user_agent_changed"], "step_up"]);
+    assert_eq!(browser.events(), [expected("sign_in"), expected("request")]);
     assert_eq!(thief.sessions().is_whole_problem().text("code"), "session-replaced");
 }
 
@@ -305,12 +314,14 @@ fn nobody_is_in_two_far_places_at_once() {
     // From Berlin to Paris in half an hour: 878 km.
     browser.address = "198.51.100.7";
     browser.sessions().is_problem(401, "reauthentication-required");
-    browser.sign_in("ann");
+    let torn = json!({ "level": "high", "reasons": ["new_network", "impossible_travel"] });
+    assert_eq!(browser.sign_in("ann")["risk"], torn, "nobody proved yet that they are in Paris");
+    browser.prove();
     server.clock.advance_seconds(1800);
     // Sydney at the sign-in.
     browser.address = "203.0.113.9";
-    let session = browser.sign_in("ann");
-    assert_eq!(session["risk"], json!({ "level": "high", "reasons": ["new_network", "impossible_travel"] }));
+    assert_eq!(browser.sign_in("ann")["risk"], torn);
+    browser.prove();
     server.clock.advance_seconds(24 * 3600);
     browser.address = "192.0.2.1";
     assert_eq!(browser.sign_in("ann")["risk"], json!({ "level": "none", "reasons": [] }), "a day is enough");
@@ -403,7 +414,7 @@ fn what_is_unusual_is_mailed_where_the_policy_says_so() {
 }
 
 /// Berlin, Paris and Sydney, in the networks that are for documentation (RFC 5737), and one more in Berlin.
-fn write_places(file: &Path) {
+pub(crate) fn write_places(file: &Path) {
     let berlin = (52.52, 13.405);
     let (paris, sydney) = ((48.857, 2.352), (-33.868, 151.209));
     let places = [([192, 0, 2], berlin), ([192, 0, 3], berlin), ([198, 51, 100], paris), ([203, 0, 113], sydney)];

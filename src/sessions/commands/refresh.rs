@@ -117,6 +117,8 @@ impl Command for RenewSession {
         let session = user.sessions.find(self.session).filter(|session| session.is_active(facts.now));
         let session = session.ok_or(SessionError::Missing)?;
         let spent = self.mailed_proof(user, session, facts)?;
+        // A password alone proves nothing on a device of which more was asked in another session.
+        let is_whole = session.needs_proof || !self.evidence.is_password_alone();
         let mut events = self.evidence.accept(user, facts.now)?;
         events.extend(spent.map(UserEvent::Account));
         let mut renewed = session.draft(facts.now);
@@ -133,10 +135,10 @@ impl Command for RenewSession {
         if renewed.user_agent != self.user_agent {
             renewed.user_agent = self.user_agent;
         }
-        let device = session.device.and_then(|id| user.sessions.find_device(id)).zip(facts.cause.ip_address);
-        let moved = device.filter(|(device, address)| !device.knows(*address));
-        let moved = moved.map(|(device, address)| SessionEvent::DeviceMoved(device.moved(address, facts.now)));
-        events.extend(moved.map(UserEvent::Session));
+        let device = session.device.and_then(|id| user.sessions.find_device(id));
+        let proved = device.filter(|device| is_whole || !device.is_suspected());
+        let proved = proved.and_then(|device| device.proved(facts.cause.ip_address, facts.now));
+        events.extend(proved.map(SessionEvent::DeviceMoved).map(UserEvent::Session));
         let session = Arc::new(renewed);
         events.push(UserEvent::Session(SessionEvent::Changed(Arc::clone(&session), SessionChange::Renewed)));
         Ok(Decision { events, reply: session })

@@ -76,10 +76,11 @@ impl Command for StartSession {
         let part = &*user.sessions;
         let terms = strictest(self.terms, user, &self.book, facts);
         let places = self.places(part, &terms, facts)?;
-        let (device, device_event, found) = self.device(part, facts);
-        let risk = self.risk.and(found);
-        let response = self.policy.response(risk);
-        let noted = response.map(|response| self.noted(risk, response, &device, facts));
+        let shown = self.shown(part);
+        let risk = self.risk.and(shown.oddities(part, facts));
+        // What is to be proved on a device is so whatever the policy has become since.
+        let response = self.policy.response(risk).max(shown.is_suspected().then_some(Response::StepUp));
+        let noted = response.map(|response| self.noted(risk, response, shown.id(), facts));
         let alert = noted.as_ref().map(|noted| self.letters.alert(user, noted, facts));
         let alert = alert.transpose().map_err(|error| SessionError::Letter(error.to_string()))?.flatten();
         let alert = alert.map(UserEvent::Mail);
@@ -87,6 +88,7 @@ impl Command for StartSession {
             let noted = noted.map(SessionEvent::Noted).map(UserEvent::Session);
             return Ok(Decision { events: noted.into_iter().chain(alert).collect(), reply: Begun::Refused });
         }
+        let (device, device_event) = self.device(&shown, (response == Some(Response::StepUp)).then_some(risk), facts);
         let session = self.session(&device, &terms, risk, response, facts);
         if device.created_at < facts.now && device_event.is_none() {
             device.seen_at(facts.now);
@@ -119,6 +121,44 @@ struct Places {
     gone: Vec<SessionId>,
 }
 
+/// The device that somebody signs in with.
+enum Shown<'a> {
+    /// One of theirs.
+    Known(&'a Arc<Device>),
+    /// A new one: its id, and the hash of its secret.
+    New((DeviceId, SecretHash)),
+}
+
+impl Shown<'_> {
+    fn id(&self) -> DeviceId {
+        match self {
+            Self::Known(device) => device.id,
+            Self::New((id, _)) => *id,
+        }
+    }
+
+    fn is_suspected(&self) -> bool {
+        matches!(self, Self::Known(device) if device.is_suspected())
+    }
+
+    /// What is unusual about it.
+    fn oddities(&self, part: &SessionPart, facts: &Facts) -> Risk {
+        let address = facts.cause.ip_address;
+        match self {
+            Self::Known(known) => {
+                let is_elsewhere = address.is_some_and(|address| !known.knows(address));
+                known.risk().with_if(is_elsewhere, Oddity::NewNetwork)
+            }
+            Self::New(_) if part.devices.is_empty() => Risk::NONE,
+            Self::New(_) => {
+                let is_known = |address| part.devices.iter().any(|device| device.knows(address));
+                let is_elsewhere = address.is_some_and(|address| !is_known(address));
+                Risk::NONE.with(Oddity::NewDevice).with_if(is_elsewhere, Oddity::NewNetwork)
+            }
+        }
+    }
+}
+
 impl StartSession {
     /// Which sessions end: those whose time is over, the one that is replaced, and as many as are too many.
     fn places(&self, part: &SessionPart, terms: &Terms, facts: &Facts) -> Result<Places, SessionError> {
@@ -138,40 +178,52 @@ impl StartSession {
         Ok(Places { gone })
     }
 
-    /// The device, what happened to it, and what is unusual about it.
-    fn device(&self, part: &SessionPart, facts: &Facts) -> (Arc<Device>, Option<SessionEvent>, Risk) {
-        let address = facts.cause.ip_address;
-        let claimed = self.claim.shown.and_then(|(id, secret)| Some((part.find_device(id)?, secret)));
-        if let Some((known, secret)) = claimed
-            && known.secret.is_same(&secret)
-        {
-            let is_elsewhere = address.is_some_and(|address| !known.meets(address));
-            let is_other =
-                known.client != self.claim.client || self.claim.name.is_some() || known.ip_address != address;
-            if !is_elsewhere && !is_other {
-                return (Arc::clone(known), None, Risk::default());
-            }
-            known.seen_at(facts.now);
-            let mut device = known.draft(facts.now);
-            device.client = self.claim.client.clone();
-            device.name = self.claim.name.clone().or(device.name);
-            if let Some(address) = address {
-                device.move_to(address);
-            }
-            let device = Arc::new(device);
-            let risk = Risk::default().with_if(is_elsewhere, Oddity::NewNetwork);
-            return (Arc::clone(&device), Some(SessionEvent::DeviceMoved(device)), risk);
+    /// The device that was shown.
+    fn shown<'a>(&self, part: &'a SessionPart) -> Shown<'a> {
+        let Some((id, secret)) = self.claim.shown else { return Shown::New(self.claim.fresh) };
+        match part.find_device(id) {
+            Some(known) if known.secret.is_same(&secret) => Shown::Known(known),
+            // A forged token for a known id.
+            Some(_) => Shown::New(self.claim.fresh),
+            // A token of another user's device in the same browser is taken over.
+            None => Shown::New((id, secret)),
         }
-        // A token of another user's device in the same browser is taken over; a forged one for a known id is not.
-        let (id, secret) = self.claim.shown.filter(|_| claimed.is_none()).unwrap_or(self.claim.fresh);
-        let (name, client) = (self.claim.name.clone(), self.claim.client.clone());
-        let device = Arc::new(Device::first_seen(id, secret, name, client, address, facts.now));
-        let is_first = part.devices.is_empty();
-        let is_elsewhere = address.is_some_and(|address| !part.devices.iter().any(|device| device.knows(address)));
-        let risk = Risk::default()
-            .with_if(!is_first, Oddity::NewDevice)
-            .with_if(!is_first && is_elsewhere, Oddity::NewNetwork);
-        (Arc::clone(&device), Some(SessionEvent::DeviceAdded(device)), risk)
+    }
+
+    /// The device that the session begins on, and what happened to it. What is unusual about who is to prove first who they
+    /// are stays with it until they do.
+    fn device(&self, shown: &Shown<'_>, to_prove: Option<Risk>, facts: &Facts) -> (Arc<Device>, Option<SessionEvent>) {
+        let (address, client) = (facts.cause.ip_address, self.claim.client.clone());
+        match *shown {
+            Shown::New((id, secret)) => {
+                let proven_at = address.filter(|_| to_prove.is_none());
+                let name = self.claim.name.clone();
+                let mut device = Device::first_seen(id, secret, name, client, proven_at, facts.now);
+                if let Some(risk) = to_prove {
+                    device.suspect(risk, address);
+                }
+                let device = Arc::new(device);
+                (Arc::clone(&device), Some(SessionEvent::DeviceAdded(device)))
+            }
+            Shown::Known(known) => {
+                let is_there = || address.is_none_or(|address| known.meets(address));
+                let is_as_before = known.client == client && self.claim.name.is_none() && known.ip_address == address;
+                if to_prove.is_none() && is_there() && is_as_before {
+                    return (Arc::clone(known), None);
+                }
+                known.seen_at(facts.now);
+                let mut device = known.draft(facts.now);
+                device.client = client;
+                device.name = self.claim.name.clone().or(device.name);
+                match (to_prove, address) {
+                    (Some(risk), address) => device.suspect(risk, address),
+                    (None, Some(address)) => device.move_to(address),
+                    (None, None) => {}
+                }
+                let device = Arc::new(device);
+                (Arc::clone(&device), Some(SessionEvent::DeviceMoved(device)))
+            }
+        }
     }
 
     fn session(
@@ -200,7 +252,7 @@ impl StartSession {
         Arc::new(session)
     }
 
-    fn noted(&self, risk: Risk, response: Response, device: &Device, facts: &Facts) -> SecurityEvent {
+    fn noted(&self, risk: Risk, response: Response, device: DeviceId, facts: &Facts) -> SecurityEvent {
         SecurityEvent {
             id: SecurityEventId::generate(facts.now),
             at: facts.now,
@@ -208,9 +260,9 @@ impl StartSession {
             risk,
             response,
             session: (response != Response::Revoke).then_some(self.new.id),
-            device: Some(device.id),
+            device: Some(device),
             ip_address: facts.cause.ip_address,
-            user_agent: device.client.user_agent.as_deref().map(Box::from),
+            user_agent: self.claim.client.user_agent.as_deref().map(Box::from),
         }
     }
 }
@@ -228,8 +280,9 @@ fn strictest(terms: Terms, user: &User, book: &RoleBook, facts: &Facts) -> Terms
     terms
 }
 
-/// The devices that are forgotten so that there is room for one more: without sessions first, then those that nobody
-/// trusts, then those not seen for longest.
+/// The devices that are forgotten so that there is room for one more: strange ones first, so that they crowd out nobody's
+/// own, by which far places are told; then those without sessions, then those that nobody trusts, then those not seen for
+/// longest.
 fn crowded_out(part: &SessionPart, gone: &[SessionId]) -> Option<SessionEvent> {
     let too_many = (part.devices.len() + 1).saturating_sub(MAX_DEVICES);
     if too_many == 0 {
@@ -239,6 +292,8 @@ fn crowded_out(part: &SessionPart, gone: &[SessionId]) -> Option<SessionEvent> {
         part.sessions.iter().any(|session| session.device == Some(device.id) && !gone.contains(&session.id))
     };
     let mut devices: Vec<_> = part.devices.iter().collect();
-    devices.sort_by_cached_key(|device| (is_used(device), device.is_trusted, device.last_seen(), device.id));
+    devices.sort_by_cached_key(|device| {
+        (!device.is_strange(), is_used(device), device.is_trusted, device.last_seen(), device.id)
+    });
     Some(SessionEvent::DevicesForgotten(devices.into_iter().take(too_many).map(|device| device.id).collect()))
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::accounts::letters::Letters;
 use crate::actor::command::{Command, Decision, Facts};
 use crate::kernel::ids::{DeviceId, SecurityEventId, SessionId};
+use crate::sessions::device::Device;
 use crate::sessions::drift::Program;
 use crate::sessions::ending::EndReason;
 use crate::sessions::error::SessionError;
@@ -43,7 +44,7 @@ impl Command for SuspectSession {
         let session = session.ok_or(SessionError::Missing)?;
         let device = session.device.and_then(|id| user.sessions.find_device(id));
         // Another request of the session may have been quicker.
-        let is_known = |address| device.is_none_or(|device| device.knows(address));
+        let is_known = |address| device.is_none_or(|device| session.is_usual_at(address, device));
         let is_elsewhere = self.ip_address.is_some_and(|address| !is_known(address));
         let program = session.drift.program_of(session.user_agent.as_deref(), self.user_agent.as_deref());
         let news = session.drift.news(is_elsewhere, self.is_impossible, program);
@@ -85,16 +86,27 @@ impl Command for SuspectSession {
             changed.risk = session.risk.and(risk);
             changed.drift.risk = session.drift.risk.and(news);
             changed.needs_proof |= response == Response::StepUp;
-            let event = SessionEvent::Changed(Arc::new(changed), SessionChange::Suspected);
-            events.push(UserEvent::Session(event));
-            if let (Some(device), Some(address), true) = (device, self.ip_address, is_elsewhere) {
-                let event = SessionEvent::DeviceMoved(device.moved(address, facts.now));
-                events.push(UserEvent::Session(event));
-            }
+            let to_prove = changed.needs_proof.then_some(risk);
+            let moved = device.and_then(|device| self.moved(device, to_prove, is_elsewhere, facts));
+            let changed = SessionEvent::Changed(Arc::new(changed), SessionChange::Suspected);
+            let moved = moved.map(SessionEvent::DeviceMoved);
+            events.extend([Some(changed), moved].into_iter().flatten().map(UserEvent::Session));
         }
         events.extend(alert.map(UserEvent::Mail));
         let least = if session.needs_proof { Response::StepUp } else { response };
         Ok(Decision { events, reply: Some(response.max(least)) })
+    }
+}
+
+impl SuspectSession {
+    /// The device afterwards, if it is another. Whatever is noted while somebody is to prove who they are stays with it until
+    /// they do.
+    fn moved(&self, device: &Device, to_prove: Option<Risk>, is_elsewhere: bool, facts: &Facts) -> Option<Arc<Device>> {
+        match (to_prove, self.ip_address) {
+            (Some(risk), address) => Some(device.suspected(risk, address, facts.now)),
+            (None, Some(address)) if is_elsewhere => Some(device.moved(address, facts.now)),
+            (None, _) => None,
+        }
     }
 }
 

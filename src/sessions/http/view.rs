@@ -145,6 +145,8 @@ pub(super) struct DeviceView {
     trusted: bool,
     /// Whether it is the one that asks.
     is_current: bool,
+    /// Whether whoever signs in on it must prove again who they are, because something about it was unusual.
+    needs_proof: bool,
     ip_address: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -166,6 +168,7 @@ impl DeviceView {
             browser: agent.browser,
             trusted: device.is_trusted,
             is_current: current == Some(device.id),
+            needs_proof: device.is_suspected(),
             ip_address: device.ip_address.map(|address| address.to_string()),
             created_at: device.created_at,
             last_seen: last_use.map_or(device.last_seen(), |time| time.max(device.last_seen())),
