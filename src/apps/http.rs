@@ -308,6 +308,7 @@ async fn suspend(call: Call, Path(AppId(id)): Path<AppId>) -> Outcome {
 }
 
 async fn activate(call: Call, Path(AppId(id)): Path<AppId>) -> Outcome {
+    call.refuse_stale()?;
     refuse_escalation(&call, id).await?;
     let if_match = call.if_match()?.map(|revision| revision.0);
     change(&call, id, ActivateUser { if_match }).await

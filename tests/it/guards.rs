@@ -290,8 +290,10 @@ fn nobody_takes_from_another_what_they_do_not_hold() {
     stale(&format!("{key}/rotate"), json!({}));
     admin.delete(&key).expect(204);
     // Who found a browser open puts nobody out, neither.
-    stale(&format!("/api/v1/apps/{}/suspend", app.id), json!({}));
-    stale(&format!("/api/v1/users/{boss}/suspend"), json!({}));
+    for verb in ["suspend", "activate"] {
+        stale(&format!("/api/v1/apps/{}/{verb}", app.id), json!({}));
+        stale(&format!("/api/v1/users/{boss}/{verb}"), json!({}));
+    }
     for path in [format!("/api/v1/apps/{}", app.id), format!("/api/v1/users/{boss}")] {
         admin.delete(&path).is_problem(401, "reauthentication-required");
     }
@@ -316,11 +318,13 @@ fn an_access_token_does_nothing_that_needs_a_recent_proof() {
     let more = [
         ("PATCH", user.clone()),
         ("POST", format!("{user}/suspend")),
+        ("POST", format!("{user}/activate")),
         ("DELETE", user.clone()),
         ("DELETE", format!("{user}/mfa")),
         ("POST", "/api/v1/apps".into()),
         ("POST", format!("{app}/keys")),
         ("POST", format!("{app}/suspend")),
+        ("POST", format!("{app}/activate")),
         ("DELETE", app),
         ("DELETE", format!("{user}/sessions/all")),
         ("DELETE", format!("{user}/devices/{}", ann.device_id)),
@@ -371,6 +375,12 @@ fn nobody_takes_over_the_account_of_who_can_do_more_than_they() {
     refused(clerk.delete(&format!("{path}/mfa")));
     refused(clerk.post(&format!("{path}/invitation"), &json!({})));
     refused(clerk.patch(&path, &json!({ "external_id": "crm-1" })));
+    // Nor do they let act again who was suspended, by themselves or by an application.
+    admin.post(&format!("{path}/suspend"), &json!({})).expect(200);
+    refused(clerk.post(&format!("{path}/activate"), &json!({})));
+    admin.role("keeper", &["sesame.users:write"]);
+    refused(admin.app("keeping", &["keeper"]).post(&format!("{path}/activate"), &json!({})));
+    admin.post(&format!("{path}/activate"), &json!({})).expect(200);
     admin.patch(&path, &json!({ "external_id": "crm-1" })).expect(200);
     admin.post(&format!("{path}/invitation"), &json!({})).expect(202);
     // Of who can do less, everything.
@@ -380,6 +390,8 @@ fn nobody_takes_over_the_account_of_who_can_do_more_than_they() {
     clerk.patch(&path, &json!({ "external_id": "crm-2" })).expect(200);
     clerk.post(&format!("{path}/invitation"), &json!({})).expect(202);
     clerk.delete(&format!("{path}/mfa")).expect(204);
+    clerk.post(&format!("{path}/suspend"), &json!({})).expect(200);
+    clerk.post(&format!("{path}/activate"), &json!({})).expect(200);
     let grant = json!({ "permission": "sesame.audit:read", "condition": "subject.properties.level > 5" });
     // Nobody makes true what their own rights ask for: such rights are not given.
     admin.post(&format!("/api/v1/users/{}/permissions", clerk.id), &grant).is_problem(400, "invalid-fields");

@@ -310,7 +310,10 @@ async fn suspend(call: Call, Path(id): Path<UserId>) -> Outcome {
     written(&call, &send(&call, id, SuspendUser { if_match }).await?)
 }
 
+/// Whoever was suspended can do again all that they could: nobody lets act again who can do more than they.
 async fn activate(call: Call, Path(id): Path<UserId>) -> Outcome {
+    call.refuse_stale()?;
+    call.refuse_escalation(&*person(&call, id).await?)?;
     let if_match = call.if_match()?.map(|revision| revision.0);
     written(&call, &send(&call, id, ActivateUser { if_match }).await?)
 }
