@@ -1,5 +1,6 @@
 //! Exact revocation: once a revoke has been answered, no check that starts later allows; once a right has been
-//! answered, every check allows. Asked all the time, in this process and over HTTP, while everything changes.
+//! answered, every check allows. Asked all the time, in this process and over HTTP, while everything changes on the store
+//! that the product has, and subjects are read from it again and again.
 //!
 //! `SESAME_R1_CHECKS` says how many checks to ask, instead of the gate's.
 
@@ -235,7 +236,7 @@ fn ask_over_http(app: &App, rights: &[&Right], tally: &Tally, wanted: u64) {
 #[test]
 fn no_check_that_starts_after_an_answered_revoke_allows() {
     let wanted = number("SESAME_R1_CHECKS", CHECKS);
-    let server = Server::start();
+    let server = Server::durable();
     let (admin, tally) = (server.admin(), Tally::default());
     let app = admin.app("asker", &["checker"]);
     let (rights, changes): (Vec<Right>, Vec<Change>) = changes(&server, &admin).into_iter().unzip();
