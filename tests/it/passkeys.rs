@@ -34,7 +34,7 @@ fn finish(person: &SignedIn, ceremony: &str, credential: &Value) -> Reply {
 
 /// A registered passkey, its id here, and the recovery codes that came along.
 #[track_caller]
-fn register(person: &SignedIn) -> (Passkey, String, Value) {
+pub(crate) fn register(person: &SignedIn) -> (Passkey, String, Value) {
     let (ceremony, options) = begin(person);
     let passkey = Passkey::new(&options, ORIGIN);
     let made = finish(person, &ceremony, &passkey.registration(&options)).expect(201);

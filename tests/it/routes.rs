@@ -12,6 +12,7 @@ use sesame::http::operations;
 
 use crate::golden;
 use crate::harness::{Admin, App, Client, PASSWORD, Server, SignedIn};
+use crate::passkeys;
 
 /// What the routes are asked about; made anew for each, since some routes take it away.
 struct Things {
@@ -25,10 +26,12 @@ struct Things {
     invited: String,
     preview: String,
     constraint: String,
+    passkey: String,
+    change: String,
 }
 
 impl Things {
-    fn new(admin: &Admin, number: usize) -> Self {
+    fn new(admin: &Admin, number: usize, route: &str) -> Self {
         let permission = admin.created("/api/v1/permissions", &json!({ "name": format!("thing-{number}:use") }));
         let role = admin.role(&format!("role {number}"), &["*:use"]);
         let spare_role = admin.role(&format!("spare role {number}"), &[]);
@@ -45,10 +48,16 @@ impl Things {
         let apart = json!({ "name": format!("apart {number}"), "kind": "static", "role_ids": apart, "cardinality": 2 });
         let constraint = admin.created("/api/v1/role-constraints", &apart);
         admin.put(&format!("/api/v1/resources/thing/{}", person.id), &json!({})).expect(201);
+        // With a second factor a password alone does no more.
+        let passkey = route.contains("{passkey_id}").then(|| passkeys::register(&person).1);
+        person.put("/api/v1/users/preferences", &json!({ "theme": { "mode": "dark" } })).expect(200);
+        let changes = person.get("/api/v1/users/changes").expect(200);
         Self {
             invited,
             preview,
             constraint,
+            passkey: passkey.unwrap_or_default(),
+            change: changes["items"][0]["id"].as_str().unwrap().to_owned(),
             person,
             app,
             key: key.replace('"', ""),
@@ -71,10 +80,10 @@ impl Things {
             .replace("{grant_id}", &self.grant)
             .replace("{session_id}", &self.person.session_id)
             .replace("{device_id}", &self.person.device_id)
-            .replace("{passkey_id}", "pkey_01jd3c8m5ve0f9v6y3p4w2x1kq")
+            .replace("{passkey_id}", &self.passkey)
             .replace("{namespace}", "shop")
             .replace("{avatar_id}", "AAAAAAAAAAAAAAAAAAAAAA")
-            .replace("{change_id}", "chg_01h455vb4pex5vsknk084sn02q")
+            .replace("{change_id}", &self.change)
             .replace("{path:.*}", "docs")
             .replace("{file}", "index.css")
             .replace("{name}", "thing:use")
@@ -159,8 +168,8 @@ fn every_route_refuses_whoever_may_not_call_it() {
         let admin = server.admin();
         let stranger = admin.person(&format!("stranger{number}"));
         let powerless = admin.app(&format!("powerless{number}"), &[]);
-        let things = Things::new(&admin, number);
         let route = format!("{method} {path}");
+        let things = Things::new(&admin, number, &route);
         let (mut own_path, body) = (things.path(path), things.body(&route, number));
         match route.as_str() {
             "GET /api/v1/access/preview" => own_path = format!("{own_path}?cursor={}", things.preview),
@@ -217,7 +226,7 @@ fn every_route_that_creates_is_answered_again_as_it_was() {
         assert_eq!(post["responses"]["422"].is_object() && post["responses"]["409"].is_object(), creates, "{path}");
     }
     for (number, route) in creating.iter().enumerate() {
-        let (things, path) = (Things::new(&admin, number), route.strip_prefix("POST ").unwrap());
+        let (things, path) = (Things::new(&admin, number, route), route.strip_prefix("POST ").unwrap());
         // The tests of passkeys have an authenticator for it.
         if path == "/api/v1/auth/passkeys" {
             continue;
