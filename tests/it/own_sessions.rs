@@ -189,6 +189,10 @@ fn a_device_is_signed_out_and_known_again_and_administrators_see_to_devices() {
     let body = json!({ "identifier": "ann", "password": PASSWORD, "device": { "token": phone.device_token } });
     let again = server.anonymous().sign_in_with(&body, &[]);
     assert_eq!(again.device_id, phone.device_id);
+    // Who is trusted is not decided with a token that others were given, nor long after a proof.
+    let borrowed = laptop.bearing(&laptop.access_token);
+    borrowed.patch(&path, &json!({ "trusted": false })).is_problem(403, "session-token-required");
+    borrowed.patch(&path, &json!({ "name": "mine" })).expect(200);
     let missing = "dev_01h455vb4pex5vsknk084sn02q";
     laptop.delete(&format!("/api/v1/users/devices/{missing}/sessions")).is_problem(404, "not-found");
     // The same for administrators.
@@ -196,6 +200,18 @@ fn a_device_is_signed_out_and_known_again_and_administrators_see_to_devices() {
     let changed = admin.patch(&theirs(&phone.device_id), &json!({ "name": "lost", "trusted": false })).expect(200);
     assert_eq!((&changed["name"], &changed["trusted"]), (&json!("lost"), &json!(false)));
     admin.patch(&theirs(missing), &json!({ "trusted": true })).is_problem(404, "not-found");
+    let warden = admin.person("warden");
+    admin.assign(&warden.id, &admin.role("warden", &["sesame.sessions:write"]));
+    warden.patch(&theirs(&phone.device_id), &json!({ "trusted": true })).expect(200);
+    let boss = format!("/api/v1/users/{}/devices/{}", admin.id, admin.device_id);
+    warden.patch(&boss, &json!({ "trusted": true })).is_problem(403, "escalation");
+    warden.patch(&boss, &json!({ "name": "hers" })).expect(200);
+    server.clock.advance_seconds(600);
+    for (by, path) in [(&laptop, &path), (&*admin, &boss)] {
+        by.patch(path, &json!({ "trusted": true })).is_problem(401, "reauthentication-required");
+    }
+    let body = json!({ "identifier": "ann", "password": PASSWORD, "device": { "token": laptop.device_token } });
+    let (laptop, admin) = (server.anonymous().sign_in_with(&body, &[]), server.admin());
     let ended = admin.delete(&format!("{}/sessions", theirs(&phone.device_id))).expect(200);
     assert_eq!(ended, json!({ "ended": 1 }));
     assert_eq!(items(&laptop.get("/api/v1/users/devices")).len(), 2, "it is known");

@@ -66,7 +66,7 @@ fn of_the_user(routes: &mut Routes) {
                 change_device(&call, &whose, id, changes).await
             },
         )
-        .about("Names a device, or trusts it")
+        .about("Names a device, or, with a recent proof of who one is, trusts it")
         .answers::<DeviceView>(200);
     routes
         .delete("/api/v1/users/devices/{device_id}", own, async |call: Call, Path(id): Path<DeviceId>| {
@@ -159,7 +159,7 @@ fn devices_for_administrators(routes: &mut Routes) {
                 change_device(&call, &whose, path.device_id, changes).await
             },
         )
-        .about("Names a device of a user, or trusts it")
+        .about("Names a device of a user, or, with a recent proof of who one is, trusts it")
         .answers::<DeviceView>(200);
     routes
         .delete(
@@ -324,7 +324,15 @@ fn devices(whose: &Whose) -> Answer {
     Answer::ok(&Page::whole(whose.user.sessions.devices.iter().map(view).collect()))
 }
 
+/// Whoever trusts a device, or no longer, decides whether its owner can be locked out by failures on purpose: that needs a
+/// recent proof, and is nobody's to decide for who can do more.
 async fn change_device(call: &Call, whose: &Whose, id: DeviceId, changes: DeviceChanges) -> Outcome {
+    if changes.trusted.is_some() {
+        call.refuse_stale()?;
+        if whose.current.is_none() {
+            call.refuse_escalation(&whose.user)?;
+        }
+    }
     let name = match changes.name {
         Some(Some(name)) => Some(Some(device_name(&name)?)),
         Some(None) => Some(None),
