@@ -39,6 +39,8 @@ struct Claims {
     #[serde(skip_deserializing)]
     amr: Vec<&'static str>,
     sid: SessionId,
+    /// Which tokens of the session it is among: those before a proof or a choice of roles are worth nothing.
+    generation: u64,
 }
 
 /// What a verified token says.
@@ -48,6 +50,8 @@ pub struct Spoken {
     pub user: UserId,
     /// The session behind it.
     pub session: SessionId,
+    /// Which tokens of the session it is among ([`Session::generation`]).
+    pub generation: u64,
     /// When it was signed.
     pub issued_at: Timestamp,
     /// Until when it is valid.
@@ -175,6 +179,7 @@ impl AccessTokens {
             auth_time: session.authenticated_at.seconds(),
             amr: session.methods.iter().map(|method| method.amr()).collect(),
             sid: session.id,
+            generation: session.generation(),
         };
         encode(&header, &claims, &key.signer).map_err(|error| failed(error.to_string()))
     }
@@ -216,6 +221,7 @@ impl AccessTokens {
         Some(Spoken {
             user: claims.sub,
             session: claims.sid,
+            generation: claims.generation,
             issued_at: Timestamp::from_millis(claims.iat.saturating_mul(1000)),
             expires_at: Timestamp::from_millis(claims.exp.saturating_mul(1000)),
         })

@@ -93,12 +93,9 @@ impl Identities {
         };
         let Some((user, was_resident)) = self.owner(owner, now).await? else { return Ok(Err(None)) };
         let session = user.sessions.find(session).filter(|session| {
-            // A proof of who the person is, and a choice of roles, make every token worthless that was given before; access
-            // tokens tell seconds.
-            let is_after_proof =
-                spoken.is_none_or(|spoken| spoken.issued_at.seconds() >= session.tokens_since().seconds());
+            // A proof of who the person is, and a choice of roles, make every token worthless that was given before.
             session.is_active(now)
-                && is_after_proof
+                && spoken.is_none_or(|spoken| spoken.generation == session.generation())
                 && reference.as_ref().is_none_or(|token| session.secret.matches(token.secret()))
         });
         let Some(session) = session.filter(|_| user.is_active()).map(Arc::clone) else {

@@ -169,9 +169,10 @@ impl Session {
         self.activation.as_ref()?.role_ids.as_deref()
     }
 
-    /// Since when its tokens count: those before were replaced.
-    pub fn tokens_since(&self) -> Timestamp {
-        self.activation.as_ref().map_or(self.authenticated_at, |chosen| chosen.at.max(self.authenticated_at))
+    /// Which of its tokens are good: another number since every time that its secret was replaced, which a proof of who its
+    /// person is and a choice of roles do. It tells nothing of the secret, and is exact in JSON.
+    pub fn generation(&self) -> u64 {
+        self.secret.bytes().iter().take(6).fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 
     /// Whether its device is known at this address, and notes that it is there. Where the device only was while somebody was

@@ -145,7 +145,6 @@ fn a_session_in_a_cookie_gets_another_cookie() {
 #[test]
 fn a_choice_makes_every_token_of_before_worthless() {
     let Stage { server, app, ann, reader, .. } = stage();
-    server.clock.advance_seconds(2);
     let reply = choose(&ann, &json!([reader]));
     let answer = reply.expect(200);
     for old in [&ann.session_token, &ann.access_token] {
