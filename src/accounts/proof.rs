@@ -28,7 +28,9 @@ impl ProofPurpose {
     pub const fn lifetime(self) -> (i64, &'static str) {
         match self {
             Self::VerifyEmail => (86_400, "24 hours"),
-            Self::ResetPassword | Self::Reauthentication => (900, "15 minutes"),
+            Self::ResetPassword => (900, "15 minutes"),
+            // OWASP ASVS 5.0, 6.5.5.
+            Self::Reauthentication => (600, "10 minutes"),
             Self::Invitation => (604_800, "7 days"),
         }
     }
@@ -81,7 +83,7 @@ impl Stored for Proof {
 
 /// So many tokens of one purpose are good at once, so that nobody makes another's useless by asking for a newer one.
 pub const MOST_LIVE: usize = 3;
-/// So many are not made in less than this time, which is that of the shortest: whoever asks in vain has one that is good.
+/// So many are not made in less than this time, or than they are good for: whoever asks in vain has one that is good.
 pub const SECONDS_OF_MOST: i64 = 900;
 
 /// A mailed token as somebody shows it: well-formed, not yet believed.

@@ -99,7 +99,8 @@ impl Command for MailProof {
             let same = |proof: &&Proof| proof.purpose == self.proof.purpose && proof.email == self.proof.email;
             user.accounts.proofs.iter().filter(same).filter(|proof| proof.made_at > since).count()
         };
-        let is_repeated = of_late(SECONDS_BETWEEN_MAILS) > 0 || of_late(SECONDS_OF_MOST) >= MOST_LIVE;
+        let seconds_of_most = SECONDS_OF_MOST.min(self.proof.purpose.lifetime().0);
+        let is_repeated = of_late(SECONDS_BETWEEN_MAILS) > 0 || of_late(seconds_of_most) >= MOST_LIVE;
         if is_repeated || !user.is_active() {
             return Ok(Decision::nothing(false));
         }

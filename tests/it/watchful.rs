@@ -628,6 +628,9 @@ fn a_sign_in_that_looked_unusual_is_proved_by_more_than_the_password_it_was_made
     for wrong in [&*foreign, "ssm_mt_x", ""] {
         prove(&other, with(wrong)).is_problem(401, "token-not-valid");
     }
+    server.clock.advance_seconds(539);
+    let (late, token) = (token, mail(&other));
+    prove(&other, with(&late)).is_problem(401, "token-not-valid");
     let guess = json!({ "password": "a guess", "mailed_token": token });
     prove(&other, guess).is_problem(401, "wrong-credentials");
     let proven = prove(&other, with(&token)).expect(200);
@@ -635,7 +638,8 @@ fn a_sign_in_that_looked_unusual_is_proved_by_more_than_the_password_it_was_made
     prove(&thief, with(&foreign)).is_problem(401, "token-not-valid");
     // Whoever has no address that is known to be theirs proves it by the password.
     let path = format!("/api/v1/users/{}", proven["session"]["user_id"].as_str().unwrap());
-    admin.patch(&path, &json!({ "email": null })).expect(200);
+    let renewed = admin.post("/api/v1/auth/reauthenticate", &password()).text("session_token");
+    admin.bearing(&renewed).patch(&path, &json!({ "email": null })).expect(200);
     thief.call("POST", "/api/v1/auth/reauthenticate/mail", None).is_problem(409, "no-address");
     prove(&thief, password()).expect(200);
 }
