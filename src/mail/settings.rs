@@ -14,7 +14,8 @@ settings! {
         /// Whom mail is from.
         from: String = "Sesame <sesame@localhost>".to_owned();
         /// Where the application's pages for mailed links are; empty: `http.public_url`. The token follows behind a `#`,
-        /// so that it is in no log: `/verify-email#token=…`, `/reset-password#token=…`, `/accept-invitation#token=…`.
+        /// so that it is in no log: `/verify-email#token=…`, `/reset-password#token=…`, `/accept-invitation#token=…`,
+        /// `/confirm-sign-in#token=…` (beside the password, where a session looked unusual).
         links_url: String = String::new();
         /// A folder with other templates, each beside a name such as `reset-password.txt` and `reset-password.html`.
         templates_directory: String = String::new();
