@@ -12,6 +12,9 @@ pub enum AccountError {
     /// Somebody else changed the account.
     #[error("the account has changed: its version is now {0}")]
     Stale(u64),
+    /// The passkey is another than whoever changes it has seen.
+    #[error("the passkey has changed: its version is now {0}")]
+    StalePasskey(u64),
     /// One cannot suspend or delete oneself: an instance would lose its last administrator by one slip.
     #[error("an account cannot suspend or delete itself")]
     OwnAccount,
@@ -75,7 +78,7 @@ impl Fault for AccountError {
             Self::WrongCode | Self::CeremonyOver => Kind::Invalid,
             Self::WrongPassword | Self::ProofNotValid | Self::SessionOver(_) => Kind::Unauthenticated,
             Self::RegistrationClosed | Self::InvitationRequired => Kind::Forbidden,
-            Self::Stale(_) => Kind::Stale,
+            Self::Stale(_) | Self::StalePasskey(_) => Kind::Stale,
             Self::Letter(_) => Kind::Bug,
             Self::Missing | Self::NoFactor | Self::NoPasskey => Kind::Missing,
         }
@@ -83,7 +86,7 @@ impl Fault for AccountError {
     fn code(&self) -> &'static str {
         match self {
             Self::NameTaken(_) => "name-taken",
-            Self::Stale(_) => "version-mismatch",
+            Self::Stale(_) | Self::StalePasskey(_) => "version-mismatch",
             Self::OwnAccount => "own-account",
             Self::ProofNotValid => "token-not-valid",
             Self::SessionOver(_) => SessionOver::CODE,

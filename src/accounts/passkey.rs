@@ -115,6 +115,11 @@ pub enum NotTaken {
 }
 
 impl Passkey {
+    /// What can be changed of it, as a number: another one when it is another.
+    pub fn version(&self) -> u64 {
+        SecretHash::of(self.name.as_bytes()).number()
+    }
+
     /// The passkey after this signature.
     ///
     /// # Errors

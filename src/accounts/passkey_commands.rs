@@ -70,6 +70,8 @@ impl Command for AddPasskey {
 pub struct RenamePasskey {
     /// Which.
     pub id: PasskeyId,
+    /// The version that it must have, if one is demanded.
+    pub if_match: Option<u64>,
     /// As its owner calls it from now on.
     pub name: Box<str>,
     /// The session that asks.
@@ -84,7 +86,7 @@ impl Command for RenamePasskey {
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Passkey>, AccountError> {
         user.refuse_over(self.session, facts)?;
-        let passkey = user.accounts.find_passkey(self.id).ok_or(AccountError::NoPasskey)?;
+        let passkey = of_version(user, self.id, self.if_match)?;
         if passkey.name == self.name {
             return Ok(Decision::nothing(passkey.clone()));
         }
@@ -99,6 +101,8 @@ impl Command for RenamePasskey {
 pub struct RemovePasskey {
     /// Which.
     pub id: PasskeyId,
+    /// The version that it must have, if one is demanded.
+    pub if_match: Option<u64>,
     /// The session that asks.
     pub session: SessionId,
     /// Tells the person.
@@ -115,7 +119,7 @@ impl Command for RemovePasskey {
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, AccountError> {
         user.refuse_over(self.session, facts)?;
         let part = &user.accounts;
-        part.find_passkey(self.id).ok_or(AccountError::NoPasskey)?;
+        of_version(user, self.id, self.if_match)?;
         let mut events = vec![UserEvent::Account(AccountEvent::PasskeysRemoved(vec![self.id]))];
         let totp = part.factors().and_then(|factors| factors.totp.as_ref());
         if part.passkeys.len() == 1 && totp.is_none() && part.factors().is_some() {
@@ -125,6 +129,15 @@ impl Command for RemovePasskey {
         events.extend(ended.map(UserEvent::Session));
         events.extend(self.notice.map(UserEvent::Mail));
         Ok(Decision { events, reply: () })
+    }
+}
+
+/// The passkey, if it is there, and of the version that is demanded.
+fn of_version(user: &User, id: PasskeyId, if_match: Option<u64>) -> Result<&Passkey, AccountError> {
+    let passkey = user.accounts.find_passkey(id).ok_or(AccountError::NoPasskey)?;
+    match if_match {
+        Some(version) if version != passkey.version() => Err(AccountError::StalePasskey(passkey.version())),
+        _ => Ok(passkey),
     }
 }
 

@@ -223,6 +223,12 @@ impl Device {
         Some(Arc::new(proved))
     }
 
+    /// What can be changed of it, as a number: another one when it is another.
+    pub fn version(&self) -> u64 {
+        let name = self.name.as_deref().unwrap_or_default();
+        SecretHash::of(&[&[u8::from(self.is_trusted)], name.as_bytes()].concat()).number()
+    }
+
     /// What is at risk with whoever signs in on it.
     pub fn risk(&self) -> Risk {
         self.suspicion.as_ref().map_or(Risk::NONE, |suspicion| suspicion.risk)

@@ -60,6 +60,9 @@ pub enum SessionError {
     /// Roles were chosen together that a dynamic constraint keeps apart.
     #[error(transparent)]
     DutiesJoined(AccessError),
+    /// The device is another than whoever changes it has seen.
+    #[error("the device has changed: its version is now {0}")]
+    Stale(u64),
     /// Another session than the one that asks.
     #[error("a session chooses its roles itself: ask with its own token")]
     OtherSession,
@@ -106,6 +109,7 @@ impl Fault for SessionError {
             | Self::RefreshReused => Kind::Unauthenticated,
             Self::RoleNotHeld(_) | Self::OtherSession | Self::OwnTokenRequired => Kind::Forbidden,
             Self::DutiesJoined(error) => error.kind(),
+            Self::Stale(_) => Kind::Stale,
             Self::TooManyFailures(_) => Kind::Limited,
             Self::Letter(_) => Kind::Bug,
             Self::TooManySessions => Kind::Conflict,
@@ -122,6 +126,7 @@ impl Fault for SessionError {
             Self::TooManyFailures(_) => "too-many-failures",
             Self::RoleNotHeld(_) => "role-not-held",
             Self::DutiesJoined(error) => error.code(),
+            Self::Stale(_) => "version-mismatch",
             Self::OtherSession => "other-session",
             Self::OwnTokenRequired => "session-token-required",
             Self::TooManySessions => "too-many-sessions",

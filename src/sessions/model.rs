@@ -170,9 +170,9 @@ impl Session {
     }
 
     /// Which of its tokens are good: another number since every time that its secret was replaced, which a proof of who its
-    /// person is and a choice of roles do. It tells nothing of the secret, and is exact in JSON.
+    /// person is and a choice of roles do.
     pub fn generation(&self) -> u64 {
-        self.secret.bytes().iter().take(6).fold(0, |number, byte| number << 8 | u64::from(*byte))
+        self.secret.number()
     }
 
     /// Whether its device is known at this address, and notes that it is there. Where the device only was while somebody was

@@ -176,6 +176,54 @@ fn a_device_is_recognised_by_its_token_named_trusted_and_signed_out() {
 }
 
 #[test]
+fn devices_are_changed_only_as_they_were_seen_and_lists_come_in_pages() {
+    let server = Server::start();
+    let admin = with_ann(&server);
+    let all: Vec<_> = (0..5).map(|_| sign_in(&server)).collect();
+    let own = &all[0];
+    let path = format!("/api/v1/users/devices/{}", own.device_id);
+    let seen = items(&own.get("/api/v1/users/devices"))[0]["version"].to_string();
+    let send = |method: &str, path: &str, body: Option<&Value>, version: &str| {
+        own.call(method, path, body.map(Value::to_string), &[("If-Match", &format!("\"{version}\""))])
+    };
+    let named = send("PATCH", &path, Some(&json!({ "name": "laptop" })), &seen);
+    let version = named.expect(200)["version"].to_string();
+    assert_eq!(named.header("etag"), Some(&*format!("\"{version}\"")));
+    send("PATCH", &path, Some(&json!({ "trusted": true })), &seen).is_problem(412, "version-mismatch");
+    send("DELETE", &path, None, &seen).is_problem(412, "version-mismatch");
+    send("PATCH", &path, Some(&json!({ "trusted": true })), &version).expect(200);
+    let theirs = format!("/api/v1/users/{}/devices/{}", own.id, own.device_id);
+    let stale = admin.call("PATCH", &theirs, Some("{}".into()), &[("If-Match", &format!("\"{version}\""))]);
+    stale.is_problem(412, "version-mismatch");
+    send("PATCH", &path, Some(&json!({ "trusted": false })), "x").is_problem(400, "invalid-input");
+    server.clock.advance_seconds(1);
+    for one in &all[1..] {
+        one.post("/api/v1/auth/logout", &json!({})).expect(204);
+    }
+    let lists = ["/api/v1/users/devices", "/api/v1/users/security-events", "/api/v1/users/sessions?ended=true"];
+    let others = ["devices", "security-events", "sessions?ended=true"];
+    let others = others.map(|list| format!("/api/v1/users/{}/{list}", own.id));
+    for (list, by) in lists.iter().map(|list| (*list, own)).chain(others.iter().map(|list| (&**list, &*admin))) {
+        let and = if list.contains('?') { '&' } else { '?' };
+        let whole = items(&by.get(list));
+        assert!(whole.len() >= 4, "{list}: {whole:?}");
+        let (mut paged, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = by.get(&format!("{list}{and}limit=2&cursor={cursor}")).expect(200);
+            let found = page["items"].as_array().unwrap();
+            assert!(!found.is_empty() && found.len() <= 2, "{list}");
+            paged.extend(found.iter().cloned());
+            assert!(paged.len() <= whole.len(), "{list} has no end");
+            let Some(next) = page["next_cursor"].as_str() else { break };
+            cursor = next.to_owned();
+        }
+        assert_eq!(ids(&paged), ids(&whole), "{list}");
+        by.get(&format!("{list}{and}limit=0")).is_problem(400, "invalid-input").names_field("limit");
+        by.get(&format!("{list}{and}page=2")).is_problem(400, "invalid-input").names_field("page");
+    }
+}
+
+#[test]
 fn a_device_is_signed_out_and_known_again_and_administrators_see_to_devices() {
     let server = Server::start();
     let admin = with_ann(&server);

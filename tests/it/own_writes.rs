@@ -50,8 +50,8 @@ impl Asking<'_> {
         self.send(late, RemoveTotp { session, notice: None });
         self.send(late, RenewRecoveryCodes { recovery: Vec::new(), session, notice: None });
         let id = PasskeyId::generate(now);
-        self.send(late, RenamePasskey { id, name: "mine".into(), session });
-        self.send(late, RemovePasskey { id, session, notice: None });
+        self.send(late, RenamePasskey { id, if_match: None, name: "mine".into(), session });
+        self.send(late, RemovePasskey { id, if_match: None, session, notice: None });
         let (base, patch, change) = (Arc::new(Profile::default()), Patch::default(), ChangeId::generate(now));
         let (profile, undoes) = (|| Arc::clone(&base), None);
         self.send(late, ChangeProfile { base: profile(), patch: patch.clone(), change, undoes, session });
@@ -65,8 +65,8 @@ impl Asking<'_> {
         let (base, own, action) = (Arc::new(Preferences::default()), Sheet::default(), "preferences.changed");
         self.send(late, ChangePreferences { base, own, change, undoes, action, session });
         let (id, asked_in) = (DeviceId::generate(now), Some(session));
-        self.send(late, ChangeDevice { id, name: None, is_trusted: Some(true), asked_in });
-        self.send(late, ForgetDevice { id, asked_in });
+        self.send(late, ChangeDevice { id, if_match: None, name: None, is_trusted: Some(true), asked_in });
+        self.send(late, ForgetDevice { id, if_match: None, asked_in });
         let which = Which::OfDevice(id);
         self.send(late, EndSessions { which, reason: EndReason::RevokedByOwner, asked_in });
         std::mem::take(late)

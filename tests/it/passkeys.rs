@@ -76,6 +76,7 @@ fn a_passkey_signs_in_without_a_name_or_a_password_also_after_a_restart() {
     let expected = json!([{
         "id": id,
         "name": "My phone",
+        "version": listed["items"][0]["version"],
         "is_synced": false,
         "created_at": "2025-11-23T12:00:00.000Z",
         "last_used_at": "2025-11-23T12:01:00.000Z",
@@ -328,6 +329,19 @@ fn adding_and_removing_one_ends_the_other_sessions_and_is_told() {
     let path = format!("/api/v1/auth/passkeys/{id}");
     let renamed = own.patch(&path, &json!({ "name": " Key ring " })).expect(200);
     assert_eq!(renamed["name"], "Key ring");
+    // Only as it was seen.
+    let version = format!("\"{}\"", renamed["version"]);
+    let send = |method: &str, body: Option<&Value>, version: &str| {
+        own.call(method, &path, body.map(Value::to_string), &[("If-Match", version)])
+    };
+    let again = send("PATCH", Some(&json!({ "name": "Ring" })), &version);
+    again.expect(200);
+    let next = own.get("/api/v1/auth/passkeys?limit=1").expect(200)["items"][0]["version"].to_string();
+    assert_eq!(again.header("etag"), Some(&*format!("\"{next}\"")));
+    send("PATCH", Some(&json!({ "name": "Mine" })), &version).is_problem(412, "version-mismatch");
+    send("DELETE", None, &version).is_problem(412, "version-mismatch");
+    own.get("/api/v1/auth/passkeys?size=1").is_problem(400, "invalid-input").names_field("size");
+    own.get("/api/v1/auth/passkeys?limit=0").is_problem(400, "invalid-input").names_field("limit");
     for wrong in ["", "a\nb", &"x".repeat(65)] {
         own.patch(&path, &json!({ "name": wrong })).is_problem(400, "invalid-input").names_field("name");
     }
@@ -343,7 +357,8 @@ fn adding_and_removing_one_ends_the_other_sessions_and_is_told() {
     assert_eq!(own.get("/api/v1/auth/mfa").expect(200)["recovery_codes_left"], 0);
     server.anonymous().sign_in("ann", PASSWORD);
     assert_eq!(admin.mails_about("ann@example.org", "factors-changed"), 2);
-    let expected = ["accounts.passkey_removed", "accounts.passkey_renamed", "accounts.passkey_added"];
+    let renamed = "accounts.passkey_renamed";
+    let expected = ["accounts.passkey_removed", renamed, renamed, "accounts.passkey_added"];
     assert_eq!(actions(&admin, &own.id), expected);
     server.clock.advance_seconds(600);
     for reply in [own.delete(&path), own.patch(&path, &json!({ "name": "x" }))] {

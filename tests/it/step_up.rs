@@ -170,10 +170,10 @@ fn a_password_alone_in_another_session_proves_nothing_on_a_device_of_which_more_
 #[test]
 fn failures_are_not_forgotten_by_a_sign_in_that_is_still_to_be_proved() {
     let folder = tempfile::tempdir().unwrap();
-    let (server, _) = server(&folder.path().join("places.mmdb"));
+    let (server, admin) = server(&folder.path().join("places.mmdb"));
     let devices: Vec<_> = (0..3).map(|_| sign_in(&server, BERLIN, None)).collect();
     let server = server.restarted_with(|config| config.sessions.risk_medium = Response::StepUp);
-    let admin = server.admin();
+    let admin = Admin(admin.at(server.address));
     for number in 0..6 {
         let headers = [("X-Forwarded-For", ["198.51.100.1", "198.51.100.2"][number % 2])];
         let guess = json!({ "identifier": "bea", "password": "a wrong password" }).to_string();

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::recovery::person;
 use crate::accounts::authenticator::subject_of;
@@ -13,12 +13,14 @@ use crate::accounts::passkey_commands::{AddPasskey, RemovePasskey, RenamePasskey
 use crate::accounts::relying_party::{Begun, CeremonyError, Subject};
 use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
-use crate::http::{Answer, Call, Creation, Json, Path, Problem, Routes, Who};
+use crate::http::paging::paging;
+use crate::http::{Answer, Call, Creation, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::PasskeyId;
 use crate::kernel::page::Page;
 use crate::mail::model::Occasion;
 use crate::repeats::model::Made;
+use crate::store::Revision;
 use crate::user::User;
 
 /// Registers the routes.
@@ -60,6 +62,8 @@ struct PasskeyView {
     #[schema(value_type = String)]
     id: PasskeyId,
     name: Box<str>,
+    /// Of its name: what `If-Match` is compared with.
+    version: u64,
     /// Whether its authenticator says that copies of it are kept elsewhere.
     is_synced: bool,
     #[schema(value_type = String, format = DateTime)]
@@ -73,6 +77,7 @@ impl PasskeyView {
         Self {
             id: passkey.id,
             name: passkey.name.clone(),
+            version: passkey.version(),
             is_synced: passkey.is_synced,
             created_at: passkey.created_at,
             last_used_at: passkey.last_used_at,
@@ -136,9 +141,23 @@ struct Wanted {
     challenge: Option<String>,
 }
 
-async fn list(call: Call) -> Outcome {
-    let passkeys = &person(&call)?.user.accounts.passkeys;
-    Ok(Answer::ok(&Page::whole(passkeys.iter().map(PasskeyView::of).collect())))
+/// Which page.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ListQuery {
+    /// At most so many, 1 to 1000.
+    limit: Option<usize>,
+    /// The `next_cursor` of an earlier answer.
+    cursor: Option<String>,
+}
+
+async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
+    let paging = paging(query.limit, query.cursor.as_deref())?;
+    let mut passkeys: Vec<_> = person(&call)?.user.accounts.passkeys.iter().collect();
+    passkeys.sort_unstable_by_key(|passkey| passkey.id);
+    let page = Page::of_sorted(passkeys, &paging, |passkey| passkey.id.bytes().to_vec());
+    Ok(Answer::ok(&page.map(PasskeyView::of)))
 }
 
 async fn begin(call: Call) -> Outcome {
@@ -185,16 +204,19 @@ async fn register(call: Call, Json(input): Json<Registration>) -> Creation {
 
 async fn rename(call: Call, Path(id): Path<PasskeyId>, Json(input): Json<Renaming>) -> Outcome {
     let (signed_in, name) = (person(&call)?, name(&input.name)?);
-    let command = RenamePasskey { id, name, session: signed_in.session.id };
+    let if_match = call.if_match()?.map(|revision| revision.0);
+    let command = RenamePasskey { id, if_match, name, session: signed_in.session.id };
     let done = call.state.users.send(signed_in.user.id(), command, call.facts()).await?;
-    Ok(Answer::ok(&PasskeyView::of(&done.reply)).with_revision(done.revision))
+    let version = Revision(done.reply.version());
+    Ok(Answer::ok(&PasskeyView::of(&done.reply)).with_etag(version).with_revision(done.revision))
 }
 
 async fn remove(call: Call, Path(id): Path<PasskeyId>) -> Outcome {
     let signed_in = person(&call)?;
     let (user, facts) = (&signed_in.user, call.facts());
     let notice = call.state.correspondence.notice(Occasion::FactorsChanged, user, &facts)?;
-    let command = RemovePasskey { id, session: signed_in.session.id, notice: notice.clone() };
+    let if_match = call.if_match()?.map(|revision| revision.0);
+    let command = RemovePasskey { id, if_match, session: signed_in.session.id, notice: notice.clone() };
     let done = call.state.users.send(user.id(), command, facts).await?;
     call.state.correspondence.posted(notice.as_ref());
     Ok(Answer::no_content().with_revision(done.revision))

@@ -15,6 +15,8 @@ use crate::user::{User, UserEvent};
 pub struct ChangeDevice {
     /// Which.
     pub id: DeviceId,
+    /// The version that it must have, if one is demanded.
+    pub if_match: Option<u64>,
     /// Another name, or none.
     pub name: Option<Option<Box<str>>>,
     /// Whether it is trusted.
@@ -31,7 +33,7 @@ impl Command for ChangeDevice {
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Arc<Device>>, SessionError> {
         self.asked_in.map_or(Ok(()), |session| user.refuse_over(session, facts))?;
-        let old = user.sessions.find_device(self.id).ok_or(SessionError::MissingDevice)?;
+        let old = of_version(user, self.id, self.if_match)?;
         let mut new = old.draft(facts.now);
         if let Some(name) = self.name {
             new.name = name;
@@ -50,6 +52,8 @@ impl Command for ChangeDevice {
 pub struct ForgetDevice {
     /// Which.
     pub id: DeviceId,
+    /// The version that it must have, if one is demanded.
+    pub if_match: Option<u64>,
     /// The session that asks, where it is one of the same person.
     pub asked_in: Option<SessionId>,
 }
@@ -63,9 +67,18 @@ impl Command for ForgetDevice {
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, SessionError> {
         self.asked_in.map_or(Ok(()), |session| user.refuse_over(session, facts))?;
-        user.sessions.find_device(self.id).ok_or(SessionError::MissingDevice)?;
+        of_version(user, self.id, self.if_match)?;
         let mut events = user.ending(EndReason::DeviceSignedOut, facts, |session| session.device == Some(self.id));
         events.push(UserEvent::Session(SessionEvent::DevicesForgotten(vec![self.id])));
         Ok(Decision { events, reply: () })
+    }
+}
+
+/// The device, if it is there, and of the version that is demanded.
+fn of_version(user: &User, id: DeviceId, if_match: Option<u64>) -> Result<&Arc<Device>, SessionError> {
+    let device = user.sessions.find_device(id).ok_or(SessionError::MissingDevice)?;
+    match if_match {
+        Some(version) if version != device.version() => Err(SessionError::Stale(device.version())),
+        _ => Ok(device),
     }
 }

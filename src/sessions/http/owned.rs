@@ -9,6 +9,7 @@ use super::view::{DeviceView, EndedView, SecurityEventView, SessionView};
 use crate::access::product::ProductPermission;
 use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
+use crate::http::paging::paging;
 use crate::http::{Answer, Call, Caller, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
@@ -21,11 +22,13 @@ use crate::sessions::ending::EndReason;
 use crate::sessions::error::SessionError;
 use crate::sessions::everybody;
 use crate::sessions::history;
+use crate::store::Revision;
 use crate::user::User;
 
 /// Registers the routes.
 pub(super) fn routes(routes: &mut Routes) {
     of_the_user(routes);
+    devices_of_the_user(routes);
     for_administrators(routes);
     devices_for_administrators(routes);
 }
@@ -54,7 +57,20 @@ fn of_the_user(routes: &mut Routes) {
         .about("Ends one of your sessions")
         .answers_with(204);
     routes
-        .get("/api/v1/users/devices", own, async |call: Call| Ok(devices(&Whose::own(&call)?)))
+        .get("/api/v1/users/security-events", own, async |call: Call, Query(query): Query<PageQuery>| {
+            let whose = Whose::own(&call)?;
+            security_events(&call, &whose, &query).await
+        })
+        .about("Lists what was unusual about your sign-ins and sessions")
+        .answers::<Page<SecurityEventView>>(200);
+}
+
+fn devices_of_the_user(routes: &mut Routes) {
+    let own = Who::SignedIn;
+    routes
+        .get("/api/v1/users/devices", own, async |call: Call, Query(query): Query<PageQuery>| {
+            devices(&Whose::own(&call)?, &query)
+        })
         .about("Lists your devices")
         .answers::<Page<DeviceView>>(200);
     routes
@@ -82,13 +98,6 @@ fn of_the_user(routes: &mut Routes) {
         })
         .about("Signs a device out, and knows it again when you come back")
         .answers::<Ended>(200);
-    routes
-        .get("/api/v1/users/security-events", own, async |call: Call| {
-            let whose = Whose::own(&call)?;
-            security_events(&call, &whose).await
-        })
-        .about("Lists what was unusual about your sign-ins and sessions")
-        .answers::<Page<SecurityEventView>>(200);
 }
 
 fn for_administrators(routes: &mut Routes) {
@@ -127,10 +136,14 @@ fn for_administrators(routes: &mut Routes) {
         .about("Ends a session of a user")
         .answers_with(204);
     routes
-        .get("/api/v1/users/{user_id}/security-events", read, async |call: Call, Path(id): Path<UserId>| {
-            let whose = Whose::other(&call, id).await?;
-            security_events(&call, &whose).await
-        })
+        .get(
+            "/api/v1/users/{user_id}/security-events",
+            read,
+            async |call: Call, Path(id): Path<UserId>, Query(query): Query<PageQuery>| {
+                let whose = Whose::other(&call, id).await?;
+                security_events(&call, &whose, &query).await
+            },
+        )
         .about("Lists what was unusual about the sign-ins and sessions of a user")
         .answers::<Page<SecurityEventView>>(200);
 }
@@ -138,9 +151,13 @@ fn for_administrators(routes: &mut Routes) {
 fn devices_for_administrators(routes: &mut Routes) {
     let (read, write) = (Who::Holding(ProductPermission::SessionsRead), Who::Holding(ProductPermission::SessionsWrite));
     routes
-        .get("/api/v1/users/{user_id}/devices", read, async |call: Call, Path(id): Path<UserId>| {
-            Ok(devices(&Whose::other(&call, id).await?))
-        })
+        .get(
+            "/api/v1/users/{user_id}/devices",
+            read,
+            async |call: Call, Path(id): Path<UserId>, Query(query): Query<PageQuery>| {
+                devices(&Whose::other(&call, id).await?, &query)
+            },
+        )
         .about("Lists the devices of a user")
         .answers::<Page<DeviceView>>(200);
     routes
@@ -221,11 +238,26 @@ impl Whose {
     }
 }
 
+/// Which page.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct PageQuery {
+    /// At most so many, 1 to 1000.
+    limit: Option<usize>,
+    /// The `next_cursor` of an earlier answer.
+    cursor: Option<String>,
+}
+
 /// Which sessions to list.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct ListQuery {
+    /// At most so many, 1 to 1000.
+    limit: Option<usize>,
+    /// The `next_cursor` of an earlier answer about the same.
+    cursor: Option<String>,
     /// Those that are over instead of those that are alive.
     #[serde(default)]
     ended: bool,
@@ -268,11 +300,13 @@ fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Str
 }
 
 async fn list(call: &Call, whose: &Whose, query: &ListQuery) -> Outcome {
-    let user = &whose.user;
+    let (user, paging) = (&whose.user, paging(query.limit, query.cursor.as_deref())?);
     if !query.ended {
-        let alive = user.sessions.sessions.iter().filter(|session| session.is_active(call.now));
-        let view = |session| SessionView::of(call, user, session, whose.current);
-        return Ok(Answer::ok(&Page::whole(alive.map(|session| view(session)).collect())));
+        let sessions = user.sessions.sessions.iter();
+        let mut alive: Vec<_> = sessions.filter(|session| session.is_active(call.now)).collect();
+        alive.sort_unstable_by_key(|session| session.id);
+        let page = Page::of_sorted(alive, &paging, |session| session.id.bytes().to_vec());
+        return Ok(Answer::ok(&page.map(|session| SessionView::of(call, user, session, whose.current))));
     }
     let (store, id, since) = (Arc::clone(&call.state.store), user.id(), history_start(call));
     let ended = call.state.loader.run(move || history::ended(&*store, id, since)).await??;
@@ -281,7 +315,13 @@ async fn list(call: &Call, whose: &Whose, query: &ListQuery) -> Outcome {
     let over = over.map(|session| session.ended(EndReason::Expired, Actor::System, call.now));
     let mut views: Vec<_> = over.chain(ended).collect();
     views.sort_by_key(|session| std::cmp::Reverse((session.ended_at, session.id)));
-    Ok(Answer::ok(&Page::whole(views.iter().map(|session| EndedView::of(id, session)).collect())))
+    let page = Page::of_sorted(views, &paging, |session| newest_first(session.ended_at, session.id.bytes()));
+    Ok(Answer::ok(&page.map(|session| EndedView::of(id, &session))))
+}
+
+/// A key that sorts what is newer before what is older.
+fn newest_first(at: Timestamp, id: &[u8; 16]) -> Vec<u8> {
+    [(!at.millis()).to_be_bytes().as_slice(), &id.map(|byte| !byte)].concat()
 }
 
 /// Ends one session. To end another than one's own of this moment, one proves again who one is (OWASP ASVS 5.0, 7.5.2):
@@ -319,9 +359,12 @@ async fn end_everywhere(call: Call, Query(query): Query<EndQuery>) -> Outcome {
     Ok(Answer::ok(&Ended { ended }))
 }
 
-fn devices(whose: &Whose) -> Answer {
-    let view = |device: &Arc<_>| DeviceView::of(&whose.user, device, whose.current);
-    Answer::ok(&Page::whole(whose.user.sessions.devices.iter().map(view).collect()))
+fn devices(whose: &Whose, query: &PageQuery) -> Outcome {
+    let paging = paging(query.limit, query.cursor.as_deref())?;
+    let mut devices: Vec<_> = whose.user.sessions.devices.iter().collect();
+    devices.sort_unstable_by_key(|device| device.id);
+    let page = Page::of_sorted(devices, &paging, |device| device.id.bytes().to_vec());
+    Ok(Answer::ok(&page.map(|device| DeviceView::of(&whose.user, device, whose.current))))
 }
 
 /// Whoever trusts a device, or no longer, decides whether its owner can be locked out by failures on purpose: that needs a
@@ -338,14 +381,17 @@ async fn change_device(call: &Call, whose: &Whose, id: DeviceId, changes: Device
         Some(None) => Some(None),
         None => None,
     };
-    let command = ChangeDevice { id, name, is_trusted: changes.trusted, asked_in: whose.current };
+    let if_match = call.if_match()?.map(|revision| revision.0);
+    let command = ChangeDevice { id, if_match, name, is_trusted: changes.trusted, asked_in: whose.current };
     let done = call.state.users.send(whose.user.id(), command, call.facts()).await?;
-    Ok(Answer::ok(&DeviceView::of(&done.after, &done.reply, whose.current)).with_revision(done.revision))
+    let (view, version) = (DeviceView::of(&done.after, &done.reply, whose.current), done.reply.version());
+    Ok(Answer::ok(&view).with_etag(Revision(version)).with_revision(done.revision))
 }
 
 async fn forget_device(call: &Call, whose: &Whose, id: DeviceId) -> Outcome {
     call.refuse_stale()?;
-    let command = ForgetDevice { id, asked_in: whose.current };
+    let if_match = call.if_match()?.map(|revision| revision.0);
+    let command = ForgetDevice { id, if_match, asked_in: whose.current };
     let done = call.state.users.send(whose.user.id(), command, call.facts()).await?;
     Ok(Answer::no_content().with_revision(done.revision))
 }
@@ -358,10 +404,12 @@ async fn sign_out_device(call: &Call, whose: &Whose, id: DeviceId) -> Outcome {
     Ok(Answer::ok(&Ended { ended: done.reply }).with_revision(done.revision))
 }
 
-async fn security_events(call: &Call, whose: &Whose) -> Outcome {
+async fn security_events(call: &Call, whose: &Whose, query: &PageQuery) -> Outcome {
+    let paging = paging(query.limit, query.cursor.as_deref())?;
     let (store, id, since) = (Arc::clone(&call.state.store), whose.user.id(), history_start(call));
     let events = call.state.loader.run(move || history::noted(&*store, id, since)).await??;
-    Ok(Answer::ok(&Page::whole(events.iter().map(SecurityEventView::of).collect())))
+    let page = Page::of_sorted(events, &paging, |event| newest_first(event.at, event.id.bytes()));
+    Ok(Answer::ok(&page.map(|event| SecurityEventView::of(&event))))
 }
 
 fn history_start(call: &Call) -> Timestamp {

@@ -143,6 +143,8 @@ pub(super) struct DeviceView {
     browser: Option<String>,
     /// Its owner said so: failed sign-ins elsewhere do not lock it out.
     trusted: bool,
+    /// Of its name and of whether it is trusted: what `If-Match` is compared with.
+    version: u64,
     /// Whether it is the one that asks.
     is_current: bool,
     /// Whether whoever signs in on it must prove again who they are, because something about it was unusual.
@@ -167,6 +169,7 @@ impl DeviceView {
             os: agent.os,
             browser: agent.browser,
             trusted: device.is_trusted,
+            version: device.version(),
             is_current: current == Some(device.id),
             needs_proof: device.is_suspected(),
             ip_address: device.ip_address.map(|address| address.to_string()),
@@ -236,7 +239,7 @@ pub(super) struct SecurityEventView {
     id: SecurityEventId,
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
-    /// `sign_in`, `request` or `refresh`.
+    /// `sign_in`, `request`, `refresh` or `attempt`.
     occasion: &'static str,
     risk: RiskView,
     /// What was done: `log`, `notify`, `step_up` or `revoke`.

@@ -198,6 +198,11 @@ impl Anonymous {
 }
 
 impl SignedIn {
+    /// The same session, at another address.
+    pub(crate) fn at(&self, address: SocketAddr) -> Self {
+        Self { client: self.client.moved(address), ..self.clone() }
+    }
+
     /// The same session, with another token.
     pub(crate) fn with_token(&self, token: &str) -> Self {
         Self { client: self.client.bearing(token), session_token: token.to_owned(), ..self.clone() }
