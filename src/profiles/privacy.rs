@@ -53,7 +53,7 @@ pub enum Audience {
     SignedIn,
     /// Whoever was given something in the same scope, or in one around it or within it.
     SameScope,
-    /// Whoever holds a permission everywhere.
+    /// Whoever a check of this permission, everywhere and with nothing passed, would allow it.
     HoldersOf(PermissionName),
     /// Everybody.
     Everyone,
@@ -102,7 +102,7 @@ pub trait Viewer {
     fn is_signed_in(&self) -> bool;
     /// Whether they were given something in a scope of the owner.
     fn shares_a_scope(&self) -> bool;
-    /// Whether they hold this permission everywhere.
+    /// Whether a check would allow them this permission, everywhere and with nothing passed.
     fn holds(&self, permission: &PermissionName) -> bool;
 }
 

@@ -96,6 +96,40 @@ fn every_field_is_shown_to_its_audience_and_to_nobody_else() {
     golden::check("tests/it/golden/profile_privacy.txt", &text);
 }
 
+/// The permission's own conditions count, and what denies it, as in a check.
+#[test]
+fn holders_of_a_permission_are_whom_a_check_allows_it() {
+    let server = Server::start();
+    let admin = server.admin();
+    let owner = owner(&admin);
+    let path = format!("/api/v1/users/{}/profile", owner.id);
+    let cases = [
+        ("hr:plain", json!([]), "allow", true),
+        ("hr:met", json!(["true", "!session.device.trusted"]), "allow", true),
+        ("hr:unmet", json!(["false"]), "allow", false),
+        ("hr:half", json!(["true", "false"]), "allow", false),
+        ("hr:erring", json!(["context.is_office"]), "allow", false),
+        ("hr:trusted", json!(["session.device.trusted"]), "allow", false),
+        ("hr:denied", json!([]), "deny", false),
+    ];
+    for (permission, conditions, effect, is_seen) in cases {
+        admin.post("/api/v1/permissions", &json!({ "name": permission, "conditions": conditions })).expect(201);
+        let bob = admin.person(&permission.replace(':', "-"));
+        let role = admin.role(&permission.replace(':', "_"), &[permission]);
+        admin.assign(&bob.id, &role);
+        if effect == "deny" {
+            let denial = json!({ "permission": permission, "effect": "deny" });
+            admin.post(&format!("/api/v1/users/{}/permissions", bob.id), &denial).expect(201);
+        }
+        owner.put(PRIVACY, &json!({ "audiences": { "phone_number": { "permission": permission } } })).expect(200);
+        let asked = json!({ "subject": { "session_token": bob.session_token }, "permission": permission });
+        let checked = admin.post("/api/v1/permissions/check", &asked).expect(200);
+        assert_eq!(checked["allowed"], is_seen, "{permission}: {checked}");
+        let seen = bob.get(&path).expect(200);
+        assert_eq!(seen.get("phone_number").is_some(), is_seen, "{permission}: {seen}");
+    }
+}
+
 #[test]
 fn what_is_hidden_shows_in_no_tag_time_or_error() {
     let server = Server::start();
@@ -184,6 +218,12 @@ fn one_looks_at_oneself_as_somebody_else() {
     assert_eq!(seen("as=signed_in"), ["avatar_url", "bio", "display_name", "location"]);
     assert_eq!(seen("as=same_scope"), ["avatar_url", "bio", "display_name", "location", "website"]);
     assert_eq!(seen("permission=staff:see"), ["avatar_url", "bio", "display_name", "location", "phone_number"]);
+    // Who may read users sees everything, whatever the audiences are.
+    assert_eq!(seen("permission=sesame.users:read"), {
+        let mut all = FIELDS;
+        all.sort_unstable();
+        all
+    });
     for wrong in ["", "as=me", "as=everyone&permission=a:b", "permission=x"] {
         owner.get(&format!("{PRIVACY}/preview?{wrong}")).is_problem(400, "invalid-input");
     }
