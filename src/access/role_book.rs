@@ -90,6 +90,14 @@ impl Closure {
         whole
     }
 
+    /// Whether it takes something and can give nothing.
+    pub fn only_denies(&self) -> bool {
+        let speaks = |effect: Effect, bits: &RoaringBitmap| {
+            !bits.is_empty() || self.conditional.iter().any(|one| one.effect == effect)
+        };
+        speaks(Effect::Deny, &self.deny) && !speaks(Effect::Allow, &self.allow)
+    }
+
     /// The union of several; shares when there is just one.
     pub fn joined(closures: &[Arc<Self>]) -> Arc<Self> {
         match closures {

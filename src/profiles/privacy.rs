@@ -51,7 +51,7 @@ pub enum Audience {
     Nobody,
     /// Everybody who is signed in, and applications with a key.
     SignedIn,
-    /// Whoever was given something in the same scope, or in one around it or within it.
+    /// Whoever was given something in the same scope, or in one around it or within it. Denials give nothing.
     SameScope,
     /// Whoever a check of this permission, everywhere and with nothing passed, would allow it.
     HoldersOf(PermissionName),

@@ -130,6 +130,58 @@ fn holders_of_a_permission_are_whom_a_check_allows_it() {
     }
 }
 
+/// Who is banned in a place is not there; nor is who holds nothing there but a role that is switched off.
+#[test]
+fn who_is_denied_something_in_a_scope_does_not_share_it() {
+    const PLACE: &str = "org/acme";
+    let server = Server::start();
+    let admin = server.admin();
+    let owner = owner(&admin);
+    admin.define(&["staff:see"]);
+    let rules = |rules: Value| json!({ "permissions": rules });
+    let denied = json!({ "pattern": "staff:see", "effect": "deny" });
+    let sometimes = json!({ "pattern": "staff:see", "effect": "allow", "condition": "false" });
+    let role = |name: &str, body: Value| {
+        let mut body = body;
+        body["name"] = json!(name);
+        admin.created("/api/v1/roles", &body)
+    };
+    let (member, seer) = (role("member", json!({})), role("seer", rules(json!(["staff:see"]))));
+    let banned = role("banned", rules(json!([denied])));
+    let below = role("below", json!({ "parent_role_ids": [banned] }));
+    let (both, maybe) = (role("both", rules(json!([denied, "*:see"]))), role("maybe", rules(json!([sometimes]))));
+    let off = role("off", json!({ "permissions": ["staff:see"], "is_active": false }));
+    in_scope(&admin, &owner.id, &member, PLACE);
+    owner.put(PRIVACY, &json!({ "audiences": { "phone_number": "same_scope" } })).expect(200);
+    let path = format!("/api/v1/users/{}/profile", owner.id);
+    let sees = |person: &SignedIn| person.get(&path).expect(200).get("phone_number").is_some();
+    for (name, role, is_seen) in [
+        ("a member", &member, true),
+        ("a seer", &seer, true),
+        ("a banned one", &banned, false),
+        ("one below", &below, false),
+        ("one of both", &both, true),
+        ("one on a condition", &maybe, true),
+        ("one of a role that is off", &off, false),
+    ] {
+        let person = admin.person(&name.replace(' ', "-"));
+        in_scope(&admin, &person.id, role, PLACE);
+        assert_eq!(sees(&person), is_seen, "{name}");
+    }
+    for (effect, is_seen) in [("allow", true), ("deny", false)] {
+        let person = admin.person(effect);
+        let grant = json!({ "permission": "staff:see", "effect": effect, "scope": PLACE });
+        admin.post(&format!("/api/v1/users/{}/permissions", person.id), &grant).expect(201);
+        assert_eq!(sees(&person), is_seen, "{effect}");
+    }
+    // The same holds of the owner's side.
+    let colleague = admin.person("colleague");
+    in_scope(&admin, &colleague.id, &seer, PLACE);
+    assert!(sees(&colleague));
+    admin.put(&format!("/api/v1/roles/{member}"), &json!({ "name": "member", "is_active": false })).expect(200);
+    assert!(!sees(&colleague));
+}
+
 #[test]
 fn what_is_hidden_shows_in_no_tag_time_or_error() {
     let server = Server::start();

@@ -12,8 +12,9 @@ use utoipa::IntoParams;
 
 use super::view::{ProfileSchema, whole};
 use crate::access::effective::Holdings;
-use crate::access::pattern::{PermissionName, Scope};
+use crate::access::pattern::{Effect, PermissionName, Scope};
 use crate::access::product::ProductPermission;
+use crate::access::role_book::RoleBook;
 use crate::access::variables::Asked;
 use crate::accounts::model::Nature;
 use crate::actor::aggregate::Aggregate as _;
@@ -23,7 +24,7 @@ use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Caller, Path, Problem, Query, Routes, State, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
-use crate::kernel::ids::UserId;
+use crate::kernel::ids::{RoleId, UserId};
 use crate::profiles::desk::Prepared;
 use crate::profiles::error::ProfileError;
 use crate::profiles::model::{AvatarId, Profile};
@@ -90,8 +91,9 @@ impl Viewer for Looking<'_> {
 
     fn shares_a_scope(&self) -> bool {
         let Some(viewer) = self.viewer else { return false };
-        let theirs: Vec<&Scope> = scopes(&self.owner.holdings, self.now).collect();
-        scopes(&viewer.holdings, self.now)
+        let book = self.state.book.load();
+        let theirs: Vec<&Scope> = scopes(&self.owner.holdings, &book, self.now).collect();
+        scopes(&viewer.holdings, &book, self.now)
             .any(|one| theirs.iter().any(|other| one.contains(other) || other.contains(one)))
     }
 
@@ -100,10 +102,16 @@ impl Viewer for Looking<'_> {
     }
 }
 
-/// Where somebody was given something, but for what holds everywhere.
-fn scopes(holdings: &Holdings, now: Timestamp) -> impl Iterator<Item = &Scope> {
-    let roles = holdings.assignments.iter().map(|assignment| &assignment.bounds);
-    let grants = holdings.grants.iter().map(|grant| &grant.bounds);
+/// Where somebody was given something, but for what holds everywhere. Who is denied something was not given it; a role
+/// without any rule says where somebody belongs.
+fn scopes<'a>(holdings: &'a Holdings, book: &RoleBook, now: Timestamp) -> impl Iterator<Item = &'a Scope> {
+    let is_given = |id: RoleId| {
+        book.role(id).is_some_and(|role| role.is_active) && book.closure(id).is_some_and(|all| !all.only_denies())
+    };
+    let roles = holdings.assignments.iter().filter(move |assignment| is_given(assignment.role_id));
+    let grants = holdings.grants.iter().filter(|grant| grant.rule.effect == Effect::Allow);
+    let roles = roles.map(|assignment| &assignment.bounds);
+    let grants = grants.map(|grant| &grant.bounds);
     let held = roles.chain(grants).filter(move |bounds| bounds.hold_at(now) && !bounds.scope.is_everywhere());
     held.map(|bounds| &bounds.scope)
 }
