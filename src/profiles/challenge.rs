@@ -43,7 +43,7 @@ pub struct Challenge {
     pub sent_in_day: u8,
     /// When the day began in which they are counted.
     pub day_began: Timestamp,
-    /// Whether it was used: then it is kept for the count alone.
+    /// Whether it is over: then it is kept for the count alone, without target and code.
     pub is_spent: bool,
 }
 
@@ -111,6 +111,11 @@ impl Challenge {
             day_began,
             is_spent: false,
         })
+    }
+
+    /// What is kept of it when it is over: how many were sent, and when; not to whom, nor what.
+    pub fn spent(&self) -> Self {
+        Self { target: Box::default(), code: CodeHash::of("", ""), is_spent: true, ..self.clone() }
     }
 
     /// Whether it can still be met.

@@ -59,7 +59,7 @@ impl Command for ChangeProfile {
         // What was verified was another value.
         if touches(&["phone_number"]) {
             profile.phone_verified_at = None;
-            marks.challenges.iter_mut().filter(|it| it.kind == ChallengeKind::Phone).for_each(|it| it.is_spent = true);
+            marks.challenges.iter_mut().filter(|it| it.kind == ChallengeKind::Phone).for_each(|it| *it = it.spent());
         }
         if touches(&["display_name", "date_of_birth"]) {
             profile.identity = None;
@@ -107,7 +107,7 @@ impl Command for DeleteProfile {
         }
         let profile = Profile { version: next(&self.base, facts).version, ..kept };
         marks.avatar = None;
-        marks.challenges.iter_mut().for_each(|challenge| challenge.is_spent = true);
+        marks.challenges.iter_mut().for_each(|challenge| *challenge = challenge.spent());
         let forgotten = self.forgotten;
         let event = ProfileEvent { forgotten, ..ProfileEvent::of(Some("profiles.deleted"), marks) };
         Ok(decided(event, profile))

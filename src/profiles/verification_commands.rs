@@ -94,7 +94,7 @@ impl Command for ShowCode {
             let reply = Shown::Wrong(MOST_ATTEMPTS.saturating_sub(attempts));
             return Ok(Decision::one(UserEvent::Profile(Box::new(event)), reply));
         }
-        let marks = with(marks, Challenge { is_spent: true, ..challenge.clone() });
+        let marks = with(marks, challenge.spent());
         match self.kind {
             ChallengeKind::Phone => phone_verified(&self.base, &challenge, marks, facts),
             ChallengeKind::Email => email_verified(user, &challenge, self.notice, marks, facts),

@@ -109,6 +109,50 @@ fn a_number_is_verified_by_a_code_and_another_number_is_not() {
     assert!(!audit.contains(code), "no code in the log");
 }
 
+/// Everything that the store has under the keys of this user, as text.
+fn stored(server: &Server, person: &SignedIn) -> String {
+    let id = sesame::kernel::ids::UserId::parse(&person.id).unwrap();
+    let store = &server.state().store;
+    let mut found = String::new();
+    for kind in 0..=u8::MAX {
+        for record in store.scan(&[&[kind], &id.bytes()[..]].concat(), None, 1000).unwrap() {
+            found += &String::from_utf8_lossy(&record.value);
+        }
+    }
+    found
+}
+
+#[test]
+fn what_a_code_was_sent_to_is_forgotten_with_it() {
+    const NUMBER: &str = "+4930123456";
+    let (address, heard) = sender(200);
+    let server = server(address);
+    let admin = server.admin();
+    let asked = |name: &str| {
+        let person = admin.person(name);
+        person.put(PROFILE, &json!({ "phone_number": NUMBER })).expect(200);
+        begin(&person).expect(202);
+        let code = heard.recv().unwrap().1["code"].as_str().unwrap().to_owned();
+        assert!(stored(&server, &person).contains(NUMBER));
+        (person, code)
+    };
+    let (deleted, _) = asked("deleted");
+    deleted.delete(PROFILE).expect(204);
+    // The memory of changes tells what there was before: it goes with the profile.
+    let (cleared, _) = asked("cleared");
+    cleared.put(PROFILE, &json!({ "phone_number": null })).expect(200);
+    cleared.delete(PROFILE).expect(204);
+    let (verified, code) = asked("verified");
+    confirm(&verified, &code).expect(200);
+    verified.delete(PROFILE).expect(204);
+    for person in [deleted, cleared, verified] {
+        assert!(!stored(&server, &person).contains(NUMBER), "{}", person.id);
+        // How many were sent, and when, is not forgotten.
+        person.put(PROFILE, &json!({ "phone_number": NUMBER })).expect(200);
+        begin(&person).is_problem(429, "too-soon");
+    }
+}
+
 #[test]
 fn tries_and_codes_are_limited() {
     let (address, heard) = sender(200);
