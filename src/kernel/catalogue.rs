@@ -236,12 +236,13 @@ fn prose(text: &str, most: usize) -> Result<String, Malformed> {
         .ok_or_else(|| Malformed(format!("expected at most {most} characters without control characters")))
 }
 
-fn normal(text: &str) -> String {
+/// The normal form of a text (NFC): what is kept of texts that people write.
+pub fn normal(text: &str) -> String {
     ComposingNormalizerBorrowed::new_nfc().normalize(text).into_owned()
 }
 
 /// Control characters, and those that turn the direction of what follows (Unicode UAX 9 section 2).
-fn is_control(c: char) -> bool {
+pub fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr as _;
 use jiff::civil::Date;
 use url::{Host, Url};
 
-use crate::kernel::catalogue::{Catalogue, Field, Rule};
+use crate::kernel::catalogue::{Catalogue, Field, Rule, is_control, normal};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::{FieldError, Malformed};
 use crate::kernel::sheet::Sheet;
@@ -143,19 +143,21 @@ fn email(text: &str) -> Result<String, Malformed> {
 }
 
 fn website(text: &str) -> Result<String, Malformed> {
-    address(text, &["http", "https"])
-        .map(|_| text.to_owned())
+    let text = normal(text);
+    address(&text, &["http", "https"])
+        .map(|_| text)
         .ok_or_else(|| Malformed(format!("expected an http or https address of at most {MOST_URL} characters")))
 }
 
 /// A name on a known platform or an address of it; an https address for any other platform.
 fn social_link(platform: &str, text: &str) -> Result<String, Malformed> {
+    let text = normal(text);
     let hosts = PLATFORMS.iter().find(|(name, _)| *name == platform).map(|(_, hosts)| *hosts);
-    let is_address = address(text, &["https"]).is_some_and(|host| {
+    let is_address = address(&text, &["https"]).is_some_and(|host| {
         hosts.is_none_or(|known| known.is_empty() || known.iter().any(|known| is_at(&host, known)))
     });
-    if is_address || (hosts.is_some() && is_handle(text)) {
-        return Ok(text.to_owned());
+    if is_address || (hosts.is_some() && is_handle(&text)) {
+        return Ok(text);
     }
     Err(match hosts {
         None => Malformed(format!("expected an https address of at most {MOST_URL} characters")),
@@ -175,9 +177,11 @@ fn is_handle(text: &str) -> bool {
         && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '@' | '+'))
 }
 
-/// The host of a web address with one of these schemes: without a password in it, or anything that browsers drop.
+/// The host of a web address with one of these schemes: without a password in it, anything that browsers drop, or anything
+/// that turns the direction of what is shown of it (RFC 3987 section 4.1).
 fn address(text: &str, schemes: &[&str]) -> Option<String> {
-    if text.chars().count() > MOST_URL || text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
+    let is_mark = |c| is_control(c) || matches!(c, '\u{61C}' | '\u{200E}' | '\u{200F}');
+    if text.chars().count() > MOST_URL || text.chars().any(|c| c.is_whitespace() || is_mark(c) || c == '\\') {
         return None;
     }
     let url = Url::parse(text).ok().filter(|url| schemes.contains(&url.scheme()))?;
@@ -230,9 +234,18 @@ mod tests {
                 "data:text/html,x",
                 "https://a.b\\c",
                 "https://a\n.b",
+                "https://evil.example/\u{202E}moc.knab//:sptth",
+                "https://a.example/\u{200F}x",
                 &long,
             ],
         );
+    }
+
+    #[test]
+    fn addresses_and_names_are_kept_in_their_normal_form() {
+        assert_eq!(website("https://a.example/e\u{301}").as_deref(), Ok("https://a.example/\u{e9}"));
+        assert_eq!(social_link("mastodon", "jose\u{301}").as_deref(), Ok("jos\u{e9}"));
+        assert_eq!(social_link("forum", "https://a.example/e\u{301}").as_deref(), Ok("https://a.example/\u{e9}"));
     }
 
     #[test]
@@ -281,6 +294,8 @@ mod tests {
                 "https://notgithub.com/x",
                 "a b",
                 "https://github.com@evil.example/",
+                "https://github.com/\u{202E}x",
+                "\u{2066}octocat",
             ],
         );
         check(

@@ -95,6 +95,7 @@ fn a_change_touches_what_it_names_and_null_clears() {
     check(json!({ "social_links": null }), &|it| it["social_links"] = json!({}));
     check(json!({ "emergency_contact": null }), &|it| it["emergency_contact"] = nothing()["emergency_contact"].clone());
     check(json!({ "display_name": "e\u{301}" }), &|it| it["display_name"] = json!("é"));
+    check(json!({ "website": "https://a.example/e\u{301}" }), &|it| it["website"] = json!("https://a.example/é"));
 }
 
 #[test]
@@ -120,6 +121,7 @@ fn what_breaks_a_rule_is_named_and_changes_nothing() {
                 json!("javascript:alert(1)"),
                 json!("example.org"),
                 json!("https://u:p@a.example"),
+                json!("https://evil.example/\u{202E}moc.knab//:sptth"),
                 json!(format!("https://a.example/{}", "x".repeat(255))),
             ],
         ),
