@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::actor::aggregate::{Aggregate, Note, Part};
 use crate::kernel::fault::{FieldError, Malformed};
 use crate::kernel::ids::{BookId, RoleId};
-use crate::preferences::model::{CUSTOM, Layer, Namespace};
+use crate::preferences::model::{CUSTOM, DIALECT, Layer, Namespace};
 use crate::preferences::schema;
 use crate::store::codec::Stored;
 use crate::store::key::Kind;
@@ -72,14 +72,17 @@ impl Stored for Head {
 }
 
 impl Registered {
-    /// Makes a namespace's schema ready: of draft 2020-12 unless it says otherwise, without anything from elsewhere, with
-    /// patterns that take time in proportion to the text.
+    /// Makes a namespace's schema ready: of draft 2020-12, without anything from elsewhere, with patterns that take time in
+    /// proportion to the text.
     ///
     /// # Errors
     /// When it is no schema, or one that makes too much work.
     pub fn new(namespace: Namespace) -> Result<Self, Malformed> {
         let schema: Value =
             serde_json::from_str(&namespace.schema).map_err(|error| Malformed::new(error.to_string()))?;
+        if schema.get("$schema").is_some_and(|dialect| dialect != DIALECT) {
+            return Err(Malformed(format!("$schema can be {DIALECT} alone")));
+        }
         schema::nodes(&schema)?;
         Self::stored(namespace)
     }

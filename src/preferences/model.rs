@@ -12,6 +12,8 @@ pub const CUSTOM: &str = "custom";
 pub const MOST_NAMESPACE_BYTES: usize = 8 * 1024;
 /// The most bytes of a namespace's JSON Schema.
 pub const MOST_SCHEMA_BYTES: usize = 16 * 1024;
+/// What namespaces' schemas are written in.
+pub const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 /// The most namespaces.
 pub const MOST_NAMESPACES: usize = 64;
 

@@ -266,7 +266,9 @@ fn an_application_keeps_its_own_values_under_a_schema() {
         put(bad).is_problem(400, "invalid-input").names_field(field);
     }
     let all = ann.get(&format!("{PREFERENCES}/schema")).expect(200);
-    assert_eq!(all["properties"]["custom"]["properties"]["shop"], schema);
+    let mut published = schema.clone();
+    published["$id"] = json!(path);
+    assert_eq!(all["properties"]["custom"]["properties"]["shop"], published);
     assert_eq!(all["properties"]["theme"]["properties"]["mode"]["default"], "system");
     assert_eq!(put(json!({ "size": null })).expect(200)["custom"]["shop"]["size"], Value::Null);
 
@@ -279,6 +281,51 @@ fn an_application_keeps_its_own_values_under_a_schema() {
     admin.delete(path).is_problem(404, "not-found");
     admin.put(path, &json!({ "schema": schema })).expect(200);
     assert_eq!(ann.put(PREFERENCES, &json!({ "custom": { "shop": null } })).expect(200)["custom"], json!({}));
+}
+
+#[test]
+fn the_published_schema_is_one_and_everything_shown_fits_it() {
+    let server = Server::start();
+    let admin = server.admin();
+    let ann = admin.person("ann");
+    let set = |name: &str, schema: &Value| {
+        admin.put(&format!("/api/v1/preferences/namespaces/{name}"), &json!({ "schema": schema }))
+    };
+    // Each refers to a place of its own, by the same name; two call themselves the same.
+    let schema = |kind: &str| {
+        json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "https://example.org/values",
+            "type": "object", "properties": { "a": { "$ref": "#/$defs/a0" } }, "additionalProperties": false,
+            "$defs": { "a0": { "type": kind } },
+        })
+    };
+    set("shop", &schema("string")).expect(200);
+    set("desk", &schema("integer")).expect(200);
+    set("any", &json!({})).expect(200);
+    for other in ["http://json-schema.org/draft-07/schema#", "https://example.org/mine"] {
+        let other = json!({ "$schema": other, "properties": { "a": { "items": [{}] } } });
+        set("old", &other).is_problem(400, "invalid-input").names_field("schema");
+    }
+    let published = ann.get(&format!("{PREFERENCES}/schema")).expect(200);
+    let validator = jsonschema::options().offline().build(&published).unwrap();
+    let check = |whole: &Value, fits: bool| {
+        let wrong: Vec<_> = validator.iter_errors(whole).map(|error| error.to_string()).collect();
+        assert_eq!(wrong.is_empty(), fits, "{whole}: {wrong:?}");
+    };
+    check(&read(&ann), true);
+    let body = json!({ "theme": { "mode": "dark" }, "custom": { "shop": { "a": "x" }, "desk": { "a": 1 }, "any": { "b": [] } } });
+    check(&body, true);
+    ann.put(PREFERENCES, &body).expect(200);
+    check(&read(&ann), true);
+    for wrong in [
+        json!({ "custom": { "shop": { "a": 1 } } }),
+        json!({ "custom": { "desk": { "a": "x" } } }),
+        json!({ "theme": { "mode": "loud" } }),
+        json!({ "other": 1 }),
+    ] {
+        check(&wrong, false);
+        ann.put(PREFERENCES, &wrong).is_problem(400, "invalid-input");
+    }
 }
 
 #[test]

@@ -104,7 +104,7 @@ impl Defaults {
 struct NewNamespace {
     #[schema(value_type = Option<String>)]
     description: Option<Note>,
-    /// A JSON Schema (2020-12 unless it says otherwise) of an object, at most 16 KiB.
+    /// A JSON Schema (2020-12) of an object, at most 16 KiB.
     #[schema(value_type = Object)]
     schema: Map<String, Value>,
 }

@@ -14,11 +14,11 @@ use crate::http::answer::tag_of;
 use crate::http::{Call, State};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::sheet::Sheet;
-use crate::preferences::book::PreferenceBook;
+use crate::preferences::book::{PreferenceBook, Registered};
 use crate::preferences::desk::Shown;
 use crate::preferences::fields::{FIELDS, SECTIONS};
 use crate::preferences::layers::{self, Effective, RoleLayer};
-use crate::preferences::model::{CUSTOM, Preferences};
+use crate::preferences::model::{CUSTOM, DIALECT, Preferences};
 use crate::user::User;
 
 /// The roles' defaults that count for somebody now.
@@ -87,15 +87,34 @@ pub(super) fn section_with_origins(effective: &Effective, section: &str) -> Valu
 
 /// The JSON Schema of everything, with the namespaces that there are.
 pub(super) fn schema(book: &PreferenceBook) -> Value {
-    let mut schema = FIELDS.schema();
     let namespaces: Map<String, Value> =
-        book.namespaces().map(|one| (one.namespace.name.to_string(), one.schema())).collect();
+        book.namespaces().map(|one| (one.namespace.name.to_string(), resource(one))).collect();
+    let custom = json!({ "type": ["object", "null"], "properties": namespaces, "additionalProperties": false });
+    let mut schema = schema_with(custom);
     if let Value::Object(root) = &mut schema {
-        root.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
-        if let Some(Value::Object(properties)) = root.get_mut("properties") {
-            let custom = json!({ "type": ["object", "null"], "properties": namespaces, "additionalProperties": false });
-            properties.insert(CUSTOM.into(), custom);
-        }
+        root.insert("$schema".into(), DIALECT.into());
+    }
+    schema
+}
+
+/// A namespace's schema within another: a resource of its own (JSON Schema 2020-12, section 9.3.1), to whose root its
+/// references lead. Any name it had itself is not needed for that, and might be another's too.
+fn resource(registered: &Registered) -> Value {
+    let mut schema = registered.schema();
+    if let Value::Object(keywords) = &mut schema {
+        keywords.remove("$schema");
+        keywords.insert("$id".into(), format!("/api/v1/preferences/namespaces/{}", registered.namespace.name).into());
+    }
+    schema
+}
+
+/// The schema of everything that is shown.
+fn schema_with(custom: Value) -> Value {
+    let mut schema = FIELDS.schema();
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        properties.insert(CUSTOM.into(), custom);
+        let updated_at = json!({ "type": ["string", "null"], "format": "date-time", "readOnly": true });
+        properties.insert("updated_at".into(), updated_at);
     }
     schema
 }
@@ -141,11 +160,7 @@ described! {
 }
 
 fn whole_schema() -> Value {
-    let mut schema = FIELDS.schema();
-    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
-        properties.insert(CUSTOM.into(), json!({ "type": ["object", "null"] }));
-    }
-    schema
+    schema_with(json!({ "type": ["object", "null"] }))
 }
 
 fn section_schema(section: &str) -> Value {
