@@ -50,10 +50,11 @@ impl Difference {
         self.version.trim_matches('"')
     }
 
-    /// Whether something would be removed, or somebody would lose something.
+    /// Whether something would be removed, or somebody would lose something, or may for some checks.
     pub fn takes(&self) -> bool {
         let is_removed = list(&self.answer, "changes").any(|change| word(change, "action") == "removed");
-        is_removed || self.answer.get("subjects_losing").and_then(Value::as_u64) != Some(0)
+        let is_none = |name| self.answer.get(name).and_then(Value::as_u64) == Some(0);
+        is_removed || !is_none("subjects_losing") || !is_none("subjects_depending")
     }
 }
 
@@ -196,6 +197,10 @@ fn told(body: &Value) -> anyhow::Result<String> {
     let (gaining, losing) = (count("subjects_gaining"), count("subjects_losing"));
     if gaining + losing > 0 {
         writeln!(lines, "{gaining} subjects gain, {losing} lose permissions")?;
+    }
+    let depending = count("subjects_depending");
+    if depending > 0 {
+        writeln!(lines, "for {depending} subjects it depends on what a check passes")?;
     }
     Ok(lines)
 }

@@ -451,19 +451,7 @@ impl Model {
 
     fn session(&self) -> Option<Session> {
         let chosen = self.session.as_ref()?;
-        let new = NewSession {
-            id: SessionId::from_uuid(Uuid::from_u128(8)),
-            secret: SecretHash::of(b"secret"),
-            lifetime_seconds: 1000,
-            idle_seconds: 1000,
-            methods: Vec::new(),
-            ip_address: None,
-            user_agent: None,
-            device: None,
-            refresh: None,
-            is_remembered: false,
-        };
-        let mut session = Session::begin(new, Timestamp::default());
+        let mut session = session();
         let role_ids = chosen.as_ref().map(|chosen| chosen.iter().map(|number| role_id(*number)).collect());
         session.activation = Some(Arc::new(Activation { role_ids, at: Timestamp::default() }));
         Some(session)
@@ -501,6 +489,23 @@ pub(crate) fn account(username: &str, status: Status) -> Account {
         updated_at: Timestamp::default(),
         version: 1,
     }
+}
+
+/// A session that chose nothing.
+pub(crate) fn session() -> Session {
+    let new = NewSession {
+        id: SessionId::from_uuid(Uuid::from_u128(8)),
+        secret: SecretHash::of(b"secret"),
+        lifetime_seconds: 1000,
+        idle_seconds: 1000,
+        methods: Vec::new(),
+        ip_address: None,
+        user_agent: None,
+        device: None,
+        refresh: None,
+        is_remembered: false,
+    };
+    Session::begin(new, Timestamp::default())
 }
 
 pub(crate) fn given() -> Given {

@@ -16,16 +16,19 @@ use sesame::access::book_aggregate::{BookEvent, THE_BOOK};
 use sesame::access::book_commands::{
     ChangePermission, ChangeRole, DefinePermission, RemovePermission, RemoveRole, RoleDraft,
 };
+use sesame::access::condition::Condition;
 use sesame::access::constraint_commands::{ConstraintDraft, DefineConstraint};
 use sesame::access::error::AccessError;
 use sesame::access::model::{Assignment, Bounds, ConstraintKind, Grant, Permission};
 use sesame::access::part::AccessEvent;
+use sesame::access::passed::Passed;
 use sesame::access::pattern::{PermissionName, Scope};
 use sesame::access::published::PublishedBook;
 use sesame::access::review::change::{BookChange, Change, ChangeHoldings, HoldingChange, RoleRef};
-use sesame::access::review::outlook::Outlook;
+use sesame::access::review::open::Right;
+use sesame::access::review::outlook::{Direction, Outlook, Tally};
 use sesame::access::review::preview::{Preview, Refused};
-use sesame::access::review::search::{Sought, WhoMay};
+use sesame::access::review::search::{Found, FoundSubject, Sought, WhoMay};
 use sesame::access::review::shelf::Place;
 use sesame::access::review::survey::{Limits, SurveyError, survey};
 use sesame::access::role_book::RoleBook;
@@ -38,6 +41,7 @@ use sesame::kernel::cause::Cause;
 use sesame::kernel::clock::Timestamp;
 use sesame::kernel::ids::{ConstraintId, GrantId, PermissionId, RoleId, UserId};
 use sesame::kernel::text::{ConstraintName, RoleName};
+use sesame::sessions::model::Session;
 use sesame::sessions::terms::RoleTerms;
 use sesame::store::memory::Memory;
 use sesame::user::{User, UserEvent};
@@ -46,7 +50,7 @@ use crate::aggregates::written;
 use crate::harness::{Admin, Server};
 use crate::oracle::{
     RoleModel, RuleModel, account, compiled, condition, constraint, given, permission, role, role_id, roles, rule,
-    stored_rule,
+    session, stored_rule,
 };
 
 const NAMES: [&str; 7] =
@@ -304,9 +308,23 @@ enum Failed {
 }
 
 fn previewed(store: &Memory, book: &Arc<RoleBook>, changes: &[Change]) -> Result<Outlook, Failed> {
+    looked_ahead(store, book, changes, |preview| preview)
+}
+
+/// The same, where only counts are wanted.
+fn counted_only(store: &Memory, book: &Arc<RoleBook>, changes: &[Change]) -> Result<Tally, Failed> {
+    Ok(looked_ahead(store, book, changes, Preview::counting)?.all)
+}
+
+fn looked_ahead(
+    store: &Memory,
+    book: &Arc<RoleBook>,
+    changes: &[Change],
+    shape: impl Fn(Preview) -> Preview,
+) -> Result<Outlook, Failed> {
     let published = PublishedBook::default();
     published.publish(Arc::clone(book));
-    let pose = |book: &Arc<RoleBook>| Preview::new(book, changes.to_vec(), facts()).map_err(Failed::from);
+    let pose = |book: &Arc<RoleBook>| Preview::new(book, changes.to_vec(), facts()).map(&shape).map_err(Failed::from);
     let (mut preview, found) = survey(store, &published, &Limits::NONE, pose)?;
     preview.refusal().map_or_else(|| Ok(preview.outlook(found)), |refused| Err(refused.into()))
 }
@@ -314,20 +332,61 @@ fn previewed(store: &Memory, book: &Arc<RoleBook>, changes: &[Change]) -> Result
 /// A right by subject, permission and place.
 type Rights = BTreeSet<(UserId, String, String)>;
 
-/// What everybody may do, everywhere, asked one by one.
-fn rights(book: &RoleBook, users: &[User]) -> Rights {
-    let mut rights = Rights::new();
+/// What checks bring: what they pass, and a session or none.
+fn brought() -> Vec<(Passed, Option<Session>)> {
+    let context =
+        |object: Value| Passed { context: Some(serde_json::from_value(object).unwrap()), ..Passed::default() };
+    let note = Passed { resource_type: Some("note".into()), ..Passed::default() };
+    vec![
+        (Passed::default(), None),
+        (Passed::default(), Some(session())),
+        (context(json!({ "x": 0 })), None),
+        (context(json!({ "x": 1 })), Some(session())),
+        (context(json!({ "x": "abc" })), None),
+        (note, None),
+    ]
+}
+
+/// What everybody may do, everywhere, asked one by one; in each check that brings something else.
+fn rights(book: &RoleBook, users: &[User], brought: &[(Passed, Option<Session>)]) -> Vec<Rights> {
+    let mut all = vec![Rights::new(); brought.len()];
     for user in users {
         for name in NAMES {
             for place in SCOPES {
                 let (place_asked, now) = (scope(place), Timestamp::from_millis(NOW));
-                if Asked::plain(user, name, &place_asked, now).decide(book).allows() {
-                    rights.insert((user.id(), name.to_owned(), place.to_owned()));
+                for ((passed, session), rights) in brought.iter().zip(&mut all) {
+                    let plain = Asked::plain(user, name, &place_asked, now);
+                    if (Asked { passed, session: session.as_ref(), ..plain }).decide(book).allows() {
+                        rights.insert((user.id(), name.to_owned(), place.to_owned()));
+                    }
                 }
             }
         }
     }
-    rights
+    all
+}
+
+/// Whether a right that comes to this may be had in some of these checks, and not in others.
+fn is_true_of(right: Right, answers: &[bool]) -> bool {
+    match right {
+        Right::Allowed => answers.iter().all(|allows| *allows),
+        Right::Denied => !answers.iter().any(|allows| *allows),
+        Right::Depends => true,
+    }
+}
+
+/// Whether something that a subject holds, or the permission itself, has a condition that looks at what a check brings.
+fn may_depend(user: &User, book: &RoleBook, name: &str) -> bool {
+    let Some(permission) = book.permission_named(name) else { return false };
+    let looks =
+        |condition: &Condition| ["context", "resource", "session"].iter().any(|one| condition.source().contains(one));
+    let closures = user.holdings.assignments.iter().filter_map(|held| book.closure(held.role_id));
+    let by_role =
+        closures.flat_map(|closure| &closure.conditional).filter(|one| one.numbers.contains(permission.number));
+    let granted = user.holdings.grants.iter().filter(|grant| grant.rule.pattern.matches(&permission.name));
+    by_role.map(|one| &one.condition).any(looks)
+        || granted.filter_map(|grant| grant.rule.condition.as_ref()).any(looks)
+        || permission.conditions.iter().any(looks)
 }
 
 /// The scopes that a subject holds something in, before or after.
@@ -370,7 +429,8 @@ fn counted(broken: &BTreeSet<(String, UserId)>) -> BTreeMap<&str, usize> {
 
 #[test]
 fn a_preview_says_exactly_what_the_real_changes_then_do() {
-    let (mut runner, counts, breaking) = (runner(1500), AtomicUsize::new(0), AtomicUsize::new(0));
+    let (mut runner, breaking, brought) = (runner(1500), AtomicUsize::new(0), brought());
+    let [gained, lost, depending, differing] = [const { AtomicUsize::new(0) }; 4];
     let outcome = runner.run(&(world(), vec(draft(), 1..5)), |(mut world, drafts)| {
         // Nobody breaks anything before the changes: else it would have been refused.
         let (book, users) = world.written(&Memory::new());
@@ -396,7 +456,7 @@ fn a_preview_says_exactly_what_the_real_changes_then_do() {
         }
         let (new_book, new_users) = carried_out(&book, &users, &changes).unwrap();
         let outlook = previewed(&store, &book, &changes).unwrap();
-        let (before, after) = (rights(&book, &users), rights(&new_book, &new_users));
+        let (before, after) = (rights(&book, &users, &brought), rights(&new_book, &new_users, &brought));
         let wrong = broken(&new_book, &new_users);
         let told: BTreeMap<&str, usize> =
             outlook.broken.iter().map(|one| (one.constraint.name.as_str(), one.subjects)).collect();
@@ -414,45 +474,92 @@ fn a_preview_says_exactly_what_the_real_changes_then_do() {
             prop_assert_eq!(refused, wrong.iter().any(|(_, id)| *id == user.id()));
         }
         let said = said(&outlook);
+        let mut seen = BTreeSet::new();
         for user in &users {
             let places = places_of(user.id(), [&users, &new_users]);
+            let now = new_users.iter().find(|other| other.id() == user.id()).unwrap();
             for name in NAMES {
+                let may_depend = may_depend(user, &book, name) || may_depend(now, &new_book, name);
                 for asked in SCOPES {
                     let right = (user.id(), name.to_owned(), asked.to_owned());
                     let around = places.iter().filter(|place| place.contains(&scope(asked)));
                     let nearest = around.max_by_key(|place| place.as_str().len()).unwrap().to_string();
-                    let line = |is_gained| (user.id(), name.to_owned(), nearest.clone(), is_gained);
-                    let (was, is) = (before.contains(&right), after.contains(&right));
-                    prop_assert_eq!(said.contains(&line(true)), !was && is, "gained {:?}", right);
-                    prop_assert_eq!(said.contains(&line(false)), was && !is, "lost {:?}", right);
+                    let line = (user.id(), name.to_owned(), nearest);
+                    let answers = |rights: &[Rights]| rights.iter().map(|one| one.contains(&right)).collect::<Vec<_>>();
+                    let (was, is) = (answers(&before), answers(&after));
+                    let Some((old, new)) = said.get(&line) else {
+                        prop_assert_eq!(was, is, "nothing is said of {:?}", right);
+                        continue;
+                    };
+                    prop_assert!(is_true_of(*old, &was) && is_true_of(*new, &is), "{:?} {:?} {:?}", right, old, new);
+                    let depends = *old == Right::Depends || *new == Right::Depends;
+                    prop_assert!(may_depend || (!depends && old != new), "{:?} {:?} {:?}", right, old, new);
+                    if depends && was != is && seen.insert(line) {
+                        differing.fetch_add(1, Ordering::Relaxed);
+                    }
                 }
             }
         }
-        counts.fetch_add(said.len(), Ordering::Relaxed);
+        let tally = outlook.all;
+        let told = |direction: Direction| {
+            let lines = said.iter().filter(move |(_, rights)| direction_of(**rights) == direction);
+            lines.map(|((user, ..), _)| *user).collect::<Vec<_>>()
+        };
+        let subjects = |direction| told(direction).into_iter().collect::<BTreeSet<_>>().len();
+        prop_assert_eq!(
+            [tally.gaining, tally.losing, tally.depending],
+            [Direction::Gained, Direction::Lost, Direction::Depends].map(subjects)
+        );
+        for (direction, count) in
+            [(Direction::Gained, &gained), (Direction::Lost, &lost), (Direction::Depends, &depending)]
+        {
+            count.fetch_add(told(direction).len(), Ordering::Relaxed);
+        }
+        let counted = counted_only(&store, &book, &changes).unwrap();
+        prop_assert_eq!(counted, tally, "who is only counted is counted alike");
         Ok(())
     });
     outcome.unwrap_or_else(|error| panic!("{error}"));
-    let (counted, breaking) = (counts.into_inner(), breaking.into_inner());
-    println!("{counted} rights gained or lost, {breaking} constraints broken; 0 differences");
-    assert!(counted > 1000, "only {counted} rights changed: the worlds are too poor");
+    let [gained, lost, depending, differing] = [gained, lost, depending, differing].map(AtomicUsize::into_inner);
+    let breaking = breaking.into_inner();
+    println!(
+        "{gained} rights gained, {lost} lost, {depending} that depend, {differing} of them other in a check that was tried; \
+         {breaking} constraints broken; 0 differences"
+    );
+    assert!(gained + lost > 1000, "only {gained} and {lost} rights changed: the worlds are too poor");
+    assert!(differing > 300, "only {differing} rights that depend were seen to: the worlds are too poor");
+    assert!(2 * differing > depending, "{depending} rights are said to depend, and only {differing} do");
     assert!(breaking > 100, "only {breaking} constraints were broken: the worlds are too poor");
 }
 
+fn direction_of((before, after): (Right, Right)) -> Direction {
+    match (before, after) {
+        (Right::Denied, Right::Allowed) => Direction::Gained,
+        (Right::Allowed, Right::Denied) => Direction::Lost,
+        _ => Direction::Depends,
+    }
+}
+
+/// The lines of a preview by subject, permission and place: what the right comes to before and after.
+type Lines = BTreeMap<(UserId, String, String), (Right, Right)>;
+
 /// The lines of a preview, read in pages of two.
-fn said(outlook: &Outlook) -> BTreeSet<(UserId, String, String, bool)> {
-    let (mut lines, mut place) = (Vec::new(), Some(Place::default()));
+fn said(outlook: &Outlook) -> Lines {
+    let (mut lines, mut count, mut place) = (Lines::new(), 0, Some(Place::default()));
     while let Some(from) = place {
         let (page, next) = outlook.page(from, 2);
         assert!(page.len() <= 2 && (next.is_none() || page.len() == 2));
+        count += page.len();
         lines.extend(page.into_iter().map(|(user, _, difference)| {
             let name = outlook.names[&difference.permission].to_string();
-            (user, name, difference.place.to_string(), difference.is_gained)
+            let rights = (difference.before, difference.after);
+            assert_eq!(difference.direction(), direction_of(rights));
+            ((user, name, difference.place.to_string()), rights)
         }));
         place = next;
     }
-    let set: BTreeSet<_> = lines.iter().cloned().collect();
-    assert_eq!(set.len(), lines.len(), "a line comes twice");
-    set
+    assert_eq!(lines.len(), count, "a line comes twice");
+    lines
 }
 
 fn runner(cases: u32) -> TestRunner {
@@ -461,28 +568,51 @@ fn runner(cases: u32) -> TestRunner {
 
 #[test]
 fn a_search_finds_whoever_a_check_of_everybody_allows() {
-    let mut runner = runner(300);
+    let (mut runner, brought, depending) = (runner(300), brought(), AtomicUsize::new(0));
     let outcome = runner.run(&world(), |world| {
         let store = Memory::new();
         let (book, users) = world.written(&store);
         let published = PublishedBook::default();
         published.publish(Arc::clone(&book));
-        let now = Timestamp::from_millis(NOW);
+        let rights = rights(&book, &users, &brought);
         for name in NAMES {
             for place in SCOPES {
-                let sought = Sought { permission: name.to_owned(), place: scope(place), ..Sought::default() };
-                let pose = |book: &Arc<RoleBook>| Ok::<_, SurveyError>(WhoMay::new(book, &sought, now));
-                let (_, found) = survey(&store, &published, &Limits::NONE, pose).unwrap();
-                let found: Vec<UserId> = found.found.into_iter().map(|(user, _)| user).collect();
-                let asked = scope(place);
-                let allowed = |user: &&User| Asked::plain(user, name, &asked, now).decide(&book).allows();
-                let expected: Vec<UserId> = users.iter().filter(allowed).map(User::id).collect();
-                prop_assert_eq!(found, expected, "{} in {:?}", name, place);
+                let found = |passed: Option<&Passed>| {
+                    let (permission, place, passed) = (name.to_owned(), scope(place), passed.cloned());
+                    let sought = Sought { permission, place, passed, ..Sought::default() };
+                    let pose = |book: &Arc<RoleBook>| {
+                        Ok::<_, SurveyError>(WhoMay::new(book, &sought, Timestamp::from_millis(NOW)))
+                    };
+                    let (_, found) = survey(&store, &published, &Limits::NONE, pose).unwrap();
+                    found.found.into_iter().collect::<BTreeMap<UserId, Found>>()
+                };
+                let is_allowed =
+                    |user: &User, rights: &Rights| rights.contains(&(user.id(), name.to_owned(), place.to_owned()));
+                for ((passed, _), rights) in brought.iter().zip(&rights).filter(|((_, session), _)| session.is_none()) {
+                    let found: Vec<UserId> = found(Some(passed)).into_keys().collect();
+                    let allowed = users.iter().filter(|user| is_allowed(user, rights));
+                    let allowed: Vec<UserId> = allowed.map(User::id).collect();
+                    prop_assert_eq!(found, allowed, "{} in {:?}", name, place);
+                }
+                // Whatever is passed, everybody is there who may be allowed; and who is not said to depend always is.
+                let found = found(None);
+                for user in &users {
+                    let answers: Vec<bool> = rights.iter().map(|rights| is_allowed(user, rights)).collect();
+                    let right = match found.get(&user.id()) {
+                        Some(Found::Subject(FoundSubject { depends: true, .. })) => Right::Depends,
+                        Some(_) => Right::Allowed,
+                        None => Right::Denied,
+                    };
+                    prop_assert!(is_true_of(right, &answers), "{:?} {} in {:?}", right, name, place);
+                    prop_assert!(right != Right::Depends || may_depend(user, &book, name), "{} in {:?}", name, place);
+                    depending.fetch_add(usize::from(right == Right::Depends), Ordering::Relaxed);
+                }
             }
         }
         Ok(())
     });
     outcome.unwrap_or_else(|error| panic!("{error}"));
+    assert!(depending.into_inner() > 300, "the worlds are too poor");
 }
 
 /// The lines of a preview over HTTP, as `user permission scope change`.
@@ -527,7 +657,8 @@ fn a_role_is_previewed_and_nothing_is_written() {
     ];
     assert_eq!(lines(&answer), expected);
     assert_eq!((&answer["subjects_gaining"], &answer["subjects_losing"]), (&json!(3), &json!(3)));
-    let tally = json!({ "permission": "note:read", "subjects_gaining": 2, "subjects_losing": 0 });
+    let tally =
+        json!({ "permission": "note:read", "subjects_gaining": 2, "subjects_losing": 0, "subjects_depending": 0 });
     assert!(answer["permissions"].as_array().unwrap().contains(&tally), "{answer}");
     assert_eq!(answer["next_cursor"], Value::Null);
     assert_eq!(admin.get(&format!("/api/v1/roles/{reader}")).expect(200), before);
@@ -702,4 +833,94 @@ fn another_form_of_a_constraint_is_previewed() {
     let answer =
         admin.post("/api/v1/access/preview", &json!({ "changes": [{ "change_constraint": change }] })).expect(200);
     assert_eq!(answer["broken_constraints"][0]["first"][0]["user_id"], json!(people[0]), "{answer}");
+}
+
+/// Editors write what is theirs, by a rule on what a check passes; Ann is one, and reads unless things are frozen.
+fn stage_on_passed(admin: &Admin) -> (Value, String) {
+    admin.define(&["documents:read", "documents:write"]);
+    let own = json!({ "effect": "allow", "pattern": "documents:write",
+        "condition": "resource.properties.owner == subject.email" });
+    let editor = json!({ "name": "editor", "permissions": [own] });
+    let frozen = json!({ "effect": "deny", "pattern": "documents:*", "condition": "context.is_frozen" });
+    let guard = admin.created("/api/v1/roles", &json!({ "name": "guard", "permissions": [frozen] }));
+    let id = admin.created("/api/v1/roles", &editor);
+    let ann = admin.create_user(&json!({ "username": "ann", "email": "ann@example.org" }));
+    let bob = admin.create_user(&json!({ "username": "bob" }));
+    admin.assign(&ann, &id);
+    admin.assign(&bob, &guard);
+    admin.created(&format!("/api/v1/users/{bob}/permissions"), &json!({ "permission": "documents:read" }));
+    (editor, bob)
+}
+
+#[test]
+fn who_has_something_by_what_a_check_passes_is_told_of() {
+    let server = Server::start();
+    let admin = server.admin();
+    let (mut editor, bob) = stage_on_passed(&admin);
+    let previewed = |role: &Value| {
+        let path = format!("/api/v1/roles/{}/preview", admin.role_id("editor"));
+        admin.post(&path, role).expect(200)
+    };
+    assert_eq!(lines(&previewed(&editor)), [""; 0], "the same rule is the same right");
+    // The rule goes: Ann had it for her own documents, and has it no more.
+    let gone = previewed(&json!({ "name": "editor" }));
+    assert_eq!(lines(&gone), ["ann documents:write everywhere depends"]);
+    let rights = |answer: &Value| [&answer["items"][0]["before"], &answer["items"][0]["after"]].map(Value::clone);
+    assert_eq!(rights(&gone), ["depends", "denied"]);
+    let counts = |answer: &Value| {
+        ["subjects_gaining", "subjects_losing", "subjects_depending"].map(|name| answer[name].as_u64().unwrap())
+    };
+    assert_eq!((counts(&gone), counts(&gone["permissions"][0])), ([0, 0, 1], [0, 0, 1]));
+    // So it is if it becomes another, or one without a condition.
+    editor["permissions"][0]["condition"] = json!("resource.properties.owner == subject.username");
+    assert_eq!(rights(&previewed(&editor)), ["depends", "depends"]);
+    editor["permissions"] = json!(["documents:write"]);
+    assert_eq!(rights(&previewed(&editor)), ["depends", "allowed"]);
+    // As a text it is the same.
+    let mut state = admin.get("/api/v1/access/state").expect(200);
+    let roles = state["roles"].as_array_mut().unwrap();
+    roles.iter_mut().find(|role| role["name"] == "editor").unwrap()["permissions"] = json!([]);
+    let dry = admin.put("/api/v1/access/state?dry_run=true", &state).expect(200);
+    assert_eq!(counts(&dry), [0, 0, 1], "{dry}");
+    // What is given on no condition may depend, too: on that of a denial.
+    let grants = admin.get(&format!("/api/v1/users/{bob}/permissions")).expect(200);
+    let revoked = json!({ "revoke": { "user_id": bob, "grant_id": grants["items"][0]["id"] } });
+    let answer = admin.post("/api/v1/access/preview", &json!({ "changes": [revoked] })).expect(200);
+    assert_eq!(lines(&answer), ["bob documents:read everywhere depends"]);
+    assert_eq!(rights(&answer), ["depends", "denied"]);
+}
+
+#[test]
+fn a_property_counts_as_it_is_stored_and_depends_where_it_is_not() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.define(&["doc:read"]);
+    let staff = admin.created("/api/v1/roles", &json!({ "name": "staff" }));
+    for (name, properties) in [("ann", json!({ "unit": "hr" })), ("bob", json!({ "unit": "it" })), ("cid", json!({}))] {
+        admin.assign(&admin.create_user(&json!({ "username": name, "properties": properties })), &staff);
+    }
+    let rule = json!({ "effect": "allow", "pattern": "doc:read", "condition": "subject.properties.unit == 'hr'" });
+    let role = json!({ "name": "staff", "permissions": [rule] });
+    let answer = admin.post(&format!("/api/v1/roles/{staff}/preview"), &role).expect(200);
+    assert_eq!(lines(&answer), ["ann doc:read everywhere gained", "cid doc:read everywhere depends"]);
+}
+
+#[test]
+fn who_holds_a_permission_by_what_a_check_passes_is_listed_as_such() {
+    let server = Server::start();
+    let admin = server.admin();
+    stage_on_passed(&admin);
+    let holders = |name: &str| {
+        let page = admin.get(&format!("/api/v1/permissions?name={name}")).expect(200);
+        let id = page["items"][0]["id"].as_str().unwrap().to_owned();
+        let list = admin.get(&format!("/api/v1/permissions/{id}/users")).expect(200);
+        let depends: Vec<bool> =
+            list["items"].as_array().unwrap().iter().map(|one| one["depends"].as_bool().unwrap()).collect();
+        (list["total"].as_u64().unwrap(), list["depending"].as_u64().unwrap(), depends)
+    };
+    assert_eq!(holders("documents:write"), (1, 1, vec![true]));
+    assert_eq!(holders("documents:read"), (1, 1, vec![true]));
+    let plain = admin.role("plain", &["documents:write"]);
+    admin.assign(&admin.create_user(&json!({ "username": "cid" })), &plain);
+    assert_eq!(holders("documents:write"), (2, 1, vec![true, false]));
 }

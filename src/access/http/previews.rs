@@ -11,7 +11,8 @@ use crate::access::http::preview_changes::ChangeInput;
 use crate::access::http::roles::RoleInput;
 use crate::access::product::ProductPermission;
 use crate::access::review::change::{BookChange, Change};
-use crate::access::review::outlook::{Broken, Outlook};
+use crate::access::review::open::Right;
+use crate::access::review::outlook::{Broken, Direction, Outlook};
 use crate::access::review::reviewer::{Kept, ReviewError};
 use crate::access::review::shelf::Place;
 use crate::accounts::model::{Account, Nature, subject_text};
@@ -34,12 +35,12 @@ pub(super) fn routes(routes: &mut Routes) {
     let read = Who::Holding(ProductPermission::RolesRead);
     routes
         .post("/api/v1/roles/{role_id}/preview", read, preview_role)
-        .about("Says who would gain and lose what if the role were what the body says; writes nothing")
+        .about("Says who would gain and lose what if the role were what the body says, and for whom that depends on what a check passes (the resource, the context, the session); writes nothing")
         .answers::<PreviewView>(200)
         .is_costly();
     routes
         .post("/api/v1/access/preview", read, preview)
-        .about("Says who would gain and lose what by several changes at once; writes nothing")
+        .about("Says who would gain and lose what by several changes at once, and for whom that depends on what a check passes (the resource, the context, the session); writes nothing")
         .answers::<PreviewView>(200)
         .is_costly();
     routes
@@ -56,12 +57,13 @@ struct PreviewInput {
     changes: Vec<ChangeInput>,
 }
 
-/// How many subjects gain and lose one permission, somewhere.
+/// How many subjects gain and lose one permission, somewhere, and for how many that depends on what a check passes.
 #[derive(Serialize, ToSchema)]
 struct PermissionTally {
     permission: String,
     subjects_gaining: usize,
     subjects_losing: usize,
+    subjects_depending: usize,
 }
 
 /// What the changes would do.
@@ -73,6 +75,8 @@ struct PreviewView {
     subjects_gaining: usize,
     /// So many lose something, somewhere.
     subjects_losing: usize,
+    /// For so many something, somewhere, is another right for some checks, by what is passed with them.
+    subjects_depending: usize,
     /// The static constraints that somebody would break: while there is one, the real changes are refused.
     broken_constraints: Vec<BrokenView>,
     /// By permission; at most 1 000 of them, by name.
@@ -83,7 +87,7 @@ struct PreviewView {
     next_cursor: Option<String>,
 }
 
-/// A permission that a subject gains or loses in one place.
+/// A right of a subject that is another in one place.
 #[derive(Serialize, ToSchema)]
 struct DifferenceView {
     user_id: String,
@@ -93,16 +97,10 @@ struct DifferenceView {
     /// changes has a line of its own. Null: everywhere.
     scope: Option<String>,
     change: Direction,
-}
-
-/// Which way.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum Direction {
-    /// The subject may do it afterwards.
-    Gained,
-    /// It may not any more.
-    Lost,
+    /// What the right comes to before the changes.
+    before: Right,
+    /// What it comes to after them.
+    after: Right,
 }
 
 /// How long the pages are.
@@ -152,12 +150,14 @@ async fn first_page(call: &Call, kept: &Arc<Kept>, limit: usize) -> Outcome {
         permission: name.to_string(),
         subjects_gaining: tally.gaining,
         subjects_losing: tally.losing,
+        subjects_depending: tally.depending,
     });
     let Revision(revision) = outlook.revision;
     Ok(Answer::ok(&PreviewView {
         revision,
         subjects_gaining: outlook.all.gaining,
         subjects_losing: outlook.all.losing,
+        subjects_depending: outlook.all.depending,
         broken_constraints: broken(outlook),
         permissions: permissions.collect(),
         items,
@@ -248,7 +248,9 @@ async fn page(
                 username: last.as_ref().and_then(|(_, name)| name.clone()),
                 permission: outlook.names.get(&difference.permission).map(ToString::to_string).unwrap_or_default(),
                 scope: shown_scope(&difference.place),
-                change: if difference.is_gained { Direction::Gained } else { Direction::Lost },
+                change: difference.direction(),
+                before: difference.before,
+                after: difference.after,
             });
         }
         Ok((items, next))

@@ -18,7 +18,7 @@ use crate::access::pattern::Scope;
 use crate::access::product::ProductPermission;
 use crate::access::review::resource_search;
 use crate::access::review::reviewer::{Kept, ReviewError};
-use crate::access::review::search::{Findings, Found, Sought};
+use crate::access::review::search::{Findings, Found, FoundSubject, Sought};
 use crate::access::review::shelf::{self, Place};
 use crate::access::review::survey::SurveyError;
 use crate::access::subject;
@@ -54,7 +54,7 @@ pub(super) fn routes(routes: &mut Routes) {
         .is_costly();
     routes
         .get("/api/v1/permissions/{permission_id}/users", read, who_may)
-        .about("Lists everybody who holds a permission in a place, at this moment; all pages are of that moment")
+        .about("Lists everybody who holds a permission in a place, at this moment, and those for whom it depends on what a check passes; all pages are of that moment")
         .answers::<WhoMayView>(200)
         .is_costly();
 }
@@ -173,7 +173,7 @@ async fn subjects(call: Call, Json(input): Json<SubjectSearch>) -> Outcome {
     let search = async || {
         let Some(nature) = nature else {
             let revision = call.state.store.revision();
-            return Ok(Arc::new(Kept::Findings(Findings { question: question.clone(), revision, found: Vec::new() })));
+            return Ok(Arc::new(Kept::Findings(Findings::of(question.clone(), revision, Vec::new()))));
         };
         // Whoever is looked at is the subject: only what was told of all of them counts.
         let subject = Entity { kind: subject.kind, id: Box::default(), properties: subject.properties };
@@ -184,7 +184,7 @@ async fn subjects(call: Call, Json(input): Json<SubjectSearch>) -> Outcome {
                 permission: ask.permission,
                 place: ask.scope,
                 nature,
-                passed: ask.passed.map(|passed| *passed).unwrap_or_default(),
+                passed: Some(ask.passed.map(|passed| *passed).unwrap_or_default()),
             };
             let kept = call.state.reviewer.who_may(question.clone(), sought, call.now).await?;
             Ok::<_, Problem>((kept, Revision::default()))
@@ -211,7 +211,7 @@ async fn resources(call: Call, Json(input): Json<ResourceSearch>) -> Outcome {
         for _ in 0..MOST_SEARCHES {
             let Some(subject) = who else {
                 let revision = call.state.store.revision();
-                let nothing = Findings { question: question.clone(), revision, found: Vec::new() };
+                let nothing = Findings::of(question.clone(), revision, Vec::new());
                 return Ok(Arc::new(Kept::Findings(nothing)));
             };
             let (permission, passed) = (ask.permission.clone(), ask.passed().clone());
@@ -252,7 +252,7 @@ async fn actions(call: Call, Json(input): Json<ActionSearch>) -> Outcome {
         let (reasons, revision) = call.state.checks.look_at_all(&asks, call.now).await?;
         let allowed = names.into_iter().zip(reasons).filter(|(_, reason)| reason.allows());
         let found = allowed.map(|(name, _)| Found::Text(name.into())).collect();
-        Ok(Arc::new(Kept::Findings(Findings { question: question.clone(), revision, found })))
+        Ok(Arc::new(Kept::Findings(Findings::of(question.clone(), revision, found))))
     };
     let turned = turn(&call, (&page.token, page.limit()?), &question, search).await?;
     Ok(Answer::ok(&turned.answer(|found| FoundAction { name: found.text() })))
@@ -346,6 +346,9 @@ struct HolderView {
     /// `user_…` or `app_…`.
     user_id: String,
     external_id: Option<String>,
+    /// Whether it depends on what a check passes: a condition decides that looks at the resource, the context, the session,
+    /// or a property of the subject that is not stored. Else it is allowed whatever is passed.
+    depends: bool,
 }
 
 /// Everybody who may.
@@ -355,6 +358,8 @@ struct WhoMayView {
     revision: u64,
     /// So many on all pages.
     total: usize,
+    /// For so many of them it depends on what a check passes.
+    depending: usize,
     items: Vec<HolderView>,
     /// Where the next page starts; null at the end.
     next_cursor: Option<String>,
@@ -375,16 +380,19 @@ async fn who_may(call: Call, Path(id): Path<PermissionId>, Query(query): Query<W
     };
     let turned = turn(&call, (&query.cursor.unwrap_or_default(), limit), &question, search).await?;
     let view = |found: &Found| match found {
-        Found::Subject(id, nature, external_id) => {
-            HolderView { user_id: subject_text(*id, *nature), external_id: external_id.as_deref().map(str::to_owned) }
-        }
-        Found::Text(text) => HolderView { user_id: text.to_string(), external_id: None },
+        Found::Subject(FoundSubject { id, nature, external_id, depends }) => HolderView {
+            user_id: subject_text(*id, *nature),
+            external_id: external_id.as_deref().map(str::to_owned),
+            depends: *depends,
+        },
+        Found::Text(text) => HolderView { user_id: text.to_string(), external_id: None, depends: false },
     };
     let items = turned.found().iter().map(view).collect();
     let Kept::Findings(findings) = &*turned.kept else { return Err(ReviewError::Gone.into()) };
     Ok(Answer::ok(&WhoMayView {
         revision: findings.revision.0,
         total: turned.total(),
+        depending: findings.depending,
         items,
         next_cursor: Some(turned.next.clone()).filter(|next| !next.is_empty()),
     }))

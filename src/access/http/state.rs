@@ -223,6 +223,8 @@ struct ChangesView {
     subjects_gaining: usize,
     /// How many lose something.
     subjects_losing: usize,
+    /// For how many it depends on what a check passes: the resource, the context, the session.
+    subjects_depending: usize,
     /// The static constraints that somebody would break. What the roles would join is refused as a whole; whom a subject's
     /// own change would break one for is refused alone, below.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -283,7 +285,7 @@ async fn apply(call: Call, Query(query): Query<StateQuery>, Json(input): Json<St
     refuse_escalation(&call, &book, &plan).await?;
     let subjects = planned(&call, &plan.after, input.subjects).await?;
     let outlook = outlook(&call, &plan.steps, subjects.iter().flat_map(Planned::changes)).await?;
-    let (subjects_gaining, subjects_losing) = (outlook.all.gaining, outlook.all.losing);
+    let tally = outlook.all;
     let (broken_constraints, version, subjects) = if is_dry {
         (broken(&outlook), book.version(), subjects.iter().map(Planned::outlook).collect())
     } else {
@@ -294,8 +296,9 @@ async fn apply(call: Call, Query(query): Query<StateQuery>, Json(input): Json<St
     let view = ChangesView {
         is_applied: !is_dry,
         changes: plan.steps.into_iter().map(shown).collect(),
-        subjects_gaining,
-        subjects_losing,
+        subjects_gaining: tally.gaining,
+        subjects_losing: tally.losing,
+        subjects_depending: tally.depending,
         broken_constraints,
         subjects,
     };

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
+use serde::Serialize;
 
 use crate::access::model::Constraint;
 use crate::access::pattern::{PermissionName, Scope};
 use crate::access::review::joined::NAMED;
+use crate::access::review::open::Right;
 use crate::access::review::shelf::{Place, Weigh};
 use crate::access::role_book::RoleBook;
 use crate::access::separation::Breach;
@@ -15,15 +17,40 @@ use crate::accounts::model::Nature;
 use crate::kernel::ids::{ConstraintId, RoleId, UserId};
 use crate::store::Revision;
 
-/// One right that a subject gains or loses.
+/// One right that is another for a subject.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Difference {
     /// The number of the permission.
     pub permission: u32,
     /// Where; and below, down to the next scope in which the subject holds something.
     pub place: Scope,
-    /// Gained, or lost.
-    pub is_gained: bool,
+    /// What it came to.
+    pub before: Right,
+    /// What it comes to.
+    pub after: Right,
+}
+
+/// What becomes of a right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// Whatever a check passes, it was denied and is allowed.
+    Gained,
+    /// Whatever a check passes, it was allowed and is denied.
+    Lost,
+    /// It is another for some checks, by what they pass: the resource, the context, the session.
+    Depends,
+}
+
+impl Difference {
+    /// What becomes of the right.
+    pub const fn direction(&self) -> Direction {
+        match (self.before, self.after) {
+            (Right::Denied, Right::Allowed) => Direction::Gained,
+            (Right::Allowed, Right::Denied) => Direction::Lost,
+            _ => Direction::Depends,
+        }
+    }
 }
 
 /// What changes for one subject.
@@ -45,7 +72,7 @@ pub type Names = HashMap<u32, PermissionName, RandomState>;
 pub struct Outlook {
     /// As everything is at this revision.
     pub revision: Revision,
-    /// Those who gain or lose something, by id.
+    /// Those for whom something is another right, or who would break something, by id.
     pub gains: Vec<(UserId, Gain)>,
     /// The names of the permissions, by number.
     pub names: Names,
@@ -53,7 +80,7 @@ pub struct Outlook {
     pub book: Arc<RoleBook>,
     /// Over all permissions.
     pub all: Tally,
-    /// By the name of each permission that somebody gains or loses.
+    /// By the name of each permission to which the right of somebody is another.
     pub each: BTreeMap<PermissionName, Tally>,
     /// The constraints that subjects would break, each with who would.
     pub broken: Vec<Broken>,
@@ -71,20 +98,26 @@ pub struct Broken {
     pub first: Vec<(UserId, Nature, Vec<RoleId>)>,
 }
 
-/// How many subjects gain and lose something.
+/// For how many subjects something is another right.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     /// So many gain something.
     pub gaining: usize,
     /// So many lose something.
     pub losing: usize,
+    /// For so many it depends on what a check passes.
+    pub depending: usize,
 }
 
 impl Tally {
-    /// So many subjects gain and lose just this.
+    /// For so many subjects just this is another right.
     fn note(&mut self, differences: &[Difference], subjects: usize) {
-        self.gaining += if differences.iter().any(|one| one.is_gained) { subjects } else { 0 };
-        self.losing += if differences.iter().any(|one| !one.is_gained) { subjects } else { 0 };
+        let those = |direction| {
+            if differences.iter().any(|one| one.direction() == direction) { subjects } else { 0 }
+        };
+        self.gaining += those(Direction::Gained);
+        self.losing += those(Direction::Lost);
+        self.depending += those(Direction::Depends);
     }
 }
 

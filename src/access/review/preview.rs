@@ -1,4 +1,5 @@
-//! What changes would do: who gains and who loses which permissions, and where.
+//! What changes would do: who gains and who loses which permissions, and where; and for whom that depends on what a check
+//! passes (`open`).
 //!
 //! A right is compared at every place at which it can differ: everywhere, and in each scope that the subject holds
 //! something in; between those places nothing differs. Only who holds a role that comes to something else, or was granted
@@ -17,11 +18,11 @@ use crate::access::model::ConstraintKind;
 use crate::access::pattern::{Effect, Pattern, PermissionName, Scope};
 use crate::access::review::change::{Change, HoldingChange};
 use crate::access::review::conditioned::{OtherNames, givers, reconditioned};
-use crate::access::review::outlook::{Difference, Gain, Names, Outlook};
+use crate::access::review::open::{Looks, Right, Side};
+use crate::access::review::outlook::{Difference, Direction, Gain, Names, Outlook};
 use crate::access::review::survey::{Question, Survey};
 use crate::access::role_book::{Closure, RoleBook};
 use crate::access::separation::{Breach, Separation};
-use crate::access::variables::Asked;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::Facts;
 use crate::kernel::fault::FieldError;
@@ -58,6 +59,13 @@ impl Refused {
 /// The roles somebody holds at one moment, and where.
 type Signature = Vec<(RoleId, Scope)>;
 
+/// Each direction, with rights that go in it.
+const DIRECTIONS: [(Direction, (Right, Right)); 3] = [
+    (Direction::Gained, (Right::Denied, Right::Allowed)),
+    (Direction::Lost, (Right::Allowed, Right::Denied)),
+    (Direction::Depends, (Right::Depends, Right::Depends)),
+];
+
 /// The most kinds of holders whose differences are remembered.
 const MOST_REMEMBERED: usize = 50_000;
 
@@ -80,8 +88,10 @@ pub struct Preview {
     seen: BTreeSet<UserId>,
     refusal: Option<Refused>,
     remembered: HashMap<Signature, Arc<[Difference]>, RandomState>,
-    /// Where only counts are wanted: what stands for nothing, for a gain, for a loss, and for both.
-    marks: Option<[Arc<[Difference]>; 4]>,
+    /// What the conditions look at.
+    looks: Looks,
+    /// Where only counts are wanted: what stands for each set of directions, by its bits.
+    marks: Option<[Arc<[Difference]>; 8]>,
     /// What was found takes so many bytes, about.
     bytes: usize,
 }
@@ -120,6 +130,7 @@ impl Preview {
             seen: BTreeSet::new(),
             refusal: None,
             remembered: HashMap::default(),
+            looks: Looks::default(),
             marks: None,
             bytes: 0,
         };
@@ -130,9 +141,13 @@ impl Preview {
     /// The same, where it is enough to know who gains and who loses something, and not what.
     #[must_use]
     pub fn counting(self) -> Self {
-        let mark = |is_gained| Difference { permission: u32::MAX, place: Scope::everywhere(), is_gained };
-        let marks = [vec![], vec![mark(true)], vec![mark(false)], vec![mark(true), mark(false)]];
-        Self { marks: Some(marks.map(Arc::from)), ..self }
+        let mark = |(before, after)| Difference { permission: u32::MAX, place: Scope::everywhere(), before, after };
+        let one_each = DIRECTIONS.map(|(_, rights)| mark(rights));
+        let marks = std::array::from_fn(|bits| {
+            let has = |at: &usize| bits & 1 << at != 0;
+            (0..one_each.len()).filter(has).filter_map(|at| one_each.get(at).cloned()).collect()
+        });
+        Self { marks: Some(marks), ..self }
     }
 
     /// What was found by asking everybody. Takes long where it is much: not for workers.
@@ -198,20 +213,17 @@ impl Preview {
 
     fn differences(&mut self, before: &User, after: &User) -> Arc<[Difference]> {
         let differences = self.compared(before, after);
-        if let Some([nothing, gain, loss, both]) = &self.marks {
-            let has = |is_gained| differences.iter().any(|one| one.is_gained == is_gained);
-            return Arc::clone(match (has(true), has(false)) {
-                (false, false) => nothing,
-                (true, false) => gain,
-                (false, true) => loss,
-                (true, true) => both,
-            });
+        if let Some(marks) = &self.marks {
+            let has = |direction| differences.iter().any(|one| one.direction() == direction);
+            let bit = |(at, (direction, _)): (usize, (Direction, _))| usize::from(has(direction)) << at;
+            let bits: usize = DIRECTIONS.into_iter().enumerate().map(bit).sum();
+            return marks.get(bits).map(Arc::clone).unwrap_or_default();
         }
         self.bytes += size_of_val(&*differences);
         differences.into()
     }
 
-    fn compared(&self, before: &User, after: &User) -> Vec<Difference> {
+    fn compared(&mut self, before: &User, after: &User) -> Vec<Difference> {
         let places: BTreeSet<&Scope> = [before, after].into_iter().flat_map(places).collect();
         let everywhere = Scope::everywhere();
         let allowed = |book, user: &User| reach(book, &user.holdings).whole(Effect::Allow);
@@ -221,14 +233,17 @@ impl Preview {
             .into_iter()
             .map(|number| self.renumbered.get(&number).copied().unwrap_or(number))
             .collect();
+        let now = self.facts.now;
+        let (before, after) = (Side::of(before, &self.before, now), Side::of(after, &self.after, now));
         let mut differences = Vec::new();
-        for number in numbers {
-            let Some(name) = self.all_names.get(&number) else { continue };
+        for permission in numbers {
+            let Some(name) = self.all_names.get(&permission) else { continue };
             for place in std::iter::once(&everywhere).chain(places.iter().copied()) {
-                let was = may(before, &self.before, name, place, &self.facts);
-                let is = may(after, &self.after, name, place, &self.facts);
+                let was = before.find(name, place, &mut self.looks);
+                let is = after.find(name, place, &mut self.looks);
                 if was != is {
-                    differences.push(Difference { permission: number, place: place.clone(), is_gained: is });
+                    let (before, after) = (was.right(), is.right());
+                    differences.push(Difference { permission, place: place.clone(), before, after });
                 }
             }
         }
@@ -326,11 +341,6 @@ fn places(user: &User) -> impl Iterator<Item = &Scope> {
     let assigned = user.holdings.assignments.iter().map(|held| &held.bounds.scope);
     let granted = user.holdings.grants.iter().map(|held| &held.bounds.scope);
     assigned.chain(granted).filter(|scope| !scope.is_everywhere())
-}
-
-/// Conditions are asked with nothing passed.
-fn may(user: &User, book: &RoleBook, name: &PermissionName, place: &Scope, facts: &Facts) -> bool {
-    Asked::plain(user, name.as_str(), place, facts.now).decide(book).allows()
 }
 
 /// The patterns of grants that speak of this permission.

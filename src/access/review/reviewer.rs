@@ -234,7 +234,7 @@ impl Reviewer {
             let pose = |book: &_| Ok::<_, ReviewError>(WhoMay::new(book, &sought, now));
             let (_, found) = survey(&*store, &book, &Limits { most_bytes, is_late: &is_late }, pose)?;
             let (revision, found) = (found.revision, found.found.into_iter().map(|(_, found)| found).collect());
-            Ok(Arc::new(Kept::Findings(Findings { question, revision, found })))
+            Ok(Arc::new(Kept::Findings(Findings::of(question, revision, found))))
         };
         self.pool.run(work).await?
     }
@@ -254,7 +254,7 @@ impl Reviewer {
         let work = move || {
             let limits = Limits { most_bytes, is_late: &is_late };
             let (revision, found) = resource_search::search(&*store, &book, &sought, now, &limits)?;
-            Ok(Arc::new(Kept::Findings(Findings { question, revision, found })))
+            Ok(Arc::new(Kept::Findings(Findings::of(question, revision, found))))
         };
         self.pool.run(work).await?
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::access::holders::List;
 use crate::access::passed::Passed;
 use crate::access::pattern::{PermissionName, Scope};
+use crate::access::review::open::{Looks, Right, Side};
 use crate::access::review::preview::patterns_about;
 use crate::access::review::shelf::Weigh;
 use crate::access::review::survey::Question;
@@ -21,32 +22,47 @@ use crate::user::User;
 /// One thing that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// A subject: person or application, and the application's own id of it, if it has one.
-    Subject(UserId, Nature, Option<Box<str>>),
+    /// A subject.
+    Subject(FoundSubject),
     /// Anything else, by its name.
     Text(Box<str>),
 }
 
-impl Found {
-    fn subject(subject: &User) -> Self {
+/// A subject that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundSubject {
+    /// Its id.
+    pub id: UserId,
+    /// Person or application.
+    pub nature: Nature,
+    /// The application's own id of it, if it has one.
+    pub external_id: Option<Box<str>>,
+    /// Whether it depends on what a check passes.
+    pub depends: bool,
+}
+
+impl FoundSubject {
+    fn of(subject: &User, depends: bool) -> Self {
         let external_id = subject.account().and_then(|account| account.external_id.as_ref());
         let external_id = external_id.map(ExternalId::as_str).map(Into::into);
-        Self::Subject(subject.id(), subject.nature(), external_id)
+        Self { id: subject.id(), nature: subject.nature(), external_id, depends }
     }
+}
 
+impl Found {
     fn bytes(&self) -> usize {
         let text = match self {
-            Self::Subject(_, _, None) => 0,
-            Self::Subject(_, _, Some(text)) | Self::Text(text) => text.len() + 16,
+            Self::Subject(subject) => subject.external_id.as_deref(),
+            Self::Text(text) => Some(&**text),
         };
-        size_of::<Self>() + text
+        size_of::<Self>() + text.map_or(0, |text| text.len() + 16)
     }
 
     /// As AuthZEN names it: a subject by the application's own id, where it has one.
     pub fn text(&self) -> String {
         match self {
-            Self::Subject(_, _, Some(external_id)) => external_id.to_string(),
-            Self::Subject(id, nature, None) => subject_text(*id, *nature),
+            Self::Subject(FoundSubject { external_id: Some(external_id), .. }) => external_id.to_string(),
+            Self::Subject(FoundSubject { id, nature, .. }) => subject_text(*id, *nature),
             Self::Text(text) => text.to_string(),
         }
     }
@@ -61,6 +77,17 @@ pub struct Findings {
     pub revision: Revision,
     /// All of it, in an order that does not change.
     pub found: Vec<Found>,
+    /// So many subjects of it for whom it depends on what a check passes.
+    pub depending: usize,
+}
+
+impl Findings {
+    /// The answer to this question.
+    pub fn of(question: String, revision: Revision, found: Vec<Found>) -> Self {
+        let depends = |found: &&Found| matches!(found, Found::Subject(FoundSubject { depends: true, .. }));
+        let depending = found.iter().filter(depends).count();
+        Self { question, revision, found, depending }
+    }
 }
 
 impl Weigh for Findings {
@@ -78,8 +105,8 @@ pub struct Sought {
     pub place: Scope,
     /// Only persons, or only applications; none: both.
     pub nature: Option<Nature>,
-    /// What conditions may look at.
-    pub passed: Passed,
+    /// What conditions may look at; none: whatever a check passes, and those are sought, too, for whom it depends on that.
+    pub passed: Option<Passed>,
 }
 
 /// The question who may do something.
@@ -88,8 +115,9 @@ pub struct WhoMay {
     permission: Option<(PermissionName, u32)>,
     place: Scope,
     nature: Option<Nature>,
-    passed: Passed,
+    passed: Option<Passed>,
     now: Timestamp,
+    looks: Looks,
     bytes: usize,
 }
 
@@ -100,7 +128,7 @@ impl WhoMay {
         let defined = book.permission_named(&sought.permission);
         let permission = defined.map(|permission| (permission.name.clone(), permission.number));
         let Sought { place, nature, passed, .. } = sought.clone();
-        Self { book: Arc::clone(book), permission, place, nature, passed, now, bytes: 0 }
+        Self { book: Arc::clone(book), permission, place, nature, passed, now, looks: Looks::default(), bytes: 0 }
     }
 }
 
@@ -116,10 +144,18 @@ impl Question for WhoMay {
 
     fn judge(&mut self, subject: &User) -> Option<Found> {
         let (name, _) = self.permission.as_ref()?;
-        let is_meant = self.nature.is_none_or(|nature| nature == subject.nature());
-        let plain = Asked::plain(subject, name.as_str(), &self.place, self.now);
-        let may = || Asked { passed: &self.passed, ..plain }.decide(&self.book).allows();
-        let found = (is_meant && may()).then(|| Found::subject(subject))?;
+        if self.nature.is_some_and(|nature| nature != subject.nature()) {
+            return None;
+        }
+        let right = match &self.passed {
+            Some(passed) => {
+                let plain = Asked::plain(subject, name.as_str(), &self.place, self.now);
+                Right::of(Asked { passed, ..plain }.decide(&self.book))
+            }
+            None => Side::of(subject, &self.book, self.now).find(name, &self.place, &mut self.looks).right(),
+        };
+        let found = (right != Right::Denied).then(|| FoundSubject::of(subject, right == Right::Depends))?;
+        let found = Found::Subject(found);
         self.bytes += found.bytes();
         Some(found)
     }
