@@ -18,7 +18,7 @@ use crate::access::guardian::Guardian;
 use crate::access::published::PublishedBook;
 use crate::access::review::reviewer::Reviewer;
 use crate::access::role_book::RoleBook;
-use crate::access::shadow::Shadow;
+use crate::access::shadow::{Published, Shadow};
 use crate::access::usage_keeper::UsageKeeper;
 use crate::accounts::authenticator::{Authenticator, Proofs};
 use crate::accounts::correspondence::Correspondence;
@@ -419,7 +419,8 @@ fn checks(
     resources: &Arc<ResourceDesk>,
     metrics: &Metrics,
 ) -> anyhow::Result<Checks> {
-    let shadow = Shadow::new(&finder.store, config.access.shadow_one_in, metrics)?;
+    let published = Published { users: finder.users.visible(), books: books.visible(), book: Arc::clone(book) };
+    let shadow = Shadow::new(&finder.store, published, config.access.shadow_one_in, metrics)?;
     let (book, resources) = (Arc::clone(book), Arc::clone(resources));
     let checks = Checks::new(finder.clone(), identities.clone(), books.clone(), book, resources, metrics);
     let usage = UsageKeeper::open(Arc::clone(&finder.store), books.now()).context("what was counted cannot be read")?;

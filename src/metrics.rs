@@ -127,7 +127,8 @@ metrics! {
     /// Live decisions that were made once more from the store, by outcome: they agreed, something had changed since, or
     /// there was no room to look.
     shadow_decisions_total: IntCounterVec ["outcome" = ["agreed", "outdated", "dropped"]];
-    /// Live decisions that the store does not bear out: must be 0, and makes the service unready.
+    /// Live decisions that the store does not bear out, or that were made of what is older than the store with no commit under
+    /// way: must be 0, and makes the service unready.
     shadow_divergences_total: IntCounter;
     /// What had expired, was kept long enough and was removed: assignments, grants, and answers kept under an
     /// `Idempotency-Key`.

@@ -2,7 +2,9 @@
 //!
 //! One decision in `access.shadow_one_in` is handed to a thread of its own, together with the view and the book that it was
 //! made from. The thread reads subject, roles and permissions from the store; where those are of the same revisions, the two
-//! answers must be the same. One that is not is counted, logged, and makes the instance unready: it may be answering wrong.
+//! answers must be the same. Where the store has gone on since, what it has must be what is published, once no commit is
+//! under way: what is durable becomes visible, or revocations are not seen. What is otherwise is counted, logged, and makes
+//! the instance unready: it may be answering wrong.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,13 +13,16 @@ use std::sync::{Arc, Weak};
 use std::thread;
 
 use prometheus::IntCounter;
+use tokio::runtime::{self, Runtime};
 
 use crate::access::ask::Ask;
 use crate::access::book_aggregate::THE_BOOK;
 use crate::access::naive;
+use crate::access::published::PublishedBook;
 use crate::access::review::survey;
 use crate::access::role_book::RoleBook;
 use crate::actor::aggregate::Aggregate as _;
+use crate::actor::sending::Visible;
 use crate::kernel::clock::Timestamp;
 use crate::metrics::Metrics;
 use crate::resources::listing;
@@ -48,6 +53,16 @@ pub struct Decided {
     pub is_allowed: bool,
 }
 
+/// What decisions are made of, as it is published.
+pub struct Published {
+    /// The subjects in memory.
+    pub users: Visible<User>,
+    /// The role book's writer.
+    pub books: Visible<RoleBook>,
+    /// The role book.
+    pub book: Arc<PublishedBook>,
+}
+
 /// Hands decisions over, and knows whether one was wrong.
 pub struct Shadow {
     queue: SyncSender<Decided>,
@@ -62,6 +77,9 @@ struct Judge {
     store: Weak<dyn Store>,
     /// As the store has it, at its version.
     book: RoleBook,
+    published: Published,
+    /// On which it waits for commits under way.
+    waiting: Runtime,
     agreed: IntCounter,
     outdated: IntCounter,
     diverged: IntCounter,
@@ -74,6 +92,8 @@ enum Verdict {
     /// Something changed since, or there is more to look at than a check may: the two were not asked the same.
     Outdated,
     Diverged,
+    /// What the store has is not published, and nothing is under way.
+    Unseen,
 }
 
 impl Shadow {
@@ -81,13 +101,15 @@ impl Shadow {
     ///
     /// # Errors
     /// When the operating system gives no thread.
-    pub fn new(store: &SharedStore, one_in: u32, metrics: &Metrics) -> io::Result<Self> {
+    pub fn new(store: &SharedStore, published: Published, one_in: u32, metrics: &Metrics) -> io::Result<Self> {
         let (queue, queued) = sync_channel(QUEUE);
         let count = |outcome| metrics.shadow_decisions_total.with_label_values(&[outcome]);
         let has_diverged = Arc::new(AtomicBool::new(false));
         let judge = Judge {
             store: Arc::downgrade(store),
             book: RoleBook::default(),
+            published,
+            waiting: runtime::Builder::new_current_thread().enable_time().build()?,
             agreed: count("agreed"),
             outdated: count("outdated"),
             diverged: metrics.shadow_divergences_total.clone(),
@@ -122,14 +144,8 @@ impl Judge {
             match self.judge(&decided) {
                 Ok(Verdict::Agreed) => self.agreed.inc(),
                 Ok(Verdict::Outdated) => self.outdated.inc(),
-                Ok(Verdict::Diverged) => {
-                    self.diverged.inc();
-                    self.has_diverged.store(true, Ordering::Relaxed);
-                    let (user, permission) = (decided.user.id(), &decided.ask.permission);
-                    let scope = decided.ask.scope.as_str();
-                    let (allowed, book) = (decided.is_allowed, decided.book);
-                    tracing::error!(%user, permission, scope, allowed, %book, "a decision is not what the store says");
-                }
+                Ok(Verdict::Diverged) => self.accuse(&decided, "a decision is not what the store says"),
+                Ok(Verdict::Unseen) => self.accuse(&decided, "what the store says is not what decisions are made of"),
                 Err(error) => {
                     self.outdated.inc();
                     tracing::warn!(%error, "a decision could not be looked at again");
@@ -138,16 +154,35 @@ impl Judge {
         }
     }
 
+    fn accuse(&self, decided: &Decided, what: &str) {
+        self.diverged.inc();
+        self.has_diverged.store(true, Ordering::Relaxed);
+        let (user, permission, scope) = (decided.user.id(), &decided.ask.permission, decided.ask.scope.as_str());
+        let (allowed, book) = (decided.is_allowed, decided.book);
+        tracing::error!(%user, permission, scope, allowed, %book, "{what}");
+    }
+
     fn judge(&mut self, decided: &Decided) -> Result<Verdict, StoreError> {
         let Some(store) = self.store.upgrade() else { return Ok(Verdict::Outdated) };
         if self.book.version() != decided.book {
             self.read_book(&*store)?;
         }
-        let Some(mut user) = survey::read(&*store, decided.user.id())? else { return Ok(Verdict::Outdated) };
-        // The head of a subject is read last: if it is of the same revision, so is the rest.
-        if self.book.version() != decided.book || user.version() != decided.user.version() {
-            return Ok(Verdict::Outdated);
+        // A book that was read before may be as old as what is published.
+        let stored = head(&*store)?;
+        if self.book.version() != decided.book || stored != decided.book {
+            drop(store);
+            return Ok(self.compare_books(stored));
         }
+        let read = survey::read(&*store, decided.user.id())?;
+        // The head of a subject is read last: if it is of the same revision, so is the rest.
+        let is_same = |user: &User| user.version() == decided.user.version();
+        let mut user = match read {
+            Some(user) if is_same(&user) => user,
+            other => {
+                drop(store);
+                return Ok(self.compare_versions(decided, other.as_ref().map(User::version)));
+            }
+        };
         user.sessions = Arc::clone(&decided.user.sessions);
         let Some(ask) = read_standing(&*store, &decided.ask)? else { return Ok(Verdict::Outdated) };
         let asked = ask.about(&user, decided.session.as_deref(), decided.now);
@@ -156,6 +191,23 @@ impl Judge {
             return Ok(Verdict::Outdated);
         }
         Ok(if is_same { Verdict::Agreed } else { Verdict::Diverged })
+    }
+
+    /// Whether the book that the store has is published, or a later one.
+    fn compare_books(&self, stored: Revision) -> Verdict {
+        let settled = self.waiting.block_on(self.published.books.version(THE_BOOK));
+        let is_unseen = settled.is_some() && self.published.book.load().version() < stored;
+        if is_unseen { Verdict::Unseen } else { Verdict::Outdated }
+    }
+
+    /// Whether the subject that the store has is published, or a later one; of one that is gone, that it is another.
+    fn compare_versions(&self, decided: &Decided, stored: Option<Revision>) -> Verdict {
+        let settled = self.waiting.block_on(self.published.users.version(decided.user.id()));
+        let is_unseen = settled.is_some_and(|published| match stored {
+            Some(stored) => published < stored,
+            None => published == decided.user.version(),
+        });
+        if is_unseen { Verdict::Unseen } else { Verdict::Outdated }
     }
 
     /// Reads permissions and roles anew; if they changed meanwhile there is no book until the next decision.

@@ -14,5 +14,5 @@ pub mod entity_actor;
 mod gauges;
 mod reading;
 pub mod resident;
-mod sending;
+pub mod sending;
 pub mod settings;

@@ -1,17 +1,18 @@
 //! The way of a command to its entity: found or loaded, woken, waited for.
 
 use std::hash::BuildHasher as _;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use actix::{Actor as _, Addr, MailboxError};
 
 use crate::actor::aggregate::Aggregate;
 use crate::actor::along::Along;
 use crate::actor::command::{Command, Done, Facts, WriteError};
-use crate::actor::directory::{Directory, Slot};
+use crate::actor::directory::{Directory, Inner, Slot};
 use crate::actor::entity_actor::{EntityActor, Envelope, Settled, Ticket};
 use crate::actor::resident::{Resident, Writer};
 use crate::kernel::clock::Stopwatch;
+use crate::store::Revision;
 
 impl<A: Aggregate> Directory<A> {
     /// Sends a command to an existing entity and waits until it is durable and visible.
@@ -131,16 +132,12 @@ impl<A: Aggregate> Directory<A> {
 
     /// Waits until no commit of this entity, made before, is durable and not yet visible.
     pub async fn settled(&self, id: A::Id) {
-        let resident = match self.0.slots.get(&id).as_deref() {
-            Some(Slot::Ready(resident)) => Arc::clone(resident),
-            Some(Slot::Loading(_)) | None => return,
-        };
-        let addr = match &*resident.writer() {
-            Writer::Awake(addr) => addr.clone(),
-            Writer::Asleep | Writer::Retired => return,
-        };
-        // The mailbox waits for the commit under way; an actor that is gone has none.
-        addr.send(Settled).timeout(self.0.deadline).await.ok();
+        drop(self.0.settled_view(id).await);
+    }
+
+    /// What is visible of its entities, for whoever must not keep what they work with.
+    pub fn visible(&self) -> Visible<A> {
+        Visible(Arc::downgrade(&self.0))
     }
 
     /// The entity's actor, started if it sleeps; `None` if this resident has left.
@@ -174,5 +171,41 @@ impl<A: Aggregate> Directory<A> {
             self.0.gauges.awake.dec();
             self.0.forget(resident);
         }
+    }
+}
+
+impl<A: Aggregate> Inner<A> {
+    /// The published view, once no commit made before is durable and not yet visible. `None`: the entity is not in memory,
+    /// or there was no end of it in the time that there is.
+    async fn settled_view(&self, id: A::Id) -> Option<Arc<A>> {
+        let resident = match self.slots.get(&id).as_deref() {
+            Some(Slot::Ready(resident)) => Arc::clone(resident),
+            Some(Slot::Loading(_)) | None => return None,
+        };
+        let addr = match &*resident.writer() {
+            Writer::Awake(addr) => Some(addr.clone()),
+            Writer::Asleep => None,
+            Writer::Retired => return None,
+        };
+        if let Some(addr) = addr {
+            // The mailbox waits for the commit under way; an actor that is gone has none.
+            addr.send(Settled).timeout(self.deadline).await.ok()?;
+        }
+        // Whoever has left the directory says nothing of what is visible.
+        let is_here = !matches!(*resident.writer(), Writer::Retired);
+        is_here.then(|| resident.view())
+    }
+}
+
+/// What is visible of entities; keeps neither them nor their store.
+#[derive(Debug)]
+pub struct Visible<A: Aggregate>(Weak<Inner<A>>);
+
+impl<A: Aggregate> Visible<A> {
+    /// The version of the published view, once no commit made before is durable and not yet visible. `None`: the entity is
+    /// not in memory, or that could not be told. Needs timers of tokio.
+    pub async fn version(&self, id: A::Id) -> Option<Revision> {
+        let inner = self.0.upgrade()?;
+        Some(inner.settled_view(id).await?.version())
     }
 }

@@ -4,11 +4,16 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use sesame::access::book_aggregate::THE_BOOK;
+use sesame::access::role_book::RoleBook;
+use sesame::actor::aggregate::Aggregate as _;
 use sesame::kernel::clock::Stopwatch;
-use sesame::store::Commit;
+use sesame::kernel::ids::UserId;
 use sesame::store::key::Kind;
+use sesame::store::{Commit, Key};
+use sesame::user::User;
 
-use crate::harness::{Admin, Server};
+use crate::harness::{Admin, App, Server};
 
 fn analysis<'a>(answer: &'a Value, name: &str) -> &'a Value {
     answer["items"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("{answer}"))
@@ -230,14 +235,7 @@ fn the_shadow_agrees_and_a_wrong_answer_turns_the_instance_red() {
     wait_for(&server, AGREED, 3);
     assert_eq!((metric(&server, DIVERGED), server.anonymous().get("/health/ready").status), (0, 200));
     // What no writer ever does: the assignment goes from the store, behind the back of the subject's actor.
-    let id = sesame::kernel::ids::UserId::parse(&ann).unwrap();
-    let store = std::sync::Arc::clone(&server.state().store);
-    let prefix = sesame::store::Key::of(Kind::Assignment, &[id.bytes()]);
-    let mut commit = Commit::default();
-    for record in store.scan(prefix.bytes(), None, 10).unwrap() {
-        commit.remove(record.key);
-    }
-    store.commit(commit).blocking_recv().unwrap().unwrap();
+    behind_its_back(&server, commit_without_roles(&server, &ann));
     assert!(app.allows(&ann, "doc:read"), "the view in memory does not know of it");
     wait_for(&server, DIVERGED, 1);
     server.anonymous().get("/health/ready").is_problem(503, "not-ready");
@@ -265,6 +263,97 @@ fn analyses_and_explanations_end_when_their_time_is_over() {
     }
     let app = admin.app("shop", &["checker"]);
     assert!(app.allows(&ann, "doc:read"), "checks are no reviews");
+}
+
+fn commit_without_roles(server: &Server, user: &str) -> Commit {
+    let id = UserId::parse(user).unwrap();
+    let prefix = Key::of(Kind::Assignment, &[id.bytes()]);
+    let mut commit = Commit::default();
+    for record in server.state().store.scan(prefix.bytes(), None, 10).unwrap() {
+        commit.remove(record.key);
+    }
+    commit
+}
+
+fn behind_its_back(server: &Server, commit: Commit) {
+    server.state().store.commit(commit).blocking_recv().unwrap().unwrap();
+}
+
+/// A commit that writes this record as it is.
+fn touched(server: &Server, key: &Key) -> Commit {
+    let mut commit = Commit::default();
+    commit.put(key.clone(), server.state().store.read(key).unwrap().unwrap().value);
+    commit
+}
+
+/// A server whose shadow looks at every decision, and Ann, who may read.
+fn watched() -> (Server, Admin, App, String) {
+    let server = Server::with(|config| config.access.shadow_one_in = 1);
+    let admin = server.admin();
+    admin.define(&["doc:read"]);
+    let app = admin.app("shop", &["checker"]);
+    let ann = admin.create_user(&json!({ "username": "ann" }));
+    admin.assign(&ann, &admin.role("reader", &["doc:*"]));
+    assert!(app.allows(&ann, "doc:read"));
+    wait_for(&server, AGREED, 1);
+    (server, admin, app, ann)
+}
+
+#[test]
+fn a_revocation_that_is_durable_and_never_visible_turns_the_instance_red() {
+    let (server, _admin, app, ann) = watched();
+    // As a writer commits it, and then publishes nothing.
+    let mut commit = commit_without_roles(&server, &ann);
+    commit.writes.extend(touched(&server, &User::head(UserId::parse(&ann).unwrap())).writes);
+    behind_its_back(&server, commit);
+    assert!(app.allows(&ann, "doc:read"), "the view in memory does not know of it");
+    wait_for(&server, DIVERGED, 1);
+    server.anonymous().get("/health/ready").is_problem(503, "not-ready");
+}
+
+#[test]
+fn a_role_book_that_is_durable_and_never_visible_turns_the_instance_red() {
+    let (server, _admin, app, ann) = watched();
+    behind_its_back(&server, touched(&server, &RoleBook::head(THE_BOOK)));
+    assert!(app.allows(&ann, "doc:read"));
+    wait_for(&server, DIVERGED, 1);
+    server.anonymous().get("/health/ready").is_problem(503, "not-ready");
+}
+
+#[test]
+fn a_subject_that_is_gone_from_the_store_and_not_from_memory_turns_the_instance_red() {
+    let (server, _admin, app, ann) = watched();
+    let mut commit = commit_without_roles(&server, &ann);
+    commit.remove(User::head(UserId::parse(&ann).unwrap()));
+    behind_its_back(&server, commit);
+    assert!(app.allows(&ann, "doc:read"));
+    wait_for(&server, DIVERGED, 1);
+}
+
+#[test]
+fn what_is_written_meanwhile_is_no_divergence() {
+    let (server, admin, app, ann) = watched();
+    let reader = admin.role_id("reader");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..30 {
+                admin.unassign(&ann, &reader);
+                admin.assign(&ann, &reader);
+                admin.put(&format!("/api/v1/roles/{reader}"), &json!({ "name": "reader", "permissions": ["doc:*"] }));
+            }
+        });
+        for _ in 0..200 {
+            app.allows(&ann, "doc:read");
+        }
+    });
+    // One that goes, and one that comes back.
+    admin.delete(&format!("/api/v1/users/{ann}")).expect(204);
+    assert!(!app.allows(&ann, "doc:read"));
+    let bob = admin.create_user(&json!({ "username": "bob" }));
+    let agreed = metric(&server, AGREED);
+    assert!(!app.allows(&bob, "doc:read"));
+    wait_for(&server, AGREED, agreed + 1);
+    assert_eq!((metric(&server, DIVERGED), server.anonymous().get("/health/ready").status), (0, 200));
 }
 
 #[test]
