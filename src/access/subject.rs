@@ -9,7 +9,7 @@ use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroize as _;
 
-use crate::accounts::model::{Name, Nature};
+use crate::accounts::model::{Account, Name, Nature, subject_text};
 use crate::kernel::fault::Malformed;
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::setting::text_setting;
@@ -119,6 +119,18 @@ impl NameKind {
         Self::ALL.into_iter().find(|(_, kind)| *kind == self).map_or("", |(text, _)| text)
     }
 
+    /// What a subject is called in this way, if it is.
+    fn called(self, id: UserId, account: &Account) -> Option<String> {
+        let own = |nature| (account.nature == nature).then(|| account.username.to_string());
+        match self {
+            Self::Id => Some(subject_text(id, account.nature)),
+            Self::ExternalId => account.external_id.as_ref().map(ToString::to_string),
+            Self::Username => own(Nature::Person),
+            Self::Email => account.email.as_ref().map(ToString::to_string),
+            Self::App => own(Nature::App),
+        }
+    }
+
     fn name(self, text: &str) -> Option<Name> {
         match self {
             Self::Id => None,
@@ -160,6 +172,15 @@ pub fn subject_of(rules: &[SubjectRule], kind: &str, id: &str) -> Subject {
         1 => names.pop().map_or(Subject::Nobody, Subject::Named),
         _ => Subject::Called(names.into()),
     }
+}
+
+/// What a subject may be called as one of this type: by the application's own id if the type is known by that, else in the
+/// order of the first rule about the type. Somebody else may be meant by it, who is called so in a way that counts before.
+pub fn names_of(rules: &[SubjectRule], kind: &str, id: UserId, account: &Account) -> Vec<Box<str>> {
+    let Some(rule) = rules.iter().find(|rule| rule.kind == kind) else { return Vec::new() };
+    let mut ways = rule.names.clone();
+    ways.sort_by_key(|way| *way != NameKind::ExternalId);
+    ways.into_iter().filter_map(|way| way.called(id, account)).map(Into::into).collect()
 }
 
 /// Which subjects are of this type, by the first rule about it: applications, where it knows nothing of people.

@@ -170,6 +170,54 @@ fn other_types_of_subjects_can_be_mapped_by_configuration() {
 }
 
 #[test]
+fn whom_a_search_finds_an_evaluation_must_know_by_that_name() {
+    let server = Server::with(|config| {
+        let rules = ["user id external_id username email", "employee username", "member username external_id"];
+        let more = ["contact email external_id", "svc app"];
+        config.access.authzen_subjects = rules.iter().chain(&more).map(|rule| rule.parse().unwrap()).collect();
+    });
+    let app = fixture(&server);
+    let admin = server.admin();
+    let reader = admin.role_id("reader");
+    let person = |name: &str, external_id: Option<&str>, email: Option<&str>| {
+        admin.create_user(&json!({ "username": name, "external_id": external_id, "email": email }))
+    };
+    // Of each of these some name is somebody else's, in a way that counts before it where both ways do.
+    let carol = person("carol", Some("dave"), Some("carol@example.org"));
+    let dave = person("dave", Some("carol@example.org"), None);
+    let erin = person("erin", None, Some("erin@example.org"));
+    let frank = person("frank", Some(&erin), Some("frank@example.org"));
+    let front = admin.app("front", &[]).id;
+    for id in [&carol, &dave, &erin, &frank, &front] {
+        admin.assign(id, &reader);
+    }
+    let search = |kind: &str| {
+        let body = json!({
+            "subject": { "type": kind }, "action": { "name": "read" }, "resource": { "type": "record", "id": "record-1" },
+        });
+        let answer = app.post("/access/v1/search/subject", &body).expect(200);
+        let id = |one: &Value| one["id"].as_str().unwrap().to_owned();
+        let found: Vec<String> = answer["results"].as_array().unwrap().iter().map(id).collect();
+        assert_eq!(answer["page"]["total"], found.len());
+        for id in &found {
+            let mut body = evaluation(id, "read", "record-1");
+            body["subject"]["type"] = json!(kind);
+            assert_eq!(decision(&app, &body), YES, "{kind} {id}");
+        }
+        found
+    };
+    let all = |ids: &[&str]| ["alice", "bob"].iter().chain(ids).map(|id| (*id).to_owned()).collect::<Vec<_>>();
+    // Frank's external id is Erin's id: he is called by his own.
+    assert_eq!(search("user"), all(&["dave", "carol@example.org", &erin, &frank]));
+    assert_eq!(search("employee"), all(&["carol", "dave", "erin", "frank"]));
+    // "dave" is the person of that name, before it is Carol's external id.
+    assert_eq!(search("member"), all(&["carol", "carol@example.org", "erin", &erin]));
+    // Dave has no address, and his external id is Carol's; nobody can mean him by it.
+    assert_eq!(search("contact"), all(&["dave", "erin@example.org", &erin]));
+    assert_eq!(search("svc"), ["front"]);
+}
+
+#[test]
 fn the_id_of_a_subject_in_conditions_must_be_its_external_id_where_it_has_one() {
     let server = Server::start();
     let app = fixture(&server);

@@ -18,7 +18,7 @@ use crate::access::pattern::Scope;
 use crate::access::product::ProductPermission;
 use crate::access::review::resource_search;
 use crate::access::review::reviewer::{Kept, ReviewError};
-use crate::access::review::search::{Findings, Found, FoundSubject, Sought};
+use crate::access::review::search::{Calling, Findings, Found, FoundSubject, Sought};
 use crate::access::review::shelf::{self, Place};
 use crate::access::review::survey::SurveyError;
 use crate::access::subject;
@@ -168,7 +168,8 @@ struct FoundAction {
 async fn subjects(call: Call, Json(input): Json<SubjectSearch>) -> Outcome {
     let SubjectSearch { subject, action, resource, context, page } = input;
     let question = format!("subject {subject:?} {action:?} {resource:?} {context:?}");
-    let nature = subject::nature_of(&call.state.access_settings.authzen_subjects, &subject.kind);
+    let rules = &call.state.access_settings.authzen_subjects;
+    let nature = subject::nature_of(rules, &subject.kind);
     let kind = subject.kind.clone();
     let search = async || {
         let Some(nature) = nature else {
@@ -180,11 +181,13 @@ async fn subjects(call: Call, Json(input): Json<SubjectSearch>) -> Outcome {
         let ask = asked(&call, subject, action, resource, context);
         let who_may = async |ask: Ask| {
             let nature = Some(nature);
+            let calling = Some(Calling { rules: rules.clone(), kind: kind.clone() });
             let sought = Sought {
                 permission: ask.permission,
                 place: ask.scope,
                 nature,
                 passed: Some(ask.passed.map(|passed| *passed).unwrap_or_default()),
+                calling,
             };
             let kept = call.state.reviewer.who_may(question.clone(), sought, call.now).await?;
             Ok::<_, Problem>((kept, Revision::default()))
@@ -380,7 +383,7 @@ async fn who_may(call: Call, Path(id): Path<PermissionId>, Query(query): Query<W
     };
     let turned = turn(&call, (&query.cursor.unwrap_or_default(), limit), &question, search).await?;
     let view = |found: &Found| match found {
-        Found::Subject(FoundSubject { id, nature, external_id, depends }) => HolderView {
+        Found::Subject(FoundSubject { id, nature, external_id, depends, .. }) => HolderView {
             user_id: subject_text(*id, *nature),
             external_id: external_id.as_deref().map(str::to_owned),
             depends: *depends,

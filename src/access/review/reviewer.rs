@@ -9,7 +9,7 @@ use crate::access::review::change::Change;
 use crate::access::review::outlook::Outlook;
 use crate::access::review::preview::{Preview, Refused};
 use crate::access::review::resource_search;
-use crate::access::review::search::{Findings, Sought, WhoMay};
+use crate::access::review::search::{Findings, Found, Sought, WhoMay};
 use crate::access::review::shelf::{self, NotKept, Place, Shelf, Weigh};
 use crate::access::review::survey::{Limits, SurveyError, survey};
 use crate::access::settings::Settings;
@@ -232,8 +232,17 @@ impl Reviewer {
         let most_bytes = self.most_bytes;
         let work = move || {
             let pose = |book: &_| Ok::<_, ReviewError>(WhoMay::new(book, &sought, now));
-            let (_, found) = survey(&*store, &book, &Limits { most_bytes, is_late: &is_late }, pose)?;
-            let (revision, found) = (found.revision, found.found.into_iter().map(|(_, found)| found).collect());
+            let limits = Limits { most_bytes, is_late: &is_late };
+            let (_, survey) = survey(&*store, &book, &limits, pose)?;
+            let revision = survey.revision;
+            let mut found = Vec::with_capacity(survey.found.len());
+            for (_, one) in survey.found {
+                limits.refuse(0)?;
+                found.extend(match (&sought.calling, one) {
+                    (Some(calling), Found::Subject(one)) => calling.name_of(&*store, &one)?.map(Found::Text),
+                    (_, one) => Some(one),
+                });
+            }
             Ok(Arc::new(Kept::Findings(Findings::of(question, revision, found))))
         };
         self.pool.run(work).await?

@@ -10,13 +10,14 @@ use crate::access::review::preview::patterns_about;
 use crate::access::review::shelf::Weigh;
 use crate::access::review::survey::Question;
 use crate::access::role_book::RoleBook;
+use crate::access::subject::{self, Subject, SubjectRule};
 use crate::access::variables::Asked;
-use crate::accounts::model::{Nature, subject_text};
+use crate::accounts::model::{Account, Name, Nature, subject_text};
 use crate::actor::aggregate::Aggregate as _;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::UserId;
 use crate::kernel::text::ExternalId;
-use crate::store::Revision;
+use crate::store::{Revision, Store, StoreError};
 use crate::user::User;
 
 /// One thing that was found.
@@ -39,29 +40,76 @@ pub struct FoundSubject {
     pub external_id: Option<Box<str>>,
     /// Whether it depends on what a check passes.
     pub depends: bool,
+    /// What it may be called as one of the type that is sought.
+    names: Vec<Box<str>>,
 }
 
 impl FoundSubject {
-    fn of(subject: &User, depends: bool) -> Self {
-        let external_id = subject.account().and_then(|account| account.external_id.as_ref());
+    fn of(subject: &User, depends: bool, calling: Option<&Calling>) -> Self {
+        let (id, nature, account) = (subject.id(), subject.nature(), subject.account());
+        let external_id = account.and_then(|account| account.external_id.as_ref());
         let external_id = external_id.map(ExternalId::as_str).map(Into::into);
-        Self { id: subject.id(), nature: subject.nature(), external_id, depends }
+        let names = |(account, of): (&Account, &Calling)| subject::names_of(&of.rules, &of.kind, id, account);
+        Self { id, nature, external_id, depends, names: account.zip(calling).map(names).unwrap_or_default() }
+    }
+
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        self.external_id.iter().chain(&self.names).map(|text| &**text)
+    }
+}
+
+/// How subjects that are found are named: as evaluations call those of a type.
+#[derive(Debug, Clone)]
+pub struct Calling {
+    /// By these rules.
+    pub rules: Vec<SubjectRule>,
+    /// The type.
+    pub kind: Box<str>,
+}
+
+impl Calling {
+    /// By what an evaluation means this very subject; none: by nothing, it does not know it.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn name_of(&self, store: &dyn Store, found: &FoundSubject) -> Result<Option<Box<str>>, StoreError> {
+        for name in &found.names {
+            if self.means(store, name, found.id)? {
+                return Ok(Some(name.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    fn means(&self, store: &dyn Store, text: &str, id: UserId) -> Result<bool, StoreError> {
+        let names: Box<[Name]> = match subject::subject_of(&self.rules, &self.kind, text) {
+            Subject::OfNature(meant, _) => return Ok(meant == id),
+            Subject::Named(name) => [name].into(),
+            Subject::Called(names) => names,
+            _ => return Ok(false),
+        };
+        for name in names {
+            if let Some(claim) = store.read(&name.claim())? {
+                return Ok(claim.value == id.bytes());
+            }
+        }
+        Ok(false)
     }
 }
 
 impl Found {
     fn bytes(&self) -> usize {
-        let text = match self {
-            Self::Subject(subject) => subject.external_id.as_deref(),
-            Self::Text(text) => Some(&**text),
-        };
-        size_of::<Self>() + text.map_or(0, |text| text.len() + 16)
+        let text = |text: &str| text.len() + 16;
+        size_of::<Self>()
+            + match self {
+                Self::Subject(subject) => subject.texts().map(text).sum(),
+                Self::Text(name) => text(name),
+            }
     }
 
-    /// As AuthZEN names it: a subject by the application's own id, where it has one.
+    /// As AuthZEN names it.
     pub fn text(&self) -> String {
         match self {
-            Self::Subject(FoundSubject { external_id: Some(external_id), .. }) => external_id.to_string(),
             Self::Subject(FoundSubject { id, nature, .. }) => subject_text(*id, *nature),
             Self::Text(text) => text.to_string(),
         }
@@ -107,6 +155,8 @@ pub struct Sought {
     pub nature: Option<Nature>,
     /// What conditions may look at; none: whatever a check passes, and those are sought, too, for whom it depends on that.
     pub passed: Option<Passed>,
+    /// How they are named, if not by their ids; whom that does not name is not found.
+    pub calling: Option<Calling>,
 }
 
 /// The question who may do something.
@@ -116,6 +166,7 @@ pub struct WhoMay {
     place: Scope,
     nature: Option<Nature>,
     passed: Option<Passed>,
+    calling: Option<Calling>,
     now: Timestamp,
     looks: Looks,
     bytes: usize,
@@ -127,8 +178,18 @@ impl WhoMay {
     pub fn new(book: &Arc<RoleBook>, sought: &Sought, now: Timestamp) -> Self {
         let defined = book.permission_named(&sought.permission);
         let permission = defined.map(|permission| (permission.name.clone(), permission.number));
-        let Sought { place, nature, passed, .. } = sought.clone();
-        Self { book: Arc::clone(book), permission, place, nature, passed, now, looks: Looks::default(), bytes: 0 }
+        let Sought { place, nature, passed, calling, .. } = sought.clone();
+        Self {
+            book: Arc::clone(book),
+            permission,
+            place,
+            nature,
+            passed,
+            calling,
+            now,
+            looks: Looks::default(),
+            bytes: 0,
+        }
     }
 }
 
@@ -154,7 +215,8 @@ impl Question for WhoMay {
             }
             None => Side::of(subject, &self.book, self.now).find(name, &self.place, &mut self.looks).right(),
         };
-        let found = (right != Right::Denied).then(|| FoundSubject::of(subject, right == Right::Depends))?;
+        let depends = right == Right::Depends;
+        let found = (right != Right::Denied).then(|| FoundSubject::of(subject, depends, self.calling.as_ref()))?;
         let found = Found::Subject(found);
         self.bytes += found.bytes();
         Some(found)
