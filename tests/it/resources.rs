@@ -586,9 +586,14 @@ fn made() -> impl Strategy<Value = Made> {
         .prop_map(|(number, parent, scope, is_open, is_removed)| Made { number, parent, scope, is_open, is_removed })
 }
 
-/// A grant: allow or deny, where, on which condition.
-fn grant() -> impl Strategy<Value = (bool, usize, usize)> {
-    (prop::bool::weighted(0.7), 0..SCOPES.len(), 0..3_usize)
+/// What is granted, of each type of resources.
+const ACTIONS: [&str; 3] = ["read", "write", "share"];
+
+/// A grant: allow or deny, where, on which condition, which of the actions (or all of them).
+type Said = (bool, usize, usize, usize);
+
+fn grant() -> impl Strategy<Value = Said> {
+    (prop::bool::weighted(0.7), 0..SCOPES.len(), 0..3_usize, 0..=ACTIONS.len())
 }
 
 /// The resources that single checks allow, each asked about alone.
@@ -602,8 +607,27 @@ fn by_single_checks(app: &App, admin: &Admin, user: &str, kind: &str) -> BTreeSe
     stored.filter(is_allowed).collect()
 }
 
-/// Whether a resource may be read, told from what was put where: the model beside which everything else stands.
-fn by_the_rules(stored: &[Option<Made>], number: usize, grants: &[(bool, usize, usize)]) -> bool {
+/// The actions that single evaluations allow, each asked about alone.
+fn by_single_evaluations(app: &App, user: &str, kind: &str, id: &str) -> BTreeSet<String> {
+    let is_allowed = |action: &&str| {
+        let body = json!({
+            "subject": { "type": "user", "id": user }, "action": { "name": action }, "resource": { "type": kind, "id": id },
+        });
+        app.post("/access/v1/evaluation", &body).expect(200)["decision"] == true
+    };
+    ACTIONS.into_iter().filter(is_allowed).map(str::to_owned).collect()
+}
+
+/// The actions that a search finds.
+fn found_actions(app: &App, user: &str, kind: &str, id: &str) -> BTreeSet<String> {
+    let body = json!({ "subject": { "type": "user", "id": user }, "resource": { "type": kind, "id": id } });
+    let answer = app.post("/access/v1/search/action", &body).expect(200);
+    let name = |one: &Value| one["name"].as_str().unwrap().to_owned();
+    answer["results"].as_array().unwrap().iter().map(name).collect()
+}
+
+/// Whether something may be done to a resource, told from what was put where: the model beside which everything else stands.
+fn by_the_rules(stored: &[Option<Made>], number: usize, grants: &[Said], action: usize) -> bool {
     let mut place = "";
     let mut next = Some(number);
     while let Some(resource) = next.and_then(|number| stored[number].as_ref()) {
@@ -615,7 +639,8 @@ fn by_the_rules(stored: &[Option<Made>], number: usize, grants: &[(bool, usize, 
     }
     let contains = |scope: &str| scope.is_empty() || place == scope || place.starts_with(&format!("{scope}/"));
     let open = stored[number].as_ref().unwrap().is_open;
-    let here = grants.iter().filter(|(_, scope, _)| contains(SCOPES[*scope]));
+    let speaks = |what: usize| what == action || what == ACTIONS.len();
+    let here = grants.iter().filter(|(_, scope, _, what)| contains(SCOPES[*scope]) && speaks(*what));
     let truth = |condition: usize| match (condition, open) {
         (0, _) => Some(true),
         (_, None) => None,
@@ -623,7 +648,7 @@ fn by_the_rules(stored: &[Option<Made>], number: usize, grants: &[(bool, usize, 
         (_, Some(open)) => Some(!open),
     };
     let mut is_allowed = false;
-    for (allows, _, condition) in here {
+    for (allows, _, condition, _) in here {
         match (allows, truth(*condition)) {
             (true, Some(true)) => is_allowed = true,
             (false, Some(true) | None) => return false,
@@ -634,7 +659,7 @@ fn by_the_rules(stored: &[Option<Made>], number: usize, grants: &[(bool, usize, 
 }
 
 #[test]
-fn search_equals_single_checks_and_the_rules_for_random_resources() {
+fn searches_equal_single_checks_and_the_rules_for_random_resources_and_actions() {
     let (_server, admin, app) = stage();
     let number = std::cell::Cell::new(0);
     let mut runner = TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });
@@ -642,11 +667,12 @@ fn search_equals_single_checks_and_the_rules_for_random_resources() {
     let outcome = runner.run(&model, |(writes, grants)| {
         number.set(number.get() + 1);
         let kind = format!("kind{}", number.get());
-        admin.define(&[&format!("{kind}:read")]);
+        admin.define(&ACTIONS.map(|action| format!("{kind}:{action}")).each_ref().map(String::as_str));
         let user = admin.create_user(&json!({ "username": kind }));
-        for (allows, scope, condition) in &grants {
+        for (allows, scope, condition, what) in &grants {
+            let action = ACTIONS.get(*what).unwrap_or(&"*");
             let condition = ["true", "resource.properties.open", "!resource.properties.open"][*condition];
-            let mut body = json!({ "permission": format!("{kind}:read"), "condition": condition });
+            let mut body = json!({ "permission": format!("{kind}:{action}"), "condition": condition });
             body["effect"] = json!(if *allows { "allow" } else { "deny" });
             if *scope != 0 {
                 body["scope"] = json!(SCOPES[*scope]);
@@ -677,7 +703,15 @@ fn search_equals_single_checks_and_the_rules_for_random_resources() {
         let found: BTreeSet<String> = ids(&answer).into_iter().collect();
         prop_assert_eq!(&found, &by_single_checks(&app, &admin, &user, &kind));
         let there = (0..12).filter(|number| stored[*number].is_some());
-        let expected = there.filter(|number| by_the_rules(&stored, *number, &grants)).map(|number| number.to_string());
+        for number in there.clone() {
+            let id = number.to_string();
+            let found = found_actions(&app, &user, &kind, &id);
+            prop_assert_eq!(&found, &by_single_evaluations(&app, &user, &kind, &id));
+            let expected = (0..ACTIONS.len()).filter(|action| by_the_rules(&stored, number, &grants, *action));
+            prop_assert_eq!(found, expected.map(|action| ACTIONS[action].to_owned()).collect::<BTreeSet<_>>());
+        }
+        let expected =
+            there.filter(|number| by_the_rules(&stored, *number, &grants, 0)).map(|number| number.to_string());
         prop_assert_eq!(found, expected.collect::<BTreeSet<_>>());
         Ok(())
     });
