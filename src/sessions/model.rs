@@ -33,6 +33,9 @@ pub enum AuthenticationMethod {
 }
 
 impl AuthenticationMethod {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Password, Self::Totp, Self::RecoveryCode, Self::Passkey];
+
     /// The registered `amr` value.
     pub const fn amr(self) -> &'static str {
         match self {

@@ -330,6 +330,43 @@ fn a_condition_is_tried_against_a_sample() {
 }
 
 #[test]
+fn a_condition_is_tried_in_a_sample_of_a_session() {
+    let (_server, admin, _app, ann) = stage();
+    let trial = |condition: &str, session: Value, more: Value| {
+        let mut body = json!({ "condition": condition, "subject": ann, "session": session });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        admin.post("/api/v1/conditions/test", &body)
+    };
+    let result = |condition: &str, session: Value| trial(condition, session, json!({})).expect(200)["result"].clone();
+    let factors = "'otp' in session.authentication_methods && !('pop' in session.authentication_methods)";
+    assert_eq!(result(factors, Value::Null), "error", "about another there is no session");
+    assert_eq!(result(factors, json!({})), "false");
+    assert_eq!(result(factors, json!({ "authentication_methods": ["pwd", "otp"] })), "true");
+    assert_eq!(result(factors, json!({ "authentication_methods": ["otp", "pop"] })), "false");
+    let trusted = "session.device.trusted";
+    assert_eq!(
+        (result(trusted, json!({})), result(trusted, json!({ "device_trusted": true }))),
+        ("false".into(), "true".into())
+    );
+    let risk = "session.risk.level == 'high' && 'impossible_travel' in session.risk.reasons";
+    assert_eq!(result(risk, json!({ "risk_reasons": ["new_device"] })), "false");
+    assert_eq!(result(risk, json!({ "risk_reasons": ["new_device", "impossible_travel"] })), "true");
+    let fresh = "now - session.authenticated_at < duration('5m') && session.created_at < session.authenticated_at";
+    let times = |at: &str| json!({ "created_at": "2025-11-23T10:00:00Z", "authenticated_at": at });
+    let now = json!({ "now": "2025-11-23T12:00:00Z" });
+    let at = |time: &str| trial(fresh, times(time), now.clone()).expect(200)["result"].clone();
+    assert_eq!((at("2025-11-23T11:59:00Z"), at("2025-11-23T11:50:00Z")), ("true".into(), "false".into()));
+    // About oneself too, whatever one's own session is.
+    let own = json!({ "condition": "'pwd' in session.authentication_methods", "session": {} });
+    assert_eq!(admin.post("/api/v1/conditions/test", &own).expect(200)["result"], "false");
+    let refused = |session: Value| trial("true", session, json!({}));
+    let wrong = refused(json!({ "authentication_methods": ["pwd", "sms"], "risk_reasons": ["bad"] }));
+    wrong.is_problem(400, "invalid-input").names_field("session.authentication_methods[1]");
+    assert!(wrong.body.contains("session.risk_reasons[0]"), "{}", wrong.body);
+    refused(json!({ "trusted": true })).is_problem(400, "invalid-input");
+}
+
+#[test]
 fn what_a_role_comes_to_and_what_a_subject_may_do_are_listed() {
     let (_server, admin, app, _) = stage();
     let bob = admin.person("bob");

@@ -1,4 +1,4 @@
-//! Explanations over HTTP: why an answer is what it is, in words and as data; and conditions tried out.
+//! Explanations over HTTP: why an answer is what it is, in words and as data.
 
 use std::collections::BTreeMap;
 
@@ -10,18 +10,15 @@ use crate::access::checks::{Ask, Subject};
 use crate::access::condition::Truth;
 use crate::access::effective::Reason;
 use crate::access::explain::Explanation;
-use crate::access::http::given::{self, shown_scope};
+use crate::access::http::given::shown_scope;
 use crate::access::matched::{Judged, Matched, Miss, Near, Source};
-use crate::access::passed::{Passed, Told};
 use crate::access::pattern::{Effect, Scope};
 use crate::access::product::ProductPermission;
-use crate::accounts::error::AccountError;
 use crate::accounts::model::SubjectId;
-use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
-use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
+use crate::http::{Answer, Call, Path, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
-use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::ids::SessionId;
 use crate::store::Revision;
 
 pub(super) fn routes(routes: &mut Routes) {
@@ -29,10 +26,6 @@ pub(super) fn routes(routes: &mut Routes) {
         .get("/api/v1/users/{user_id}/permissions/{name}/explain", Who::Holding(ProductPermission::RolesRead), explain)
         .about("Says why a subject has a permission, or what is missing")
         .answers::<ExplainAnswer>(200);
-    routes
-        .post("/api/v1/conditions/test", Who::Holding(ProductPermission::RolesRead), test)
-        .about("Evaluates a condition against a sample")
-        .answers::<Trial>(200);
 }
 
 /// Why an answer is what it is.
@@ -76,7 +69,7 @@ struct RoleStep {
 
 /// What a condition came to.
 #[derive(Serialize, ToSchema)]
-struct JudgedView {
+pub(super) struct JudgedView {
     condition: String,
     result: Result3,
     /// Why it could not be evaluated.
@@ -150,7 +143,7 @@ impl MatchView {
 }
 
 impl JudgedView {
-    fn of(judged: &Judged) -> Self {
+    pub(super) fn of(judged: &Judged) -> Self {
         let known = judged.values.iter().filter_map(|(path, value)| Some((path.clone(), value.clone()?)));
         let missing = judged.values.iter().filter(|(_, value)| value.is_none());
         Self {
@@ -378,82 +371,4 @@ async fn explain(call: Call, Path(path): Path<PermissionPath>, Query(query): Que
     let (explanation, revision) = explained(&call, &ask, None, false).await?;
     let (reason, explanation) = (explanation.reason, ExplanationView::of(&explanation, &ask.permission));
     Ok(Answer::ok(&ExplainAnswer { allowed: reason.allows(), reason, revision: revision.0, explanation }))
-}
-
-/// A condition to try, and what about.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct TrialInput {
-    /// In CEL.
-    condition: String,
-    /// A user's id: its stored names, roles and properties count. Absent: yourself.
-    #[schema(value_type = Option<String>)]
-    subject: Option<SubjectId>,
-    /// What is passed about the subject; wins over what is stored.
-    #[schema(value_type = Option<Object>)]
-    subject_properties: Option<Told>,
-    /// The permission's name, `resource:action`; it is `resource.type` and `action.name`. Absent: `resource:action`.
-    permission: Option<String>,
-    #[schema(value_type = Option<Object>)]
-    action_properties: Option<Told>,
-    resource_id: Option<Box<str>>,
-    #[schema(value_type = Option<Object>)]
-    resource_properties: Option<Told>,
-    #[schema(value_type = Option<Object>)]
-    context: Option<Told>,
-    #[schema(value_type = Option<String>)]
-    scope: Option<Scope>,
-    /// The moment; absent: now.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    now: Option<Timestamp>,
-}
-
-/// What a condition came to.
-#[derive(Serialize, ToSchema)]
-#[schema(as = ConditionTrial)]
-struct Trial {
-    #[serde(flatten)]
-    judged: JudgedView,
-}
-
-impl TrialInput {
-    /// The question that the sample is.
-    fn ask(self, user: UserId) -> Ask {
-        let passed = Some(Box::new(Passed {
-            subject_properties: self.subject_properties,
-            action_properties: self.action_properties,
-            resource_id: self.resource_id,
-            resource_properties: self.resource_properties,
-            context: self.context,
-            ..Passed::default()
-        }));
-        let permission = self.permission.unwrap_or_else(|| "resource:action".to_owned());
-        Ask { subject: Subject::Id(user), permission, scope: self.scope.unwrap_or_default(), passed }
-    }
-}
-
-async fn test(call: Call, Json(input): Json<TrialInput>) -> Outcome {
-    let own = call.caller.user().ok_or(AccountError::Missing)?;
-    let other = input.subject.as_ref().map(|SubjectId(id)| *id);
-    let (source, now) = (input.condition.clone(), input.now.unwrap_or(call.now));
-    let ask = input.ask(other.unwrap_or(own.id()));
-    if other.is_some() || call.state.checks.may_name_stored(&ask) {
-        // What a condition reads of somebody, or of something stored, is shown.
-        refuse_untold(&call, &ask)?;
-    }
-    let mut made = given::conditions(&call, vec![("condition".to_owned(), source)]).await?;
-    let condition = made.pop().ok_or(AccountError::Missing)?;
-    let other = match other {
-        Some(id) => Some(call.state.users.load(id).await?.ok_or(AccountError::Missing)?),
-        None => None,
-    };
-    // Only what is one's own is asked with one's session.
-    let session = call.caller.session().filter(|_| other.is_none());
-    let user = other.as_ref().unwrap_or(own);
-    let judge = async |ask: Ask| {
-        let judged = Judged::of(&condition, &ask.about(user, session, now), &call.state.book.load());
-        Ok::<_, Problem>((judged, Revision::default()))
-    };
-    let (judged, _) = call.state.checks.with_standing(&ask, judge).await?;
-    Ok(Answer::ok(&Trial { judged: JudgedView::of(&judged) }))
 }

@@ -20,6 +20,7 @@ mod roles;
 mod searches;
 mod state;
 mod state_subjects;
+mod trials;
 
 use crate::http::Routes;
 
@@ -35,6 +36,7 @@ pub fn routes(routes: &mut Routes) {
     previews::routes(routes);
     searches::routes(routes);
     explanations::routes(routes);
+    trials::routes(routes);
     effective_lists::routes(routes);
     state::routes(routes);
     export::routes(routes);
