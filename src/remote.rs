@@ -193,6 +193,10 @@ fn told(body: &Value) -> anyhow::Result<String> {
         let (name, plural) = (word(broken, "constraint"), if count == 1 { "" } else { "s" });
         writeln!(lines, "! constraint {name} would be broken by {count} subject{plural}")?;
     }
+    let refusal = word(body, "would_be_refused");
+    if !refusal.is_empty() {
+        writeln!(lines, "! all of it would be refused ({refusal})")?;
+    }
     let count = |name| body.get(name).and_then(Value::as_u64).unwrap_or_default();
     let (gaining, losing) = (count("subjects_gaining"), count("subjects_losing"));
     if gaining + losing > 0 {

@@ -13,7 +13,7 @@
 //! Who is given a role holds a turn beside others, and is refused by the book that counts meanwhile; who makes constraints
 //! forbid more, or roles inherit more of what they forbid, has the turn alone and looks at everybody concerned.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
@@ -106,6 +106,9 @@ impl BookChange {
     }
 }
 
+/// Of some subjects, whether they are administrators: whatever is stored of them.
+pub type Imagined = BTreeMap<UserId, bool>;
+
 /// Looks at changes that take rights over the product.
 pub struct Guardian {
     store: SharedStore,
@@ -137,6 +140,20 @@ impl Guardian {
     /// # Errors
     /// Naming the right; or that it is the last administrator.
     pub async fn admit(&self, donor: &Donor<'_>, before: &User, after: Option<&User>) -> Result<(), GuardError> {
+        self.admit_among(donor, before, after, &Imagined::new()).await
+    }
+
+    /// The same for a change that is only looked at, were these administrators, or not any more.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn admit_among(
+        &self,
+        donor: &Donor<'_>,
+        before: &User,
+        after: Option<&User>,
+        imagined: &Imagined,
+    ) -> Result<(), GuardError> {
         let (book, now) = (donor.book, donor.now);
         let taken = taken(before, after, book, now);
         if let Some(permission) = taken.into_iter().find(|permission| !donor.holds(*permission)) {
@@ -144,7 +161,9 @@ impl Guardian {
         }
         let is_meant = |user: &User| is_administrator(user, book, now);
         if is_meant(before) && !after.is_some_and(is_meant) {
-            self.refuse_without_others(Arc::new(book.clone()), Some(before.id()), now).await?;
+            let mut others = imagined.clone();
+            others.insert(before.id(), false);
+            self.refuse_without_others(Arc::new(book.clone()), others, now).await?;
         }
         Ok(())
     }
@@ -160,7 +179,7 @@ impl Guardian {
             return Err(AccessError::NotYoursToTake(permission.name()).into());
         }
         if !denied.is_empty() {
-            self.refuse_without_others(Arc::clone(&change.after), None, donor.now).await?;
+            self.refuse_without_others(Arc::clone(&change.after), Imagined::new(), donor.now).await?;
         }
         if change.is_tightened {
             self.refuse_joined(change, donor.now).await?;
@@ -176,30 +195,28 @@ impl Guardian {
         refusal.map_or(Ok(()), |refusal| Err(refusal.into()))
     }
 
-    /// Refuses when nobody but `ended` is an administrator by this book.
+    /// Refuses when nobody is an administrator by this book, these being what is imagined of them.
     async fn refuse_without_others(
         &self,
         book: Arc<RoleBook>,
-        ended: Option<UserId>,
+        imagined: Imagined,
         now: Timestamp,
     ) -> Result<(), GuardError> {
         let store = Arc::clone(&self.store);
-        let look = move || is_another_there(&*store, &book, ended, now);
+        let look = move || is_one_there(&*store, &book, &imagined, now);
         let is_there = self.loader.run(look).await.map_err(LoadError::from)?.map_err(LoadError::from)?;
         if is_there { Ok(()) } else { Err(AccessError::LastAdministrator.into()) }
     }
 }
 
-fn is_another_there(
-    store: &dyn Store,
-    book: &RoleBook,
-    ended: Option<UserId>,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
+fn is_one_there(store: &dyn Store, book: &RoleBook, imagined: &Imagined, now: Timestamp) -> Result<bool, StoreError> {
+    if imagined.values().any(|is_one| *is_one) {
+        return Ok(true);
+    }
     let Some(role) = administrator(book) else { return Ok(false) };
     for entry in Entries::new(store, &[List::Role(role)], None) {
         let user = entry?.user;
-        if Some(user) == ended {
+        if imagined.contains_key(&user) {
             continue;
         }
         if let Some(user) = survey::read(store, user)?
@@ -217,7 +234,7 @@ fn administrator(book: &RoleBook) -> Option<RoleId> {
 }
 
 /// Holds the role everywhere and for ever, may act, and is denied nothing, whenever and wherever it were.
-fn is_administrator(user: &User, book: &RoleBook, now: Timestamp) -> bool {
+pub fn is_administrator(user: &User, book: &RoleBook, now: Timestamp) -> bool {
     let Some(role) = administrator(book) else { return false };
     let is_meant =
         |held: &Assignment| held.role_id == role && held.bounds.scope.is_everywhere() && held.bounds.are_timeless();

@@ -1,10 +1,15 @@
 //! Roles and permissions as one text: read, compared, applied; and what everybody holds, exported.
 
+use std::collections::BTreeSet;
 use std::process::{Command, Output};
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
-use crate::harness::{Admin, App, Reply, Server};
+use crate::harness::{Admin, App, Reply, Server, SignedIn};
 
 const STATE: &str = "/api/v1/access/state";
 
@@ -127,6 +132,7 @@ fn a_state_that_cannot_be_is_refused_whole() {
     let mut denying = with_chief.clone();
     denying["roles"][1]["permissions"] = json!([{ "effect": "deny", "pattern": "sesame.audit:read" }]);
     chief.call("PUT", STATE, Some(denying.to_string()), &[("If-Match", "*")]).is_problem(403, "not-yours-to-take");
+    chief.put(&format!("{STATE}?dry_run=true"), &denying).is_problem(403, "not-yours-to-take");
 }
 
 #[test]
@@ -146,6 +152,8 @@ fn subjects_that_are_named_hold_what_is_said_and_others_are_left_alone() {
     ]);
     let dry = admin.put(&format!("{STATE}?dry_run=true"), &body).expect(200);
     assert_eq!(dry["subjects"][0], json!({ "subject": ann, "status": "would_change" }));
+    let foreseen = &dry["subjects"][1];
+    assert_eq!((&foreseen["status"], &foreseen["code"]), (&json!("would_be_refused"), &json!("last-administrator")));
     let answer = put(&admin, &body, &etag(&admin)).expect(200);
     assert_eq!(answer["subjects"][0], json!({ "subject": ann, "status": "changed" }));
     let refused = &answer["subjects"][1];
@@ -169,7 +177,122 @@ fn subjects_that_are_named_hold_what_is_said_and_others_are_left_alone() {
     put(&admin, &body, "*").is_problem(400, "invalid-input").names_field("subjects[1]");
 }
 
-/// Runs `sesame access` against this server.
+/// What a comparison says must be what applying it then does: the same refusal of the whole, or the same for each subject.
+fn compare(person: &SignedIn, body: &Value) -> [usize; 3] {
+    let dry = person.put(&format!("{STATE}?dry_run=true"), body);
+    let done = person.call("PUT", STATE, Some(body.to_string()), &[("If-Match", "*")]);
+    if done.status != 200 {
+        let foreseen =
+            if dry.status == 200 { dry.json()["would_be_refused"].clone() } else { dry.json()["code"].clone() };
+        assert_eq!(foreseen, done.json()["code"], "{body} {} {}", dry.body, done.body);
+        return [1, 0, 0];
+    }
+    let (dry, done) = (dry.expect(200), done.expect(200));
+    assert_eq!(dry["would_be_refused"], Value::Null, "{body} {dry}");
+    let subjects = |answer: &Value| answer["subjects"].as_array().unwrap().clone();
+    let mut counts = [0; 3];
+    assert_eq!(subjects(&dry).len(), subjects(&done).len());
+    for (foreseen, became) in subjects(&dry).iter().zip(&subjects(&done)) {
+        let (said, status) = (foreseen["status"].as_str().unwrap(), became["status"].as_str().unwrap());
+        let expected = match status {
+            "changed" => "would_change",
+            "refused" => "would_be_refused",
+            same => same,
+        };
+        assert_eq!((said, &foreseen["code"]), (expected, &became["code"]), "{body} {dry} {done}");
+        counts[1] += usize::from(status == "changed");
+        counts[2] += usize::from(status == "refused");
+    }
+    counts
+}
+
+#[test]
+fn a_comparison_foresees_who_would_be_the_last_administrator() {
+    let server = Server::start();
+    let admin = server.admin();
+    let [bob, cid] = ["bob", "cid"].map(|name| admin.person(name));
+    admin.assign(&bob.id, &admin.role_id("administrator"));
+    let names = |names: &[&str]| names.iter().map(|name| json!({ "role": name })).collect::<Vec<_>>();
+    let body = |subjects: &[(&str, &[&str])]| {
+        let subject = |(id, roles): &(&str, &[&str])| json!({ "id": id, "roles": names(roles) });
+        json!({ "subjects": subjects.iter().map(subject).collect::<Vec<_>>() })
+    };
+    // Cid is one before the others are none any more; then all three are to be none, and the last of them stays one.
+    assert_eq!(compare(&bob, &body(&[(&cid.id, &["administrator"]), (&admin.id, &[])])), [0, 2, 0]);
+    assert_eq!(compare(&bob, &body(&[(&cid.id, &[]), (&admin.id, &["checker"]), (&bob.id, &["checker"])])), [0, 2, 1]);
+    assert_eq!(compare(&bob, &body(&[(&bob.id, &[]), (&cid.id, &["administrator"])])), [0, 1, 1]);
+}
+
+#[test]
+fn a_comparison_foresees_what_applying_then_does() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.define(&["doc:read", "doc:write"]);
+    let chief = admin.person("chief");
+    let rights = ["sesame.roles:read", "sesame.roles:write", "sesame.assignments:write", "sesame.users:read", "doc:*"];
+    let people = ["ann", "bob", "cid"].map(|name| admin.create_user(&json!({ "username": name })));
+    let role = || {
+        let rules = vec(
+            select(&["doc:read", "sesame.users:write", "sesame.roles:read", "-sesame.audit:read", "-doc:read"][..]),
+            0..3,
+        );
+        (rules, prop::option::of(select(&ROLES[..])))
+    };
+    let held = || (select(&HELD[..]), select(&[None, Some("org")][..]));
+    let grant = || select(&["doc:write", "sesame.users:write", "-sesame.audit:read", "-doc:read"][..]);
+    let subject = (vec(held(), 0..4), vec(grant(), 0..2));
+    let apart = prop::option::of(prop::collection::btree_set(select(&ROLES[..]), 2..3));
+    let texts = (vec(role(), ROLES.len()), apart, vec(subject, 0..=people.len()), any::<bool>());
+    let counts = std::cell::RefCell::new([0; 3]);
+    let mut runner = TestRunner::new(Config { cases: 150, failure_persistence: None, ..Config::default() });
+    let outcome = runner.run(&texts, |(roles, apart, subjects, is_chief)| {
+        let written = |text: &&str| match text.strip_prefix('-') {
+            Some(pattern) => json!({ "effect": "deny", "pattern": pattern }),
+            None => json!(text),
+        };
+        let role = |(number, (rules, parent)): (usize, &(Vec<&str>, Option<&str>))| {
+            // None inherits from itself or from one before it.
+            let parents: Vec<_> = parent.iter().filter(|parent| **parent > ROLES[number]).collect();
+            json!({ "name": ROLES[number], "permissions": rules.iter().map(written).collect::<Vec<_>>(), "parents": parents })
+        };
+        let mut all: Vec<Value> = roles.iter().enumerate().map(role).collect();
+        all.push(json!({ "name": "chief", "permissions": rights }));
+        let subject = |(number, (held, grants)): (usize, &Wanted)| {
+            let held: BTreeSet<_> = held.iter().collect();
+            let held: Vec<_> = held.iter().map(|(role, scope)| json!({ "role": role, "scope": scope })).collect();
+            let grants: BTreeSet<_> = grants.iter().collect();
+            let grants: Vec<_> = grants.iter().map(|text| json!({ "rule": written(text) })).collect();
+            json!({ "id": people[number], "roles": held, "grants": grants })
+        };
+        let constraint = apart.map(|roles| json!({ "name": "apart", "kind": "static", "roles": roles, "cardinality": 2 }));
+        let body = json!({
+            "permissions": [{ "name": "doc:read" }, { "name": "doc:write" }],
+            "roles": all,
+            "constraints": Vec::from_iter(constraint),
+            "subjects": subjects.iter().enumerate().map(subject).collect::<Vec<_>>(),
+        });
+        let found = if is_chief && admin.get("/api/v1/roles?name=chief").expect(200)["items"] != json!([]) {
+            let given = json!({ "role_id": admin.role_id("chief") });
+            admin.post(&format!("/api/v1/users/{}/roles", chief.id), &given);
+            compare(&chief, &body)
+        } else {
+            compare(&admin, &body)
+        };
+        counts.borrow_mut().iter_mut().zip(found).for_each(|(all, found)| *all += found);
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+    let [whole, changed, refused] = counts.into_inner();
+    println!("{whole} refused as a whole, {changed} subjects changed, {refused} refused; each as was foreseen");
+    assert!(whole > 10 && changed > 30 && refused > 10, "the texts are too poor: {whole}, {changed}, {refused}");
+}
+
+/// What a subject is to hold: roles, each everywhere or in a place, and grants.
+type Wanted = (Vec<(&'static str, Option<&'static str>)>, Vec<&'static str>);
+
+const ROLES: [&str; 3] = ["a", "b", "c"];
+const HELD: [&str; 5] = ["a", "b", "c", "checker", "administrator"];
+
 #[test]
 fn what_is_held_in_one_place_or_later_is_not_made_to_be_held_everywhere_and_now() {
     let server = Server::start();
@@ -192,6 +315,7 @@ fn what_is_held_in_one_place_or_later_is_not_made_to_be_held_everywhere_and_now(
     }
 }
 
+/// Runs `sesame access` against this server.
 fn command(server: &Server, app: &App, arguments: &[&str]) -> Output {
     let base = format!("http://{}", server.address);
     let mut command = Command::new(env!("CARGO_BIN_EXE_sesame"));
@@ -257,7 +381,9 @@ cardinality = 2
     );
     std::fs::write(&file, tighter).unwrap();
     let diff = command(&server, &app, &["diff", file_name]);
-    let expected = told(&server, "+ constraint x\n! constraint x would be broken by 1 subject\n");
+    let broken =
+        "! constraint x would be broken by 1 subject\n! all of it would be refused (separation-of-duty-holders)\n";
+    let expected = told(&server, &format!("+ constraint x\n{broken}"));
     assert_eq!((diff.status.code(), text(&diff.stdout)), (Some(1), expected), "{diff:?}");
     let refused = command(&server, &app, &["apply", file_name]);
     assert!(text(&refused.stderr).contains("separation-of-duty-holders"), "{refused:?}");
@@ -302,6 +428,10 @@ fn what_is_applied_is_what_was_reviewed_and_nothing_goes_without_a_yes() {
     // Nothing is removed, but somebody loses what it allowed; and the same with a role that goes.
     std::fs::write(&file, shown.replace("\"doc:read\", ", "")).unwrap();
     assert!(refused("needs --yes", &before, &[]).contains("0 subjects gain, 1 lose"));
+    // So it is where somebody loses it in some checks only.
+    let frozen = r#"{ effect = "deny", pattern = "doc:read", condition = "context.is_frozen" }, "doc:read", "#;
+    std::fs::write(&file, shown.replace("\"doc:read\", ", frozen)).unwrap();
+    assert!(refused("needs --yes", &before, &[]).contains("for 1 subjects it depends on what a check passes"));
     std::fs::write(&file, "").unwrap();
     assert!(refused("needs --yes", &before, &[]).starts_with("- role writer\n- role reader\n"));
     // Somebody changes something after the review: what was reviewed is not what would be applied.

@@ -900,8 +900,8 @@ fn a_property_counts_as_it_is_stored_and_depends_where_it_is_not() {
         admin.assign(&admin.create_user(&json!({ "username": name, "properties": properties })), &staff);
     }
     let rule = json!({ "effect": "allow", "pattern": "doc:read", "condition": "subject.properties.unit == 'hr'" });
-    let role = json!({ "name": "staff", "permissions": [rule] });
-    let answer = admin.post(&format!("/api/v1/roles/{staff}/preview"), &role).expect(200);
+    let body = json!({ "name": "staff", "permissions": [rule] });
+    let answer = admin.post(&format!("/api/v1/roles/{staff}/preview"), &body).expect(200);
     assert_eq!(lines(&answer), ["ann doc:read everywhere gained", "cid doc:read everywhere depends"]);
 }
 

@@ -19,6 +19,7 @@ mod role_holders;
 mod roles;
 mod searches;
 mod state;
+mod state_foreseen;
 mod state_subjects;
 mod trials;
 

@@ -16,6 +16,7 @@ use crate::access::http::constraints::KindView;
 use crate::access::http::given::{self, RuleInput, RuleView};
 use crate::access::http::previews::{BrokenView, broken};
 use crate::access::http::roles::SessionTerms;
+use crate::access::http::state_foreseen::foreseen;
 use crate::access::http::state_subjects::{
     Outcome as SubjectOutcome, Planned, SubjectState, carry_out, planned, take, told_of_takings,
 };
@@ -50,8 +51,9 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .put("/api/v1/access/state", write, apply)
         .takes_batches()
-        .about("Makes roles, permissions and constraints what the body says, all of them; with `dry_run`, says what would change")
-        .answers::<ChangesView>(200).is_costly();
+        .about("Makes roles, permissions and constraints what the body says, all of them; with `dry_run`, says what would change and what would be refused")
+        .answers::<ChangesView>(200)
+        .is_costly();
 }
 
 /// A permission.
@@ -229,6 +231,10 @@ struct ChangesView {
     /// own change would break one for is refused alone, below.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     broken_constraints: Vec<BrokenView>,
+    /// With `dry_run`: the code with which the whole would be refused for what somebody holds already. What else it would be
+    /// refused for, it is refused for at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would_be_refused: Option<String>,
     /// The subjects that were named, in their order.
     subjects: Vec<SubjectOutcome>,
 }
@@ -286,11 +292,12 @@ async fn apply(call: Call, Query(query): Query<StateQuery>, Json(input): Json<St
     let subjects = planned(&call, &plan.after, input.subjects).await?;
     let outlook = outlook(&call, &plan.steps, subjects.iter().flat_map(Planned::changes)).await?;
     let tally = outlook.all;
-    let (broken_constraints, version, subjects) = if is_dry {
-        (broken(&outlook), book.version(), subjects.iter().map(Planned::outlook).collect())
+    let (would_be_refused, version, subjects) = if is_dry {
+        let (refusal, subjects) = foreseen(&call, &book, &plan, &subjects).await?;
+        (refusal, book.version(), subjects)
     } else {
         let (version, subjects) = carried_out(&call, &book, &plan, subjects).await?;
-        (broken(&outlook), version, subjects)
+        (None, version, subjects)
     };
     let shown = |step: Step| ChangeView { thing: step.thing, name: step.name, action: step.action };
     let view = ChangesView {
@@ -299,7 +306,8 @@ async fn apply(call: Call, Query(query): Query<StateQuery>, Json(input): Json<St
         subjects_gaining: tally.gaining,
         subjects_losing: tally.losing,
         subjects_depending: tally.depending,
-        broken_constraints,
+        broken_constraints: broken(&outlook),
+        would_be_refused,
         subjects,
     };
     Ok(Answer::ok(&view).with_etag(version).with_revision(version))
@@ -318,7 +326,7 @@ async fn carried_out(
     let command = ChangeBook { if_match, events, after: Arc::clone(&plan.after) };
     let (permit, taken) = match call.guard_book(&command).await {
         Err(problem) if problem.code() == HOLDERS_JOIN && subjects.iter().any(Planned::takes) => {
-            refuse_joined_after_takings(call, plan, &subjects).await?;
+            refuse_joined_after_takings(call, plan, subjects.iter()).await?;
             let taken = take(call, &subjects).await;
             (call.guard_book(&command).await, taken)
         }
@@ -336,8 +344,12 @@ async fn carried_out(
 
 /// Refuses a book by which somebody has together what is kept apart even when everything is taken that the state takes:
 /// before anything is, and naming only those.
-async fn refuse_joined_after_takings(call: &Call, plan: &Plan, subjects: &[Planned]) -> Result<(), Problem> {
-    let outlook = outlook(call, &plan.steps, subjects.iter().flat_map(Planned::takings)).await?;
+pub(super) async fn refuse_joined_after_takings(
+    call: &Call,
+    plan: &Plan,
+    subjects: impl Iterator<Item = &Planned>,
+) -> Result<(), Problem> {
+    let outlook = outlook(call, &plan.steps, subjects.flat_map(Planned::takings)).await?;
     let Some(broken) = outlook.broken.first() else { return Ok(()) };
     let names = |roles: &[RoleId]| {
         let names = roles.iter().filter_map(|role| Some(outlook.book.role(*role)?.name.to_string()));

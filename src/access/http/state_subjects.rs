@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::access::effective::Holdings;
 use crate::access::error::AccessError;
-use crate::access::escalation::reach;
+use crate::access::escalation::{Donor, reach};
 use crate::access::http::given::{self, RuleInput, bounded};
 use crate::access::http::state::MAX_SUBJECTS;
 use crate::access::model::{Assignment, Bounds, Grant, Rule};
@@ -19,6 +19,7 @@ use crate::access::review::change::{Change, ChangeHoldings, HoldingChange, RoleR
 use crate::access::role_book::RoleBook;
 use crate::accounts::model::{Name, SubjectId};
 use crate::actor::aggregate::Aggregate as _;
+use crate::actor::command::Facts;
 use crate::http::{Call, Problem};
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::{GrantId, UserId};
@@ -67,6 +68,8 @@ enum Fate {
     Unchanged,
     /// It would hold something else.
     WouldChange,
+    /// It would hold what it holds.
+    WouldBeRefused,
     /// It holds something else now.
     Changed,
     /// It holds what it held before.
@@ -88,6 +91,13 @@ pub(super) struct Outcome {
     detail: Option<String>,
 }
 
+impl Outcome {
+    fn refused(self, status: Fate, problem: &Problem) -> Self {
+        let (code, detail) = (Some(problem.code().to_owned()), Some(problem.detail().to_owned()));
+        Self { status, code, detail, ..self }
+    }
+}
+
 /// A subject, and the changes that lead to what it is to hold.
 pub(super) struct Planned {
     user: Arc<User>,
@@ -95,10 +105,25 @@ pub(super) struct Planned {
 }
 
 impl Planned {
-    /// What would become of it.
+    /// What would become of it if nothing refused it.
     pub(super) fn outlook(&self) -> Outcome {
         let status = if self.changes.is_empty() { Fate::Unchanged } else { Fate::WouldChange };
         Outcome { subject: self.user.id_text(), status, code: None, detail: None }
+    }
+
+    /// What would become of it, were it refused for this.
+    pub(super) fn outlook_refused(&self, problem: &Problem) -> Outcome {
+        self.outlook().refused(Fate::WouldBeRefused, problem)
+    }
+
+    /// Whom it is about.
+    pub(super) fn user(&self) -> &User {
+        &self.user
+    }
+
+    /// Those of its changes.
+    pub(super) fn those(&self, are_meant: impl Fn(&HoldingChange) -> bool) -> Vec<HoldingChange> {
+        self.changes.iter().filter(|change| are_meant(change)).cloned().collect()
     }
 
     /// Whether something is to be taken from it.
@@ -108,8 +133,7 @@ impl Planned {
 
     /// What is to be taken from it, for a preview.
     pub(super) fn takings(&self) -> impl Iterator<Item = Change> {
-        let takings = self.changes.iter().filter(|change| change.takes());
-        takings.map(|change| Change::Holding(self.user.id(), change.clone()))
+        self.those(HoldingChange::takes).into_iter().map(|change| Change::Holding(self.user.id(), change))
     }
 
     /// Its changes, for a preview.
@@ -222,7 +246,7 @@ fn changes(
 pub(super) async fn take(call: &Call, subjects: &[Planned]) -> Vec<(usize, Result<(), Problem>)> {
     let mut taken = Vec::new();
     for (place, planned) in subjects.iter().enumerate() {
-        let changes: Vec<HoldingChange> = planned.changes.iter().filter(|change| change.takes()).cloned().collect();
+        let changes = planned.those(HoldingChange::takes);
         if !changes.is_empty() {
             taken.push((place, change(call, planned.user.id(), changes).await));
         }
@@ -269,10 +293,7 @@ pub(super) async fn carry_out(
         };
         match became {
             Ok(()) => outcome.status = Fate::Changed,
-            Err(problem) => {
-                outcome.status = Fate::Refused;
-                (outcome.code, outcome.detail) = (Some(problem.code().to_owned()), Some(problem.detail().to_owned()));
-            }
+            Err(problem) => outcome = outcome.refused(Fate::Refused, &problem),
         }
         outcomes.push(outcome);
     }
@@ -283,18 +304,23 @@ async fn change(call: &Call, user: UserId, changes: Vec<HoldingChange>) -> Resul
     let book = Arc::clone(&call.state.book.load());
     let command = ChangeHoldings { changes, book: Arc::clone(&book) };
     let before = call.state.users.load(user).await?.ok_or(AccessError::Missing("subject"))?;
-    refuse_escalation(call, &book, &before, &command)?;
+    refuse_escalation(&call.donor(&book), &call.facts(), &before, &command)?;
     let command = |book| ChangeHoldings { book, ..command.clone() };
     let (permit, command) = call.guard_by_book(user, command).await?;
     call.state.users.send_holding(user, command, call.facts(), permit).await?;
     Ok(())
 }
 
-/// Refuses what gives, or no longer denies, what the caller does not hold.
-fn refuse_escalation(call: &Call, book: &RoleBook, before: &User, command: &ChangeHoldings) -> Result<(), AccessError> {
+/// Refuses what gives, or no longer denies, what the donor does not hold; the subject as it would be.
+pub(super) fn refuse_escalation(
+    donor: &Donor<'_>,
+    facts: &Facts,
+    before: &User,
+    command: &ChangeHoldings,
+) -> Result<User, AccessError> {
     let mut after = before.clone();
-    crate::access::review::change::apply(command.clone(), &mut after, &call.facts())?;
-    let donor = call.donor(book);
+    crate::access::review::change::apply(command.clone(), &mut after, facts)?;
+    let book = donor.book;
     // Other times or another place are something else: what is had for an hour is not had for ever.
     let given = without(&after.holdings, &before.holdings);
     let lifted = without(&before.holdings, &after.holdings);
@@ -303,7 +329,8 @@ fn refuse_escalation(call: &Call, book: &RoleBook, before: &User, command: &Chan
         _ => None,
     }))?;
     donor.may_give(&reach(book, &given))?;
-    donor.may_take(&reach(book, &lifted))
+    donor.may_take(&reach(book, &lifted))?;
+    Ok(after)
 }
 
 /// What is held and not, just so, among the others.
