@@ -104,13 +104,13 @@ impl World {
     /// The book in which the role allows to read, or nothing.
     fn book(&self, allows: bool) -> RoleBook {
         let pattern = Pattern::Exact(self.permission.name.clone());
-        let rule = Rule { effect: Effect::Allow, pattern, condition: None };
+        let reading = Rule { effect: Effect::Allow, pattern, condition: None };
         let role = Role {
             id: self.role,
             name: RoleName::parse("reader").unwrap(),
             description: None,
             parent_role_ids: Vec::new(),
-            rules: Some(rule).filter(|_| allows).into_iter().collect(),
+            rules: Some(reading).filter(|_| allows).into_iter().collect(),
             is_active: true,
             is_built_in: false,
             session_terms: RoleTerms::default(),
@@ -216,7 +216,9 @@ fn beside_checks(before: fn(&World), write: fn(&World), look: fn(is_allowed: boo
         let asking: Vec<_> = asking.collect();
         write(&world);
         told.store(true, Ordering::SeqCst);
-        asking.into_iter().for_each(|one| one.join().unwrap());
+        for one in asking {
+            one.join().unwrap();
+        }
         (0..3).for_each(|turn| look(world.allows(turn), true));
     });
 }

@@ -159,6 +159,6 @@ fn choosing(session: &Session, role: RoleId, is_alone: bool, now: Timestamp) -> 
     chosen.sort_unstable();
     chosen.dedup();
     let mut other = session.draft(now);
-    other.activation = Some(Arc::new(Activation { role_ids: Some(chosen.into()), at: session.tokens_since() }));
+    other.activation = Some(Arc::new(Activation { role_ids: Some(chosen.into()), at: now }));
     other
 }

@@ -165,7 +165,9 @@ mod tests {
 
     fn tally(held: &Held) -> Tally {
         let mut tally = Tally::default();
-        held.iter().for_each(|(key, revision)| tally.add(&[*key], *revision));
+        for (key, revision) in held {
+            tally.add(&[*key], *revision);
+        }
         tally
     }
 

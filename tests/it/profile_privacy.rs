@@ -154,7 +154,7 @@ fn who_is_denied_something_in_a_scope_does_not_share_it() {
     in_scope(&admin, &owner.id, &member, PLACE);
     owner.put(PRIVACY, &json!({ "audiences": { "phone_number": "same_scope" } })).expect(200);
     let path = format!("/api/v1/users/{}/profile", owner.id);
-    let sees = |person: &SignedIn| person.get(&path).expect(200).get("phone_number").is_some();
+    let shows = |person: &SignedIn| person.get(&path).expect(200).get("phone_number").is_some();
     for (name, role, is_seen) in [
         ("a member", &member, true),
         ("a seer", &seer, true),
@@ -166,20 +166,20 @@ fn who_is_denied_something_in_a_scope_does_not_share_it() {
     ] {
         let person = admin.person(&name.replace(' ', "-"));
         in_scope(&admin, &person.id, role, PLACE);
-        assert_eq!(sees(&person), is_seen, "{name}");
+        assert_eq!(shows(&person), is_seen, "{name}");
     }
     for (effect, is_seen) in [("allow", true), ("deny", false)] {
         let person = admin.person(effect);
         let grant = json!({ "permission": "staff:see", "effect": effect, "scope": PLACE });
         admin.post(&format!("/api/v1/users/{}/permissions", person.id), &grant).expect(201);
-        assert_eq!(sees(&person), is_seen, "{effect}");
+        assert_eq!(shows(&person), is_seen, "{effect}");
     }
     // The same holds of the owner's side.
     let colleague = admin.person("colleague");
     in_scope(&admin, &colleague.id, &seer, PLACE);
-    assert!(sees(&colleague));
+    assert!(shows(&colleague));
     admin.put(&format!("/api/v1/roles/{member}"), &json!({ "name": "member", "is_active": false })).expect(200);
-    assert!(!sees(&colleague));
+    assert!(!shows(&colleague));
 }
 
 #[test]
