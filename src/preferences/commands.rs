@@ -10,11 +10,11 @@ use serde_json::{Map, Value};
 use crate::actor::command::{Command, Decision, Facts};
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::{ChangeId, SessionId};
-use crate::kernel::sheet::{Edit, Patch, Sheet, is_below};
+use crate::kernel::sheet::{Difference, Edit, Patch, Sheet, is_below};
 use crate::preferences::book::PreferenceBook;
 use crate::preferences::error::PreferenceError;
 use crate::preferences::fields;
-use crate::preferences::model::{CUSTOM, MOST_NAMESPACE_BYTES, Preferences};
+use crate::preferences::model::{CUSTOM, MOST_CUSTOM_BYTES, MOST_NAMESPACE_BYTES, Preferences};
 use crate::preferences::part::PreferencesSet;
 use crate::profiles::change::Part;
 use crate::profiles::commands::change;
@@ -47,6 +47,11 @@ impl Wanted {
         let own = own.merged(&Patch(custom));
         let mut wrong = fields::complaints(&own);
         let differences = before.differences(&own);
+        let fills = |one: &Difference| one.after.is_some() && is_below(&one.path, CUSTOM);
+        if differences.iter().any(fills) && custom_bytes(&own) > MOST_CUSTOM_BYTES {
+            let what = format!("expected at most {MOST_CUSTOM_BYTES} bytes of JSON in all namespaces together");
+            wrong.push(FieldError::new(CUSTOM, what));
+        }
         wrong.extend(differences.iter().flat_map(|one| refused(book, &one.path, one.after.as_deref())));
         if wrong.is_empty() { Ok(own) } else { Err(PreferenceError::Invalid(wrong)) }
     }
@@ -92,6 +97,10 @@ impl Command for ChangePreferences {
         let set = UserEvent::Preferences(PreferencesSet(Arc::clone(&preferences)));
         Ok(Decision { events: vec![set, UserEvent::Profile(Box::new(noted))], reply: preferences })
     }
+}
+
+fn custom_bytes(own: &Sheet) -> usize {
+    own.below(CUSTOM).map(|(_, json)| json.len()).sum()
 }
 
 /// What is wrong with a namespace's new values.

@@ -10,6 +10,8 @@ use crate::store::codec::Stored;
 pub const CUSTOM: &str = "custom";
 /// The most bytes of JSON in one namespace of one person.
 pub const MOST_NAMESPACE_BYTES: usize = 8 * 1024;
+/// The most bytes of JSON in all namespaces of one person: 50 changes of it, before and after, are kept.
+pub const MOST_CUSTOM_BYTES: usize = 64 * 1024;
 /// The most bytes of a namespace's JSON Schema.
 pub const MOST_SCHEMA_BYTES: usize = 16 * 1024;
 /// What namespaces' schemas are written in.

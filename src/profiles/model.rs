@@ -117,7 +117,17 @@ impl Stored for Marks {
 impl Marks {
     /// The place in the ring of the next change.
     pub const fn next_slot(&self) -> u8 {
-        (self.changes % KEPT_CHANGES) as u8
+        Self::slot(self.changes)
+    }
+
+    /// The place in the ring of the change that so many came before.
+    pub const fn slot(number: u32) -> u8 {
+        (number % KEPT_CHANGES) as u8
+    }
+
+    /// The number of the oldest change that is kept.
+    pub const fn oldest(&self) -> u32 {
+        self.changes.saturating_sub(KEPT_CHANGES)
     }
 
     /// Every place in the ring of changes that was ever written.

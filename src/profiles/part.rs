@@ -130,7 +130,8 @@ pub fn marks_key(id: UserId) -> Key {
     Key::of(Kind::ProfileMarks, &[id.bytes()])
 }
 
-fn change_key(id: UserId, slot: u8) -> Key {
+/// Where a user's change with this place in the ring is.
+pub fn change_key(id: UserId, slot: u8) -> Key {
     Key::of(Kind::ProfileChange, &[id.bytes(), &[slot]])
 }
 

@@ -35,7 +35,7 @@ use sesame::kernel::sheet::{Difference, Sheet};
 use sesame::kernel::text::{ConstraintName, Email, ExternalId, Note, RoleName, Username};
 use sesame::mail::model::{Delivery, Mail, Occasion as MailOccasion};
 use sesame::preferences::model::{
-    Layer, MOST_NAMESPACE_BYTES, MOST_NAMESPACES, MOST_SCHEMA_BYTES, Namespace, PreferenceMarks, Preferences,
+    Layer, MOST_CUSTOM_BYTES, MOST_NAMESPACE_BYTES, MOST_SCHEMA_BYTES, Namespace, PreferenceMarks, Preferences,
 };
 use sesame::profiles::challenge::{Challenge, ChallengeKind, CodeHash};
 use sesame::profiles::change::{Change, Part};
@@ -203,7 +203,7 @@ fn sheet(values: usize, bytes: usize) -> Sheet {
 }
 
 fn preferences() -> Sheet {
-    sheet(MOST_NAMESPACES, MOST_NAMESPACE_BYTES)
+    sheet(MOST_CUSTOM_BYTES / MOST_NAMESPACE_BYTES, MOST_NAMESPACE_BYTES)
 }
 
 fn access(kind: Kind) -> Option<Vec<u8>> {
@@ -432,7 +432,7 @@ fn people(kind: Kind) -> Option<Vec<u8>> {
                 by: Actor::Person(USER),
                 part: Part::Preferences,
                 undoes: Some(ChangeId::from_uuid(Uuid::from_u128(29))),
-                differences: vec![difference; MOST_NAMESPACES],
+                differences: vec![difference; MOST_CUSTOM_BYTES / MOST_NAMESPACE_BYTES],
             })
         }
         Kind::PreferenceMarks => codec::encode(&PreferenceMarks { version: 3 }),

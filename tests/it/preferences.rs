@@ -508,6 +508,81 @@ fn fifty_changes_are_kept() {
         (&changes[0]["differences"][0]["after"], &changes[49]["differences"][0]["after"]),
         (&json!("59"), &json!("10"))
     );
+    // In pages, each once; a cursor is a place that stays good while others come.
+    let (mut pages, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = ann.get(&format!("{CHANGES}?limit=7&cursor={cursor}")).expect(200);
+        pages.extend(page["items"].as_array().unwrap().clone());
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = next.to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(pages, changes);
+    let first = ann.get(&format!("{CHANGES}?limit=7")).expect(200);
+    for turn in 60..70 {
+        ann.put(PROFILE, &json!({ "bio": format!("{turn}") })).expect(200);
+    }
+    let after = |next: &Value| ann.get(&format!("{CHANGES}?cursor={}", next.as_str().unwrap())).expect(200);
+    let rest = after(&first["next_cursor"])["items"].as_array().unwrap().clone();
+    assert_eq!(rest, changes[7..40], "ten are not kept any more");
+    for turn in 70..120 {
+        ann.put(PROFILE, &json!({ "bio": format!("{turn}") })).expect(200);
+    }
+    assert_eq!(after(&first["next_cursor"]), json!({ "items": [], "next_cursor": null }));
+    for (query, field) in
+        [("limit=0", "limit"), ("cursor=%25", "cursor"), ("cursor=AAAA", "cursor"), ("page=1", "page")]
+    {
+        ann.get(&format!("{CHANGES}?{query}")).is_problem(400, "invalid-input").names_field(field);
+    }
+    // One that is gone is not found, wherever it was.
+    let gone = changes[0]["id"].as_str().unwrap();
+    ann.post(&format!("{CHANGES}/{gone}/undo"), &json!({})).is_problem(404, "not-found");
+}
+
+#[test]
+fn what_applications_keep_of_one_person_is_bounded_and_so_is_a_page_of_its_changes() {
+    let server = Server::start();
+    let admin = server.admin();
+    let ann = admin.person("ann");
+    for number in 0..10 {
+        let path = format!("/api/v1/preferences/namespaces/n{number}");
+        admin.put(&path, &json!({ "schema": { "type": "object" } })).expect(200);
+    }
+    let values = |count: usize, letter: char| -> Value {
+        let text = letter.to_string().repeat(8 * 1024 - 8);
+        (0..count).map(|number| (format!("n{number}"), json!({ "a": text }))).collect()
+    };
+    let put = |values: Value| ann.put(PREFERENCES, &json!({ "custom": values }));
+    put(values(9, 'a')).is_problem(400, "invalid-input").names_field("custom");
+    put(values(8, 'a')).expect(200);
+    put(json!({ "n8": { "a": 1 } })).is_problem(400, "invalid-input").names_field("custom");
+    put(json!({ "n7": null, "n8": { "a": 1 } })).expect(200);
+    put(json!({ "n8": null })).expect(200);
+    // As large as they can be, there are few to a page, and all of them come.
+    for letter in 'b'..'k' {
+        put(values(8, letter)).expect(200);
+    }
+    let (mut seen, mut cursor, mut pages) = (Vec::new(), String::new(), 0);
+    loop {
+        let reply = ann.get(&format!("{CHANGES}?cursor={cursor}"));
+        let page = reply.expect(200);
+        assert!(reply.body.len() < 512 * 1024, "{} bytes", reply.body.len());
+        seen.extend(page["items"].as_array().unwrap().iter().map(|it| it["id"].as_str().unwrap().to_owned()));
+        pages += 1;
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = next.to_owned(),
+            None => break,
+        }
+    }
+    let mut once = seen.clone();
+    once.sort();
+    once.dedup();
+    assert_eq!((seen.len(), once.len()), (12, 12));
+    assert!((4..12).contains(&pages), "{pages} pages");
+    // The oldest of them is taken back as well as the newest.
+    ann.post(&format!("{CHANGES}/{}/undo", seen[0]), &json!({})).expect(204);
+    assert_eq!(read(&ann)["custom"]["n0"]["a"].as_str().unwrap().chars().next(), Some('i'));
 }
 
 /// A value or null for one path of preferences.

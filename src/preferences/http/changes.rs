@@ -3,19 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Serialize;
-use serde_json::Value;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::{IntoParams, ToSchema};
 
 use super::own::person;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::annex::Held;
 use crate::actor::command::WriteError;
 use crate::http::handler::Outcome;
-use crate::http::{Answer, Call, Path, Problem, Routes, Who};
+use crate::http::paging::paging;
+use crate::http::{Answer, Call, Path, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
+use crate::kernel::fault::FieldError;
 use crate::kernel::ids::ChangeId;
-use crate::kernel::page::Page;
+use crate::kernel::page::{Page, Paging};
 use crate::kernel::sheet::Difference;
 use crate::preferences::commands::{ChangePreferences, Wanted};
 use crate::preferences::desk::Shown;
@@ -27,18 +29,32 @@ use crate::profiles::desk::Prepared;
 use crate::profiles::error::ProfileError;
 use crate::profiles::history;
 use crate::profiles::model::Profile;
+use crate::store::StoreError;
 use crate::user::User;
 
 /// Registers the routes.
 pub(super) fn routes(routes: &mut Routes) {
     routes
         .get("/api/v1/users/changes", Who::SignedIn, list)
-        .about("Lists the last 50 changes of your profile and preferences, newest first")
+        .about(
+            "Lists the last 50 changes of your profile and preferences, newest first; a page of large ones is shorter",
+        )
         .answers::<Page<ChangeView>>(200);
     routes
         .post("/api/v1/users/changes/{change_id}/undo", Who::SignedIn, undo)
         .about("Takes one change back, if what it changed was not changed since")
         .answers_with(204);
+}
+
+/// Which page.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ListQuery {
+    /// 1 to 1000; 100 by default.
+    limit: Option<usize>,
+    /// The `next_cursor` of an earlier answer.
+    cursor: Option<String>,
 }
 
 /// A change.
@@ -66,43 +82,41 @@ struct DifferenceView {
     /// A dotted path such as `theme.mode`.
     path: String,
     #[schema(value_type = Value)]
-    before: Value,
+    before: Option<Box<RawValue>>,
     #[schema(value_type = Value)]
-    after: Value,
+    after: Option<Box<RawValue>>,
 }
 
 impl ChangeView {
-    fn of(change: &Change) -> Self {
+    fn of(change: Change) -> Self {
         let by = change.by.text();
         let (id, at, part, undoes) = (change.id, change.at, change.part, change.undoes);
-        Self { id, at, by, part, undoes, differences: change.differences.iter().map(DifferenceView::of).collect() }
+        Self { id, at, by, part, undoes, differences: change.differences.into_iter().map(DifferenceView::of).collect() }
     }
 }
 
 impl DifferenceView {
-    fn of(difference: &Difference) -> Self {
-        let value = |json: &Option<Box<str>>| json.as_deref().and_then(|json| serde_json::from_str(json).ok());
-        Self {
-            path: difference.path.to_string(),
-            before: value(&difference.before).unwrap_or_default(),
-            after: value(&difference.after).unwrap_or_default(),
-        }
+    fn of(difference: Difference) -> Self {
+        let raw = |json: Option<Box<str>>| json.and_then(|json| RawValue::from_string(json.into()).ok());
+        Self { path: difference.path.into(), before: raw(difference.before), after: raw(difference.after) }
     }
 }
 
-async fn changes(call: &Call, user: &Arc<User>) -> Result<Vec<Change>, Problem> {
-    let (store, id) = (Arc::clone(&call.state.store), user.id());
-    Ok(call.state.loader.run(move || history::changes(&*store, id)).await??)
-}
-
-async fn list(call: Call) -> Outcome {
-    let changes = changes(&call, person(&call)?).await?;
-    Ok(Answer::ok(&Page::whole(changes.iter().map(ChangeView::of).collect())))
+async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
+    let Paging { limit, after } = paging(query.limit, query.cursor.as_deref())?;
+    let before = after.map(|after| <[u8; 4]>::try_from(after).map(u32::from_be_bytes)).transpose();
+    let wrong = || FieldError::new("cursor", "expected a cursor from an earlier answer, unchanged");
+    let before = before.map_err(|_| Problem::invalid(vec![wrong()]))?;
+    let (store, user) = (Arc::clone(&call.state.store), person(&call)?.id());
+    // What is in them is read through, too: not on a worker.
+    let read = move || Ok::<_, StoreError>(history::changes(&*store, user, limit, before)?.map(ChangeView::of));
+    Ok(Answer::ok(&call.state.loader.run(read).await??))
 }
 
 async fn undo(call: Call, Path(id): Path<ChangeId>) -> Outcome {
-    let changes = changes(&call, person(&call)?).await?;
-    let change = changes.into_iter().find(|change| change.id == id).ok_or(PreferenceError::MissingChange)?;
+    let (store, user) = (Arc::clone(&call.state.store), person(&call)?.id());
+    let change = call.state.loader.run(move || history::find_change(&*store, user, id)).await??;
+    let change = change.ok_or(PreferenceError::MissingChange)?;
     match change.part {
         Part::Preferences => undo_preferences(&call, &change).await,
         Part::Profile => undo_profile(&call, &change).await,
