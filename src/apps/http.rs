@@ -37,7 +37,11 @@ pub fn routes(routes: &mut Routes) {
         .about("Creates a service account; its key is shown once")
         .answers::<NewAppView>(201);
     routes.get("/api/v1/apps/{app_id}", read, show).about("Shows a service account").answers::<AppView>(200);
-    routes.delete("/api/v1/apps/{app_id}", write, delete).about("Deletes a service account").answers_with(204);
+    routes
+        .delete("/api/v1/apps/{app_id}", write, delete)
+        .takes_if_match()
+        .about("Deletes a service account")
+        .answers_with(204);
     routes
         .post("/api/v1/apps/{app_id}/keys", write, issue_key)
         .about("Makes another key; it is shown once")

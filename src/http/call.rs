@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
+use actix_web::http::StatusCode;
 use actix_web::http::header::{AsHeaderName, HeaderValue, IF_MATCH, USER_AGENT};
 
 use super::admission::{self, Knock};
@@ -263,6 +264,22 @@ impl Call {
             list.to_str().is_ok_and(|list| list.split(',').map(str::trim).any(|one| one == "*" || one == tag))
         };
         demanded.peek().is_none() || demanded.any(is_met)
+    }
+
+    /// What a write is to be carried out on alone, where `If-Match` says so: what there is, if it has the tag that is demanded.
+    /// None: nothing is demanded.
+    ///
+    /// # Errors
+    /// 412 when it has another tag, or there is nothing.
+    pub fn demanded<T>(&self, seen: Option<T>, tag: impl FnOnce(&T) -> HeaderValue) -> Result<Option<T>, Problem> {
+        if !self.request.headers().contains_key(IF_MATCH) {
+            return Ok(None);
+        }
+        let met = seen.filter(|seen| self.matches(&tag(seen)));
+        met.map(Some).ok_or_else(|| {
+            let detail = "this has changed: it is not the version that If-Match names";
+            Problem::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", detail)
+        })
     }
 
     /// The request itself, for protocols that look at more of it (forward authentication).

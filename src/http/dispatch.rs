@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse, fn_service};
-use actix_web::http::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, IF_MATCH, X_CONTENT_TYPE_OPTIONS};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{self, Bytes, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
@@ -140,6 +140,10 @@ impl Endpoint {
         let admit = |now| admission::admit(&self.route, Knock { request, state, public_origin, now, cost });
         let mut caller = admit(now).await?;
         let mut now = now;
+        if self.route.refuses_if_match && demands_version(request.headers()) {
+            let detail = "what this changes has no version that If-Match could name";
+            return Err(Problem::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", detail));
+        }
         let _place = match self.route.is_upload.then(|| frame.table.uploads.try_acquire()) {
             Some(Err(_)) => return Err(Problem::busy("too many uploads are on their way in")),
             place => place,
@@ -162,4 +166,9 @@ impl Endpoint {
         }
         (self.route.run)(call, &body).await
     }
+}
+
+/// Whether `If-Match` demands a version; any will do for `*`.
+fn demands_version(headers: &HeaderMap) -> bool {
+    headers.get_all(IF_MATCH).any(|demanded| demanded != "*")
 }

@@ -72,6 +72,8 @@ pub struct Route {
     pub(super) asks_who: bool,
     /// So many requests are counted for one.
     pub(super) cost: u32,
+    /// A write that would pass over an `If-Match`.
+    pub(super) refuses_if_match: bool,
     pub(super) description: Description,
     body_limit: BodyLimit,
 }
@@ -125,6 +127,13 @@ impl Route {
     /// Is answered however often it is asked.
     pub fn is_never_limited(&mut self) -> &mut Self {
         self.cost = 0;
+        self
+    }
+
+    /// Looks at `If-Match` itself, or leaves it to whom it is meant for. Every other PUT, PATCH and DELETE refuses what demands
+    /// a version (RFC 9110 section 13.1.1: it must not be carried out unless that is met).
+    pub fn takes_if_match(&mut self) -> &mut Self {
+        self.refuses_if_match = false;
         self
     }
 
@@ -223,6 +232,7 @@ impl Routes {
     ) -> &mut Route {
         let mut description = Description::default();
         H::describe(&mut description);
+        let refuses_if_match = [Method::PUT, Method::PATCH, Method::DELETE].contains(&method);
         let route = Route {
             method,
             path,
@@ -235,6 +245,7 @@ impl Routes {
             is_upload: false,
             asks_who: false,
             cost: 1,
+            refuses_if_match,
             description,
             body_limit: BodyLimit::Usual,
         };

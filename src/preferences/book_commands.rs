@@ -8,7 +8,7 @@ use crate::kernel::sheet::Patch;
 use crate::preferences::book::{PreferenceBook, PreferenceBookEvent, Registered};
 use crate::preferences::error::PreferenceError;
 use crate::preferences::fields;
-use crate::preferences::model::{Layer, MOST_NAMESPACES};
+use crate::preferences::model::{Layer, MOST_NAMESPACES, Namespace};
 
 /// Opens the book, unless it is open.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub struct ChangeDefaults {
     pub patch: Patch,
     /// Another priority.
     pub priority: Option<u32>,
+    /// What they must still be, where that is demanded.
+    pub seen: Option<Layer>,
 }
 
 impl Command for ChangeDefaults {
@@ -48,6 +50,7 @@ impl Command for ChangeDefaults {
             None => Some(book.installation().clone()),
         };
         let base = old.clone().unwrap_or_default();
+        refuse_stale(self.seen.as_ref(), Some(&base))?;
         let layer = Layer {
             priority: self.priority.unwrap_or(base.priority),
             values: base.values.merged(&self.patch),
@@ -74,6 +77,8 @@ impl Command for ChangeDefaults {
 pub struct RemoveDefaults {
     /// Of which role.
     pub role: RoleId,
+    /// What they must still be, where that is demanded.
+    pub seen: Option<Layer>,
 }
 
 impl Command for RemoveDefaults {
@@ -83,6 +88,8 @@ impl Command for RemoveDefaults {
     const NAME: &'static str = "remove_preference_defaults";
 
     fn decide(self, book: &PreferenceBook, _: &Facts) -> Result<Decision<PreferenceBook, ()>, PreferenceError> {
+        let base = book.role(self.role).map(|layer| Layer::clone(layer)).unwrap_or_default();
+        refuse_stale(self.seen.as_ref(), Some(&base))?;
         if book.role(self.role).is_none() {
             return Ok(Decision::nothing(()));
         }
@@ -96,6 +103,8 @@ impl Command for RemoveDefaults {
 pub struct SetNamespace {
     /// The namespace.
     pub registered: Arc<Registered>,
+    /// What it must still be, where that is demanded.
+    pub seen: Option<Namespace>,
 }
 
 impl Command for SetNamespace {
@@ -110,6 +119,7 @@ impl Command for SetNamespace {
         _: &Facts,
     ) -> Result<Decision<PreferenceBook, Arc<Registered>>, PreferenceError> {
         let new = &self.registered.namespace;
+        refuse_stale(self.seen.as_ref(), book.namespace(&new.name).map(|old| &old.namespace))?;
         match book.namespace(&new.name) {
             None if book.namespaces().count() >= MOST_NAMESPACES => return Err(PreferenceError::TooManyNamespaces),
             Some(old) if (&old.namespace.description, &old.namespace.schema) == (&new.description, &new.schema) => {
@@ -127,6 +137,8 @@ impl Command for SetNamespace {
 pub struct RemoveNamespace {
     /// Which.
     pub name: Box<str>,
+    /// What it must still be, where that is demanded.
+    pub seen: Option<Namespace>,
 }
 
 impl Command for RemoveNamespace {
@@ -136,7 +148,13 @@ impl Command for RemoveNamespace {
     const NAME: &'static str = "remove_preference_namespace";
 
     fn decide(self, book: &PreferenceBook, _: &Facts) -> Result<Decision<PreferenceBook, ()>, PreferenceError> {
-        book.namespace(&self.name).ok_or(PreferenceError::MissingNamespace)?;
+        let old = book.namespace(&self.name).ok_or(PreferenceError::MissingNamespace)?;
+        refuse_stale(self.seen.as_ref(), Some(&old.namespace))?;
         Ok(Decision::one(PreferenceBookEvent::NamespaceRemoved(self.name), ()))
     }
+}
+
+/// Refuses a write to something that is not any more what was seen of it.
+fn refuse_stale<T: PartialEq>(seen: Option<&T>, now: Option<&T>) -> Result<(), PreferenceError> {
+    if seen.is_none_or(|seen| now == Some(seen)) { Ok(()) } else { Err(PreferenceError::Stale) }
 }

@@ -36,6 +36,7 @@ pub fn routes(routes: &mut Routes) {
         .answers::<ResourceView>(200);
     routes
         .put("/api/v1/resources/{type}/{id}", write, put)
+        .takes_if_match()
         .about(
             "Stores a resource, all of it. Checks that name its type and id see its properties where they pass none of \
              the same name, and ask in its scope; one that passes another scope is denied",
@@ -44,6 +45,7 @@ pub fn routes(routes: &mut Routes) {
         .answers::<ResourceView>(201);
     routes
         .delete("/api/v1/resources/{type}/{id}", write, remove)
+        .takes_if_match()
         .about("Forgets a resource that no other has for its parent")
         .answers_with(204);
 }

@@ -403,6 +403,47 @@ fn a_version_is_asked_for_and_demanded_by_its_tag_also_of_a_section() {
 }
 
 #[test]
+fn administrators_replace_what_they_saw() {
+    let server = Server::start();
+    let admin = server.admin();
+    let (ann, role) = (admin.person("ann"), admin.role("staff", &[]));
+    let mode = |mode: &str| json!({ "values": { "theme": { "mode": mode } } });
+    let review = |state: &str| json!({ "state": state, "evidence": "passport" });
+    let defaults = "/api/v1/preferences/defaults".to_owned();
+    let of_role = format!("/api/v1/roles/{role}/preferences");
+    let shop = "/api/v1/preferences/namespaces/shop".to_owned();
+    let identity = format!("/api/v1/users/{}/profile/identity", ann.id);
+    let (open, shut) = (json!({ "schema": { "type": "object" } }), json!({ "schema": { "maxProperties": 1 } }));
+    let matching = |method: &str, path: &str, body: Option<&Value>, tag: &str| {
+        admin.call(method, path, body.map(Value::to_string), &[("If-Match", tag)])
+    };
+    // What is not there is no version of anything.
+    matching("PUT", &shop, Some(&open), "*").is_problem(412, "version-mismatch");
+    for (path, first, second) in [
+        (&defaults, mode("dark"), mode("light")),
+        (&of_role, mode("dark"), mode("light")),
+        (&shop, open.clone(), shut),
+        (&identity, review("verified"), review("rejected")),
+    ] {
+        let written = admin.put(path, &first);
+        written.expect(200);
+        let tag = written.header("etag").unwrap();
+        assert_eq!(admin.get(path).header("etag"), Some(tag), "{path}");
+        // Another thing in the same book is not this one.
+        admin.put("/api/v1/preferences/namespaces/other", &json!({ "schema": { "title": path } })).expect(200);
+        let after = matching("PUT", path, Some(&second), tag).expect(200);
+        matching("PUT", path, Some(&first), tag).is_problem(412, "version-mismatch");
+        assert_eq!(admin.get(path).expect(200), after, "{path}");
+        matching("PUT", path, Some(&second), "*").expect(200);
+        if path == &of_role || path == &shop {
+            matching("DELETE", path, None, tag).is_problem(412, "version-mismatch");
+            let now = admin.get(path).header("etag").unwrap().to_owned();
+            matching("DELETE", path, None, &now).expect(204);
+        }
+    }
+}
+
+#[test]
 fn the_language_is_negotiated_for_whoever_chose_none() {
     let server = Server::start();
     let admin = server.admin();

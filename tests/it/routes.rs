@@ -205,6 +205,27 @@ fn every_route_refuses_whoever_may_not_call_it() {
     golden::check("tests/it/golden/routes.txt", &text);
 }
 
+/// A write is not carried out on another version than its `If-Match` names, nor where there is none that it could name.
+/// What proxies ask about has its own.
+#[test]
+fn no_route_passes_over_if_match() {
+    let server = Server::with(|config| config.http.public_url = "https://login.example.org".into());
+    server.admin().put("/api/v1/preferences/namespaces/shop", &json!({ "schema": {} })).expect(200);
+    let writes = ["PUT", "PATCH", "DELETE"];
+    for (number, (method, path, who)) in app::routes().table().into_iter().enumerate() {
+        if !writes.contains(&method.as_str()) || path.starts_with("/auth/verify") {
+            continue;
+        }
+        // One of the routes signs its caller out: everybody is new.
+        let admin = server.admin();
+        let things = Things::new(&admin, number);
+        let client: &Client = if who.starts_with("sesame.") { &admin } else { &things.person };
+        let body = things.body(&format!("{method} {path}"), number).map(|body| body.to_string());
+        let reply = client.call(&method, &things.path(path), body, &[("If-Match", "\"0\"")]);
+        assert_eq!((reply.status, reply.text("code").as_str()), (412, "version-mismatch"), "{method} {path}: {reply:?}");
+    }
+}
+
 /// Which they are is reviewed as text in `golden/idempotency.txt`: whatever POST answers 201.
 #[test]
 fn every_route_that_creates_is_answered_again_as_it_was() {

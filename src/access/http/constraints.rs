@@ -35,10 +35,12 @@ pub(super) fn routes(routes: &mut Routes) {
         .answers::<ConstraintView>(200);
     routes
         .put("/api/v1/role-constraints/{constraint_id}", write, change)
+        .takes_if_match()
         .about("Makes a constraint what the body says, all of it")
         .answers::<ConstraintView>(200);
     routes
         .delete("/api/v1/role-constraints/{constraint_id}", write, remove)
+        .takes_if_match()
         .about("Removes a constraint")
         .answers_with(204);
 }

@@ -36,10 +36,12 @@ pub(super) fn routes(routes: &mut Routes) {
         .answers::<PermissionView>(200);
     routes
         .put("/api/v1/permissions/{permission_id}", write, change)
+        .takes_if_match()
         .about("Describes a permission otherwise; its name stays")
         .answers::<PermissionView>(200);
     routes
         .delete("/api/v1/permissions/{permission_id}", write, remove)
+        .takes_if_match()
         .about("Removes a permission that no role names")
         .answers_with(204);
 }

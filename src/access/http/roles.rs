@@ -30,10 +30,12 @@ pub(super) fn routes(routes: &mut Routes) {
     routes.get("/api/v1/roles/{role_id}", read, show).about("Shows a role").answers::<RoleView>(200);
     routes
         .put("/api/v1/roles/{role_id}", write, change)
+        .takes_if_match()
         .about("Makes a role what the body says, all of it")
         .answers::<RoleView>(200);
     routes
         .delete("/api/v1/roles/{role_id}", write, remove)
+        .takes_if_match()
         .about("Removes a role that no other inherits from and no constraint names")
         .answers_with(204);
 }

@@ -50,6 +50,7 @@ pub(super) fn routes(routes: &mut Routes) {
         .answers::<StateView>(200);
     routes
         .put("/api/v1/access/state", write, apply)
+        .takes_if_match()
         .takes_batches()
         .about("Makes roles, permissions and constraints what the body says, all of them; with `dry_run`, says what would change and what would be refused")
         .answers::<ChangesView>(200)

@@ -42,10 +42,12 @@ pub(super) fn routes(routes: &mut Routes) {
     routes.get("/api/v1/users/{user_id}", read, show).about("Shows a user").answers::<UserView>(200);
     routes
         .patch("/api/v1/users/{user_id}", write, change)
+        .takes_if_match()
         .about("Changes what it names of a user; null clears")
         .answers::<UserView>(200);
     routes
         .delete("/api/v1/users/{user_id}", write, delete)
+        .takes_if_match()
         .about("Deletes a user with everything that was theirs")
         .answers_with(204);
     routes

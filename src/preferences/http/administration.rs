@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use actix_web::http::header::HeaderValue;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use crate::access::product::ProductPermission;
+use crate::http::answer::tag_of;
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Json, Path, Problem, Routes, Who};
 use crate::kernel::clock::Timestamp;
@@ -25,7 +27,7 @@ pub(super) fn routes(routes: &mut Routes) {
     let write = Who::Holding(ProductPermission::PreferencesWrite);
     routes
         .get("/api/v1/preferences/defaults", write, async |call: Call| {
-            Ok(Answer::ok(&Defaults::of(call.state.preferences.book.load().installation())))
+            Ok(Defaults::of(call.state.preferences.book.load().installation()).answer())
         })
         .about("Shows what the installation prefers where nobody chose")
         .answers::<Defaults>(200);
@@ -33,6 +35,7 @@ pub(super) fn routes(routes: &mut Routes) {
         .put("/api/v1/preferences/defaults", write, async |call: Call, Json(changes): Json<DefaultChanges>| {
             change(&call, None, changes).await
         })
+        .takes_if_match()
         .about("Changes what it names of the installation's defaults; null clears")
         .answers::<Defaults>(200);
     routes
@@ -48,10 +51,12 @@ pub(super) fn routes(routes: &mut Routes) {
                 change(&call, Some(id), changes).await
             },
         )
+        .takes_if_match()
         .about("Changes what it names of a role's defaults; null clears")
         .answers::<Defaults>(200);
     routes
         .delete("/api/v1/roles/{role_id}/preferences", write, remove_role)
+        .takes_if_match()
         .about("Removes a role's defaults")
         .answers_with(204);
     routes
@@ -60,11 +65,17 @@ pub(super) fn routes(routes: &mut Routes) {
         .answers::<Page<NamespaceView>>(200);
     routes
         .put("/api/v1/preferences/namespaces/{namespace}", write, set)
+        .takes_if_match()
         .about("Registers a namespace with the JSON Schema of its values")
         .body_limit_bytes(4 * MOST_SCHEMA_BYTES)
         .answers::<NamespaceView>(200);
     routes
+        .get("/api/v1/preferences/namespaces/{namespace}", write, show_namespace)
+        .about("Shows a namespace")
+        .answers::<NamespaceView>(200);
+    routes
         .delete("/api/v1/preferences/namespaces/{namespace}", write, remove)
+        .takes_if_match()
         .about("Removes a namespace; what people have in it is not shown any more")
         .answers_with(204);
 }
@@ -95,6 +106,10 @@ struct Defaults {
 impl Defaults {
     fn of(layer: &Layer) -> Self {
         Self { values: layer.values.object(), priority: layer.priority, updated_at: layer.updated_at }
+    }
+
+    fn answer(&self) -> Answer {
+        Answer::ok(self).with_tag(tag(self))
     }
 }
 
@@ -130,13 +145,39 @@ impl NamespaceView {
             updated_at: namespace.updated_at,
         }
     }
+
+    fn answer(&self) -> Answer {
+        Answer::ok(self).with_tag(tag(self))
+    }
+}
+
+/// The tag of what is shown.
+fn tag(view: &impl Serialize) -> HeaderValue {
+    tag_of(json!(view).to_string().as_bytes())
+}
+
+/// The defaults that a write is demanded to be carried out on.
+fn demanded_layer(call: &Call, role: Option<RoleId>) -> Result<Option<Layer>, Problem> {
+    let book = call.state.preferences.book.load();
+    let seen = match role {
+        Some(role) => book.role(role).map(|layer| Layer::clone(layer)).unwrap_or_default(),
+        None => book.installation().clone(),
+    };
+    call.demanded(Some(seen), |layer| tag(&Defaults::of(layer)))
+}
+
+/// The namespace that a write is demanded to be carried out on.
+fn demanded_namespace(call: &Call, name: &str) -> Result<Option<Namespace>, Problem> {
+    let seen = call.state.preferences.book.load().namespace(name).map(Arc::clone);
+    let demanded = call.demanded(seen, |registered| tag(&NamespaceView::of(registered)))?;
+    Ok(demanded.map(|registered| registered.namespace.clone()))
 }
 
 async fn show_role(call: Call, Path(id): Path<RoleId>) -> Outcome {
     call.state.book.load().role(id).ok_or(PreferenceError::MissingRole)?;
     let book = call.state.preferences.book.load();
     let layer = book.role(id).map(|layer| Layer::clone(layer)).unwrap_or_default();
-    Ok(Answer::ok(&Defaults::of(&layer)))
+    Ok(Defaults::of(&layer).answer())
 }
 
 async fn change(call: &Call, role: Option<RoleId>, changes: DefaultChanges) -> Outcome {
@@ -150,14 +191,15 @@ async fn change(call: &Call, role: Option<RoleId>, changes: DefaultChanges) -> O
         let wrong = FieldError::new("priority", "only roles have a priority");
         return Err(Problem::invalid(vec![wrong]));
     }
-    let command = ChangeDefaults { role, patch, priority: changes.priority };
+    let command = ChangeDefaults { role, patch, priority: changes.priority, seen: demanded_layer(call, role)? };
     let done = call.state.preferences.books.send(THE_PREFERENCES, command, call.facts()).await?;
-    Ok(Answer::ok(&Defaults::of(&done.reply)).with_revision(done.revision))
+    Ok(Defaults::of(&done.reply).answer().with_revision(done.revision))
 }
 
 async fn remove_role(call: Call, Path(id): Path<RoleId>) -> Outcome {
     call.state.book.load().role(id).ok_or(PreferenceError::MissingRole)?;
-    let done = call.state.preferences.books.send(THE_PREFERENCES, RemoveDefaults { role: id }, call.facts()).await?;
+    let command = RemoveDefaults { role: id, seen: demanded_layer(&call, Some(id))? };
+    let done = call.state.preferences.books.send(THE_PREFERENCES, command, call.facts()).await?;
     Ok(Answer::no_content().with_revision(done.revision))
 }
 
@@ -166,11 +208,18 @@ async fn list(call: Call) -> Outcome {
     Ok(Answer::ok(&Page::whole(book.namespaces().map(|one| NamespaceView::of(one)).collect())))
 }
 
+async fn show_namespace(call: Call, Path(name): Path<String>) -> Outcome {
+    let book = call.state.preferences.book.load();
+    let registered = book.namespace(&name).ok_or(PreferenceError::MissingNamespace)?;
+    Ok(NamespaceView::of(registered).answer())
+}
+
 async fn set(call: Call, Path(name): Path<String>, Json(new): Json<NewNamespace>) -> Outcome {
     let wrong = |field: &str, message: String| Problem::invalid(vec![FieldError::new(field, message)]);
     if !is_namespace(&name) {
         return Err(wrong("namespace", "expected 1 to 64 of a-z, 0-9, _ and -".into()));
     }
+    let seen = demanded_namespace(&call, &name)?;
     let schema = Value::Object(new.schema).to_string();
     if schema.len() > MOST_SCHEMA_BYTES {
         return Err(wrong("schema", format!("expected at most {MOST_SCHEMA_BYTES} bytes of JSON")));
@@ -184,13 +233,14 @@ async fn set(call: Call, Path(name): Path<String>, Json(new): Json<NewNamespace>
     // Making a schema ready takes a while: not on a worker.
     let made = call.state.loader.run(move || Registered::new(namespace)).await?;
     let registered = made.map_err(|error| wrong("schema", error.0))?;
-    let command = SetNamespace { registered: Arc::new(registered) };
+    let command = SetNamespace { registered: Arc::new(registered), seen };
     let done = call.state.preferences.books.send(THE_PREFERENCES, command, call.facts()).await?;
-    Ok(Answer::ok(&NamespaceView::of(&done.reply)).with_revision(done.revision))
+    Ok(NamespaceView::of(&done.reply).answer().with_revision(done.revision))
 }
 
 async fn remove(call: Call, Path(name): Path<String>) -> Outcome {
-    let command = RemoveNamespace { name: name.into() };
+    let seen = demanded_namespace(&call, &name)?;
+    let command = RemoveNamespace { name: name.into(), seen };
     let done = call.state.preferences.books.send(THE_PREFERENCES, command, call.facts()).await?;
     Ok(Answer::no_content().with_revision(done.revision))
 }

@@ -54,6 +54,7 @@ macro_rules! section {
                 let patch = FIELDS.read_below(section, &given).map_err(Problem::invalid)?;
                 write(&call, Wanted { patch, custom: BTreeMap::new() }, $index, CHANGED).await
             })
+            .takes_if_match()
             .about(concat!("Changes what it names of ", $about, "; null goes back to the default"))
             .body_limit_bytes(MOST_SECTION_BYTES)
             .answers::<$schema>(200);
@@ -71,6 +72,7 @@ pub(super) fn routes(routes: &mut Routes) {
         .answers::<Whole>(200);
     routes
         .put("/api/v1/users/preferences", Who::SignedIn, change_all)
+        .takes_if_match()
         .about("Changes what it names of your preferences; null goes back to the default")
         .answers::<Whole>(200);
     section!(routes, 1, "/api/v1/users/preferences/theme", Theme, "how things look for you");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::own::{person, written};
+use super::own::{person, refuse_stale, written};
 use super::view::ProfileSchema;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::annex::Held;
@@ -31,6 +31,7 @@ pub(super) fn routes(routes: &mut Routes) {
         .is_costly();
     routes
         .delete("/api/v1/users/profile/avatar", Who::SignedIn, remove)
+        .takes_if_match()
         .about("Removes your picture")
         .answers_with(204);
 }
@@ -59,7 +60,8 @@ async fn remove(call: Call) -> Outcome {
 
 async fn put(call: &Call, avatar: Option<AvatarId>) -> Outcome {
     let session = call.session_id()?;
-    let prepare = |_: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| {
+    let prepare = |user: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| {
+        refuse_stale(call, user, held)?;
         Ok(SetAvatar { base: Arc::clone(&held.part), avatar, session })
     };
     let user = person(call)?;

@@ -36,11 +36,13 @@ pub(super) fn routes(routes: &mut Routes) {
         .answers::<ProfileSchema>(200);
     routes
         .put("/api/v1/users/profile", Who::SignedIn, change)
+        .takes_if_match()
         .about("Changes what it names of your profile; null clears")
         .body_limit_bytes(MOST_BYTES)
         .answers::<ProfileSchema>(200);
     routes
         .delete("/api/v1/users/profile", Who::SignedIn, delete)
+        .takes_if_match()
         .about("Removes your profile, with the memory of its changes")
         .answers_with(204);
 }

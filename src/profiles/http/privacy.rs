@@ -33,6 +33,7 @@ pub(super) fn routes(routes: &mut Routes) {
         .answers::<PrivacyView>(200);
     routes
         .put("/api/v1/users/profile/privacy", Who::SignedIn, change)
+        .takes_if_match()
         .about(
             "Changes who may see what it names, and what you consent to; null goes back to the installation's choice",
         )

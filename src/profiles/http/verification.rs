@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderValue;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -14,6 +15,7 @@ use crate::accounts::letters::Addressee;
 use crate::accounts::model::Nature;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::annex::Held;
+use crate::http::answer::tag_of;
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Json, Path, Problem, Routes, Who};
 use crate::kernel::clock::Timestamp;
@@ -41,7 +43,12 @@ pub(super) fn routes(routes: &mut Routes) {
         .about("Takes the code that was sent")
         .answers::<ProfileSchema>(200);
     routes
+        .get("/api/v1/users/{user_id}/profile/identity", Who::Holding(ProductPermission::UsersRead), show_review)
+        .about("Shows what was found out about who a user is")
+        .answers::<IdentityView>(200);
+    routes
         .put("/api/v1/users/{user_id}/profile/identity", Who::Holding(ProductPermission::UsersWrite), review)
+        .takes_if_match()
         .about("Says what was found out about who a user is, with what was looked at")
         .answers::<IdentityView>(200);
 }
@@ -231,9 +238,39 @@ async fn confirm(call: Call, Json(given): Json<Confirmation>) -> Outcome {
     }
 }
 
-async fn review(call: Call, Path(id): Path<UserId>, Json(review): Json<Review>) -> Outcome {
+impl IdentityView {
+    fn of(profile: &Profile) -> Self {
+        let identity = profile.identity.as_ref();
+        let state = identity.map_or(IdentityState::Unverified, |it| {
+            if it.is_verified { IdentityState::Verified } else { IdentityState::Rejected }
+        });
+        Self {
+            state,
+            evidence: identity.map(|it| it.evidence.as_str().to_owned()),
+            reviewer: identity.map(|it| it.reviewer.text()),
+            at: identity.map(|it| it.at),
+        }
+    }
+
+    fn tag(&self) -> HeaderValue {
+        tag_of(json!(self).to_string().as_bytes())
+    }
+}
+
+/// The person with this id.
+async fn reviewed(call: &Call, id: UserId) -> Result<Arc<User>, Problem> {
     let user = call.state.users.load(id).await?;
-    user.filter(|user| user.nature() == Nature::Person).ok_or(ProfileError::Missing)?;
+    Ok(user.filter(|user| user.nature() == Nature::Person).ok_or(ProfileError::Missing)?)
+}
+
+async fn show_review(call: Call, Path(id): Path<UserId>) -> Outcome {
+    let (_, held) = call.state.profiles.load(&reviewed(&call, id).await?).await?;
+    let view = IdentityView::of(&held.part);
+    Ok(Answer::ok(&view).with_tag(view.tag()))
+}
+
+async fn review(call: Call, Path(id): Path<UserId>, Json(review): Json<Review>) -> Outcome {
+    reviewed(&call, id).await?;
     let wrong = |words: &str| Problem::invalid(vec![FieldError::new("evidence", words)]);
     let found = match (review.state, review.evidence) {
         (IdentityState::Unverified, None) => None,
@@ -243,16 +280,13 @@ async fn review(call: Call, Path(id): Path<UserId>, Json(review): Json<Review>) 
         (IdentityState::Rejected, Some(evidence)) => Some((false, evidence)),
     };
     let prepare = |_: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| {
+        if !call.matches(&IdentityView::of(&held.part).tag()) {
+            return Err(ProfileError::Stale);
+        }
         Ok(ReviewIdentity { base: Arc::clone(&held.part), found: found.clone() })
     };
     let done = call.state.profiles.write(id, &call.facts(), prepare).await?;
     let held = call.state.profiles.keep(id, done.reply);
-    let identity = held.part.identity.as_ref();
-    let view = IdentityView {
-        state: review.state,
-        evidence: identity.map(|it| it.evidence.as_str().to_owned()),
-        reviewer: identity.map(|it| it.reviewer.text()),
-        at: identity.map(|it| it.at),
-    };
-    Ok(Answer::ok(&view).with_revision(done.revision))
+    let view = IdentityView::of(&held.part);
+    Ok(Answer::ok(&view).with_tag(view.tag()).with_revision(done.revision))
 }

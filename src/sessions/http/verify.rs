@@ -29,9 +29,9 @@ pub(super) fn routes(routes: &mut Routes) {
     let tail = "/auth/verify/{path:.*}";
     routes.get(tail, Who::Anyone, verify).undocumented().asks_who_calls();
     routes.post(tail, Who::Anyone, verify).undocumented().asks_who_calls();
-    routes.put(tail, Who::Anyone, verify).undocumented().asks_who_calls();
-    routes.patch(tail, Who::Anyone, verify).undocumented().asks_who_calls();
-    routes.delete(tail, Who::Anyone, verify).undocumented().asks_who_calls();
+    routes.put(tail, Who::Anyone, verify).takes_if_match().undocumented().asks_who_calls();
+    routes.patch(tail, Who::Anyone, verify).takes_if_match().undocumented().asks_who_calls();
+    routes.delete(tail, Who::Anyone, verify).takes_if_match().undocumented().asks_who_calls();
 }
 
 /// The visitor's request, as the proxy tells of it.
