@@ -218,11 +218,15 @@ fn no_route_passes_over_if_match() {
         }
         // One of the routes signs its caller out: everybody is new.
         let admin = server.admin();
-        let things = Things::new(&admin, number);
+        let things = Things::new(&admin, number, path);
         let client: &Client = if who.starts_with("sesame.") { &admin } else { &things.person };
         let body = things.body(&format!("{method} {path}"), number).map(|body| body.to_string());
         let reply = client.call(&method, &things.path(path), body, &[("If-Match", "\"0\"")]);
-        assert_eq!((reply.status, reply.text("code").as_str()), (412, "version-mismatch"), "{method} {path}: {reply:?}");
+        assert_eq!(
+            (reply.status, reply.text("code").as_str()),
+            (412, "version-mismatch"),
+            "{method} {path}: {reply:?}"
+        );
     }
 }
 

@@ -40,10 +40,12 @@ pub(super) fn routes(routes: &mut Routes) {
         .answers::<RegisteredView>(201);
     routes
         .patch("/api/v1/auth/passkeys/{passkey_id}", recently, rename)
+        .takes_if_match()
         .about("Calls a passkey otherwise")
         .answers::<PasskeyView>(200);
     routes
         .delete("/api/v1/auth/passkeys/{passkey_id}", recently, remove)
+        .takes_if_match()
         .about("Takes a passkey away; ends one's other sessions")
         .answers_with(204);
     routes

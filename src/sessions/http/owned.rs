@@ -82,6 +82,7 @@ fn devices_of_the_user(routes: &mut Routes) {
                 change_device(&call, &whose, id, changes).await
             },
         )
+        .takes_if_match()
         .about("Names a device, or, with a recent proof of who one is, trusts it")
         .answers::<DeviceView>(200);
     routes
@@ -89,6 +90,7 @@ fn devices_of_the_user(routes: &mut Routes) {
             let whose = Whose::own(&call)?;
             forget_device(&call, &whose, id).await
         })
+        .takes_if_match()
         .about("Signs a device out and forgets it")
         .answers_with(204);
     routes
@@ -165,6 +167,7 @@ fn devices_for_administrators(routes: &mut Routes) {
             let whose = Whose::other(&call, path.user_id).await?;
             forget_device(&call, &whose, path.device_id).await
         })
+        .takes_if_match()
         .about("Signs a device of a user out and forgets it")
         .answers_with(204);
     routes
@@ -176,6 +179,7 @@ fn devices_for_administrators(routes: &mut Routes) {
                 change_device(&call, &whose, path.device_id, changes).await
             },
         )
+        .takes_if_match()
         .about("Names a device of a user, or, with a recent proof of who one is, trusts it")
         .answers::<DeviceView>(200);
     routes
