@@ -64,7 +64,7 @@ pub(super) fn routes() -> Routes {
     table.get("/api/v1/users/{user_id}", Who::Anyone, show_user);
     table.get("/api/v1/users/{user_id}/roles/{role}", Who::Anyone, show_member);
     table.get("/api/v1/users/me", Who::Anyone, me);
-    table.put("/api/v1/version", Who::Anyone, put_version);
+    table.put("/api/v1/version", Who::Anyone, put_version).takes_if_match();
     table.post("/api/v1/echo", Who::Anyone, echo);
     table.post("/api/v1/batch", Who::Anyone, echo).takes_batches();
     table.post("/access/v1/evaluation", Who::Anyone, echo).content_type_error(StatusCode::BAD_REQUEST);
