@@ -15,6 +15,7 @@ use super::server::Server;
 use super::world::{Client, check};
 use super::{CHECK, ROUND_SECONDS, ROUNDS, subjects};
 use sesame::kernel::clock::Clock;
+use sesame::kernel::ids::RoleId;
 use sesame::metrics::Metrics;
 use sesame::store::settings::Settings;
 use sesame::store::{Commit, Store as _, embedded};
@@ -65,9 +66,11 @@ struct Installation {
 impl Installation {
     fn of(model: Model, folder: &Path) -> anyhow::Result<Self> {
         let folder = folder.join(format!("{}-users", model.users));
-        let users = fill(model, &folder)?;
+        let roles = fill_book(model, &folder)?;
+        // The first start makes the administrator, who makes the app; people come after that.
+        let key: Arc<str> = Client::admin(&Server::sesame(&folder)?)?.checker()?.into();
+        let users = fill_people(model, &roles, &folder)?;
         let server = Server::sesame(&folder)?;
-        let key: Arc<str> = Client::admin(&server)?.checker()?.into();
         let asked = |(user, resource): (u32, &str)| {
             let user = users.get(user as usize).context("a question about nobody")?;
             anyhow::Ok((Arc::clone(&key), check(user, &format!("{resource}:read"))))
@@ -94,15 +97,19 @@ impl Installation {
     }
 }
 
-/// Writes the model's users, roles and rules into a folder; says who the users are.
-fn fill(model: Model, folder: &Path) -> anyhow::Result<Vec<String>> {
-    let settings = Settings { data_directory: folder.to_owned(), ..Settings::default() };
-    let store = embedded::open(&settings.folder(), &settings, Arc::new(Metrics::new()?))?;
-    let now = Clock::system().now();
+/// Writes the model's roles and rules into a folder.
+fn fill_book(model: Model, folder: &Path) -> anyhow::Result<Vec<RoleId>> {
+    let store = open(folder)?;
     let resources = |role| (0..model.rules_per_role).map(|rule| Model::resource(role, rule)).collect();
-    let (book, roles) = subjects::book(&(0..model.roles).map(resources).collect::<Vec<_>>(), now)?;
+    let (book, roles) = subjects::book(&(0..model.roles).map(resources).collect::<Vec<_>>(), Clock::system().now())?;
     subjects::write(&store, book)?;
-    let mut users = Vec::new();
+    store.close()?;
+    Ok(roles)
+}
+
+/// Writes the model's users into a folder, each with their role; says who they are.
+fn fill_people(model: Model, roles: &[RoleId], folder: &Path) -> anyhow::Result<Vec<String>> {
+    let (store, now, mut users) = (open(folder)?, Clock::system().now(), Vec::new());
     for numbers in (0..model.users).collect::<Vec<_>>().chunks(USERS_PER_COMMIT) {
         let mut commit = Commit::default();
         for number in numbers {
@@ -113,4 +120,9 @@ fn fill(model: Model, folder: &Path) -> anyhow::Result<Vec<String>> {
     }
     store.close()?;
     Ok(users)
+}
+
+fn open(folder: &Path) -> anyhow::Result<embedded::Embedded> {
+    let settings = Settings { data_directory: folder.to_owned(), ..Settings::default() };
+    Ok(embedded::open(&settings.folder(), &settings, Arc::new(Metrics::new()?))?)
 }

@@ -42,6 +42,9 @@ impl Process {
             .env("SESAME_HTTP__METRICS_LISTEN", "127.0.0.1:0")
             .env("SESAME_ACCOUNTS__ARGON2_MEMORY_KIB", "1024")
             .env("SESAME_ACCOUNTS__ARGON2_ITERATIONS", "1")
+            // A test asks more than a person does.
+            .env("SESAME_HTTP__PERSON_REQUESTS_PER_MINUTE", "0")
+            .env("SESAME_HTTP__ADDRESS_REQUESTS_PER_MINUTE", "0")
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
