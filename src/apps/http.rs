@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use crate::access::commands::refuse_joined;
 use crate::access::model::{Assignment, Bounds, Given};
@@ -16,7 +16,7 @@ use crate::apps::commands::{IssueKey, RevokeKey, RotateKey};
 use crate::apps::error::AppError;
 use crate::apps::model::ApiKey;
 use crate::http::handler::Outcome;
-use crate::http::paging::paging;
+use crate::http::paging::PageQuery;
 use crate::http::{Answer, Call, Creation, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
@@ -171,17 +171,6 @@ struct NewAppView {
     key: String,
 }
 
-/// Which part of the list.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct ListQuery {
-    /// At most so many, 1 to 1000.
-    limit: Option<usize>,
-    /// The `next_cursor` of an earlier answer.
-    cursor: Option<String>,
-}
-
 impl KeyView {
     fn of(key: &ApiKey) -> Self {
         Self {
@@ -206,8 +195,8 @@ impl AppView {
     }
 }
 
-async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
-    let paging = paging(query.limit, query.cursor.as_deref())?;
+async fn list(call: Call, Query(query): Query<PageQuery>) -> Outcome {
+    let paging = query.paging()?;
     let store = Arc::clone(&call.state.store);
     let page = call.state.loader.run(move || listing::apps(&*store, &paging)).await??;
     Ok(Answer::ok(&page.map(|(id, account)| AppView::of(id, account, None))))

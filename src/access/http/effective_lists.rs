@@ -19,7 +19,7 @@ use crate::accounts::error::AccountError;
 use crate::accounts::model::SubjectId;
 use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
-use crate::http::paging::paging;
+use crate::http::paging::{PageQuery, paging};
 use crate::http::{Answer, Call, Path, Problem, Query, Routes, Who};
 use crate::kernel::ids::{RoleId, SessionId};
 use crate::kernel::page::{Page, Paging};
@@ -100,17 +100,6 @@ struct HeldQuery {
     cursor: Option<String>,
 }
 
-/// Which page.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct PageQuery {
-    /// At most so many, 1 to 1000.
-    limit: Option<usize>,
-    /// The `next_cursor` of an earlier answer.
-    cursor: Option<String>,
-}
-
 async fn own(call: Call, Query(query): Query<HeldQuery>) -> Outcome {
     let paging = paging(query.limit, query.cursor.as_deref())?;
     let user = call.caller.user().ok_or_else(|| Problem::unauthenticated("sign in first"))?;
@@ -159,7 +148,7 @@ pub(super) async fn held(
 }
 
 async fn authorized(call: Call, Path(SubjectId(id)): Path<SubjectId>, Query(query): Query<PageQuery>) -> Outcome {
-    let paging = paging(query.limit, query.cursor.as_deref())?;
+    let paging = query.paging()?;
     let user = call.state.users.load(id).await?.ok_or(AccountError::Missing)?;
     let book = call.state.book.load();
     let roles = activation::authorized(&user.holdings, &book, call.now);
@@ -185,7 +174,7 @@ async fn in_session(call: Call, Path(path): Path<SessionPath>, Query(query): Que
 }
 
 async fn of_role(call: Call, Path(id): Path<RoleId>, Query(query): Query<PageQuery>) -> Outcome {
-    let paging = paging(query.limit, query.cursor.as_deref())?;
+    let paging = query.paging()?;
     let book = call.state.book.load();
     let role = book.role(id).ok_or(AccessError::Missing("role"))?;
     let page = spoken(&book, role.id, &paging)?;

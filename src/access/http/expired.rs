@@ -1,7 +1,7 @@
 //! What has expired and is not removed yet, over HTTP.
 
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::access::expiry::{self, Expiring, Held};
 use crate::access::http::given::shown_scope;
@@ -9,7 +9,7 @@ use crate::access::product::ProductPermission;
 use crate::access::review::survey;
 use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
-use crate::http::paging::paging;
+use crate::http::paging::PageQuery;
 use crate::http::{Answer, Call, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{GrantId, RoleId};
@@ -23,17 +23,6 @@ pub(super) fn routes(routes: &mut Routes) {
         .get("/api/v1/access/expired", Who::Holding(ProductPermission::RolesRead), list)
         .about("Lists assignments and grants that have expired and are kept for a while, the oldest first")
         .answers::<Page<ExpiredView>>(200);
-}
-
-/// Which page.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct ExpiredQuery {
-    /// At most so many, 1 to 1000.
-    limit: Option<usize>,
-    /// The `next_cursor` of an earlier answer.
-    cursor: Option<String>,
 }
 
 /// An assignment or a grant that has expired.
@@ -60,8 +49,8 @@ struct ExpiredView {
     removed_from: Timestamp,
 }
 
-async fn list(call: Call, Query(query): Query<ExpiredQuery>) -> Outcome {
-    let paging = paging(query.limit, query.cursor.as_deref())?;
+async fn list(call: Call, Query(query): Query<PageQuery>) -> Outcome {
+    let paging = query.paging()?;
     let (now, kept_seconds) = (call.now, call.state.access_settings.keep_expired_seconds());
     let read = move |store: &dyn Store| page(store, &paging, now, kept_seconds);
     Ok(Answer::ok(&call.state.reviewer.read(move |store| read(&**store)).await?))

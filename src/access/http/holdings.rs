@@ -17,7 +17,7 @@ use crate::access::role_book::RoleBook;
 use crate::accounts::error::AccountError;
 use crate::accounts::model::{Nature, SubjectId};
 use crate::http::handler::Outcome;
-use crate::http::paging::paging;
+use crate::http::paging::{PageQuery, paging};
 use crate::http::{Answer, Call, Creation, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
@@ -166,19 +166,8 @@ impl GrantView {
     }
 }
 
-/// Which page.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct RolesQuery {
-    /// At most so many, 1 to 1000.
-    limit: Option<usize>,
-    /// The `next_cursor` of an earlier answer.
-    cursor: Option<String>,
-}
-
-async fn list_roles(call: Call, Path(id): Path<SubjectId>, Query(query): Query<RolesQuery>) -> Outcome {
-    let paging = paging(query.limit, query.cursor.as_deref())?;
+async fn list_roles(call: Call, Path(id): Path<SubjectId>, Query(query): Query<PageQuery>) -> Outcome {
+    let paging = query.paging()?;
     let user = subject(&call, id).await?;
     let book = call.state.book.load();
     // They stand in the order of their keys.

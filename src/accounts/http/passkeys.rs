@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::recovery::person;
 use crate::accounts::authenticator::subject_of;
@@ -13,7 +13,7 @@ use crate::accounts::passkey_commands::{AddPasskey, RemovePasskey, RenamePasskey
 use crate::accounts::relying_party::{Begun, CeremonyError, Subject};
 use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
-use crate::http::paging::paging;
+use crate::http::paging::PageQuery;
 use crate::http::{Answer, Call, Creation, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::PasskeyId;
@@ -143,19 +143,8 @@ struct Wanted {
     challenge: Option<String>,
 }
 
-/// Which page.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct ListQuery {
-    /// At most so many, 1 to 1000.
-    limit: Option<usize>,
-    /// The `next_cursor` of an earlier answer.
-    cursor: Option<String>,
-}
-
-async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
-    let paging = paging(query.limit, query.cursor.as_deref())?;
+async fn list(call: Call, Query(query): Query<PageQuery>) -> Outcome {
+    let paging = query.paging()?;
     let mut passkeys: Vec<_> = person(&call)?.user.accounts.passkeys.iter().collect();
     passkeys.sort_unstable_by_key(|passkey| passkey.id);
     let page = Page::of_sorted(passkeys, &paging, |passkey| passkey.id.bytes().to_vec());

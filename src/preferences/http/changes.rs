@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::own::person;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::annex::Held;
 use crate::actor::command::WriteError;
 use crate::http::handler::Outcome;
-use crate::http::paging::paging;
+use crate::http::paging::PageQuery;
 use crate::http::{Answer, Call, Path, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
@@ -44,17 +44,6 @@ pub(super) fn routes(routes: &mut Routes) {
         .post("/api/v1/users/changes/{change_id}/undo", Who::SignedIn, undo)
         .about("Takes one change back, if what it changed was not changed since")
         .answers_with(204);
-}
-
-/// Which page.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct ListQuery {
-    /// 1 to 1000; 100 by default.
-    limit: Option<usize>,
-    /// The `next_cursor` of an earlier answer.
-    cursor: Option<String>,
 }
 
 /// A change.
@@ -102,8 +91,8 @@ impl DifferenceView {
     }
 }
 
-async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
-    let Paging { limit, after } = paging(query.limit, query.cursor.as_deref())?;
+async fn list(call: Call, Query(query): Query<PageQuery>) -> Outcome {
+    let Paging { limit, after } = query.paging()?;
     let before = after.map(|after| <[u8; 4]>::try_from(after).map(u32::from_be_bytes)).transpose();
     let wrong = || FieldError::new("cursor", "expected a cursor from an earlier answer, unchanged");
     let before = before.map_err(|_| Problem::invalid(vec![wrong()]))?;

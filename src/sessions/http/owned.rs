@@ -9,7 +9,7 @@ use super::view::{DeviceView, EndedView, SecurityEventView, SessionView};
 use crate::access::product::ProductPermission;
 use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
-use crate::http::paging::paging;
+use crate::http::paging::{PageQuery, paging};
 use crate::http::{Answer, Call, Caller, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
@@ -242,17 +242,6 @@ impl Whose {
     }
 }
 
-/// Which page.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct PageQuery {
-    /// At most so many, 1 to 1000.
-    limit: Option<usize>,
-    /// The `next_cursor` of an earlier answer.
-    cursor: Option<String>,
-}
-
 /// Which sessions to list.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -364,7 +353,7 @@ async fn end_everywhere(call: Call, Query(query): Query<EndQuery>) -> Outcome {
 }
 
 fn devices(whose: &Whose, query: &PageQuery) -> Outcome {
-    let paging = paging(query.limit, query.cursor.as_deref())?;
+    let paging = query.paging()?;
     let mut devices: Vec<_> = whose.user.sessions.devices.iter().collect();
     devices.sort_unstable_by_key(|device| device.id);
     let page = Page::of_sorted(devices, &paging, |device| device.id.bytes().to_vec());
@@ -409,7 +398,7 @@ async fn sign_out_device(call: &Call, whose: &Whose, id: DeviceId) -> Outcome {
 }
 
 async fn security_events(call: &Call, whose: &Whose, query: &PageQuery) -> Outcome {
-    let paging = paging(query.limit, query.cursor.as_deref())?;
+    let paging = query.paging()?;
     let (store, id, since) = (Arc::clone(&call.state.store), whose.user.id(), history_start(call));
     let events = call.state.loader.run(move || history::noted(&*store, id, since)).await??;
     let page = Page::of_sorted(events, &paging, |event| newest_first(event.at, event.id.bytes()));
