@@ -126,6 +126,32 @@ fn what_was_counted_outlives_a_restart() {
     admin.get("/api/v1/analytics/permissions?unused_days=30").is_problem(409, "not-counted-so-long");
 }
 
+/// Permissions are counted by numbers, and no number is given twice.
+#[test]
+fn what_was_counted_of_a_removed_permission_is_nobody_elses_after_a_restart() {
+    let server = Server::durable();
+    let admin = server.admin();
+    let removed = admin.created("/api/v1/permissions", &json!({ "name": "doc:read" }));
+    let ann = admin.create_user(&json!({ "username": "ann" }));
+    let app = admin.app("shop", &["checker"]);
+    admin.assign(&ann, &admin.role("wide", &["doc:*"]));
+    assert!(app.allows(&ann, "doc:read"));
+    admin.delete(&format!("/api/v1/permissions/{removed}")).expect(204);
+    server.clock.advance_seconds(60);
+    let server = server.restarted();
+    let admin = server.admin();
+    let allows = |name: &str| {
+        let used = server.admin().get("/api/v1/analytics/permissions?limit=1000").expect(200);
+        analysis(&used, name)["allows"].clone()
+    };
+    admin.define(&["doc:write"]);
+    assert_eq!(allows("doc:write"), 0, "it begins anew");
+    assert!(app.at(server.address).allows(&ann, "doc:write"));
+    let server = server.restarted();
+    let used = server.admin().get("/api/v1/analytics/permissions?limit=1000").expect(200);
+    assert_eq!(analysis(&used, "doc:write")["allows"], 1);
+}
+
 #[test]
 fn an_explained_check_is_counted_as_any_other_and_a_question_of_the_operator_is_not() {
     let server = Server::start();
