@@ -42,6 +42,8 @@ pub(super) struct Left {
     pub(super) requests: u32,
     /// One more comes after so many seconds at the latest.
     pub(super) one_more_seconds: u64,
+    /// At least half of all.
+    pub(super) is_ample: bool,
     /// `RateLimit-Policy`.
     pub(super) policy: HeaderValue,
 }
@@ -100,7 +102,9 @@ impl Buckets {
     }
 
     fn left(&self, requests: u32) -> Left {
-        Left { name: self.name, requests, one_more_seconds: self.one_more_seconds, policy: self.policy.clone() }
+        let is_ample = requests >= self.size.get() / 2;
+        let (name, one_more_seconds, policy) = (self.name, self.one_more_seconds, self.policy.clone());
+        Left { name, requests, one_more_seconds, is_ample, policy }
     }
 }
 

@@ -7,11 +7,11 @@ use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use actix_web::HttpRequest;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse, fn_service};
 use actix_web::http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, IF_MATCH, X_CONTENT_TYPE_OPTIONS};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{self, Bytes, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse};
 use futures_util::FutureExt;
 
 use super::admission::{self, Knock};
@@ -93,13 +93,20 @@ async fn serve(
     let mut response = outcome
         .and_then(|answer| answer.respond(&request))
         .unwrap_or_else(|problem| problem.respond(&meters.label, request.path(), &id));
-    let is_plain = *request.method() == Method::POST && endpoint.is_some_and(|it| it.route.is_asked_often);
-    add_headers(&mut response, &id, is_plain);
-    rate::tell(&request, &mut response);
+    let is_often = endpoint.is_some_and(|it| it.route.is_asked_often);
+    let status = response.status();
+    // Of what is asked often and succeeds, nothing is kept that its name would lead to.
+    if !is_often || id.is_echoed() || status.is_client_error() || status.is_server_error() {
+        response.headers_mut().insert(X_REQUEST_ID, id.header());
+    }
+    if !(is_often && *request.method() == Method::POST) {
+        protect(response.headers_mut());
+    }
+    rate::tell(&request, &mut response, is_often);
     if let Some(cors) = &frame.table.cors {
         cors.tell(&request, pathway.map(|pathway| &pathway.allow), response.headers_mut());
     }
-    meters.count(response.status(), stopwatch);
+    meters.count(status, stopwatch);
     Ok(ServiceResponse::new(request, response))
 }
 
@@ -109,18 +116,9 @@ fn panicked(metrics: &Metrics) -> Problem {
     Problem::bug("the handler panicked")
 }
 
-/// What every answer says of itself. An answer to a POST that is asked often is plain: nobody stores it who was not told to
-/// (RFC 9110 section 9.3.3), no page can include it as a script or a style, and of a success nothing is kept that its
-/// name would lead to.
-fn add_headers(response: &mut HttpResponse, id: &RequestId, is_plain: bool) {
-    let needs_id = !is_plain || id.is_echoed() || !response.status().is_success();
-    let headers = response.headers_mut();
-    if needs_id {
-        headers.insert(X_REQUEST_ID, id.header());
-    }
-    if is_plain {
-        return;
-    }
+/// What an answer says of itself. One to a POST that is asked often need not: nobody stores it who was not told to (RFC 9110
+/// section 9.3.3), and no page can include it as a script or a style.
+fn protect(headers: &mut HeaderMap) {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

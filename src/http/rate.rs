@@ -119,10 +119,11 @@ impl Rates {
     }
 }
 
-/// Tells the sender of a request that was counted what is left, unless the answer tells of another bound that was reached.
-pub(super) fn tell(request: &HttpRequest, response: &mut HttpResponse) {
+/// Tells the sender of a request that was counted what is left, unless the answer tells of another bound that was reached. Who
+/// asks for what is asked often is told when half is gone.
+pub(super) fn tell(request: &HttpRequest, response: &mut HttpResponse, is_often: bool) {
     let extensions = request.extensions();
-    let Some(left) = extensions.get::<Left>() else { return };
+    let Some(left) = extensions.get::<Left>().filter(|left| !(is_often && left.is_ample)) else { return };
     let headers = response.headers_mut();
     if !headers.contains_key(RATE_LIMIT) {
         headers.insert(RATE_LIMIT_POLICY, left.policy.clone());

@@ -62,6 +62,29 @@ fn invented(server: &Server) -> impl Iterator<Item = String> {
 }
 
 #[test]
+fn an_answer_that_is_asked_for_often_says_no_more_of_itself_than_it_must() {
+    const PROFILE: &str = "/api/v1/users/profile";
+    let server = server(|http| http.person_requests_per_minute = 60);
+    let (ann, policy) = (server.admin().person("ann"), r#""person";q=5;w=5"#);
+    for _ in 0..3 {
+        let reply = ann.get(PROFILE);
+        assert_eq!(reply.status, 200);
+        assert_eq!((told(&reply), reply.header("x-request-id")), ([None; 3], None));
+        assert_eq!(
+            (reply.header("cache-control"), reply.header("x-content-type-options")),
+            (Some("no-store"), Some("nosniff"))
+        );
+    }
+    tells(&ann.get(PROFILE), 200, policy, r#""person";r=1;t=1"#);
+    let reply = ann.call("GET", PROFILE, None, &[("X-Request-ID", "mine")]);
+    tells(&reply, 200, policy, r#""person";r=0;t=1"#);
+    assert_eq!(reply.header("x-request-id"), Some("mine"));
+    let reply = ann.get(PROFILE);
+    refuses(&reply, policy, r#""person";r=0;t=1"#, "1");
+    assert!(reply.header("x-request-id").is_some_and(|id| reply.json()["request_id"] == id));
+}
+
+#[test]
 fn a_person_may_send_so_many_requests_and_others_are_not_hindered() {
     let server = server(|http| http.person_requests_per_minute = 60);
     let admin = server.admin();
@@ -112,17 +135,18 @@ fn applications_are_not_limited_unless_the_settings_say_so() {
     let admin = server.admin();
     let (shop, cafe) = (admin.app("shop", &["checker"]), admin.app("cafe", &["checker"]));
     let (ask, policy) = (json!({ "subject": shop.id, "permission": "a:b" }), r#""app";q=20;w=5"#);
-    let check = |app: &Client| app.post("/api/v1/permissions/check", &ask);
-    tells(&check(&shop), 200, policy, r#""app";r=19;t=1"#);
+    let whoami = |app: &Client| app.get(WHOAMI);
+    tells(&whoami(&shop), 200, policy, r#""app";r=19;t=1"#);
+    assert_eq!(told(&shop.post("/api/v1/permissions/check", &ask)), [None; 3], "half is left");
     let batch = json!({ "checks": [ask] });
     let reply = shop.post("/api/v1/permissions/check/batch", &batch);
-    tells(&reply, 200, policy, r#""app";r=9;t=1"#);
+    tells(&reply, 200, policy, r#""app";r=8;t=1"#);
     let reply = shop.post("/api/v1/permissions/check/batch", &batch);
     refuses(&reply, policy, r#""app";r=0;t=1"#, "1");
-    tells(&check(&shop), 200, policy, r#""app";r=8;t=1"#);
+    tells(&whoami(&shop), 200, policy, r#""app";r=7;t=1"#);
     let second_key = admin.post(&format!("/api/v1/apps/{}/keys", shop.id), &json!({})).expect(201);
-    tells(&check(&shop.bearing(second_key["key"].as_str().unwrap())), 200, policy, r#""app";r=7;t=1"#);
-    tells(&check(&cafe), 200, policy, r#""app";r=19;t=1"#);
+    tells(&whoami(&shop.bearing(second_key["key"].as_str().unwrap())), 200, policy, r#""app";r=6;t=1"#);
+    tells(&whoami(&cafe), 200, policy, r#""app";r=19;t=1"#);
     assert_eq!((admin.get(WHOAMI).status, told(&admin.get(WHOAMI))), (200, [None; 3]));
     assert_eq!(refused(&server, "app"), 1);
 }
