@@ -331,7 +331,7 @@ fn subject(properties: Properties, roles: usize) -> Option<(User, RoleBook)> {
     let mut user = User::vacant(UserId::generate(at));
     user.apply(&UserEvent::Account(AccountEvent::Created { account, credential: None }));
     if let Some(first) = ids.first() {
-        let given = Given { by: Actor::System, at, reason: None, approved_by: None };
+        let given = Given::silently(Actor::System, at);
         let assignment = Assignment { role_id: *first, bounds: Bounds::default(), given };
         user.apply(&UserEvent::Access(AccessEvent::RoleAssigned(assignment)));
     }

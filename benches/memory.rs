@@ -136,7 +136,7 @@ fn reside(folder: &Path) -> anyhow::Result<(f64, Histogram<u64>)> {
         let instance = Instance::start(config, Arc::clone(&store), Clock::system(), Arc::new(Metrics::new()?)).await?;
         let (now, mut times) = (Clock::system().now(), Histogram::<u64>::new(3)?);
         // What the index keeps in its own cache is there before and after.
-        scan(&*store, &[Kind::Credential, Kind::Session, Kind::Assignment])?;
+        scan(&*store, &[Kind::Credential, Kind::Session, Kind::Device, Kind::Assignment])?;
         let ids = scan(&*store, &[Kind::Account])?;
         let before = resident_bytes("self")?;
         for id in &ids {

@@ -27,8 +27,8 @@ use sesame::sessions::terms::RoleTerms;
 use sesame::store::{Commit, Store, codec};
 use sesame::user::{User, UserEvent};
 
-/// What a browser says it is.
-const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+/// So many browsers, systems and versions are about.
+const BROWSERS: u32 = 1000;
 /// Where everybody is.
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 /// The hash of a password, as long as one of the default cost.
@@ -111,7 +111,9 @@ pub(crate) fn person(
         version: 1,
     };
     let credential = Credential { phc: PHC.into(), is_imported: false };
-    let client = ClientText { user_agent: Some(BROWSER.into()), ..ClientText::default() };
+    let version = number % BROWSERS;
+    let browser = format!("Mozilla/5.0 (X11; Linux x86_64; rv:{version}.0) Gecko/20100101 Firefox/{version}.0");
+    let client = ClientText { user_agent: Some(browser.as_str().into()), ..ClientText::default() };
     let (device_id, secret) = (DeviceId::generate(now), SecretHash::of(&number.to_le_bytes()));
     let device = Device::first_seen(device_id, secret, None, client.clone(), Some(ADDRESS), now);
     let hash = |number: u32| ShortHash::of(&number.to_be_bytes());
@@ -121,7 +123,7 @@ pub(crate) fn person(
             secret: SecretHash::of(&number.to_be_bytes()),
             lifetime_seconds: 30 * 86_400,
             idle_seconds: 86_400,
-            methods: vec![AuthenticationMethod::Password],
+            methods: AuthenticationMethod::Password.into(),
             ip_address: Some(ADDRESS),
             user_agent: client.user_agent.clone(),
             device: Some(device_id),
@@ -130,7 +132,7 @@ pub(crate) fn person(
         };
         UserEvent::Session(SessionEvent::Started(Arc::new(Session::begin(new, now))))
     };
-    let given = Given { by: Actor::System, at: now, reason: None, approved_by: None };
+    let given = Given::silently(Actor::System, now);
     let mut events = vec![UserEvent::Account(AccountEvent::Created { account, credential: Some(credential) })];
     events.extend(roles.iter().map(|role_id| {
         let assignment = Assignment { role_id: *role_id, bounds: Bounds::default(), given: given.clone() };

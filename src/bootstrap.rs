@@ -133,7 +133,7 @@ async fn create_admin(state: &Arc<State>, admin: Username, facts: Facts) -> anyh
         assignments: vec![Assignment {
             role_id,
             bounds: Bounds::default(),
-            given: Given { by: Actor::System, at: facts.now, reason: None, approved_by: None },
+            given: Given::silently(Actor::System, facts.now),
         }],
     };
     state

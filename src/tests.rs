@@ -140,7 +140,7 @@ impl World {
             secret: SecretHash::of(b"secret"),
             lifetime_seconds: 1000,
             idle_seconds: 1000,
-            methods: vec![AuthenticationMethod::Password],
+            methods: AuthenticationMethod::Password.into(),
             ip_address: None,
             user_agent: None,
             device: None,
@@ -149,7 +149,7 @@ impl World {
         };
         let mut session = Session::begin(new, self.now);
         session.activation = Some(Arc::new(Activation { role_ids: Some([self.role].into()), at: self.now }));
-        let given = Given { by: Actor::System, at: self.now, reason: None, approved_by: None };
+        let given = Given::silently(Actor::System, self.now);
         let assignment = Assignment { role_id: self.role, bounds: Bounds::default(), given };
         let mut user = User::vacant(self.person);
         user.apply(&UserEvent::Account(AccountEvent::Created { account, credential: None }));

@@ -46,8 +46,8 @@ impl Command for AssignRole {
         let held = user.holdings.assignment(self.role_id, &self.bounds.scope);
         if let Some(held) = held
             && held.bounds == self.bounds
-            && held.given.reason == self.reason
-            && held.given.approved_by == self.approved_by
+            && held.given.reason() == self.reason.as_ref()
+            && held.given.approved_by() == self.approved_by.as_ref()
         {
             return Ok(Decision::nothing(held.clone()));
         }
@@ -220,7 +220,7 @@ pub fn refuse_joined(
 }
 
 fn given(facts: &Facts, reason: Option<Note>, approved_by: Option<Actor>) -> Given {
-    Given { by: facts.cause.actor.clone(), at: facts.now, reason, approved_by }
+    Given::silently(facts.cause.actor.clone(), facts.now).with(reason, approved_by)
 }
 
 fn refuse_empty_time(bounds: &Bounds) -> Result<(), AccessError> {

@@ -160,15 +160,67 @@ impl Bounds {
 
 /// Who gave something, when and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "GivenRecord", into = "GivenRecord")]
 pub struct Given {
     /// By whom.
     pub by: Actor,
     /// When.
     pub at: Timestamp,
+    /// Most is given without a word; everybody has some of it in memory.
+    words: Option<Box<Words>>,
+}
+
+/// What may be said of something that is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Words {
+    reason: Option<Note>,
+    approved_by: Option<Actor>,
+}
+
+impl Given {
+    /// By somebody, at a moment, without a word.
+    pub const fn silently(by: Actor, at: Timestamp) -> Self {
+        Self { by, at, words: None }
+    }
+
+    /// The same, with why, for people, and who agreed, as whoever gave it says.
+    #[must_use]
+    pub fn with(self, reason: Option<Note>, approved_by: Option<Actor>) -> Self {
+        let is_silent = reason.is_none() && approved_by.is_none();
+        Self { words: (!is_silent).then(|| Box::new(Words { reason, approved_by })), ..self }
+    }
+
     /// Why, for people.
-    pub reason: Option<Note>,
+    pub fn reason(&self) -> Option<&Note> {
+        self.words.as_deref()?.reason.as_ref()
+    }
+
     /// Who agreed, as whoever gave it says.
-    pub approved_by: Option<Actor>,
+    pub fn approved_by(&self) -> Option<&Actor> {
+        self.words.as_deref()?.approved_by.as_ref()
+    }
+}
+
+/// [`Given`] as it is written.
+#[derive(Serialize, Deserialize)]
+struct GivenRecord {
+    by: Actor,
+    at: Timestamp,
+    reason: Option<Note>,
+    approved_by: Option<Actor>,
+}
+
+impl From<GivenRecord> for Given {
+    fn from(GivenRecord { by, at, reason, approved_by }: GivenRecord) -> Self {
+        Self::silently(by, at).with(reason, approved_by)
+    }
+}
+
+impl From<Given> for GivenRecord {
+    fn from(given: Given) -> Self {
+        let (reason, approved_by) = (given.reason().cloned(), given.approved_by().cloned());
+        Self { by: given.by, at: given.at, reason, approved_by }
+    }
 }
 
 /// A role given to a subject. One per role and scope: giving it again replaces its times.

@@ -128,7 +128,7 @@ impl<'a> Trial<'a> {
         if assignments.len() >= MAX_HELD {
             return false;
         }
-        let given = Given { by: Actor::System, at: self.asked.now, reason: None, approved_by: None };
+        let given = Given::silently(Actor::System, self.asked.now);
         assignments.push(Assignment { role_id: role, bounds: Bounds::default(), given });
         if refuse_joined(self.book, &assignments, &[role], self.asked.now).is_err() {
             return false;

@@ -144,7 +144,7 @@ impl From<RoleV2> for Role {
 
 impl From<GivenV1> for Given {
     fn from(old: GivenV1) -> Self {
-        Self { by: old.by, at: old.at, reason: old.reason, approved_by: None }
+        Self::silently(old.by, old.at).with(old.reason, None)
     }
 }
 

@@ -157,8 +157,8 @@ fn told_assignment(assignment: &Assignment) -> Value {
         "scope": assignment.bounds.scope,
         "not_before": assignment.bounds.not_before,
         "expires_at": assignment.bounds.expires_at,
-        "reason": assignment.given.reason,
-        "approved_by": assignment.given.approved_by,
+        "reason": assignment.given.reason(),
+        "approved_by": assignment.given.approved_by(),
     })
 }
 
@@ -171,7 +171,7 @@ fn told_grant(grant: &Grant) -> Value {
         "scope": grant.bounds.scope,
         "not_before": grant.bounds.not_before,
         "expires_at": grant.bounds.expires_at,
-        "reason": grant.given.reason,
-        "approved_by": grant.given.approved_by,
+        "reason": grant.given.reason(),
+        "approved_by": grant.given.approved_by(),
     })
 }

@@ -16,7 +16,7 @@ use crate::access::passed::{Passed, Standing, Told};
 use crate::access::pattern::{Effect, Scope};
 use crate::access::role_book::RoleBook;
 use crate::kernel::clock::Timestamp;
-use crate::sessions::model::Session;
+use crate::sessions::model::{AuthenticationMethod, Session};
 use crate::user::User;
 
 /// The most roles of a subject, inherited ones too, that conditions look at: one that looks at more errs.
@@ -244,7 +244,7 @@ impl<'a> View<'a> {
         let device = session.device.and_then(|id| self.user.sessions.find_device(id));
         json!({
             "id": session.id,
-            "authentication_methods": session.methods.iter().map(|method| method.amr()).collect::<Vec<_>>(),
+            "authentication_methods": session.methods.iter().map(AuthenticationMethod::amr).collect::<Vec<_>>(),
             "device": { "id": session.device, "trusted": device.is_some_and(|device| device.is_trusted) },
             "risk": { "level": session.risk.level().text(), "reasons": session.risk.reasons() },
         })

@@ -4,6 +4,8 @@
 //! verified says against what, and the actor accepts it only if that still stands. That a code is used once, and that a
 //! passkey's counter grows, is decided here, where one thing happens after the other.
 
+use enumset::EnumSet;
+
 use crate::accounts::factors::{Factors, Second};
 use crate::accounts::model::Credential;
 use crate::accounts::part::{AccountEvent, FactorChange, PasskeyChange};
@@ -55,7 +57,7 @@ impl Evidence {
     }
 
     /// How the person proved who they are.
-    pub fn methods(&self) -> Vec<AuthenticationMethod> {
+    pub fn methods(&self) -> EnumSet<AuthenticationMethod> {
         let first = match &self.first {
             First::Password { .. } => AuthenticationMethod::Password,
             First::Passkey(_) => AuthenticationMethod::Passkey,

@@ -362,7 +362,7 @@ fn assignments(call: &Call, roles: &[RoleName], facts: &Facts) -> Result<Vec<Ass
     for closure in ids.iter().filter_map(|id| book.closure(*id)) {
         donor.may_give(closure)?;
     }
-    let given = Given { by: facts.cause.actor.clone(), at: facts.now, reason: None, approved_by: None };
+    let given = Given::silently(facts.cause.actor.clone(), facts.now);
     let assignment = |role_id| Assignment { role_id, bounds: Bounds::default(), given: given.clone() };
     let assignments: Vec<_> = ids.iter().copied().map(assignment).collect();
     refuse_joined(&book, &assignments, &ids, call.now)?;

@@ -11,6 +11,7 @@ pub mod ids;
 pub mod page;
 pub mod secret;
 pub mod setting;
+pub mod shared_text;
 pub mod sheet;
 pub mod step;
 pub mod text;

@@ -16,7 +16,7 @@ use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::{Fault, Kind};
 use crate::kernel::ids::{SessionId, UserId};
 use crate::kernel::secret::{NoRandomness, SecretHash, random_bytes};
-use crate::sessions::model::Session;
+use crate::sessions::model::{AuthenticationMethod, Session};
 use crate::sessions::signing_keys::SigningKey;
 
 /// The type in a token's header (RFC 9068 section 2.1).
@@ -177,7 +177,7 @@ impl AccessTokens {
             iat: now.seconds(),
             jti: uuid::Uuid::from_bytes(random_bytes()?).to_string(),
             auth_time: session.authenticated_at.seconds(),
-            amr: session.methods.iter().map(|method| method.amr()).collect(),
+            amr: session.methods.iter().map(AuthenticationMethod::amr).collect(),
             sid: session.id,
             generation: session.generation(),
         };

@@ -1,9 +1,9 @@
 //! What a client says it is: the `User-Agent` and the client hints, and what they mean. A hint, never a proof.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 use woothee::parser::Parser;
+
+use crate::kernel::shared_text::SharedText;
 
 /// The longest `User-Agent` that is kept, in bytes.
 const MAX_USER_AGENT_BYTES: usize = 256;
@@ -14,14 +14,14 @@ const MAX_HINT_BYTES: usize = 64;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientText {
     /// `User-Agent`, at most 256 bytes.
-    pub user_agent: Option<Arc<str>>,
+    pub user_agent: Option<SharedText>,
     /// The platform of `Sec-CH-UA-Platform`, at most 64 bytes.
-    pub platform: Option<Box<str>>,
+    pub platform: Option<SharedText>,
     /// Whether `Sec-CH-UA-Mobile` says that it is one.
     pub is_mobile: bool,
     /// The browser that `Sec-CH-UA` names, at most 64 bytes. Browsers that call themselves Chrome in `User-Agent` tell
     /// here what they are.
-    pub brand: Option<Box<str>>,
+    pub brand: Option<SharedText>,
 }
 
 /// What a client says beside its `User-Agent` (User-Agent Client Hints, WICG), as it says it.

@@ -1,6 +1,7 @@
 //! A device that a person signs in from: recognised by a token it keeps, never by its address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -25,24 +26,40 @@ const MAX_NETWORKS: usize = 8;
 
 /// The network an address belongs to: the /24 of IPv4, the /48 of IPv6 (what a site usually has, RFC 6177).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Network(u64);
+#[serde(from = "u64", into = "u64")]
+pub struct Network(
+    /// Its number and one, so that none takes no room of its own.
+    NonZeroU64,
+);
 
 impl Network {
     /// The network of an address.
     pub fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self(u64::from(u32::from(address) >> 8)),
-            IpAddr::V6(address) => Self(u64::try_from(u128::from(address) >> 80).unwrap_or_default() | 1 << 63),
-        }
+        Self::from(match address.to_canonical() {
+            IpAddr::V4(address) => u64::from(u32::from(address) >> 8),
+            IpAddr::V6(address) => u64::try_from(u128::from(address) >> 80).unwrap_or_default() | 1 << 63,
+        })
     }
 
     /// The first address of the network: where it is, as far as anybody can tell.
     fn first_address(self) -> IpAddr {
-        match u32::try_from(self.0) {
+        let number = u64::from(self);
+        match u32::try_from(number) {
             Ok(network) => Ipv4Addr::from(network << 8).into(),
-            Err(_) => Ipv6Addr::from(u128::from(self.0 & !(1 << 63)) << 80).into(),
+            Err(_) => Ipv6Addr::from(u128::from(number & !(1 << 63)) << 80).into(),
         }
+    }
+}
+
+impl From<u64> for Network {
+    fn from(number: u64) -> Self {
+        Self(NonZeroU64::MIN.saturating_add(number))
+    }
+}
+
+impl From<Network> for u64 {
+    fn from(Network(number): Network) -> Self {
+        number.get() - 1
     }
 }
 
@@ -94,7 +111,7 @@ pub struct Suspicion {
 #[derive(Debug, Default)]
 pub(super) struct LastSeen {
     millis: AtomicI64,
-    /// Of the networks it knows; 0: the last of them.
+    /// Of the networks it knows, as it is kept; 0: the last of them.
     network: AtomicU64,
 }
 
@@ -259,15 +276,15 @@ impl Device {
     pub fn meets(&self, address: IpAddr) -> bool {
         let network = Network::of(address);
         let is_known = self.networks.contains(&network);
-        if is_known && self.last_seen.network.load(Ordering::Relaxed) != network.0 {
-            self.last_seen.network.store(network.0, Ordering::Relaxed);
+        if is_known && self.last_seen.network.load(Ordering::Relaxed) != network.0.get() {
+            self.last_seen.network.store(network.0.get(), Ordering::Relaxed);
         }
         is_known
     }
 
     fn last_network(&self) -> Option<Network> {
-        let last = Network(self.last_seen.network.load(Ordering::Relaxed));
-        Some(last).filter(|last| self.networks.contains(last)).or_else(|| self.networks.last().copied())
+        let last = NonZeroU64::new(self.last_seen.network.load(Ordering::Relaxed)).map(Network);
+        last.filter(|last| self.networks.contains(last)).or_else(|| self.networks.last().copied())
     }
 
     /// Where it was last seen, but while it was to be proved: which may be where it came back to, and need not be where it last signed in from.

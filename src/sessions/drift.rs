@@ -5,10 +5,9 @@
 //! with the one that was noted last: each further one is noted anew, and is more than one person's browser. A proof makes
 //! the program it comes from the session's own, and all before it forgotten.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
+use crate::kernel::shared_text::SharedText;
 use crate::sessions::agent::Agent;
 use crate::sessions::risk::{Oddity, Risk};
 
@@ -18,7 +17,7 @@ pub struct Drift {
     /// What was noted.
     pub risk: Risk,
     /// The other program that was noted last, as it calls itself.
-    pub program: Option<Arc<str>>,
+    pub program: Option<SharedText>,
 }
 
 /// Which program a request came from.

@@ -4,12 +4,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use enumset::{EnumSet, EnumSetType};
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{DeviceId, RoleId, SessionId};
 use crate::kernel::secret::SecretHash;
+use crate::kernel::shared_text::SharedText;
 use crate::sessions::device::Device;
 use crate::sessions::drift::Drift;
 use crate::sessions::ending::{EndReason, EndedSession};
@@ -20,7 +22,8 @@ use crate::store::StoreError;
 use crate::store::codec::{self, Stored};
 
 /// How a person proved who they are (RFC 8176, `amr`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, EnumSetType, Serialize, Deserialize)]
+#[enumset(serialize_repr = "list")]
 pub enum AuthenticationMethod {
     /// A password.
     Password,
@@ -66,12 +69,11 @@ pub struct Session {
     /// After how many seconds without use it ends.
     pub idle_seconds: u32,
     /// How the person proved who they are.
-    pub methods: Vec<AuthenticationMethod>,
+    pub methods: EnumSet<AuthenticationMethod>,
     /// Where it was begun from.
     pub ip_address: Option<IpAddr>,
-    /// The program that its person last proved with who they are, as it calls itself; at most 256 bytes. Shared with its
-    /// device where it is the same.
-    pub user_agent: Option<Arc<str>>,
+    /// The program that its person last proved with who they are, as it calls itself; at most 256 bytes.
+    pub user_agent: Option<SharedText>,
     /// The device it belongs to.
     pub device: Option<DeviceId>,
     /// Its refresh tokens; none for one that lives in a cookie.
@@ -124,11 +126,11 @@ pub struct NewSession {
     /// After how many seconds without use it ends.
     pub idle_seconds: u32,
     /// How the person proved who they are.
-    pub methods: Vec<AuthenticationMethod>,
+    pub methods: EnumSet<AuthenticationMethod>,
     /// Where from.
     pub ip_address: Option<IpAddr>,
     /// With what program.
-    pub user_agent: Option<Arc<str>>,
+    pub user_agent: Option<SharedText>,
     /// On which device.
     pub device: Option<DeviceId>,
     /// The family of its refresh tokens, if it gets any.
@@ -232,7 +234,6 @@ impl Session {
     /// The same session, to be changed and written now; it shares when it was last used.
     pub fn draft(&self, now: Timestamp) -> Self {
         Self {
-            methods: self.methods.clone(),
             user_agent: self.user_agent.clone(),
             activation: self.activation.clone(),
             drift: self.drift.clone(),
@@ -274,7 +275,7 @@ mod tests {
             secret: SecretHash::of(b"secret"),
             lifetime_seconds: 100,
             idle_seconds: 10,
-            methods: vec![AuthenticationMethod::Password],
+            methods: AuthenticationMethod::Password.into(),
             ip_address: None,
             user_agent: None,
             device: None,

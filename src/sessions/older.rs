@@ -4,11 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
+use enumset::EnumSet;
 use serde::Deserialize;
 
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{DeviceId, SessionId};
 use crate::kernel::secret::SecretHash;
+use crate::kernel::shared_text::SharedText;
 use crate::sessions::agent::ClientText;
 use crate::sessions::device::{Device, LastSeen, Network};
 use crate::sessions::drift::Drift;
@@ -22,7 +24,7 @@ pub(super) struct DeviceV1 {
     id: DeviceId,
     secret: SecretHash,
     name: Option<Box<str>>,
-    client: (Option<Arc<str>>, Option<Box<str>>, bool),
+    client: (Option<SharedText>, Option<SharedText>, bool),
     is_trusted: bool,
     created_at: Timestamp,
     ip_address: Option<IpAddr>,
@@ -91,9 +93,9 @@ pub(super) struct SessionV1 {
     authenticated_at: Timestamp,
     expires_at: Timestamp,
     idle_seconds: u32,
-    methods: Vec<AuthenticationMethod>,
+    methods: EnumSet<AuthenticationMethod>,
     ip_address: Option<IpAddr>,
-    user_agent: Option<Arc<str>>,
+    user_agent: Option<SharedText>,
     last_seen_millis: Arc<AtomicI64>,
     stored_last_seen_millis: i64,
 }
@@ -107,9 +109,9 @@ pub(super) struct SessionV2 {
     authenticated_at: Timestamp,
     expires_at: Timestamp,
     idle_seconds: u32,
-    methods: Vec<AuthenticationMethod>,
+    methods: EnumSet<AuthenticationMethod>,
     ip_address: Option<IpAddr>,
-    user_agent: Option<Arc<str>>,
+    user_agent: Option<SharedText>,
     device: Option<DeviceId>,
     refresh: Option<Refresh>,
     risk: Risk,
@@ -128,9 +130,9 @@ pub(super) struct SessionV3 {
     authenticated_at: Timestamp,
     expires_at: Timestamp,
     idle_seconds: u32,
-    methods: Vec<AuthenticationMethod>,
+    methods: EnumSet<AuthenticationMethod>,
     ip_address: Option<IpAddr>,
-    user_agent: Option<Arc<str>>,
+    user_agent: Option<SharedText>,
     device: Option<DeviceId>,
     refresh: Option<Refresh>,
     risk: Risk,

@@ -117,19 +117,8 @@ impl SessionPart {
     /// When it is not what this version or an older one wrote.
     pub fn restore(&mut self, record: &Record) -> Result<(), StoreError> {
         match record.key.kind() {
-            Some(Kind::Session) => {
-                let mut session: Session = codec::decode(&record.value)?;
-                let devices = self.devices.iter().map(|device| &device.client.user_agent);
-                let known = devices.chain(self.sessions.iter().map(|session| &session.user_agent)).flatten();
-                session.user_agent = shared(session.user_agent, known);
-                self.sessions.push(Arc::new(session));
-            }
-            Some(Kind::Device) => {
-                let mut device: Device = codec::decode(&record.value)?;
-                let known = self.sessions.iter().filter_map(|session| session.user_agent.as_ref());
-                device.client.user_agent = shared(device.client.user_agent, known);
-                self.devices.push(Arc::new(device));
-            }
+            Some(Kind::Session) => self.sessions.push(Arc::new(codec::decode(&record.value)?)),
+            Some(Kind::Device) => self.devices.push(Arc::new(codec::decode(&record.value)?)),
             Some(Kind::HistoryCount) => {
                 let count = codec::decode(&record.value)?;
                 match record.key.bytes().last() {
@@ -282,12 +271,6 @@ impl SessionPart {
 const ENDED: u8 = 0;
 /// The ring of security events.
 const NOTED: u8 = 1;
-
-/// The same text from among `known`, so that it is in memory once.
-fn shared<'a>(text: Option<Arc<str>>, mut known: impl Iterator<Item = &'a Arc<str>>) -> Option<Arc<str>> {
-    let text = text?;
-    Some(known.find(|other| **other == text).map_or(text, Arc::clone))
-}
 
 fn told_session(session: &Session) -> Value {
     json!({

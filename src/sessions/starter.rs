@@ -14,6 +14,7 @@ use crate::actor::directory::Directory;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{DeviceId, RoleId, SessionId, UserId};
 use crate::kernel::secret::{SecretHash, ShortHash, random_bytes};
+use crate::kernel::shared_text::SharedText;
 use crate::sessions::access_token::AccessTokens;
 use crate::sessions::agent::{self, ClientText};
 use crate::sessions::atlas::Atlas;
@@ -187,7 +188,7 @@ impl Starter {
         let methods = proven.evidence.methods();
         let first = First::new()?;
         let refresh = Refresh::begin(first.family, first.hash, facts.cause.ip_address.map(Network::of), now);
-        let user_agent = user_agent.map(agent::shortened).map(Arc::from);
+        let user_agent = user_agent.map(agent::shortened).map(SharedText::from);
         let renew = RenewSession { session, secret, refresh, methods, evidence: proven.evidence, user_agent, mailed };
         let done = self.users.send(owner, renew, facts).await?;
         self.renewed(done, session_token, first, now)

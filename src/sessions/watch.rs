@@ -11,6 +11,7 @@ use crate::accounts::letters::Letters;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::{Facts, WriteError};
 use crate::actor::directory::Directory;
+use crate::kernel::shared_text::SharedText;
 use crate::sessions::agent;
 use crate::sessions::atlas::Atlas;
 use crate::sessions::commands::SuspectSession;
@@ -68,7 +69,7 @@ impl Watch {
             occasion,
             is_impossible,
             ip_address: address,
-            user_agent: user_agent.map(agent::shortened).map(Arc::from),
+            user_agent: user_agent.map(agent::shortened).map(SharedText::from),
             policy: self.policy,
             letters: Arc::clone(&self.letters),
         };

@@ -429,7 +429,7 @@ fn session(id: Uuid, secret: SecretHash) -> Session {
         secret,
         lifetime_seconds: 100,
         idle_seconds: 10,
-        methods: vec![AuthenticationMethod::Password],
+        methods: AuthenticationMethod::Password.into(),
         ip_address: Some("2001:db8::1".parse().unwrap()),
         user_agent: Some("t/1".into()),
         device: None,

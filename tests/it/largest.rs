@@ -47,7 +47,7 @@ use sesame::sessions::agent::{ClientText, Hints};
 use sesame::sessions::commands::MAX_CHOSEN;
 use sesame::sessions::device::{Device, MAX_NAME_CHARACTERS, Network};
 use sesame::sessions::ending::{EndReason, EndedSession, HistoryCount};
-use sesame::sessions::model::{Activation, AuthenticationMethod, NewSession, Session};
+use sesame::sessions::model::{Activation, NewSession, Session};
 use sesame::sessions::refresh::Refresh;
 use sesame::sessions::risk::{Occasion, Response, Risk, SecurityEvent};
 use sesame::sessions::terms::RoleTerms;
@@ -85,7 +85,7 @@ fn bounds() -> Bounds {
 }
 
 fn given() -> Given {
-    Given { by: Actor::Person(USER), at: NOW, reason: Some(note()), approved_by: Some(Actor::App(USER)) }
+    Given::silently(Actor::Person(USER), NOW).with(Some(note()), Some(Actor::App(USER)))
 }
 
 fn condition() -> Condition {
@@ -120,12 +120,7 @@ fn session() -> Session {
             secret: SecretHash::of(b"s"),
             lifetime_seconds: u32::MAX,
             idle_seconds: u32::MAX,
-            methods: vec![
-                AuthenticationMethod::Password,
-                AuthenticationMethod::Totp,
-                AuthenticationMethod::RecoveryCode,
-                AuthenticationMethod::Passkey,
-            ],
+            methods: enumset::EnumSet::all(),
             ip_address: Some("2001:db8::1".parse().unwrap()),
             user_agent: client().user_agent,
             device: Some(DeviceId::from_uuid(Uuid::from_u128(2))),

@@ -498,7 +498,7 @@ pub(crate) fn session() -> Session {
         secret: SecretHash::of(b"secret"),
         lifetime_seconds: 1000,
         idle_seconds: 1000,
-        methods: Vec::new(),
+        methods: enumset::EnumSet::empty(),
         ip_address: None,
         user_agent: None,
         device: None,
@@ -509,7 +509,7 @@ pub(crate) fn session() -> Session {
 }
 
 pub(crate) fn given() -> Given {
-    Given { by: Actor::System, at: Timestamp::default(), reason: None, approved_by: None }
+    Given::silently(Actor::System, Timestamp::default())
 }
 
 pub(crate) fn role_id(number: usize) -> RoleId {

@@ -107,7 +107,7 @@ fn check<T: Stored + Debug>(kind: &str, value: &T) {
 }
 
 fn given(by: Actor) -> Given {
-    Given { by, at: at(7), reason: Some(note("on call")), approved_by: Some(Actor::Person(UserId::from_uuid(id(30)))) }
+    Given::silently(by, at(7)).with(Some(note("on call")), Some(Actor::Person(UserId::from_uuid(id(30)))))
 }
 
 fn bounds() -> Bounds {
@@ -184,7 +184,7 @@ fn records_of_accounts() {
         secret: SecretHash::of(b"secret"),
         lifetime_seconds: 2_592_000,
         idle_seconds: 86_400,
-        methods: vec![AuthenticationMethod::Password],
+        methods: AuthenticationMethod::Password.into(),
         ip_address: Some("2001:db8::1".parse().unwrap()),
         user_agent: Some("Mozilla/5.0".into()),
         device: Some(DeviceId::from_uuid(id(11))),
@@ -257,9 +257,9 @@ fn records_of_access_before_conditions_and_approvers_are_read() {
     let old: Permission = codec::decode(&stored("tests/it/golden/records/permission.1.hex")).unwrap();
     assert_eq!((old.name.as_str(), old.number, old.conditions), ("documents:read", 12, Vec::new()));
     let old: Assignment = codec::decode(&stored("tests/it/golden/records/assignment.1.hex")).unwrap();
-    assert_eq!((old.role_id, old.bounds, old.given.approved_by), (RoleId::from_uuid(id(4)), bounds(), None));
+    assert_eq!((old.role_id, old.bounds, old.given.approved_by()), (RoleId::from_uuid(id(4)), bounds(), None));
     let old: Grant = codec::decode(&stored("tests/it/golden/records/grant.1.hex")).unwrap();
-    assert_eq!((old.id, old.rule.condition, old.given.approved_by), (GrantId::from_uuid(id(8)), None, None));
+    assert_eq!((old.id, old.rule.condition, old.given.approved_by()), (GrantId::from_uuid(id(8)), None, None));
 }
 
 #[test]

@@ -245,7 +245,7 @@ fn start(number: u128, terms: Terms, is_remembered: bool) -> StartSession {
             secret,
             lifetime_seconds: 0,
             idle_seconds: 0,
-            methods: vec![AuthenticationMethod::Password],
+            methods: AuthenticationMethod::Password.into(),
             ip_address: None,
             user_agent: None,
             device: None,

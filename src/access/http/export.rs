@@ -107,9 +107,9 @@ impl Line {
             not_before: bounds.not_before,
             expires_at: bounds.expires_at,
             given_by: shown_actor(&given.by),
-            approved_by: given.approved_by.as_ref().and_then(shown_actor),
+            approved_by: given.approved_by().and_then(shown_actor),
             given_at: given.at,
-            reason: given.reason.as_ref().map(|reason| reason.as_str().to_owned()),
+            reason: given.reason().map(|reason| reason.as_str().to_owned()),
         }
     }
 

@@ -100,9 +100,9 @@ impl AssignmentView {
             scope: shown_scope(&assignment.bounds.scope),
             not_before: assignment.bounds.not_before,
             expires_at: assignment.bounds.expires_at,
-            reason: assignment.given.reason.clone(),
+            reason: assignment.given.reason().cloned(),
             assigned_by: shown_actor(&assignment.given.by),
-            approved_by: assignment.given.approved_by.as_ref().and_then(shown_actor),
+            approved_by: assignment.given.approved_by().and_then(shown_actor),
             assigned_at: assignment.given.at,
         }
     }
@@ -158,9 +158,9 @@ impl GrantView {
             scope: shown_scope(&grant.bounds.scope),
             not_before: grant.bounds.not_before,
             expires_at: grant.bounds.expires_at,
-            reason: grant.given.reason.clone(),
+            reason: grant.given.reason().cloned(),
             granted_by: shown_actor(&grant.given.by),
-            approved_by: grant.given.approved_by.as_ref().and_then(shown_actor),
+            approved_by: grant.given.approved_by().and_then(shown_actor),
             granted_at: grant.given.at,
         }
     }

@@ -86,7 +86,7 @@ impl HolderView {
             not_before: assignment.bounds.not_before,
             expires_at: assignment.bounds.expires_at,
             is_in_force: subject.is_active() && assignment.bounds.hold_at(now),
-            reason: assignment.given.reason.clone(),
+            reason: assignment.given.reason().cloned(),
             assigned_by: shown_actor(&assignment.given.by),
             assigned_at: assignment.given.at,
         }

@@ -128,7 +128,7 @@ impl SessionSample {
             secret,
             lifetime_seconds: u32::MAX,
             idle_seconds: u32::MAX,
-            methods,
+            methods: methods.into_iter().collect(),
             ip_address: None,
             user_agent: None,
             device: Some(id),

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use enumset::EnumSet;
+
 use crate::accounts::evidence::Evidence;
 use crate::accounts::letters::Letters;
 use crate::accounts::part::AccountEvent;
@@ -9,6 +11,7 @@ use crate::accounts::proof::{Proof, ProofPurpose, Shown};
 use crate::actor::command::{Command, Decision, Facts};
 use crate::kernel::ids::{SecurityEventId, SessionId};
 use crate::kernel::secret::SecretHash;
+use crate::kernel::shared_text::SharedText;
 use crate::sessions::drift::Drift;
 use crate::sessions::ending::EndReason;
 use crate::sessions::error::SessionError;
@@ -98,11 +101,11 @@ pub struct RenewSession {
     /// The family of its refresh tokens from then on, unless it lives in a cookie.
     pub refresh: Refresh,
     /// How they proved it this time.
-    pub methods: Vec<AuthenticationMethod>,
+    pub methods: EnumSet<AuthenticationMethod>,
     /// What they showed: if it does not hold any more, nothing is renewed.
     pub evidence: Evidence,
     /// The program that they showed it with.
-    pub user_agent: Option<Arc<str>>,
+    pub user_agent: Option<SharedText>,
     /// The token that was mailed to the person, if they show one.
     pub mailed: Option<Shown>,
 }
@@ -122,19 +125,13 @@ impl Command for RenewSession {
         let mut events = self.evidence.accept(user, facts.now)?;
         events.extend(spent.map(UserEvent::Account));
         let mut renewed = session.draft(facts.now);
-        for method in self.methods {
-            if !renewed.methods.contains(&method) {
-                renewed.methods.push(method);
-            }
-        }
+        renewed.methods |= self.methods;
         renewed.secret = self.secret;
         renewed.refresh = renewed.refresh.map(|_| self.refresh);
         renewed.authenticated_at = facts.now;
         renewed.needs_proof = false;
         renewed.drift = Drift::default();
-        if renewed.user_agent != self.user_agent {
-            renewed.user_agent = self.user_agent;
-        }
+        renewed.user_agent = self.user_agent;
         let device = session.device.and_then(|id| user.sessions.find_device(id));
         let proved = device.filter(|device| is_whole || !device.is_suspected());
         let proved = proved.and_then(|device| device.proved(facts.cause.ip_address, facts.now));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::accounts::letters::Letters;
 use crate::actor::command::{Command, Decision, Facts};
 use crate::kernel::ids::{DeviceId, SecurityEventId, SessionId};
+use crate::kernel::shared_text::SharedText;
 use crate::sessions::device::Device;
 use crate::sessions::drift::Program;
 use crate::sessions::ending::EndReason;
@@ -26,7 +27,7 @@ pub struct SuspectSession {
     /// Where the request came from.
     pub ip_address: Option<IpAddr>,
     /// What the program called itself.
-    pub user_agent: Option<Arc<str>>,
+    pub user_agent: Option<SharedText>,
     /// What to do about it.
     pub policy: Policy,
     /// Writes the mail that tells of it.

@@ -15,6 +15,7 @@ use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Caller, Problem, Routes, Who};
 use crate::sessions::forward::{self, Need};
 use crate::sessions::identity::SignedIn;
+use crate::sessions::model::AuthenticationMethod;
 use crate::sessions::risk::{Occasion, Response};
 use crate::sessions::watch::Watch;
 use crate::user::User;
@@ -137,7 +138,7 @@ fn described(caller: &Caller, user: &User) -> Outcome {
     told.extend(account.map(|account| ("x-auth-username", account.username.to_string())));
     told.extend(account.and_then(|account| Some(("x-auth-email", account.email.as_ref()?.to_string()))));
     if let Caller::Person(signed_in) = caller {
-        let methods: Vec<_> = signed_in.session.methods.iter().map(|method| method.amr()).collect();
+        let methods: Vec<_> = signed_in.session.methods.iter().map(AuthenticationMethod::amr).collect();
         told.push(("x-auth-session-id", signed_in.session.id.to_string()));
         told.push(("x-auth-methods", methods.join(" ")));
     }

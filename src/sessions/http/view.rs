@@ -18,7 +18,7 @@ use crate::kernel::text::RoleName;
 use crate::sessions::agent::{Agent, ClientText, Hints};
 use crate::sessions::device::Device;
 use crate::sessions::ending::EndedSession;
-use crate::sessions::model::Session;
+use crate::sessions::model::{AuthenticationMethod, Session};
 use crate::sessions::risk::{Risk, SecurityEvent};
 use crate::user::User;
 
@@ -73,7 +73,7 @@ impl SessionView {
             device: device.map(|device| DeviceView::of(user, device, current)),
             ip_address: session.ip_address.map(|address| address.to_string()),
             user_agent: session.user_agent.as_deref().map(str::to_owned),
-            authentication_methods: session.methods.iter().map(|method| method.amr()).collect(),
+            authentication_methods: session.methods.iter().map(AuthenticationMethod::amr).collect(),
             is_current: current == Some(session.id),
             is_active: session.is_active(now),
             is_remembered: session.is_remembered,

@@ -172,7 +172,7 @@ async fn create_admin(state: &Arc<State>) {
         return;
     }
     let role_id = state.book.load().role_named(&RoleName::parse(ADMINISTRATOR).unwrap()).unwrap().id;
-    let given = Given { by: Actor::System, at: now, reason: None, approved_by: None };
+    let given = Given::silently(Actor::System, now);
     let command = CreateUser {
         nature: Nature::Person,
         username,
