@@ -75,8 +75,31 @@ impl Seen {
     }
 }
 
-/// The subjects of a batch, each with its last reading.
-type Subjects<'a> = HashMap<&'a Subject, Option<Seen>, foldhash::fast::RandomState>;
+/// The subjects of a batch, each once, with its last reading; and for each question which of them it is about.
+struct Subjects<'a> {
+    seen: Vec<(&'a Subject, Option<Seen>)>,
+    asked: Vec<usize>,
+}
+
+impl<'a> Subjects<'a> {
+    fn of(asks: &'a [Ask]) -> Self {
+        let mut places = HashMap::<&Subject, usize, foldhash::fast::RandomState>::default();
+        let mut seen = Vec::new();
+        let place = |ask: &'a Ask| {
+            *places.entry(&ask.subject).or_insert_with(|| {
+                seen.push((&ask.subject, None));
+                seen.len() - 1
+            })
+        };
+        let asked = asks.iter().map(place).collect();
+        Self { seen, asked }
+    }
+
+    /// What was read last about the subject of a question.
+    fn about(&self, question: usize) -> Option<&Seen> {
+        self.seen.get(*self.asked.get(question)?)?.1.as_ref()
+    }
+}
 
 /// Answers checks.
 pub struct Checks {
@@ -299,21 +322,20 @@ impl Checks {
         evaluate: impl Fn(&Seen, &RoleBook, &Ask) -> Reason,
     ) -> Result<(Vec<Reason>, Revision), CheckError> {
         self.refuse_ahead(at_least)?;
-        let mut subjects: Subjects<'_> = asks.iter().map(|ask| (&ask.subject, None)).collect();
-        let loading: Vec<&Subject> = subjects.keys().copied().collect();
+        let mut subjects = Subjects::of(asks);
         // Whoever is not in memory is loaded, several at a time, before the first reading.
-        let mut loads = stream::iter(loading)
-            .map(|subject| async move { (subject, self.see(subject, now).await) })
+        let mut loads = stream::iter(&mut subjects.seen)
+            .map(|(subject, seen)| async move { (seen, self.see(subject, now).await) })
             .buffer_unordered(LOADS_AT_ONCE);
         // Verifying a token may take long, and none of them waits for anything.
         let mut turn = Turn::begin();
-        while let Some((subject, seen)) = loads.next().await {
+        while let Some((place, seen)) = loads.next().await {
             let seen = seen?;
             turn.taken(1).await;
             if let Some(wanted) = at_least {
                 self.settle(&seen, wanted).await;
             }
-            subjects.insert(subject, Some(seen));
+            *place = Some(seen);
         }
         drop(loads);
         for _ in 0..SNAPSHOT_TRIES {
@@ -321,7 +343,7 @@ impl Checks {
             let mut is_moment = true;
             // Reading all of it again (a double collect, Afek et al. 1993): if nothing differs from the last reading,
             // there was a moment between the two at which all of it was current.
-            for (subject, seen) in &mut subjects {
+            for (subject, seen) in &mut subjects.seen {
                 let again = self.see(subject, now).await?;
                 turn.taken(1).await;
                 is_moment &= seen.as_ref().is_some_and(|seen| seen.is_same(&again));
@@ -332,12 +354,15 @@ impl Checks {
             if !is_moment || book.version() != version {
                 continue;
             }
-            let seen = |ask: &Ask| subjects.get(&ask.subject).and_then(Option::as_ref);
-            let revision = asks.iter().filter_map(seen).map(Seen::version).fold(book.version(), Revision::max);
+            let read = subjects.seen.iter().filter_map(|(_, seen)| seen.as_ref());
+            let revision = read.map(Seen::version).fold(book.version(), Revision::max);
             let mut reasons = Vec::with_capacity(asks.len());
-            let reason = |ask| seen(ask).map_or(Reason::UnknownSubject, |seen| evaluate(seen, &book, ask));
+            let reason = |question: usize, ask| {
+                subjects.about(question).map_or(Reason::UnknownSubject, |seen| evaluate(seen, &book, ask))
+            };
             for some in asks.chunks(turn::AT_ONCE) {
-                reasons.extend(some.iter().map(reason));
+                let first = reasons.len();
+                reasons.extend(some.iter().enumerate().map(|(index, ask)| reason(first + index, ask)));
                 // Conditions may take long; the moment is kept, for what was read is held.
                 turn.taken(some.len()).await;
             }

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use sesame::sessions::risk::Response;
+use sesame::sessions::terms::LimitPolicy;
 
 use crate::harness::{Admin, PASSWORD, Reply, Server};
 use crate::watchful;
@@ -68,10 +69,13 @@ impl Visitor {
 /// Signs Bea in from an address, on the device of this token, if there is one.
 #[track_caller]
 fn sign_in(server: &Server, address: &'static str, device: Option<&str>) -> Visitor {
+    Visitor { address, welcome: try_sign_in(server, address, device).expect(200) }
+}
+
+fn try_sign_in(server: &Server, address: &str, device: Option<&str>) -> Reply {
     let headers = [("User-Agent", "our-app/1.0"), ("X-Forwarded-For", address)];
     let body = json!({ "identifier": "bea", "password": PASSWORD, "device": { "token": device } }).to_string();
-    let welcome = server.anonymous().call("POST", "/api/v1/auth/login", Some(body), &headers).expect(200);
-    Visitor { address, welcome }
+    server.anonymous().call("POST", "/api/v1/auth/login", Some(body), &headers)
 }
 
 /// A server that knows where addresses are, stored on disk, with Bea, whose address is known to be hers.
@@ -125,6 +129,30 @@ fn signing_in_once_more_is_no_proof_with_the_device_or_without_it() {
     assert_eq!(late.whoami(&server).status, 200);
     let proved = sign_in(&server, SYDNEY, Some(thief.device_token()));
     assert_eq!((proved.needs_proof(), proved.reasons()), (false, vec![]));
+}
+
+#[test]
+fn who_is_still_to_prove_who_they_are_signs_nobody_out_and_takes_nobodys_place() {
+    let folder = tempfile::tempdir().unwrap();
+    for policy in [LimitPolicy::Deny, LimitPolicy::EvictOldest, LimitPolicy::EvictLeastRecent] {
+        let (server, _) = server(&folder.path().join(policy.to_string()));
+        let server = server.restarted_with(|config| {
+            (config.sessions.max_per_user, config.sessions.limit_policy) = (2, policy);
+        });
+        let own = sign_in(&server, BERLIN, None);
+        server.clock.advance_seconds(1800);
+        let thief = sign_in(&server, SYDNEY, None);
+        let again = sign_in(&server, SYDNEY, Some(thief.device_token()));
+        assert!(thief.needs_proof() && again.needs_proof());
+        thief.whoami(&server).is_problem(401, "session-evicted");
+        again.whoami(&server).is_problem(401, "reauthentication-required");
+        assert_eq!(own.whoami(&server).status, 200, "{policy}");
+        let second = sign_in(&server, BERLIN, Some(own.device_token()));
+        assert!(!second.needs_proof());
+        again.whoami(&server).is_problem(401, "session-evicted");
+        try_sign_in(&server, SYDNEY, None).is_problem(409, "too-many-sessions");
+        assert_eq!([&own, &second].map(|one| one.whoami(&server).status), [200; 2], "{policy}");
+    }
 }
 
 #[test]
