@@ -75,7 +75,6 @@ impl Command for StartSession {
         let accepted = self.evidence.clone().accept(user, facts.now)?;
         let part = &*user.sessions;
         let terms = strictest(self.terms, user, &self.book, facts);
-        let places = self.places(part, &terms, facts)?;
         let shown = self.shown(part);
         let risk = self.risk.and(shown.oddities(part, facts));
         // What is to be proved on a device is so whatever the policy has become since.
@@ -88,7 +87,9 @@ impl Command for StartSession {
             let noted = noted.map(SessionEvent::Noted).map(UserEvent::Session);
             return Ok(Decision { events: noted.into_iter().chain(alert).collect(), reply: Begun::Refused });
         }
-        let (device, device_event) = self.device(&shown, (response == Some(Response::StepUp)).then_some(risk), facts);
+        let is_to_prove = response == Some(Response::StepUp);
+        let places = self.places(part, &terms, is_to_prove, facts)?;
+        let (device, device_event) = self.device(&shown, is_to_prove.then_some(risk), facts);
         let session = self.session(&device, &terms, risk, response, facts);
         if device.created_at < facts.now && device_event.is_none() {
             device.seen_at(facts.now);
@@ -160,20 +161,31 @@ impl Shown<'_> {
 }
 
 impl StartSession {
-    /// Which sessions end: those whose time is over, the one that is replaced, and as many as are too many.
-    fn places(&self, part: &SessionPart, terms: &Terms, facts: &Facts) -> Result<Places, SessionError> {
+    /// Which sessions end: those whose time is over, the one that is replaced, and as many as are too many. One that waits
+    /// for a proof gives way first, whatever the policy, and drives out none that does not wait: who knows a password and
+    /// no more signs the owner neither out nor away.
+    fn places(
+        &self,
+        part: &SessionPart,
+        terms: &Terms,
+        is_to_prove: bool,
+        facts: &Facts,
+    ) -> Result<Places, SessionError> {
         let stays = |session: &&Arc<Session>| session.is_active(facts.now) && Some(session.id) != self.replaces;
         let (mut alive, over): (Vec<_>, Vec<_>) = part.sessions.iter().partition(stays);
         let too_many = (alive.len() + 1).saturating_sub(terms.most_sessions.max(1));
-        match terms.policy {
-            LimitPolicy::Deny if too_many > 0 => return Err(SessionError::TooManySessions),
-            // By id where two began or were used at once, so that the choice is always the same.
-            LimitPolicy::Deny | LimitPolicy::EvictOldest => {
-                alive.sort_by_key(|session| (session.created_at, session.id));
-            }
-            // Cached: they may be used meanwhile.
-            LimitPolicy::EvictLeastRecent => alive.sort_by_cached_key(|session| (session.last_seen(), session.id)),
+        let may_evict = terms.policy != LimitPolicy::Deny && !is_to_prove;
+        alive.retain(|session| may_evict || session.needs_proof);
+        if alive.len() < too_many {
+            return Err(SessionError::TooManySessions);
         }
+        // Cached: they may be used meanwhile. By id where two began or were used at once, so that the choice is always the
+        // same.
+        alive.sort_by_cached_key(|session| {
+            let is_recent = terms.policy == LimitPolicy::EvictLeastRecent;
+            let since = if is_recent { session.last_seen() } else { session.created_at };
+            (!session.needs_proof, since, session.id)
+        });
         let gone = over.into_iter().chain(alive.into_iter().take(too_many)).map(|session| session.id).collect();
         Ok(Places { gone })
     }
