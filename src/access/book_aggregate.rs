@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::access::alike::Alike;
 use crate::access::model::{Constraint, Permission, Role};
 use crate::access::role_book::RoleBook;
 use crate::actor::aggregate::{Aggregate, Note, Part};
@@ -94,10 +95,11 @@ impl Aggregate for RoleBook {
     }
 
     fn stamp(&mut self, revision: Revision) {
-        self.version = revision;
+        (self.version, self.alike) = (revision, Alike::default());
     }
 
     fn apply(&mut self, event: &BookEvent) {
+        self.alike = Alike::default();
         match event {
             BookEvent::Opened => self.is_open = true,
             BookEvent::PermissionDefined(permission) => self.put_permission(permission.clone()),

@@ -144,7 +144,7 @@ impl Holdings {
                 effective.decide(book, permission, scope, now, setting)
             }
             _ => {
-                let effective = Arc::new(Effective::join(self, book));
+                let effective = book.alike.effective(self, book);
                 let reason = effective.decide(book, permission, scope, now, setting);
                 step();
                 self.joined.store(Some(effective));
@@ -311,7 +311,7 @@ fn joined(sources: &[Source]) -> Source {
 }
 
 impl Effective {
-    fn join(holdings: &Holdings, book: &RoleBook) -> Self {
+    pub(super) fn join(holdings: &Holdings, book: &RoleBook) -> Self {
         let roles = holdings
             .assignments
             .iter()

@@ -1,6 +1,7 @@
 //! Access control: permissions, roles, who holds what, and the decision.
 
 pub mod activation;
+mod alike;
 pub mod ask;
 pub mod book_aggregate;
 pub mod book_commands;

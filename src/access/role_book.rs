@@ -12,6 +12,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use roaring::RoaringBitmap;
 
+use crate::access::alike::Alike;
 use crate::access::condition::Condition;
 use crate::access::model::{Constraint, Permission, Role, Rule};
 use crate::access::pattern::{Effect, Pattern, PermissionName};
@@ -168,7 +169,7 @@ impl Named {
     }
 }
 
-/// All permissions and roles at one revision. Clones share everything.
+/// All permissions and roles at one revision. Clones share everything but what is joined with them.
 #[derive(Debug, Clone, Default)]
 pub struct RoleBook {
     pub(super) version: Revision,
@@ -182,6 +183,7 @@ pub struct RoleBook {
     wild: Wild,
     product_numbers: Arc<[Option<u32>]>,
     separation: Arc<Separation>,
+    pub(super) alike: Alike,
 }
 
 impl RoleBook {
