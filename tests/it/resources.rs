@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
+use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
@@ -589,11 +590,55 @@ fn made() -> impl Strategy<Value = Made> {
 /// What is granted, of each type of resources.
 const ACTIONS: [&str; 3] = ["read", "write", "share"];
 
-/// A grant: allow or deny, where, on which condition, which of the actions (or all of them).
+/// What is allowed or denied: where, on which condition, which of the actions (or all of them).
 type Said = (bool, usize, usize, usize);
 
-fn grant() -> impl Strategy<Value = Said> {
-    (prop::bool::weighted(0.7), 0..SCOPES.len(), 0..3_usize, 0..=ACTIONS.len())
+/// How it is said: directly, by a role that is held, or by one that a held one inherits from.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Grant,
+    Role,
+    Parent,
+}
+
+/// What is said, how, and whether that holds by now.
+fn grant() -> impl Strategy<Value = (Said, Way, bool)> {
+    let said = (prop::bool::weighted(0.7), 0..SCOPES.len(), 0..3_usize, 0..=ACTIONS.len());
+    (said, select(vec![Way::Grant, Way::Role, Way::Parent]), prop::bool::weighted(0.85))
+}
+
+/// Says it to a user about resources of a type; `name` is free for a role.
+fn say(
+    admin: &Admin,
+    user: &str,
+    (kind, name): (&str, &str),
+    ((allows, scope, condition, what), way, holds): (Said, Way, bool),
+) {
+    let pattern = format!("{kind}:{}", ACTIONS.get(what).unwrap_or(&"*"));
+    let condition = ["true", "resource.properties.open", "!resource.properties.open"][condition];
+    let effect = if allows { "allow" } else { "deny" };
+    let mut bounds = json!({});
+    if scope != 0 {
+        bounds["scope"] = json!(SCOPES[scope]);
+    }
+    if !holds {
+        bounds["not_before"] = json!("2999-01-01T00:00:00Z");
+    }
+    if matches!(way, Way::Grant) {
+        let (permission, mut grant) = (pattern, bounds);
+        (grant["permission"], grant["condition"], grant["effect"]) =
+            (json!(permission), json!(condition), json!(effect));
+        admin.created(&format!("/api/v1/users/{user}/permissions"), &grant);
+        return;
+    }
+    let rules = json!([{ "pattern": pattern, "condition": condition, "effect": effect }]);
+    let mut role = admin.created("/api/v1/roles", &json!({ "name": name, "permissions": rules }));
+    if matches!(way, Way::Parent) {
+        let heir = json!({ "name": format!("{name}-heir"), "permissions": [], "parent_role_ids": [role] });
+        role = admin.created("/api/v1/roles", &heir);
+    }
+    bounds["role_id"] = json!(role);
+    admin.post(&format!("/api/v1/users/{user}/roles"), &bounds).expect(201);
 }
 
 /// The resources that single checks allow, each asked about alone.
@@ -669,16 +714,10 @@ fn searches_equal_single_checks_and_the_rules_for_random_resources_and_actions()
         let kind = format!("kind{}", number.get());
         admin.define(&ACTIONS.map(|action| format!("{kind}:{action}")).each_ref().map(String::as_str));
         let user = admin.create_user(&json!({ "username": kind }));
-        for (allows, scope, condition, what) in &grants {
-            let action = ACTIONS.get(*what).unwrap_or(&"*");
-            let condition = ["true", "resource.properties.open", "!resource.properties.open"][*condition];
-            let mut body = json!({ "permission": format!("{kind}:{action}"), "condition": condition });
-            body["effect"] = json!(if *allows { "allow" } else { "deny" });
-            if *scope != 0 {
-                body["scope"] = json!(SCOPES[*scope]);
-            }
-            admin.post(&format!("/api/v1/users/{user}/permissions"), &body);
+        for (number, given) in grants.iter().enumerate() {
+            say(&admin, &user, (&kind, &format!("{kind}-{number}")), *given);
         }
+        let grants: Vec<Said> = grants.iter().filter(|(.., holds)| *holds).map(|(said, ..)| *said).collect();
         let mut stored: Vec<Option<Made>> = vec![None; 12];
         for one in &writes {
             let id = one.number.to_string();
