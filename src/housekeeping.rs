@@ -117,6 +117,15 @@ async fn collect(state: Arc<State>) {
     }
 }
 
+/// Lets those users leave memory that were idle, or are too many. Returns how many left.
+async fn sweep_users(state: &State, config: &Config) -> usize {
+    let now = state.clock.now();
+    let idle_seconds = i64::try_from(config.actors.idle_seconds).unwrap_or(i64::MAX);
+    let (idle_since, quiet_since) = (now.plus_seconds(-idle_seconds), now.plus_seconds(-QUIET_SECONDS));
+    let keep = |user: &User| user.sessions.sessions.iter().any(|session| session.is_unwritten());
+    state.users.sweep(idle_since, quiet_since, config.actors.max_resident_users, keep).await
+}
+
 /// Runs until it is dropped.
 pub async fn run(state: Arc<State>, config: Config) {
     let behind_millis = i64::try_from(config.sessions.last_seen_flush_seconds).unwrap_or(i64::MAX).saturating_mul(1000);
@@ -125,18 +134,23 @@ pub async fn run(state: Arc<State>, config: Config) {
     let mut sweep = tokio::time::interval(Duration::from_secs(SWEEP_SECONDS));
     // However many pictures there are, nothing else waits for them; it ends with this.
     let mut collecting = JoinSet::new();
+    // Whether those who come in between are looked at; not where none of them can leave.
+    let mut is_pressed = true;
     loop {
-        sweep.tick().await;
+        tokio::select! {
+            _ = sweep.tick() => is_pressed = true,
+            () = state.users.crowded(config.actors.max_resident_users), if is_pressed => {
+                is_pressed = sweep_users(&state, &config).await > 0;
+                continue;
+            }
+        }
         write_last_uses(&state, behind_millis).await;
         let now = state.clock.now();
         if now >= usage_next {
             usage_next = now.plus_seconds(USAGE_SECONDS);
             write_usage(&state).await;
         }
-        let idle_seconds = i64::try_from(config.actors.idle_seconds).unwrap_or(i64::MAX);
-        let (idle_since, quiet_since) = (now.plus_seconds(-idle_seconds), now.plus_seconds(-QUIET_SECONDS));
-        let keep = |user: &User| user.sessions.sessions.iter().any(|session| session.is_unwritten());
-        state.users.sweep(idle_since, quiet_since, config.actors.max_resident_users, keep).await;
+        sweep_users(&state, &config).await;
         let (keeper, started) = (Arc::clone(&state.key_keeper), now);
         match state.loader.run(move || keeper.tend(started)).await {
             Ok(Ok(())) => {}
@@ -156,6 +170,7 @@ pub async fn run(state: Arc<State>, config: Config) {
                 collecting.spawn_local(collect(Arc::clone(&state)));
             }
         }
+        let quiet_since = now.plus_seconds(-QUIET_SECONDS);
         state.letters.sweep(quiet_since, quiet_since, usize::MAX, |_| false).await;
         state.resources.entries.sweep(quiet_since, quiet_since, usize::MAX, |_| false).await;
         // After a write whose outcome is unknown, the book is read again.

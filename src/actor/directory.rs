@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_rt::ArbiterHandle;
 use dashmap::{DashMap, Entry};
 use foldhash::fast::RandomState;
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 
 use crate::actor::aggregate::Aggregate;
 #[cfg(test)]
@@ -88,6 +88,8 @@ pub(super) enum Slot<A: Aggregate> {
 pub(super) struct Inner<A: Aggregate> {
     pub(super) slots: DashMap<A::Id, Slot<A>, RandomState>,
     count: AtomicUsize,
+    /// Told of everyone that comes.
+    grown: Notify,
     pub(super) hasher: RandomState,
     pub(super) store: SharedStore,
     clock: Clock,
@@ -128,6 +130,7 @@ impl<A: Aggregate> Inner<A> {
         self.gauges.activations.inc();
         // The entry keeps its shard locked while it lives.
         let _placed = slot.insert(Slot::Ready(Arc::clone(&resident)));
+        self.grown.notify_one();
         resident
     }
 }
@@ -148,6 +151,7 @@ impl<A: Aggregate> Directory<A> {
         Self(Arc::new(Inner {
             slots: DashMap::with_hasher(RandomState::default()),
             count: AtomicUsize::new(0),
+            grown: Notify::new(),
             hasher: RandomState::default(),
             store: around.store,
             clock: around.clock,
@@ -168,6 +172,13 @@ impl<A: Aggregate> Directory<A> {
     /// How many entities are in memory.
     pub fn len(&self) -> usize {
         self.0.count.load(Ordering::Relaxed)
+    }
+
+    /// Waits until there are a sixteenth more in memory than so many. For one caller at a time.
+    pub async fn crowded(&self, bound: usize) {
+        while self.len() <= bound + bound / 16 {
+            self.0.grown.notified().await;
+        }
     }
 
     /// Whether nothing is in memory.
@@ -258,8 +269,9 @@ impl<A: Aggregate> Directory<A> {
         let mut left = 0;
         for (index, (used, resident)) in candidates.into_iter().enumerate() {
             let view = resident.view();
-            let is_idle = used <= idle_since || index < over || (view.is_vacant() && used <= quiet_since);
-            if is_idle && !keep(&view) {
+            // What is not there yet is about to be.
+            let is_unneeded = if view.is_vacant() { used <= quiet_since } else { used <= idle_since || index < over };
+            if is_unneeded && !keep(&view) {
                 self.let_go(&resident, true).await;
                 left += 1;
             } else if used <= quiet_since {

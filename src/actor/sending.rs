@@ -14,6 +14,9 @@ use crate::actor::resident::{Resident, Writer};
 use crate::kernel::clock::Stopwatch;
 use crate::store::Revision;
 
+/// How often a command is sent to an entity that is leaving memory just now.
+const MOST_TRIES: usize = 8;
+
 impl<A: Aggregate> Directory<A> {
     /// Sends a command to an existing entity and waits until it is durable and visible.
     ///
@@ -54,7 +57,7 @@ impl<A: Aggregate> Directory<A> {
         along: Along<C>,
     ) -> Result<Done<A, C::Reply>, WriteError<C::Refusal>> {
         let stopwatch = C::REVOKES.then(Stopwatch::start);
-        for _ in 0..8 {
+        for _ in 0..MOST_TRIES {
             let resident = match self.resident(id).await {
                 Ok(Some(resident)) => resident,
                 Ok(None) => return Err(WriteError::Missing),
@@ -98,9 +101,17 @@ impl<A: Aggregate> Directory<A> {
         facts: Facts,
         along: Along<C>,
     ) -> Result<Done<A, C::Reply>, WriteError<C::Refusal>> {
-        let resident = self.0.settle(Arc::new(Resident::new(id, A::vacant(id), facts.now)));
-        let envelope = Envelope { command, facts, ticket: Ticket::default(), creates: true, along };
-        self.deliver(&resident, envelope).await.unwrap_or(Err(WriteError::Unknown))
+        for _ in 0..MOST_TRIES {
+            let resident = self.0.settle(Arc::new(Resident::new(id, A::vacant(id), facts.now)));
+            let (command, facts, along) = (command.clone(), facts.clone(), along.clone());
+            let envelope = Envelope { command, facts, ticket: Ticket::default(), creates: true, along };
+            if let Some(answer) = self.deliver(&resident, envelope).await {
+                return answer;
+            }
+            // It left memory before it came into being.
+            tokio::task::yield_now().await;
+        }
+        Err(WriteError::Busy)
     }
 
     /// `None`: the actor is gone, look the entity up again; the command was not started.

@@ -13,7 +13,7 @@ settings! {
         deadline_millis: u64 = 5000, in 10..=60_000;
         /// After how long without use a user leaves memory.
         idle_seconds: u64 = 900, in 1..=604_800;
-        /// The most users in memory; the least recently used leave first.
+        /// The most users in memory; the least recently used leave first, at the latest when there are a sixteenth more.
         max_resident_users: usize = 1_000_000, in 1..=100_000_000;
         /// Threads that read users from the store.
         loader_threads: usize = 4, in 1..=256;

@@ -95,6 +95,7 @@ mod recovery;
 #[cfg(test)]
 mod registration;
 #[cfg(test)]
+mod residents;
 mod resource_upkeep;
 #[cfg(test)]
 mod resources;
