@@ -233,6 +233,12 @@ impl Instance {
         tracing::info!(
             "ready: API http://{address} · its description http://{address}/docs · metrics http://{metrics}/metrics"
         );
+        let public_url = &self.config.http.public_url;
+        if *public_url == Config::default().http.public_url && *public_url != format!("http://{address}") {
+            tracing::warn!(
+                "tokens and metadata name {public_url}: say in http.public_url where others find this server"
+            );
+        }
     }
 }
 

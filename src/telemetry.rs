@@ -1,6 +1,7 @@
 //! Logs: structured events on standard error, as text for people or as JSON for machines. Panics become events too.
 //!
-//! No secret is ever logged: secrets have no `Debug`, and requests are logged by id, route and status.
+//! No secret is ever logged: secrets have no `Debug`, and requests that are refused or fail, which alone are logged, by id,
+//! route and status.
 
 use std::fmt;
 use std::io::{self, IsTerminal as _};

@@ -115,9 +115,7 @@ pub(super) fn lock_as_it_is(folder: &Path) -> Result<Option<File>, StoreError> {
 fn locked(file: File, folder: &Path) -> Result<File, StoreError> {
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(StoreError::Io(format!("{} is in use by another process", folder.display())))
-        }
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(folder.display().to_string())),
         Err(TryLockError::Error(error)) => Err(journal::io_error(&folder.display().to_string(), &error)),
     }
 }

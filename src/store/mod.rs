@@ -156,6 +156,9 @@ pub enum StoreError {
     /// The operating system or the index refused.
     #[error("the store cannot read: {0}")]
     Io(String),
+    /// Another process has the folder.
+    #[error("{0} is in use by another process")]
+    InUse(String),
     /// Bytes that are not what was written: names file and offset, or the key.
     #[error("the store is damaged: {0}")]
     Damaged(String),
@@ -172,14 +175,14 @@ pub enum StoreError {
 impl Fault for StoreError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Io(_) => Kind::Unavailable,
+            Self::Io(_) | Self::InUse(_) => Kind::Unavailable,
             Self::Damaged(_) => Kind::Bug,
             Self::Compacted { .. } => Kind::Conflict,
         }
     }
     fn code(&self) -> &'static str {
         match self {
-            Self::Io(_) => "store-unavailable",
+            Self::Io(_) | Self::InUse(_) => "store-unavailable",
             Self::Damaged(_) => "store-damaged",
             Self::Compacted { .. } => "changes-compacted",
         }

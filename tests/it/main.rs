@@ -96,6 +96,7 @@ mod recovery;
 mod registration;
 #[cfg(test)]
 mod residents;
+#[cfg(test)]
 mod resource_upkeep;
 #[cfg(test)]
 mod resources;
