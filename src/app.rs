@@ -167,7 +167,7 @@ impl Instance {
             access_settings: config.access.clone(),
             sign_in: sign_in(&config, &authenticator, &identities, &book, (atlas, &writer)),
             authenticator,
-            correspondence: correspondence(&config, &finder, &postman, writer),
+            correspondence: correspondence(&config, &finder, &postman, writer)?,
             profiles: profiles(&config, &finder),
             profile_settings: config.profiles.clone(),
             album: album(&config)?,
@@ -375,9 +375,17 @@ fn watch(config: &Config, finder: &Finder, atlas: Option<Arc<Atlas>>) -> anyhow:
     Ok((Arc::new(watch), writer))
 }
 
-fn correspondence(config: &Config, finder: &Finder, postman: &Arc<Postman>, letters: Arc<Letters>) -> Correspondence {
+fn correspondence(
+    config: &Config,
+    finder: &Finder,
+    postman: &Arc<Postman>,
+    letters: Arc<Letters>,
+) -> anyhow::Result<Correspondence> {
     let requests = Throttle::new(throttle_of(config, config.accounts.max_mail_requests));
-    Correspondence::new(letters, finder.clone(), Arc::clone(postman), requests)
+    // The program's own thread answers no requests; those of the listeners do.
+    let correspondence =
+        Correspondence::new(letters, finder.clone(), Arc::clone(postman), requests, Arbiter::current());
+    correspondence.map_err(anyhow::Error::msg)
 }
 
 fn answers(config: &Config, key: &SealKey, finder: &Finder, metrics: &Metrics) -> Keeper {
@@ -451,7 +459,7 @@ fn sign_in(
         atlas,
         letters: Arc::clone(letters),
     };
-    SignIn::new(Arc::clone(authenticator), starter)
+    SignIn::new(Arc::clone(authenticator), starter, Arbiter::current())
 }
 
 fn refusals(config: &Config, identities: &Identities, finder: &Finder) -> Arc<Refusals> {

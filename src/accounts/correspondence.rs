@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use actix_rt::ArbiterHandle;
 use tokio::sync::Semaphore;
 
 use crate::accounts::error::AccountError;
@@ -16,9 +17,9 @@ use crate::accounts::throttle::{Budget, Throttle, Whose};
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::{Facts, WriteError};
 use crate::kernel::clock::Timestamp;
-use crate::kernel::fault::{Fault, Kind};
+use crate::kernel::fault::{Fault, Kind, Malformed};
 use crate::kernel::ids::{SessionId, UserId};
-use crate::kernel::text::Email;
+use crate::kernel::text::{Email, Username};
 use crate::mail::model::{Mail, Occasion};
 use crate::mail::postman::Postman;
 use crate::sessions::error::SessionError;
@@ -61,13 +62,28 @@ pub struct Correspondence {
     finder: Finder,
     postman: Arc<Postman>,
     requests: Throttle,
+    /// A thread that answers no requests.
+    aside: ArbiterHandle,
     later: Arc<Semaphore>,
+    stand_in: (Username, Email),
 }
 
 impl Correspondence {
-    /// With these parts; `requests` bounds how much mail one address may ask for.
-    pub fn new(letters: Arc<Letters>, finder: Finder, postman: Arc<Postman>, requests: Throttle) -> Self {
-        Self { letters, finder, postman, requests, later: Arc::new(Semaphore::new(MOST_LATER)) }
+    /// With these parts; `requests` bounds how much mail one address may ask for, and `aside` is the thread for what is done
+    /// after the answer: one that answers no requests.
+    ///
+    /// # Errors
+    /// When nobody can have the name of whom is written to in vain.
+    pub fn new(
+        letters: Arc<Letters>,
+        finder: Finder,
+        postman: Arc<Postman>,
+        requests: Throttle,
+        aside: ArbiterHandle,
+    ) -> Result<Self, Malformed> {
+        let stand_in = (Username::parse("nobody")?, Email::parse("nobody@example.invalid")?);
+        let later = Arc::new(Semaphore::new(MOST_LATER));
+        Ok(Self { letters, finder, postman, requests, aside, later, stand_in })
     }
 
     /// Counts a request for mail, whatever comes of it.
@@ -96,35 +112,53 @@ impl Correspondence {
         }
     }
 
-    /// Does something after the request was answered.
-    pub fn later(&self, work: impl Future<Output = ()> + 'static) {
+    /// Does something beside the answer, on another thread: the next request to this one does not wait for it either.
+    pub fn later(&self, work: impl Future<Output = ()> + Send + 'static) {
         let Ok(permit) = Arc::clone(&self.later).try_acquire_owned() else {
             tracing::warn!("too many requests for mail at once: one was dropped");
             return;
         };
-        actix_rt::spawn(async move {
+        let is_taken = self.aside.spawn(async move {
             work.await;
             drop(permit);
         });
+        if !is_taken {
+            tracing::warn!("a request for mail came while the program stops: it was dropped");
+        }
     }
 
-    /// Whether an account bears the name; looked up in the same way whether it does or not.
+    /// How many requests that were answered are still being seen to.
+    pub fn under_way(&self) -> usize {
+        MOST_LATER - self.later.available_permits()
+    }
+
+    /// Whether an account bears the name; looked up in the same way, and with as much work, whether it does or not.
     pub async fn is_taken(&self, name: &Name, now: Timestamp) -> bool {
         // What cannot be looked up is refused by the claim in the commit.
-        self.finder.load(name, now).await.is_ok_and(|user| user.is_some())
+        self.finder.load_evenly(Some(name), now).await.is_ok_and(|user| user.is_some())
     }
 
-    /// Mails a token for another password to whoever bears the name, if anybody does and has an address.
-    pub async fn send_reset(&self, name: Name, facts: Facts) {
-        let user = match self.finder.load(&name, facts.now).await {
+    /// Mails a token for another password to whoever bears the name, if anybody does, may act and has an address. For
+    /// everybody else, and for what is no name, as much is read and a letter is written that nobody gets: what goes on after
+    /// the answer does not tell either.
+    pub async fn send_reset(&self, name: Option<&Name>, facts: Facts) {
+        let user = match self.finder.load_evenly(name, facts.now).await {
             Ok(user) => user,
             Err(error) => return tracing::error!(%error, "an account could not be looked up for a reset"),
         };
-        if let Some(user) = user
-            && let Err(error) = self.send_proof(&user, ProofPurpose::ResetPassword, facts).await
-        {
+        let sent = match user.filter(|user| addressee(user).is_some()) {
+            Some(user) => self.send_proof(&user, ProofPurpose::ResetPassword, facts).await.map(drop),
+            None => self.write_in_vain(&facts).map_err(|error| error.to_string()),
+        };
+        if let Err(error) = sent {
             tracing::error!(error, "a reset could not be mailed");
         }
+    }
+
+    fn write_in_vain(&self, facts: &Facts) -> Result<(), LetterError> {
+        let (username, to) = &self.stand_in;
+        let nobody = Addressee { user: UserId::generate(facts.now), username, to };
+        self.letters.with_proof(ProofPurpose::ResetPassword, Occasion::ResetPassword, nobody, facts).map(drop)
     }
 
     /// Mails a token to the user's own address. False: there is none, or one was mailed just before.
@@ -132,15 +166,13 @@ impl Correspondence {
     /// # Errors
     /// In words, when it cannot be written.
     pub async fn send_proof(&self, user: &User, purpose: ProofPurpose, facts: Facts) -> Result<bool, String> {
-        let Some(account) = user.account().filter(|account| account.is_active()) else { return Ok(false) };
-        let Some(to) = account.email.as_ref() else { return Ok(false) };
+        let Some(addressee) = addressee(user) else { return Ok(false) };
         let occasion = match purpose {
             ProofPurpose::VerifyEmail => Occasion::VerifyEmail,
             ProofPurpose::ResetPassword => Occasion::ResetPassword,
             ProofPurpose::Invitation => Occasion::Invitation,
             ProofPurpose::Reauthentication => Occasion::ConfirmSignIn,
         };
-        let addressee = Addressee { user: user.id(), username: &account.username, to };
         let written = self.letters.with_proof(purpose, occasion, addressee, &facts);
         let (proof, mail) = written.map_err(|error| error.to_string())?;
         let command = MailProof { proof, mail: mail.clone(), session: None };
@@ -211,4 +243,10 @@ impl Correspondence {
         let addressee = Addressee { user: user.id(), username: &account.username, to };
         self.letters.notice(occasion, addressee, facts).map(Some)
     }
+}
+
+/// Whom a mail to the user's own address is for: nobody, if they may not act or have none.
+fn addressee(user: &User) -> Option<Addressee<'_>> {
+    let account = user.account().filter(|account| account.is_active())?;
+    Some(Addressee { user: user.id(), username: &account.username, to: account.email.as_ref()? })
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use actix_rt::ArbiterHandle;
+
 use crate::accounts::authenticator::{AuthenticationError, Authenticator, Claimed, Guess, Tried};
 use crate::accounts::factors::Code;
 use crate::accounts::passkey::Shown;
@@ -97,14 +99,16 @@ const TOLD: Patience = Patience { most: 1, first_wait_seconds: 86_400, longest_w
 pub struct SignIn {
     authenticator: Arc<Authenticator>,
     told: Throttle,
+    /// A thread that answers no requests.
+    aside: ArbiterHandle,
     /// Begins the sessions.
     pub starter: Starter,
 }
 
 impl SignIn {
-    /// With these parts.
-    pub fn new(authenticator: Arc<Authenticator>, starter: Starter) -> Self {
-        Self { authenticator, told: Throttle::new(TOLD), starter }
+    /// With these parts; `aside` is the thread for what is done beside the answer: one that answers no requests.
+    pub fn new(authenticator: Arc<Authenticator>, starter: Starter, aside: ArbiterHandle) -> Self {
+        Self { authenticator, told: Throttle::new(TOLD), aside, starter }
     }
 
     /// Verifies who it is and begins a session.
@@ -176,11 +180,14 @@ impl SignIn {
             return;
         }
         let (users, facts) = (self.starter.users.clone(), facts.clone());
-        actix_rt::spawn(async move {
+        let is_taken = self.aside.spawn(async move {
             if let Err(error) = users.send(user, command, facts).await {
                 tracing::error!(%error, "that somebody tries in vain to sign in could not be written down");
             }
         });
+        if !is_taken {
+            tracing::warn!("somebody tries in vain to sign in while the program stops: it was not written down");
+        }
     }
 
     /// Goes on with a sign-in that waited for a second factor.

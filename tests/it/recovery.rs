@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use sesame::accounts::model::Name;
+use sesame::accounts::registration::Registration;
 use sesame::actor::command::Facts;
 use sesame::kernel::cause::Cause;
 
@@ -161,7 +162,7 @@ fn whoever_asks_for_a_newer_link_takes_none_away_and_three_are_good_at_once() {
         let state = std::sync::Arc::clone(server.state());
         let facts = Facts { now: state.clock.now(), cause: Cause::system("test") };
         let name = Name::written("ann").unwrap();
-        actix_rt::System::new().block_on(async move { state.correspondence.send_reset(name, facts).await });
+        actix_rt::System::new().block_on(async move { state.correspondence.send_reset(Some(&name), facts).await });
         server.clock.advance_seconds(60);
     };
     for (asked, mailed) in [(1, 1), (2, 2), (3, 3), (4, 3), (5, 3)] {
@@ -265,6 +266,57 @@ fn forgetting_does_not_tell_whether_the_account_exists() {
     }
     assert_eq!(admin.mails("ann@example.org").len(), 2, "not twice within a minute");
     assert!(admin.mails("cid@example.org").is_empty());
+}
+
+/// The work that a request for mail costs, until it is done with: what the clock would show, without its noise.
+#[test]
+fn a_forgotten_password_costs_the_same_whether_the_account_exists_or_not() {
+    let server = Server::durable();
+    let admin = with_ann(&server);
+    admin.create_user(&json!({ "username": "bob", "password": PASSWORD }));
+    let id = admin.create_user(&json!({ "username": "cid", "email": "cid@example.org", "password": PASSWORD }));
+    admin.post(&format!("/api/v1/users/{id}/suspend"), &json!({})).expect(200);
+    // From now on nobody is in memory; whoever is asked for is, from the second time on.
+    let server = server.restarted_with(|config| config.accounts.max_mail_requests = 10_000);
+    let metrics = &server.state().metrics;
+    let count = || {
+        let users = metrics.entity_reads_total.with_label_values(&["user"]).get();
+        (metrics.name_reads_total.get(), users, metrics.password_hashes_total.get(), metrics.commits_total.get())
+    };
+    let mut written = 0;
+    for identifier in
+        ["ann", "ann@example.org", "bob", "cid", "cid@example.org", "nobody", "no@example.org", "not a name"]
+    {
+        for turn in 0..5 {
+            let before = count();
+            forgot(&server, identifier).expect(202);
+            while server.state().correspondence.under_way() > 0 {
+                std::thread::yield_now();
+            }
+            let after = count();
+            let read = (after.0 - before.0, after.1 - before.1, after.2 - before.2);
+            assert_eq!(read, (1, 1, 0), "{identifier}, turn {turn}: a name and a user are read");
+            written += after.3 - before.3;
+        }
+    }
+    assert_eq!(written, 1, "a mail, once within a minute");
+}
+
+#[test]
+fn whether_an_address_is_taken_costs_the_same_to_find_out() {
+    let server = Server::durable();
+    with_ann(&server);
+    let server = server.restarted_with(|config| config.accounts.registration = Registration::Open);
+    let metrics = &server.state().metrics;
+    let count = || (metrics.name_reads_total.get(), metrics.entity_reads_total.with_label_values(&["user"]).get());
+    let newcomers = ["ann@example.org", "free@example.org", "ann@example.org"];
+    for (number, email) in newcomers.into_iter().enumerate() {
+        let before = count();
+        let body = json!({ "username": format!("new{number}"), "email": email, "password": PASSWORD });
+        server.anonymous().post("/api/v1/auth/register", &body).expect(201);
+        let after = count();
+        assert_eq!((after.0 - before.0, after.1 - before.1), (1, 1), "{email}: a name and a user are read");
+    }
 }
 
 #[test]

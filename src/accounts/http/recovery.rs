@@ -142,10 +142,9 @@ async fn change(call: Call, Json(input): Json<PasswordChange>) -> Outcome {
 
 async fn forgot(call: Call, Json(input): Json<Forgot>) -> Outcome {
     call.state.correspondence.admit(&Whose::written(&input.identifier), call.ip_address(), call.now)?;
-    if let Some(name) = Name::written(&input.identifier) {
-        let (state, facts) = (Arc::<State>::clone(&call.state), call.facts());
-        call.state.correspondence.later(async move { state.correspondence.send_reset(name, facts).await });
-    }
+    let (state, facts) = (Arc::<State>::clone(&call.state), call.facts());
+    let name = Name::written(&input.identifier);
+    call.state.correspondence.later(async move { state.correspondence.send_reset(name.as_ref(), facts).await });
     Ok(Answer::empty(StatusCode::ACCEPTED))
 }
 
