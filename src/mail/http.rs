@@ -20,7 +20,9 @@ use crate::mail::model::{Delivery, Mail};
 pub fn routes(routes: &mut Routes) {
     routes
         .get("/api/v1/outbox", Who::Holding(ProductPermission::OutboxRead), list)
-        .about("Lists mails that were not delivered, newest first, with what they say")
+        .about(
+            "Lists mails that were not delivered, newest first, with what they say; needs a recent proof of who one is",
+        )
         .answers::<Page<MailView>>(200);
 }
 
@@ -99,6 +101,8 @@ impl MailView {
 }
 
 async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
+    // Mails hold tokens that are good.
+    call.refuse_stale()?;
     let paging = paging(query.limit, query.cursor.as_deref())?;
     let store = Arc::clone(&call.state.store);
     let page = call.state.loader.run(move || listing::mails(&*store, query.to.as_ref(), &paging)).await??;

@@ -384,6 +384,25 @@ fn an_address_of_another_account_is_not_taken_and_not_told() {
 }
 
 #[test]
+fn whoever_found_an_administrators_browser_open_starts_no_reset_and_reads_no_mailed_token() {
+    let server = Server::start();
+    let admin = with_ann(&server);
+    let id = server.anonymous().sign_in("ann", PASSWORD).id;
+    let path = format!("/api/v1/users/{id}/password/reset");
+    let app = admin.app("mailer", &["administrator"]);
+    let lent = admin.bearing(&admin.access_token);
+    lent.post(&path, &json!({})).is_problem(403, "session-token-required");
+    lent.get("/api/v1/outbox").is_problem(403, "session-token-required");
+    server.clock.advance_seconds(600);
+    admin.post(&path, &json!({})).is_problem(401, "reauthentication-required");
+    admin.get("/api/v1/outbox").is_problem(401, "reauthentication-required");
+    assert!(admin.mails("ann@example.org").is_empty());
+    // A key proves it every time.
+    app.post(&path, &json!({})).expect(202);
+    assert_eq!(app.get("/api/v1/outbox").expect(200)["items"][0]["occasion"], "reset-password");
+}
+
+#[test]
 fn an_administrator_starts_a_reset_and_does_not_choose_the_password() {
     let server = Server::start();
     let admin = with_ann(&server);

@@ -207,6 +207,7 @@ async fn mail_verification(call: &Call, signed_in: &SignedIn, to: &Email) -> Out
 }
 
 async fn send_reset(call: Call, Path(id): Path<UserId>) -> Outcome {
+    call.refuse_stale()?;
     let user = call.state.users.load(id).await?.ok_or(AccountError::Missing)?;
     user.account().and_then(|account| account.email.as_ref()).ok_or(AccountError::NoAddress)?;
     let sent = call.state.correspondence.send_proof(&user, ProofPurpose::ResetPassword, call.facts()).await;

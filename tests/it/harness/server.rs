@@ -31,7 +31,7 @@ const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
 /// The password of everybody.
 pub(crate) const PASSWORD: &str = "correct horse battery";
 /// The sign-in name of the tests' administrator; the instance's own has a password that nobody knows.
-const ADMIN: &str = "ada";
+pub(super) const ADMIN: &str = "ada";
 /// When every test begins.
 const TODAY: &str = "2025-11-23T12:00:00Z";
 
