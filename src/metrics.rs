@@ -107,8 +107,9 @@ metrics! {
     mailbox_refusals_total: IntCounterVec ["entity" = ENTITIES];
     /// Sessions of resident users that have not ended.
     active_sessions: IntGauge;
-    /// Time from the arrival of a revoke (of a session, a role, a grant, a key, an account) until no request that starts
-    /// later is let in, in seconds; it is answered after that.
+    /// Time from the arrival of a revoke (of a session, a role, a grant, a key, an account), or of what makes a policy end a
+    /// session (too many, a risk, a refresh token used twice), until no request that starts later is let in, in seconds; it
+    /// is answered after that.
     revocation_visible_seconds: Histogram (FSYNC_SECONDS);
     /// Names looked up in the store.
     name_reads_total: IntCounter;

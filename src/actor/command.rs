@@ -48,8 +48,13 @@ pub trait Command: Clone + Send + 'static {
     type Refusal: Fault;
     /// Imperative, snake case, for logs.
     const NAME: &'static str;
-    /// Whether it takes something away that was good until then: how long that takes is a metric.
+    /// Whether it takes something away that was good until then, or may: how long that takes is a metric.
     const REVOKES: bool = false;
+
+    /// Whether it did, by its reply.
+    fn has_revoked(_reply: &Self::Reply) -> bool {
+        Self::REVOKES
+    }
 
     /// Decides, without side effects.
     fn decide(self, target: &Self::Target, facts: &Facts)

@@ -66,7 +66,9 @@ impl<A: Aggregate> Directory<A> {
             let (command, facts, along) = (command.clone(), facts.clone(), along.clone());
             let envelope = Envelope { command, facts, ticket: Ticket::default(), creates: false, along };
             if let Some(answer) = self.deliver(&resident, envelope).await {
-                if let (Some(stopwatch), Ok(_)) = (stopwatch, &answer) {
+                if let (Some(stopwatch), Ok(done)) = (stopwatch, &answer)
+                    && C::has_revoked(&done.reply)
+                {
                     self.0.gauges.revocations.observe(stopwatch.seconds());
                 }
                 return answer;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
-use crate::kernel::ids::{DeviceId, SessionId};
+use crate::kernel::ids::{DeviceId, SessionId, UserId};
 use crate::kernel::secret::SecretHash;
 use crate::sessions::refresh::Refresh;
 use crate::store::codec::Stored;
@@ -108,6 +108,53 @@ pub struct EndedSession {
     pub refresh: Option<Refresh>,
 }
 
+/// Who ended a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndedBy {
+    /// A policy, or the time, whoever's request it was that they were applied to.
+    System,
+    /// Its owner.
+    Owner,
+    /// Another person.
+    Administrator,
+    /// An application, by its key.
+    App,
+}
+
+impl EndedBy {
+    /// The same, in one word.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Owner => "owner",
+            Self::Administrator => "administrator",
+            Self::App => "app",
+        }
+    }
+
+    /// Whether it is somebody else with an id.
+    pub const fn is_another(self) -> bool {
+        matches!(self, Self::Administrator | Self::App)
+    }
+}
+
+impl EndedSession {
+    /// Who ended this session of `owner`.
+    pub fn ended_by(&self, owner: UserId) -> EndedBy {
+        match (self.reason, &self.by) {
+            (
+                EndReason::Evicted | EndReason::Idle | EndReason::Expired | EndReason::RefreshReused | EndReason::Risk,
+                _,
+            )
+            | (_, Actor::System) => EndedBy::System,
+            (_, Actor::App(_)) => EndedBy::App,
+            (_, Actor::Person(person)) if *person != owner => EndedBy::Administrator,
+            // Whoever signs in anew, or shows a token that was mailed to them, is not signed in while they do.
+            (_, Actor::Person(_) | Actor::Anonymous) => EndedBy::Owner,
+        }
+    }
+}
+
 impl Stored for EndedSession {
     const VERSION: u8 = 1;
 }
@@ -152,6 +199,39 @@ mod tests {
         assert_eq!((count.slot(0), count.slot(1), count.slot(2)), (254, 255, 0));
         assert_eq!(count.slots().count(), 254);
         assert_eq!(count.plus(10).slots().count(), 256);
+    }
+
+    fn ended(reason: EndReason, by: Actor) -> EndedSession {
+        EndedSession {
+            id: SessionId::generate(Timestamp::from_millis(0)),
+            secret: SecretHash::of(b"secret"),
+            created_at: Timestamp::from_millis(0),
+            last_seen: Timestamp::from_millis(0),
+            ended_at: Timestamp::from_millis(0),
+            reason,
+            by,
+            ip_address: None,
+            user_agent: None,
+            device: None,
+            refresh: None,
+        }
+    }
+
+    #[test]
+    fn what_a_policy_ended_was_nobodys_doing_and_all_else_of_whoever_asked() {
+        let (owner, other) = (UserId::generate(Timestamp::from_millis(1)), UserId::generate(Timestamp::from_millis(2)));
+        let policies =
+            [EndReason::Evicted, EndReason::Idle, EndReason::Expired, EndReason::RefreshReused, EndReason::Risk];
+        for reason in EndReason::ALL.iter().copied() {
+            let is_policy = policies.contains(&reason);
+            let by = |actor: Actor| ended(reason, actor).ended_by(owner);
+            let expected = |by: EndedBy| if is_policy { EndedBy::System } else { by };
+            assert_eq!(by(Actor::System), EndedBy::System, "{reason:?}");
+            assert_eq!(by(Actor::Person(owner)), expected(EndedBy::Owner), "{reason:?}");
+            assert_eq!(by(Actor::Person(other)), expected(EndedBy::Administrator), "{reason:?}");
+            assert_eq!(by(Actor::App(other)), expected(EndedBy::App), "{reason:?}");
+            assert_eq!(by(Actor::Anonymous), expected(EndedBy::Owner), "{reason:?}");
+        }
     }
 
     #[test]

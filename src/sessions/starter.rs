@@ -156,7 +156,7 @@ impl Starter {
             letters: Arc::clone(&self.letters),
         };
         let done = self.users.send(owner, start, facts).await?;
-        let Begun::Session(session, device) = done.reply else { return Err(SessionError::TooRisky.into()) };
+        let Begun::Session { session, device, .. } = done.reply else { return Err(SessionError::TooRisky.into()) };
         // Whoever verifies access tokens alone would not know that the session is refused.
         let access_token =
             (!session.needs_proof).then(|| self.access_tokens.issue(owner, &session, now)).transpose()?;

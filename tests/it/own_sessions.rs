@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use sesame::sessions::risk::Response;
 use sesame::sessions::terms::LimitPolicy;
 
 use crate::harness::{Admin, PASSWORD, Reply, Server, SignedIn};
@@ -92,6 +93,14 @@ fn administrators_end_the_sessions_of_a_user_and_of_everybody() {
     assert_eq!(admin.delete(&format!("{path}/all")).expect(200), json!({ "ended": 1 }));
     assert_eq!(why_refused(&server, &other.session_token), "session-revoked");
     let ann = sign_in(&server);
+    // The same path for oneself, and for others, among whose sessions the one that asks is not.
+    let own = format!("/api/v1/users/{}/sessions/all", admin.id);
+    admin.delete(&format!("{own}?keep=true")).is_problem(400, "invalid-input").names_field("keep");
+    assert_eq!(admin.delete(&format!("{own}?keep_current=true")).expect(200), json!({ "ended": 0 }));
+    assert_eq!(admin.get("/api/v1/whoami").status, 200);
+    assert_eq!(admin.delete(&format!("{path}/all?keep_current=true")).expect(200), json!({ "ended": 1 }));
+    assert_eq!(why_refused(&server, &ann.session_token), "session-revoked");
+    let ann = sign_in(&server);
     assert_eq!(admin.delete("/api/v1/sessions/all?keep_current=true").expect(200), json!({ "ended": 2 }));
     for session in [&ann, &bob] {
         assert_eq!(why_refused(&server, &session.session_token), "session-revoked");
@@ -128,6 +137,140 @@ fn everything_that_ends_a_session_says_so() {
     assert_eq!(why_refused(&server, &forged), "unauthenticated");
     server.clock.advance_seconds(31 * 86_400);
     assert_eq!(why_refused(&server, &evicted.session_token), "unauthenticated", "it is told for a time only");
+}
+
+#[test]
+fn who_ended_a_session_is_told_truly_and_administrators_are_told_which_one() {
+    let server = Server::with(|config| {
+        config.http.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+        config.sessions.max_per_user = 2;
+        config.sessions.risk_high = Response::Revoke;
+    });
+    let (admin, nobody, nothing) = (server.admin(), server.anonymous(), json!({}));
+    let (app, form) =
+        (admin.app("keeper", &["administrator"]), [("Content-Type", "application/x-www-form-urlencoded")]);
+    let sign_in = |name: &str| nobody.sign_in(name, PASSWORD);
+    let person = |name: &str| {
+        let email = format!("{name}@example.org");
+        admin.create_user(&json!({ "username": name, "email": email, "password": PASSWORD }));
+        sign_in(name)
+    };
+    let told = |name: &str, session: &SignedIn, by: &str, id: Option<&str>| {
+        let find = |list: &Reply| items(list).into_iter().find(|one| one["id"] == json!(session.session_id)).unwrap();
+        let seen = find(&app.get(&format!("/api/v1/users/{}/sessions?ended=true", session.id)));
+        assert_eq!((&seen["reason"], &seen["ended_by"]), (&json!(name), &json!(by)), "{seen}");
+        assert_eq!(seen["ended_by_id"], json!(id), "{seen}");
+        let own = find(&sign_in(name).get("/api/v1/users/sessions?ended=true"));
+        assert_eq!((&own["reason"], &own["ended_by"], own.get("ended_by_id")), (&json!(name), &json!(by), None));
+    };
+    let one = person("signed_out");
+    one.post("/api/v1/auth/logout", &nothing).expect(204);
+    told("signed_out", &one, "owner", None);
+    let one = person("suspended");
+    admin.post(&format!("/api/v1/users/{}/suspend", one.id), &nothing).expect(200);
+    admin.post(&format!("/api/v1/users/{}/activate", one.id), &nothing).expect(200);
+    told("suspended", &one, "administrator", Some(&admin.id));
+    let one = person("evicted");
+    server.clock.advance_seconds(1);
+    let _newer = [sign_in("evicted"), sign_in("evicted")];
+    told("evicted", &one, "system", None);
+    let one = person("revoked_by_owner");
+    sign_in("revoked_by_owner").delete(&format!("/api/v1/users/sessions/{}", one.session_id)).expect(204);
+    told("revoked_by_owner", &one, "owner", None);
+    let one = person("revoked_by_administrator");
+    for (by, id, client) in [("administrator", &admin.id, &**admin), ("app", &app.id, &*app)] {
+        let one = if by == "app" { sign_in("revoked_by_administrator") } else { one.clone() };
+        client.delete(&format!("/api/v1/users/{}/sessions/{}", one.id, one.session_id)).expect(204);
+        told("revoked_by_administrator", &one, by, Some(id));
+    }
+    let one = person("token_revoked");
+    let token = Some(format!("token={}", one.refresh_token));
+    assert_eq!(app.call("POST", "/oauth2/revoke", token, &form).status, 200);
+    told("token_revoked", &one, "app", Some(&app.id));
+    let one = person("device_signed_out");
+    sign_in("device_signed_out").delete(&format!("/api/v1/users/devices/{}/sessions", one.device_id)).expect(200);
+    told("device_signed_out", &one, "owner", None);
+    let one = person("factor_changed");
+    one.post("/api/v1/auth/mfa/totp", &nothing).expect(200);
+    admin.delete(&format!("/api/v1/users/{}/mfa", one.id)).expect(204);
+    told("factor_changed", &one, "administrator", Some(&admin.id));
+    let (one, refresh) = (person("refresh_reused"), "/api/v1/auth/refresh");
+    let body = json!({ "refresh_token": one.refresh_token });
+    nobody.post(refresh, &body).expect(200);
+    server.clock.advance_seconds(60);
+    nobody.post(refresh, &body).is_problem(401, "session-refresh-reused");
+    told("refresh_reused", &one, "system", None);
+    let one = person("risk");
+    let elsewhere = [("User-Agent", FIREFOX), ("X-Forwarded-For", "203.0.113.9")];
+    one.call("GET", "/api/v1/users/sessions", None, &elsewhere).is_problem(401, "session-risk");
+    told("risk", &one, "system", None);
+    let one = person("idle");
+    server.clock.advance_seconds(3600);
+    told("idle", &one, "system", None);
+}
+
+/// A password that is set is another one afterwards, and a browser that signs in anew is the same.
+#[test]
+fn who_sets_a_password_or_signs_in_anew_ended_the_session_as_its_owner() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.create_user(&json!({ "username": "ann", "email": "ann@example.org", "password": PASSWORD }));
+    let (one, other, new) = (sign_in(&server), sign_in(&server), "quite another horse");
+    let change = json!({ "current_password": PASSWORD, "new_password": new });
+    one.post("/api/v1/auth/password/change", &change).expect(204);
+    server.anonymous().post("/api/v1/auth/password/forgot", &json!({ "identifier": "ann" })).expect(202);
+    let token = admin.mailed_token("ann@example.org", "reset-password");
+    let reset = json!({ "token": token, "password": PASSWORD });
+    server.anonymous().post("/api/v1/auth/password/reset", &reset).expect(204);
+    let log_in = |cookie: &str| {
+        let body = json!({ "identifier": "ann", "password": PASSWORD, "transport": "cookie" }).to_string();
+        let headers = [("Cookie", cookie), ("Sec-Fetch-Site", "same-origin")];
+        let reply = server.anonymous().call("POST", "/api/v1/auth/login", Some(body), &headers);
+        reply.expect(200);
+        reply.headers_named("set-cookie").find(|one| one.starts_with("__Host-sesame=")).unwrap().to_owned()
+    };
+    let first = log_in("");
+    log_in(first.split(';').next().unwrap());
+    let ended = items(&admin.get(&format!("/api/v1/users/{}/sessions?ended=true", other.id)));
+    let mut told: Vec<_> =
+        ended.iter().map(|one| (one["reason"].as_str().unwrap(), one["ended_by"].as_str().unwrap())).collect();
+    told.sort_unstable();
+    assert_eq!(told, [("password_changed", "owner"), ("password_reset", "owner"), ("replaced", "owner")]);
+}
+
+/// What a policy ends is refused as exactly as what somebody revokes, and measured likewise.
+#[test]
+fn what_a_policy_ends_is_measured_as_what_is_revoked() {
+    let server = Server::with(|config| {
+        config.http.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+        config.sessions.max_per_user = 2;
+        config.sessions.risk_high = Response::Revoke;
+    });
+    with_ann(&server);
+    let metrics = &server.state().metrics;
+    let measured = |what: &str, expected: u64, done: &dyn Fn()| {
+        let before = metrics.revocation_visible_seconds.get_sample_count();
+        done();
+        assert_eq!(metrics.revocation_visible_seconds.get_sample_count() - before, expected, "{what}");
+    };
+    let refresh = |one: &SignedIn| {
+        server.anonymous().post("/api/v1/auth/refresh", &json!({ "refresh_token": one.refresh_token })).status
+    };
+    let one = sign_in(&server);
+    measured("room for two", 0, &|| drop(sign_in(&server)));
+    server.clock.advance_seconds(1);
+    measured("evicted", 1, &|| drop(sign_in(&server)));
+    measured("evicted already", 0, &|| assert_eq!(refresh(&one), 401));
+    let one = sign_in(&server);
+    measured("refreshed", 0, &|| assert_eq!(refresh(&one), 200));
+    server.clock.advance_seconds(60);
+    measured("reused", 1, &|| assert_eq!(refresh(&one), 401));
+    let one = sign_in(&server);
+    let ask = |headers: &[(&str, &str)]| one.call("GET", "/api/v1/users/sessions", None, headers).status;
+    measured("a new network", 0, &|| assert_eq!(ask(&[("X-Forwarded-For", "203.0.113.9")]), 200));
+    measured("another program", 1, &|| {
+        assert_eq!(ask(&[("User-Agent", FIREFOX), ("X-Forwarded-For", "203.0.113.9")]), 401)
+    });
 }
 
 #[test]

@@ -48,6 +48,11 @@ impl Command for RefreshSession {
     type Reply = Refreshed;
     type Refusal = SessionError;
     const NAME: &'static str = "refresh_session";
+    const REVOKES: bool = true;
+
+    fn has_revoked(reply: &Refreshed) -> bool {
+        matches!(reply, Refreshed::Reused)
+    }
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Refreshed>, SessionError> {
         let session = user.sessions.find(self.session).filter(|_| user.is_active());

@@ -58,8 +58,15 @@ pub struct StartSession {
 /// What a sign-in came to.
 #[derive(Debug, Clone)]
 pub enum Begun {
-    /// A session, and its device.
-    Session(Arc<Session>, Arc<Device>),
+    /// A session.
+    Session {
+        /// It.
+        session: Arc<Session>,
+        /// Its device.
+        device: Arc<Device>,
+        /// So many others ended for it.
+        ended: usize,
+    },
     /// Nothing: it looked too unlike the owner.
     Refused,
 }
@@ -69,6 +76,11 @@ impl Command for StartSession {
     type Reply = Begun;
     type Refusal = SessionError;
     const NAME: &'static str = "start_session";
+    const REVOKES: bool = true;
+
+    fn has_revoked(reply: &Begun) -> bool {
+        matches!(reply, Begun::Session { ended: 1.., .. })
+    }
 
     fn decide(mut self, user: &User, facts: &Facts) -> Result<Decision<User, Begun>, SessionError> {
         self.new.id = self.new.id.numbered(user.sessions.next_number());
@@ -113,7 +125,7 @@ impl Command for StartSession {
         events.extend(device_event);
         events.extend(noted.map(SessionEvent::Noted));
         let events = accepted.into_iter().chain(events.into_iter().map(UserEvent::Session)).chain(alert).collect();
-        Ok(Decision { events, reply: Begun::Session(session, device) })
+        Ok(Decision { events, reply: Begun::Session { session, device, ended: places.gone.len() } })
     }
 }
 

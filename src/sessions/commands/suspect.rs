@@ -39,6 +39,11 @@ impl Command for SuspectSession {
     type Reply = Option<Response>;
     type Refusal = SessionError;
     const NAME: &'static str = "suspect_session";
+    const REVOKES: bool = true;
+
+    fn has_revoked(reply: &Option<Response>) -> bool {
+        *reply == Some(Response::Revoke)
+    }
 
     fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Option<Response>>, SessionError> {
         let session = user.sessions.find(self.session).filter(|session| session.is_active(facts.now));

@@ -120,11 +120,15 @@ fn for_administrators(routes: &mut Routes) {
         .about("Lists where a user is signed in, or why they no longer are")
         .answers::<Page<SessionView>>(200);
     routes
-        .delete("/api/v1/users/{user_id}/sessions/all", write, async |call: Call, Path(id): Path<UserId>| {
-            let whose = Whose::other(&call, id).await?;
-            end_all(&call, &whose, &EndQuery { keep_current: false }).await
-        })
-        .about("Signs a user out everywhere")
+        .delete(
+            "/api/v1/users/{user_id}/sessions/all",
+            write,
+            async |call: Call, Path(id): Path<UserId>, Query(query): Query<EndQuery>| {
+                let whose = Whose::other(&call, id).await?;
+                end_all(&call, &whose, &query).await
+            },
+        )
+        .about("Signs a user out everywhere; with `keep_current=true`, of oneself, everywhere else")
         .answers::<Ended>(200);
     routes
         .delete(
@@ -309,7 +313,7 @@ async fn list(call: &Call, whose: &Whose, query: &ListQuery) -> Outcome {
     let mut views: Vec<_> = over.chain(ended).collect();
     views.sort_by_key(|session| std::cmp::Reverse((session.ended_at, session.id)));
     let page = Page::of_sorted(views, &paging, |session| newest_first(session.ended_at, session.id.bytes()));
-    Ok(Answer::ok(&page.map(|session| EndedView::of(id, &session))))
+    Ok(Answer::ok(&page.map(|session| EndedView::of(id, &session, whose.current.is_none()))))
 }
 
 /// A key that sorts what is newer before what is older.

@@ -11,7 +11,6 @@ use crate::access::model::Constraint;
 use crate::access::role_book::RoleBook;
 use crate::actor::aggregate::Aggregate as _;
 use crate::http::Call;
-use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{DeviceId, RoleId, SecurityEventId, SessionId, UserId};
 use crate::kernel::text::RoleName;
@@ -201,12 +200,16 @@ pub(super) struct EndedView {
     reason: &'static str,
     /// Why, in words.
     explanation: &'static str,
-    /// Who ended it: `system`, `owner`, `app` or `administrator`.
+    /// Who ended it: `system` (a policy, or the time), `owner`, `administrator` or `app`.
     ended_by: &'static str,
+    /// The id of the administrator or application, told to administrators alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_by_id: Option<String>,
 }
 
 impl EndedView {
-    pub(super) fn of(owner: UserId, ended: &EndedSession) -> Self {
+    /// A session of `owner`, to the owner or to an administrator.
+    pub(super) fn of(owner: UserId, ended: &EndedSession, to_administrator: bool) -> Self {
         let client = ClientText::of(ended.user_agent.as_deref(), Hints::default());
         let agent = Agent::of(&client);
         Self {
@@ -222,12 +225,8 @@ impl EndedView {
             ended_at: ended.ended_at,
             reason: ended.reason.text(),
             explanation: ended.reason.words(),
-            ended_by: match ended.by {
-                Actor::System => "system",
-                Actor::Person(id) if id != owner => "administrator",
-                Actor::Anonymous | Actor::Person(_) => "owner",
-                Actor::App(_) => "app",
-            },
+            ended_by: ended.ended_by(owner).text(),
+            ended_by_id: ended.ended_by(owner).is_another().then(|| ended.by.text()).filter(|_| to_administrator),
         }
     }
 }
