@@ -214,6 +214,11 @@ impl Call {
         admission::refuse_stale(&self.caller, &self.state, self.now)
     }
 
+    /// Whether a browser says that a page of another site makes the request.
+    pub fn is_of_other_site(&self) -> bool {
+        credential::is_of_other_site(self.request.headers(), self.frame().public_origin())
+    }
+
     /// The session that asks.
     ///
     /// # Errors

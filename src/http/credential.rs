@@ -99,6 +99,12 @@ pub fn is_same_origin(headers: &HeaderMap, public_origin: &str) -> bool {
         || value(ORIGIN).is_some_and(|origin| origin.eq_ignore_ascii_case(public_origin))
 }
 
+/// Whether a browser says that the request comes from a page of another site. Who says nothing is no browser, or has no page.
+pub(super) fn is_of_other_site(headers: &HeaderMap, public_origin: &str) -> bool {
+    let is_told = headers.contains_key(SEC_FETCH_SITE) || headers.contains_key(ORIGIN);
+    is_told && !is_same_origin(headers, public_origin)
+}
+
 /// The origin (RFC 6454) of a URL: scheme, host and port, without path.
 pub(super) fn origin_of(url: &str) -> &str {
     let authority_at = url.find("://").map_or(0, |at| at + 3);

@@ -14,6 +14,8 @@ use sesame::sessions::risk::{Occasion, Response};
 use crate::harness::{Admin, PASSWORD, Reply, Server};
 use crate::places;
 
+/// The origin of the pages that are the own site's.
+const OWN: &str = "http://127.0.0.1:8080";
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 const CHROME: &str =
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36";
@@ -134,12 +136,18 @@ fn pages_of_other_sites_cannot_use_the_cookie_or_sign_anybody_in() {
         from("POST", "/api/v1/auth/logout", site, None).is_problem(403, "cross-site-request");
     }
     let body = json!({ "identifier": "ann", "password": PASSWORD, "transport": "cookie" }).to_string();
-    let log_in = |site| {
-        let headers = [("Sec-Fetch-Site", site), ("User-Agent", FIREFOX)];
+    let log_in = |site: &[(&str, &str)]| {
+        let headers: Vec<_> = [("User-Agent", FIREFOX)].into_iter().chain(site.iter().copied()).collect();
         server.anonymous().call("POST", "/api/v1/auth/login", Some(body.clone()), &headers)
     };
-    log_in("cross-site").is_problem(403, "cross-site-request");
-    assert_eq!(log_in("same-origin").status, 200);
+    for site in cases.into_iter().filter(|site| !site.is_empty()) {
+        let refused = log_in(site);
+        refused.is_problem(403, "cross-site-request");
+        assert_eq!(refused.headers_named("set-cookie").count(), 0, "{site:?}");
+    }
+    for site in [&[("Sec-Fetch-Site", "same-origin")][..], &[("Sec-Fetch-Site", "none")], &[("Origin", OWN)], &[]] {
+        assert_eq!(log_in(site).status, 200, "{site:?}");
+    }
     assert_eq!(browser.sessions().status, 200);
 }
 

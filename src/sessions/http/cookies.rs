@@ -4,7 +4,7 @@
 //! not send it. No token in forms: every browser since 2023 sends `Sec-Fetch-Site`, which scripts cannot forge, and a
 //! token would be one more secret that pages must carry.
 
-use actix_web::http::header::{HeaderName, HeaderValue, SET_COOKIE};
+use actix_web::http::header::{HeaderValue, SET_COOKIE};
 
 use crate::http::credential::{COOKIE_NAME, DEVICE_COOKIE_NAME};
 use crate::http::handler::Outcome;
@@ -12,8 +12,6 @@ use crate::http::{Answer, Call, Problem};
 
 /// The longest that browsers keep a cookie (RFC 6265bis section 5.5).
 const DEVICE_COOKIE_SECONDS: i64 = 400 * 86_400;
-
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Sets the session's cookie: for this host alone, over TLS alone, out of reach of scripts and of other sites' requests.
 pub(super) fn with_session(answer: Answer, token: &str, seconds: i64) -> Outcome {
@@ -27,11 +25,7 @@ pub(super) fn with_device(answer: Answer, token: &str) -> Outcome {
 
 /// Refuses a request that a browser says another site made: nobody is to be signed in by somebody else's page.
 pub(super) fn refuse_other_sites(call: &Call) -> Result<(), Problem> {
-    let site = call.request().headers().get(SEC_FETCH_SITE).and_then(|value| value.to_str().ok());
-    match site {
-        Some("cross-site" | "same-site") => Err(other_site()),
-        _ => Ok(()),
-    }
+    if call.is_of_other_site() { Err(other_site()) } else { Ok(()) }
 }
 
 /// The refusal of what another site asked for.
