@@ -68,6 +68,8 @@ pub struct Route {
     pub(super) wrong_type: StatusCode,
     pub(super) is_asked_often: bool,
     pub(super) is_upload: bool,
+    /// It answers other methods, too.
+    pub(super) is_of_any_method: bool,
     /// It finds out by itself who calls.
     pub(super) asks_who: bool,
     /// So many requests are counted for one.
@@ -116,6 +118,13 @@ impl Route {
     /// before anything else, so that a request with one is counted there.
     pub fn asks_who_calls(&mut self) -> &mut Self {
         self.asks_who = true;
+        self
+    }
+
+    /// Answers every method that its path has no other route for, OPTIONS as well, which is otherwise answered with those that
+    /// there are.
+    pub fn answers_any_method(&mut self) -> &mut Self {
+        self.is_of_any_method = true;
         self
     }
 
@@ -244,6 +253,7 @@ impl Routes {
             wrong_type: StatusCode::UNSUPPORTED_MEDIA_TYPE,
             is_asked_often: false,
             is_upload: false,
+            is_of_any_method: false,
             asks_who: false,
             cost: 1,
             refuses_if_match,

@@ -105,7 +105,8 @@ impl Pathway {
     /// The route for `method`; a GET answers HEAD too, whose body actix leaves out.
     pub(super) fn endpoint(&self, method: &Method) -> Option<&Endpoint> {
         let wanted = if *method == Method::HEAD { &Method::GET } else { method };
-        self.endpoints.iter().find(|endpoint| endpoint.route.method == *wanted)
+        let own = self.endpoints.iter().find(|endpoint| endpoint.route.method == *wanted);
+        own.or_else(|| self.endpoints.iter().find(|endpoint| endpoint.route.is_of_any_method))
     }
 
     /// OPTIONS, or a method the path does not have.

@@ -99,6 +99,23 @@ fn envoy_asks_with_the_visitors_own_path_and_method() {
     }
 }
 
+/// A proxy that keeps the visitor's method takes any 2xx for a yes.
+#[test]
+fn every_method_is_decided_and_none_passes_without_a_credential() {
+    let (server, _) = server();
+    let (nobody, ann) = (server.anonymous(), server.anonymous().sign_in("ann", PASSWORD));
+    for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"] {
+        for path in ["/auth/verify", "/auth/verify/", "/auth/verify/reports/1"] {
+            assert_eq!(nobody.call(method, path, None, &[]).status, 401, "{method} {path}");
+        }
+        let is_read = ["GET", "HEAD"].contains(&method);
+        let (any, reports) = (ann.call(method, "/auth/verify/any", None, &[]), "/auth/verify/reports/1");
+        assert_eq!(any.status, 200, "{method}");
+        assert_eq!(ann.call(method, reports, None, &[]).status, if is_read { 200 } else { 403 }, "{method}");
+        assert_eq!(ann.call(method, "/auth/verify/none", None, &[]).status, 403, "{method}");
+    }
+}
+
 #[test]
 fn a_cookie_lets_unsafe_requests_of_other_sites_pass_nowhere() {
     let (server, _) = server();

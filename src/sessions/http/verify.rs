@@ -20,19 +20,16 @@ use crate::sessions::risk::{Occasion, Response};
 use crate::sessions::watch::Watch;
 use crate::user::User;
 
-/// Registers the routes: Envoy appends the visitor's path and keeps the method, the others ask one path.
+/// Registers the routes: Envoy appends the visitor's path and keeps the method, the others ask one path. Whatever the method
+/// is, it is decided: a proxy takes any success for a yes.
 pub(super) fn routes(routes: &mut Routes) {
     routes
         .get("/auth/verify", Who::Anyone, verify)
         .about("Says whether a proxy may let a request pass")
         .answers_with(200)
+        .answers_any_method()
         .asks_who_calls();
-    let tail = "/auth/verify/{path:.*}";
-    routes.get(tail, Who::Anyone, verify).undocumented().asks_who_calls();
-    routes.post(tail, Who::Anyone, verify).undocumented().asks_who_calls();
-    routes.put(tail, Who::Anyone, verify).takes_if_match().undocumented().asks_who_calls();
-    routes.patch(tail, Who::Anyone, verify).takes_if_match().undocumented().asks_who_calls();
-    routes.delete(tail, Who::Anyone, verify).takes_if_match().undocumented().asks_who_calls();
+    routes.get("/auth/verify/{path:.*}", Who::Anyone, verify).answers_any_method().undocumented().asks_who_calls();
 }
 
 /// The visitor's request, as the proxy tells of it.
