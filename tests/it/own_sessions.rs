@@ -269,7 +269,7 @@ fn what_a_policy_ends_is_measured_as_what_is_revoked() {
     let ask = |headers: &[(&str, &str)]| one.call("GET", "/api/v1/users/sessions", None, headers).status;
     measured("a new network", 0, &|| assert_eq!(ask(&[("X-Forwarded-For", "203.0.113.9")]), 200));
     measured("another program", 1, &|| {
-        assert_eq!(ask(&[("User-Agent", FIREFOX), ("X-Forwarded-For", "203.0.113.9")]), 401)
+        assert_eq!(ask(&[("User-Agent", FIREFOX), ("X-Forwarded-For", "203.0.113.9")]), 401);
     });
 }
 
