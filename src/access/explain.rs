@@ -352,13 +352,21 @@ impl Walk<'_> {
                 others.push(Near { miss, is_enough: false });
             }
         }
-        for miss in self.roles_not_held(number) {
+        others.truncate(MOST_NAMED);
+        let most_others = others.len() + MOST_ROLES;
+        for (id, name, has_chosen) in self.roles_not_held(number) {
+            let miss = Miss::RoleNotHeld(id, name.clone(), has_chosen, None);
             if self.would_allow(&trial, &miss)? {
                 found.push(enough(miss));
+            } else if found.is_empty()
+                && !is_denied
+                && others.len() < most_others
+                && let Some(unmet) = self.unmet(&trial, id)?
+            {
+                others.push(Near { miss: Miss::RoleNotHeld(id, name, has_chosen, Some(unmet)), is_enough: false });
             }
         }
         if found.is_empty() && !is_denied {
-            others.truncate(MOST_NAMED);
             return Ok(others);
         }
         let roles = found.iter().position(|near| matches!(near.miss, Miss::RoleNotHeld(..)));
@@ -370,8 +378,47 @@ impl Walk<'_> {
         if (self.is_late)() { Err(Unexplained::TooSlow) } else { Ok(trial.would_allow(miss)) }
     }
 
-    /// The roles that may allow it: those that allow the least come first.
-    fn roles_not_held(&self, number: u32) -> impl Iterator<Item = Miss> {
+    /// The first condition that would keep a role that is not held from being enough, as it would be if it were held; none:
+    /// it is something else.
+    fn unmet(&self, trial: &Trial<'_>, role: RoleId) -> Result<Option<Matched>, Unexplained> {
+        let Some(permission) = self.book.permission_named(self.asked.permission) else { return Ok(None) };
+        let ways = self.roles_above(role)?;
+        let look = |asked: &Asked<'_>| {
+            if !matches!(asked.decide(self.book), Reason::ConditionNotMet | Reason::ConditionError) {
+                return Ok(None);
+            }
+            let view = View::of(asked, self.book, Effect::Allow);
+            let judge = |condition: &Condition| {
+                self.step(CONDITION_STEPS)?;
+                let mut judged = Judged::by(condition, &view, &Allowance::whole());
+                judged.read(&view);
+                Ok(judged)
+            };
+            let mut unmet = None;
+            for (at, way) in ways.iter().enumerate().filter(|(_, way)| way.inactive.is_none()) {
+                let speaks = |rule: &&Rule| rule.effect == Effect::Allow && rule.pattern.matches(&permission.name);
+                for rule in way.role.rules.iter().filter(speaks) {
+                    let judged = rule.condition.as_ref().map(judge).transpose()?;
+                    if judged.as_ref().is_none_or(|judged| judged.truth == Truth::Holds) {
+                        let own = permission.conditions.iter().map(judge);
+                        let own = own.collect::<Result<Vec<_>, _>>()?;
+                        let unmet = own.into_iter().find(|judged| judged.truth != Truth::Holds);
+                        return Ok(unmet.map(|judged| of_permission(permission.name.clone(), judged)));
+                    }
+                    if unmet.is_none() {
+                        let matched = self.matched(rule, Source::Role(self.path(&ways, at)?), &Bounds::default())?;
+                        unmet = Some(Matched { condition: judged, ..matched });
+                    }
+                }
+            }
+            Ok(unmet)
+        };
+        trial.if_assigned(role, look).transpose().map(Option::flatten)
+    }
+
+    /// The roles that may allow it, each with whether the session would have to choose it: those that allow the least come
+    /// first.
+    fn roles_not_held(&self, number: u32) -> impl Iterator<Item = (RoleId, RoleName, bool)> {
         let holdings = &self.asked.user.holdings;
         let is_held = |id: RoleId| holdings.assignments.iter().any(|held| held.role_id == id);
         let mut roles: Vec<_> = self
@@ -384,7 +431,7 @@ impl Walk<'_> {
             .collect();
         roles.sort_unstable();
         let has_chosen = self.asked.session.is_some_and(|session| session.chosen_roles().is_some());
-        roles.into_iter().take(MOST_ROLES_TRIED).map(move |(_, name, id)| Miss::RoleNotHeld(id, name, has_chosen))
+        roles.into_iter().take(MOST_ROLES_TRIED).map(move |(_, name, id)| (id, name, has_chosen))
     }
 }
 

@@ -76,8 +76,9 @@ pub enum Miss {
     InactiveRole(Matched, RoleName),
     /// The role that the subject holds is not in force in this session; by which constraint, if by one.
     NotActivated(Matched, RoleName, Option<ConstraintName>),
-    /// A role that the subject does not hold; and whether the session chose its roles, and would have to choose this one.
-    RoleNotHeld(RoleId, RoleName, bool),
+    /// A role that the subject does not hold; whether the session chose its roles, and would have to choose this one; and
+    /// what of it has a condition that would not hold either, if that is so.
+    RoleNotHeld(RoleId, RoleName, bool, Option<Matched>),
     /// The permission is not defined; others of its resource are.
     UndefinedPermission(Vec<PermissionName>),
     /// The resource is stored in this place, and another was asked about.

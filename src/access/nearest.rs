@@ -53,7 +53,9 @@ impl<'a> Trial<'a> {
             }
             Miss::InactiveRole(_, name) => self.if_switched_on(name),
             Miss::NotActivated(matched, _, constraint) => self.if_chosen(matched, constraint.is_some()),
-            Miss::RoleNotHeld(role, ..) => self.if_assigned(*role),
+            Miss::RoleNotHeld(role, ..) => {
+                self.if_assigned(*role, |asked| asked.decide(self.book).allows()).unwrap_or_default()
+            }
             Miss::UndefinedPermission(_) | Miss::Elsewhere(_) => true,
         }
     }
@@ -122,21 +124,22 @@ impl<'a> Trial<'a> {
         self.decides(&self.holding(assignments, grants), session.as_ref(), self.book, None)
     }
 
-    /// If the subject held this role everywhere, and its session used it.
-    fn if_assigned(&self, role: RoleId) -> bool {
+    /// What the question comes to if the subject held this role everywhere, and its session used it; none: it cannot be
+    /// given it.
+    pub(super) fn if_assigned<T>(&self, role: RoleId, look: impl FnOnce(&Asked<'_>) -> T) -> Option<T> {
         let (mut assignments, grants) = self.held();
         if assignments.len() >= MAX_HELD {
-            return false;
+            return None;
         }
         let given = Given::silently(Actor::System, self.asked.now);
         assignments.push(Assignment { role_id: role, bounds: Bounds::default(), given });
-        if refuse_joined(self.book, &assignments, &[role], self.asked.now).is_err() {
-            return false;
-        }
+        refuse_joined(self.book, &assignments, &[role], self.asked.now).ok()?;
         let has_chosen = |session: &&Session| session.chosen_roles().is_some();
         let session =
             self.asked.session.filter(has_chosen).map(|session| choosing(session, role, false, self.asked.now));
-        self.decides(&self.holding(assignments, grants), session.as_ref().or(self.asked.session), self.book, None)
+        let (user, session) = (self.holding(assignments, grants), session.as_ref().or(self.asked.session));
+        let Asked { permission, scope, now, passed, .. } = *self.asked;
+        Some(look(&Asked { session, passed, ..Asked::plain(&user, permission, scope, now) }))
     }
 
     fn held(&self) -> (Vec<Assignment>, Vec<Grant>) {

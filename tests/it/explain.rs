@@ -75,7 +75,11 @@ impl Document {
         let answer = self.app.post("/api/v1/permissions/check", &ask).expect(200);
         assert_eq!(answer["reason"], reason, "{answer}");
         let (question, said) = (self.names.masked(&ask), self.names.masked(&answer));
-        writeln!(self.text, "\n## {reason}\n\n{about}\n\n```json\n{question}\n```\n\n```json\n{said}\n```").unwrap();
+        let heading = format!("\n## {reason}\n");
+        if !self.text.contains(&heading) {
+            self.text.push_str(&heading);
+        }
+        writeln!(self.text, "\n{about}\n\n```json\n{question}\n```\n\n```json\n{said}\n```").unwrap();
         answer
     }
 }
@@ -111,6 +115,8 @@ fn every_reason_has_an_example_in_the_documentation() {
         ask
     };
     document.example("no_matching_grant", "Ann holds nothing yet; two roles would allow it.", ask("documents:read"));
+    let about = "Of another permission one role speaks, on a condition that does not hold either.";
+    document.example("no_matching_grant", about, with("bob@example.org"));
     admin.assign(&ann, &editor);
     document.example("granted_by_role", "Ann is an editor, and editors are viewers.", ask("documents:read"));
     document.example("condition_not_met", "Editors write what is their own.", with("bob@example.org"));
@@ -288,6 +294,53 @@ fn what_is_missing_beside_something_else_is_told_only_where_nothing_is_enough_an
     );
     assert_eq!(kinds(&at("c")), []);
     assert_eq!(kinds(&sign(2, 1)), []);
+}
+
+#[test]
+fn a_role_that_is_not_held_and_whose_condition_does_not_hold_either_is_told_with_it() {
+    let (_server, admin, app, ann) = stage();
+    admin.assign(&ann, &admin.role("viewer", &["documents:read"]));
+    let own = rule("allow", "documents:write", "resource.properties.owner == subject.email");
+    let writer = role(&admin, &json!({ "name": "writer", "permissions": [own] }));
+    role(&admin, &json!({ "name": "editor", "parent_role_id": writer, "permissions": ["reports:read"] }));
+    let explained = |path: &str| {
+        let answer = admin.get(&format!("/api/v1/users/{ann}/permissions/{path}/explain")).expect(200);
+        answer["explanation"]["nearest_misses"].as_array().unwrap().clone()
+    };
+    let told = explained("documents:write");
+    let said: Vec<_> = told.iter().map(|miss| (miss["role"].as_str().unwrap(), &miss["is_enough"])).collect();
+    assert_eq!(said, [("writer", &json!(false)), ("editor", &json!(false))]);
+    let unmet = "condition `resource.properties.owner == subject.email` cannot be evaluated: there is no \
+                 resource.properties.owner, subject.email is \"ann@example.org\"; that alone would not be enough";
+    let message = told[0]["message"].as_str().unwrap();
+    assert_eq!(
+        message,
+        format!("the role writer would allow it, and the subject does not hold it; besides, its {unmet}")
+    );
+    let of_rule = &told[1]["rule"];
+    assert_eq!(of_rule["condition"]["missing"], json!(["resource.properties.owner"]));
+    let path: Vec<_> = of_rule["role_path"].as_array().unwrap().iter().map(|step| step["name"].clone()).collect();
+    assert_eq!(path, ["editor", "writer"]);
+    // Where something is passed, its values are told; and of what is enough nothing more is.
+    let with = |owner: &str| {
+        let resource = json!({ "type": "documents", "id": "7", "properties": { "owner": owner } });
+        json!({ "subject": ann, "permission": "documents:write", "resource": resource, "explain": true })
+    };
+    let answer = app.post("/api/v1/permissions/check", &with("bob@example.org")).expect(200);
+    let miss = &answer["explanation"]["nearest_misses"][0];
+    assert_eq!(miss["rule"]["condition"]["values"]["resource.properties.owner"], "bob@example.org", "{miss}");
+    let near = |role: &str, is_enough| ("role_not_held".to_owned(), Some(role.to_owned()), is_enough);
+    assert_eq!(nearest(&app, &with("ann@example.org")), [near("writer", true), near("editor", true)]);
+    // The permission has a condition of its own.
+    admin.created("/api/v1/permissions", &json!({ "name": "documents:sign", "conditions": ["context.y == 1"] }));
+    admin.role("signer", &["documents:sign"]);
+    let told = explained("documents:sign");
+    assert_eq!((told.len(), &told[0]["rule"]["is_of_permission"]), (1, &json!(true)));
+    assert!(told[0]["message"].as_str().unwrap().contains("besides, the permission's condition `context.y == 1`"));
+    // Nothing of it is told where a denial wins anyway.
+    let denied = json!({ "permission": "documents:*", "effect": "deny" });
+    admin.created(&format!("/api/v1/users/{ann}/permissions"), &denied);
+    assert_eq!(explained("documents:write"), [] as [Value; 0]);
 }
 
 #[test]

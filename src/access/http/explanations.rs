@@ -99,7 +99,7 @@ struct MissView {
     kind: &'static str,
     /// In words.
     message: String,
-    /// The rule that would allow it.
+    /// The rule that would allow it; of a role that is not held only where its condition would not hold either.
     rule: Option<MatchView>,
     /// The role that would allow it, or is inactive, or not in force in this session.
     role: Option<String>,
@@ -168,7 +168,7 @@ impl MissView {
                 (Some(rule), None)
             }
             Miss::InactiveRole(rule, name) | Miss::NotActivated(rule, name, _) => (Some(rule), Some(name.to_string())),
-            Miss::RoleNotHeld(_, name, _) => (None, Some(name.to_string())),
+            Miss::RoleNotHeld(_, name, _, unmet) => (unmet.as_ref(), Some(name.to_string())),
             Miss::UndefinedPermission(_) | Miss::Elsewhere(_) => (None, None),
         };
         Self {
@@ -232,7 +232,7 @@ fn spoken(matched: &Matched) -> String {
         Effect::Deny => "denies",
     };
     let place = shown_scope(&matched.bounds.scope).map(|scope| format!(" in {scope}")).unwrap_or_default();
-    let condition = matched.condition.as_ref().map(|judged| format!(", {}", judgement(judged))).unwrap_or_default();
+    let condition = matched.condition.as_ref().map(|judged| format!(", its {}", judgement(judged))).unwrap_or_default();
     format!("{} {verb} {}{place}{condition}", holder(matched), matched.rule.pattern)
 }
 
@@ -263,7 +263,7 @@ fn judgement(judged: &Judged) -> String {
         Truth::Fails => "is false",
         Truth::Errs => "cannot be evaluated",
     };
-    format!("its condition `{}` {result}{values}", judged.condition.source())
+    format!("condition `{}` {result}{values}", judged.condition.source())
 }
 
 /// What is missing, and whether more is.
@@ -272,10 +272,16 @@ fn whole(near: &Near) -> String {
     format!("{}{more}", message(&near.miss))
 }
 
+/// The condition of what a role that is not held would give.
+fn besides(unmet: &Matched) -> String {
+    let whose = if matches!(unmet.source, Source::Permission(_)) { "the permission's" } else { "its" };
+    unmet.condition.as_ref().map(|judged| format!("; besides, {whose} {}", judgement(judged))).unwrap_or_default()
+}
+
 fn message(miss: &Miss) -> String {
     match miss {
         Miss::Condition(rule) => match &rule.condition {
-            Some(judged) => format!("{} would allow it, but {}", holder(rule), judgement(judged)),
+            Some(judged) => format!("{} would allow it, but its {}", holder(rule), judgement(judged)),
             None => format!("{} would allow it, but its condition does not hold", holder(rule)),
         },
         Miss::Expired(rule, at) => format!("{} allowed it until {at}", holder(rule)),
@@ -289,11 +295,10 @@ fn message(miss: &Miss) -> String {
             let holder = holder(rule);
             format!("{holder} would allow it, but the constraint {constraint} keeps it out of this session")
         }
-        Miss::RoleNotHeld(_, role, false) => {
-            format!("the role {role} would allow it, and the subject does not hold it")
-        }
-        Miss::RoleNotHeld(_, role, true) => {
-            format!("the role {role} would allow it, used in this session, and the subject does not hold it")
+        Miss::RoleNotHeld(_, role, has_chosen, unmet) => {
+            let used = if *has_chosen { ", used in this session" } else { "" };
+            let more = unmet.as_ref().map(besides).unwrap_or_default();
+            format!("the role {role} would allow it{used}, and the subject does not hold it{more}")
         }
         Miss::Elsewhere(scope) => format!("the resource is stored in {scope}: ask there, or without a scope"),
         Miss::UndefinedPermission(names) if names.is_empty() => "no permission of this resource is defined".to_owned(),
