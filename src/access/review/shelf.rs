@@ -1,8 +1,9 @@
 //! Answers with more than one page, kept until they are read: every page is of the one revision that the answer is of.
 //!
-//! Bounded in bytes: the oldest answer makes room. After a restart nothing is kept, and a reader begins anew.
+//! Bounded in bytes: the oldest answer of the reader who has most kept makes room, so no reader takes what another reads on.
+//! After a restart nothing is kept, and a reader begins anew.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
@@ -77,12 +78,7 @@ impl<T: Weigh> Shelf<T> {
         let ticket = Ticket(random_bytes().map_err(|_| NotKept::NoTicket)?);
         let mut kept = self.kept();
         kept.retain(|one| now < one.until);
-        let mut held: usize = kept.iter().map(|one| one.bytes).sum();
-        while held + bytes > self.most_bytes
-            && let Some(oldest) = kept.pop_front()
-        {
-            held -= oldest.bytes;
-        }
+        make_room(&mut kept, self.most_bytes, owner, bytes);
         kept.push_back(Kept { ticket, owner, until: now.plus_seconds(self.seconds), bytes, answer });
         Ok(ticket)
     }
@@ -98,6 +94,43 @@ impl<T: Weigh> Shelf<T> {
     pub fn tidy(&self, now: Timestamp) {
         self.kept().retain(|one| now < one.until);
     }
+}
+
+/// What one reader has kept: how many bytes, and which of all answers, oldest first.
+#[derive(Default)]
+struct Share {
+    bytes: usize,
+    places: VecDeque<usize>,
+}
+
+/// Makes room for so many bytes of this reader: whoever has most with them gives its oldest answer, then whoever has most
+/// then; of two who have as much, the reader who wants the room.
+fn make_room<T>(kept: &mut VecDeque<Kept<T>>, most_bytes: usize, owner: UserId, bytes: usize) {
+    let mut held: usize = kept.iter().map(|one| one.bytes).sum();
+    if held + bytes <= most_bytes {
+        return;
+    }
+    let mut shares: BTreeMap<UserId, Share> = BTreeMap::new();
+    for (at, one) in kept.iter().enumerate() {
+        let share = shares.entry(one.owner).or_default();
+        share.bytes += one.bytes;
+        share.places.push_back(at);
+    }
+    shares.entry(owner).or_default().bytes += bytes;
+    let size = |(reader, share): (&UserId, &Share)| (share.bytes, *reader == owner, *reader);
+    let mut largest: BinaryHeap<_> = shares.iter().map(size).collect();
+    let mut going = BTreeSet::new();
+    while held + bytes > most_bytes
+        && let Some((size, is_owner, reader)) = largest.pop()
+    {
+        let oldest = shares.get_mut(&reader).and_then(|share| share.places.pop_front());
+        let Some((at, one)) = oldest.and_then(|at| Some((at, kept.get(at)?))) else { continue };
+        held -= one.bytes;
+        going.insert(at);
+        largest.push((size - one.bytes, is_owner, reader));
+    }
+    let mut places = 0..;
+    kept.retain(|_| places.next().is_some_and(|at| !going.contains(&at)));
 }
 
 /// The text that leads to a page of a kept answer.
@@ -144,6 +177,28 @@ mod tests {
         assert_eq!(keep(101, now), Err(NotKept::TooLarge));
         shelf.tidy(now.plus_seconds(10));
         assert!(shelf.kept().is_empty());
+    }
+
+    #[test]
+    fn a_reader_who_has_most_makes_room_and_takes_nothing_of_others() {
+        let shelf = Shelf::new(100, 10);
+        let now = Timestamp::from_millis(0);
+        let [ann, bob, cid] = [1, 2, 3].map(|at| UserId::generate(Timestamp::from_millis(at)));
+        let keep = |reader, bytes| shelf.keep(Arc::new(Bytes(bytes)), reader, now).unwrap();
+        let has = |reader, ticket| shelf.find(ticket, reader, now).is_some();
+        let of_ann = keep(ann, 40);
+        let of_bob: Vec<Ticket> = (0..50).map(|_| keep(bob, 10)).collect();
+        assert!(has(ann, of_ann), "bob has had more since");
+        let still: Vec<bool> = of_bob.iter().map(|ticket| has(bob, *ticket)).collect();
+        assert_eq!((still.iter().filter(|is| **is).count(), &still[44..]), (6, &[true; 6][..]));
+        // Who comes new takes of whoever has most, down to what the others have.
+        let of_cid = keep(cid, 30);
+        assert!(has(ann, of_ann) && has(cid, of_cid));
+        assert_eq!(of_bob.iter().filter(|ticket| has(bob, **ticket)).count(), 3);
+        // What is larger than any share takes of all, and of them what is needed alone.
+        let large = keep(bob, 60);
+        assert!(has(bob, large) && !has(ann, of_ann) && has(cid, of_cid));
+        assert_eq!(of_bob.iter().filter(|ticket| has(bob, **ticket)).count(), 0);
     }
 
     #[test]
