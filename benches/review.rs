@@ -215,7 +215,7 @@ async fn asked(instance: &Instance, store: &dyn Store, role: RoleId, users: u32)
     anyhow::ensure!(page == 1000.min(users as usize), "a page of holders");
     let first = stopwatch.seconds();
     let stopwatch = Stopwatch::start();
-    let counted = holders::count(store, role, &|| false)?.map_or(0, |counted| counted.holders);
+    let counted = holders::count(store, role, &[], &|| false)?.map_or(0, |counted| counted.holders);
     anyhow::ensure!(counted == u64::from(users), "every holder is counted");
     let count = stopwatch.seconds();
     let mut command = ChangeRole { id: role, if_match: None, draft: draft(instance, role, 0)? };

@@ -251,18 +251,31 @@ pub fn granted(store: &dyn Store, after: Option<&Key>, most: usize) -> Result<Ve
     store.scan(&[Kind::GrantHolder as u8], after.map(Key::bytes), most)?.into_iter().map(read).collect()
 }
 
-/// How many assignments a role has. Reads them all: may block for long.
+/// How many assignments a role has, and how many subjects have it by one of its heirs alone. Reads them all: may block for
+/// long.
 ///
 /// None once `is_late` says that it takes too long.
 ///
 /// # Errors
 /// When the store fails.
-pub fn count(store: &dyn Store, role: RoleId, is_late: &dyn Fn() -> bool) -> Result<Option<Counted>, StoreError> {
+pub fn count(
+    store: &dyn Store,
+    role: RoleId,
+    heirs: &[RoleId],
+    is_late: &dyn Fn() -> bool,
+) -> Result<Option<Counted>, StoreError> {
+    let lists: Vec<List> = std::iter::once(&role).chain(heirs).copied().map(List::Role).collect();
     let (mut counted, mut last) = (Counted::default(), None);
-    for found in Entries::new(store, &[List::Role(role)], None) {
-        let user = found?.user;
-        counted.assignments += 1;
-        counted.holders += u64::from(last.replace(user) != Some(user));
+    for found in Entries::new(store, &lists, None) {
+        // A subject's own entries of the role come before those of its heirs.
+        let Found { user, list, .. } = found?;
+        let is_new = last.replace(user) != Some(user);
+        if list == 0 {
+            counted.assignments += 1;
+            counted.holders += u64::from(is_new);
+        } else {
+            counted.holders_through_heirs += u64::from(is_new);
+        }
         if is_late() {
             return Ok(None);
         }
@@ -277,6 +290,15 @@ pub struct Counted {
     pub holders: u64,
     /// In how many scopes altogether.
     pub assignments: u64,
+    /// How many more have it by an heir and were not given it.
+    pub holders_through_heirs: u64,
+}
+
+impl Counted {
+    /// Whether anybody holds it, given or by an heir.
+    pub const fn is_held(&self) -> bool {
+        self.holders + self.holders_through_heirs > 0
+    }
 }
 
 /// The entries that the assignment or grant in this record should have; none for records of another kind.

@@ -38,23 +38,55 @@ fn roles_are_analysed_by_holders_depth_and_overlap() {
     }
     let all = admin.get("/api/v1/analytics/roles").expect(200);
     let told = |name: &str| {
-        ["holders", "assignments", "depth", "heirs", "permissions"]
+        ["holders", "holders_through_heirs", "assignments", "depth", "heirs", "permissions"]
             .map(|field| analysis(&all, name)[field].as_u64().unwrap())
     };
-    assert_eq!(told("top"), [0, 0, 0, 2, 1]);
-    assert_eq!(told("middle"), [2, 3, 1, 1, 2]);
-    assert_eq!(told("bottom"), [0, 0, 2, 0, 3]);
+    assert_eq!(told("top"), [0, 2, 0, 0, 2, 1], "by its heir middle");
+    assert_eq!(told("middle"), [2, 0, 3, 1, 1, 2]);
+    assert_eq!(told("bottom"), [0, 0, 0, 2, 0, 3]);
     let similar = &analysis(&all, "middle")["similar"];
     let told: Vec<_> =
         similar.as_array().unwrap().iter().map(|one| (&one["name"], &one["shared"], &one["percent"])).collect();
     assert_eq!(told, [(&json!("bottom"), &json!(2), &json!(66)), (&json!("top"), &json!(1), &json!(50))]);
     let unheld = admin.get("/api/v1/analytics/roles?unheld=true").expect(200);
     let names: Vec<_> = unheld["items"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["checker", "top", "bottom"]);
-    let first = admin.get("/api/v1/analytics/roles?unheld=true&limit=2").expect(200);
+    assert_eq!(names, ["checker", "bottom"]);
+    let held = admin.get("/api/v1/analytics/roles?unheld=false").expect(200);
+    analysis(&held, "top");
+    let first = admin.get("/api/v1/analytics/roles?unheld=true&limit=1").expect(200);
     let cursor = first["next_cursor"].as_str().unwrap();
-    let rest = admin.get(&format!("/api/v1/analytics/roles?unheld=true&limit=2&cursor={cursor}")).expect(200);
+    let rest = admin.get(&format!("/api/v1/analytics/roles?unheld=true&limit=1&cursor={cursor}")).expect(200);
     assert_eq!((rest["items"].as_array().unwrap().len(), &rest["items"][0]["name"]), (1, &json!("bottom")));
+    // Who was given it is counted once, however else they have it; and an inactive role passes nothing on.
+    admin.assign(&ann, &top);
+    let counted = |name: &str| {
+        let all = admin.get("/api/v1/analytics/roles").expect(200);
+        ["holders", "holders_through_heirs"].map(|field| analysis(&all, name)[field].as_u64().unwrap())
+    };
+    assert_eq!(counted("top"), [1, 1]);
+    let asleep = json!({
+        "name": "middle", "parent_role_id": top, "permissions": ["doc:write"], "is_active": false,
+    });
+    admin.put(&format!("/api/v1/roles/{middle}"), &asleep).expect(200);
+    assert_eq!((counted("top"), counted("middle")), ([1, 0], [2, 0]));
+}
+
+#[test]
+fn what_roles_share_is_counted_as_what_they_allow_is_on_whatever_condition() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.define(&["doc:read", "doc:write"]);
+    let own = |pattern: &str| json!({ "effect": "allow", "pattern": pattern, "condition": "context.is_own" });
+    let role = |name: &str, permissions: Value| {
+        admin.created("/api/v1/roles", &json!({ "name": name, "permissions": permissions }))
+    };
+    role("one", json!([own("doc:read"), own("doc:write")]));
+    role("other", json!(["doc:read", own("doc:write")]));
+    let all = admin.get("/api/v1/analytics/roles").expect(200);
+    let one = analysis(&all, "one");
+    let like = &one["similar"][0];
+    assert_eq!((&one["permissions"], &like["name"]), (&json!(2), &json!("other")), "{one}");
+    assert_eq!((&like["shared"], &like["percent"]), (&json!(2), &json!(100)));
 }
 
 #[test]

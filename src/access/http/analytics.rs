@@ -6,16 +6,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::error::AccessError;
 use crate::access::holders::{self, Counted};
+use crate::access::http::role_holders::heirs_in_force;
 use crate::access::model::{Permission, Role};
 use crate::access::pattern::Effect;
 use crate::access::product::ProductPermission;
 use crate::access::review::survey::{Limits, SurveyError};
-use crate::access::role_book::{Closure, RoleBook};
+use crate::access::role_book::RoleBook;
 use crate::access::usage::Figures;
 use crate::http::handler::Outcome;
 use crate::http::paging::paging;
@@ -57,7 +59,7 @@ struct AnalysisQuery {
     limit: Option<usize>,
     /// The `next_cursor` of an earlier answer.
     cursor: Option<String>,
-    /// Only roles that nobody holds (`true`) or somebody holds (`false`).
+    /// Only roles that nobody holds (`true`) or somebody holds (`false`), given or by a role that inherits from it.
     unheld: Option<bool>,
     /// What was not used for so many days, 1 to 3650.
     unused_days: Option<u32>,
@@ -92,7 +94,7 @@ struct Similar {
     #[schema(value_type = String)]
     role_id: RoleId,
     name: String,
-    /// So many permissions are allowed by both.
+    /// So many permissions are allowed by both, on whatever condition.
     shared: u64,
     /// Of all that one of the two allows, in percent.
     percent: u64,
@@ -106,6 +108,8 @@ struct RoleAnalysis {
     name: String,
     /// So many subjects were given it, somewhere and at some time.
     holders: u64,
+    /// So many more have it by a role that inherits from it, while all on the way are active, and were not given it.
+    holders_through_heirs: u64,
     /// In so many scopes altogether.
     assignments: u64,
     /// So many roles stand above it, in the longest line.
@@ -235,8 +239,15 @@ fn used(call: &Call, book: &RoleBook, since: Timestamp) -> BTreeSet<u32> {
     numbers.filter(|number| usage.of(*number).last_allowed >= Some(since)).collect()
 }
 
-fn closure(book: &RoleBook, role: RoleId) -> Arc<Closure> {
-    book.closure(role).cloned().unwrap_or_default()
+/// The permissions that each role allows, on whatever condition.
+type Reaches = BTreeMap<RoleId, RoaringBitmap>;
+
+fn reaches(book: &RoleBook, limits: &Limits<'_>) -> Result<Reaches, SurveyError> {
+    let reach = |role: &Arc<Role>| {
+        limits.refuse(0)?;
+        Ok((role.id, book.closure(role.id).map(|closure| closure.whole(Effect::Allow)).unwrap_or_default()))
+    };
+    book.roles().map(reach).collect()
 }
 
 impl View {
@@ -244,6 +255,7 @@ impl View {
     fn page(&self, store: &dyn Store, paging: &Paging, limits: &Limits<'_>) -> Result<Page<RoleAnalysis>, SurveyError> {
         let is_before = |id: &RoleId| paging.after.as_deref().is_some_and(|after| id.bytes().as_slice() <= after);
         let (mut items, mut depths, mut last) = (Vec::new(), BTreeMap::new(), None);
+        let reaches = reaches(&self.book, limits)?;
         let waiting = self.book.roles().map(|role| role.id).filter(|id| !is_before(id));
         for (looked_at, id) in waiting.enumerate() {
             if items.len() == paging.limit || looked_at == MOST_LOOKED_AT {
@@ -251,18 +263,24 @@ impl View {
                 return Ok(Page::new(items, cursor.as_deref()));
             }
             limits.refuse(0)?;
-            let counted = holders::count(store, id, limits.is_late)?.ok_or(SurveyError::TooSlow)?;
-            if self.unheld.is_none_or(|unheld| unheld == (counted.holders == 0)) {
-                items.push(self.analysis(id, counted, &mut depths));
+            let counted = holders::count(store, id, &heirs_in_force(&self.book, id), limits.is_late)?;
+            let counted = counted.ok_or(SurveyError::TooSlow)?;
+            if self.unheld.is_none_or(|unheld| unheld == !counted.is_held()) {
+                items.push(self.analysis(id, counted, &reaches, &mut depths));
             }
             last = Some(id);
         }
         Ok(Page::whole(items))
     }
 
-    fn analysis(&self, id: RoleId, counted: Counted, depths: &mut BTreeMap<RoleId, usize>) -> RoleAnalysis {
-        let own = closure(&self.book, id);
-        let reach = own.whole(Effect::Allow);
+    fn analysis(
+        &self,
+        id: RoleId,
+        counted: Counted,
+        reaches: &Reaches,
+        depths: &mut BTreeMap<RoleId, usize>,
+    ) -> RoleAnalysis {
+        let reach = reaches.get(&id).cloned().unwrap_or_default();
         let is_used = |number: &u32| self.used.as_ref().is_none_or(|used| used.contains(number));
         let (used, unused): (Vec<u32>, Vec<u32>) = reach.iter().partition(is_used);
         let names: BTreeMap<u32, String> = if self.used.is_some() {
@@ -276,11 +294,12 @@ impl View {
             role_id: id,
             name: name(&self.book, id),
             holders: counted.holders,
+            holders_through_heirs: counted.holders_through_heirs,
             assignments: counted.assignments,
             depth: depth(&self.book, id, depths),
             heirs: self.heirs(id),
             permissions: reach.len(),
-            similar: self.similar(id, &own),
+            similar: self.similar(id, &reach, reaches),
             unused: self.used.as_ref().map(|_| unused.len() as u64),
             suggested_permissions: self.used.as_ref().map(|_| suggested).filter(|all| all.len() <= MOST_NAMED),
         }
@@ -295,12 +314,12 @@ impl View {
     }
 
     /// The roles that share most with this one, by the part of their union that both allow (Jaccard's index).
-    fn similar(&self, id: RoleId, own: &Closure) -> Vec<Similar> {
+    fn similar(&self, id: RoleId, own: &RoaringBitmap, reaches: &Reaches) -> Vec<Similar> {
         let others = self.book.roles().filter(|role| role.id != id);
         let mut similar: Vec<Similar> = others
             .filter_map(|role| {
-                let other = self.book.closure(role.id)?;
-                let (shared, all) = (own.allow.intersection_len(&other.allow), own.allow.union_len(&other.allow));
+                let other = reaches.get(&role.id)?;
+                let (shared, all) = (own.intersection_len(other), own.union_len(other));
                 let percent = (shared * 100).checked_div(all)?;
                 (shared > 0).then(|| Similar { role_id: role.id, name: role.name.to_string(), shared, percent })
             })

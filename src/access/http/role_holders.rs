@@ -117,6 +117,11 @@ async fn list(call: Call, Path(id): Path<RoleId>, Query(query): Query<HoldersQue
     Ok(Answer::ok(&page))
 }
 
+/// The roles by which a role is held, without itself: those that inherit from it, while all on the way are active.
+pub(super) fn heirs_in_force(book: &RoleBook, id: RoleId) -> Vec<RoleId> {
+    ways(book, id).into_keys().filter(|role| *role != id).collect()
+}
+
 /// The role and all that inherit from it, while all on the way are active: an inactive one passes nothing on.
 fn ways(book: &RoleBook, id: RoleId) -> BTreeMap<RoleId, Way> {
     let name = |id: RoleId| book.role(id).map_or_else(String::new, |role| role.name.to_string());
