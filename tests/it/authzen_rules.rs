@@ -303,6 +303,39 @@ fn without_evaluations_a_batch_must_be_a_single_evaluation() {
 }
 
 #[test]
+fn a_member_that_may_be_left_out_may_be_null() {
+    let server = Server::start();
+    let app = fixture(&server);
+    let with = |member: &str, value: Value| {
+        let mut body = evaluation("alice", "read", "record-1");
+        body[member] = value;
+        body
+    };
+    let of_null = json!({ "evaluations_semantic": null, "explain": null });
+    for (member, value) in
+        [("context", Value::Null), ("options", Value::Null), ("options", of_null.clone()), ("evaluations", Value::Null)]
+    {
+        for path in ["evaluation", "evaluations"] {
+            let reply = app.post(&format!("/access/v1/{path}"), &with(member, value.clone()));
+            assert_eq!((reply.status, reply.body.as_str()), (200, YES), "{path} {member} {value}");
+        }
+    }
+    let mut several = with("evaluations", json!([{}, { "context": null, "action": { "name": "fly" } }]));
+    several["options"] = of_null;
+    let reply = app.post("/access/v1/evaluations", &several);
+    assert_eq!(reply.body, format!(r#"{{"evaluations":[{YES},{NO}]}}"#));
+    for page in [Value::Null, json!({ "token": null }), json!({ "token": null, "limit": null })] {
+        for search in ["subject", "resource", "action"] {
+            let reply = app.post(&format!("/access/v1/search/{search}"), &with("page", page.clone()));
+            assert_eq!((reply.status, &reply.json()["page"]["next_token"]), (200, &json!("")), "{search} {page}");
+        }
+    }
+    // What must be there must not be null.
+    app.post("/access/v1/evaluation", &with("subject", Value::Null)).is_problem(400, "invalid-input");
+    app.post("/access/v1/evaluations", &with("subject", Value::Null)).is_problem(400, "invalid-input");
+}
+
+#[test]
 fn an_item_that_cannot_be_understood_must_be_false_and_leave_the_others_alone() {
     let server = Server::start();
     let app = fixture(&server);

@@ -2,7 +2,7 @@
 //!
 //! Whom a subject's `type` and `id` mean is a setting (`access.authzen_subjects`); the permission asked about is
 //! `resource.type`, a colon, `action.name`. Properties and context are what conditions look at, with what is stored of the
-//! resource, whose scope is asked in; other members are accepted.
+//! resource, whose scope is asked in; other members are accepted, and one that may be left out may be null.
 
 use actix_web::http::StatusCode;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -73,8 +73,7 @@ struct Evaluation {
     /// What conditions may look at; at most 16 KiB.
     #[schema(value_type = Option<Object>)]
     context: Option<Told>,
-    #[serde(default)]
-    options: Options,
+    options: Option<Options>,
 }
 
 /// One evaluation of several; what it leaves out is taken from the request itself, what it says replaces that whole.
@@ -108,21 +107,24 @@ struct Evaluations {
     #[schema(value_type = Option<Object>)]
     context: Option<Told>,
     /// Up to 10 000; without any, the request is one evaluation.
-    #[serde(default, deserialize_with = "bounded::batch")]
-    #[schema(value_type = Vec<Item>)]
+    #[serde(default, deserialize_with = "bounded::batch_if_any")]
+    #[schema(value_type = Option<Vec<Item>>)]
     evaluations: Vec<Tried>,
-    #[serde(default)]
-    options: Options,
+    options: Option<Options>,
 }
 
 /// How it is evaluated.
 #[derive(Deserialize, ToSchema, Default)]
 struct Options {
-    #[serde(default)]
-    evaluations_semantic: Semantic,
+    evaluations_semantic: Option<Semantic>,
     /// Say why in the decision's context; of several evaluations only the reason.
-    #[serde(default)]
-    explain: bool,
+    explain: Option<bool>,
+}
+
+impl Options {
+    fn explains(&self) -> bool {
+        self.explain.unwrap_or_default()
+    }
 }
 
 /// When to stop.
@@ -208,7 +210,7 @@ impl Decision {
 }
 
 async fn evaluation(call: Call, Json(input): Json<Evaluation>) -> Outcome {
-    let explains = input.options.explain;
+    let explains = input.options.as_ref().is_some_and(Options::explains);
     decided(&call, ask(&call, input), explains).await
 }
 
@@ -227,10 +229,11 @@ async fn decided(call: &Call, ask: Ask, explains: bool) -> Outcome {
 async fn evaluations(call: Call, Json(input): Json<Evaluations>) -> Outcome {
     let (subject, action, resource, context) = (input.subject, input.action, input.resource, input.context);
     let defaults = Item { subject, action, resource, context };
+    let options = input.options.unwrap_or_default();
     if input.evaluations.is_empty() {
         let one = resolve(Item::default(), &defaults)
             .map_err(|field| Problem::invalid(vec![FieldError::new(field, "is missing")]))?;
-        return decided(&call, ask(&call, one), input.options.explain).await;
+        return decided(&call, ask(&call, one), options.explains()).await;
     }
     let mut asks = Vec::with_capacity(input.evaluations.len());
     let mut complaints = Vec::with_capacity(input.evaluations.len());
@@ -244,14 +247,14 @@ async fn evaluations(call: Call, Json(input): Json<Evaluations>) -> Outcome {
     for complaint in complaints {
         let decision = match complaint {
             None => match reasons.next() {
-                Some(reason) if input.options.explain => Decision::because(reason, None),
+                Some(reason) if options.explains() => Decision::because(reason, None),
                 reason => Decision::plain(reason.is_some_and(Reason::allows)),
             },
             Some(complaint) => Decision::denied_because(complaint),
         };
         let allowed = decision.decision;
         decisions.push(decision);
-        match input.options.evaluations_semantic {
+        match options.evaluations_semantic.unwrap_or_default() {
             Semantic::DenyOnFirstDeny if !allowed => break,
             Semantic::PermitOnFirstPermit if allowed => break,
             _ => {}
@@ -279,7 +282,7 @@ fn resolve(item: Item, defaults: &Item) -> Result<Evaluation, &'static str> {
         action: item.action.or_else(|| defaults.action.clone()).ok_or("action")?,
         resource: item.resource.or_else(|| defaults.resource.clone()).ok_or("resource")?,
         context: item.context.or_else(|| defaults.context.clone()),
-        options: Options::default(),
+        options: None,
     })
 }
 

@@ -19,6 +19,13 @@ pub(super) fn batch<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer
     deserializer.deserialize_seq(Batch(PhantomData))
 }
 
+/// The same; null: none.
+pub(super) fn batch_if_any<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    deserializer.deserialize_any(Batch(PhantomData))
+}
+
 struct Batch<T>(PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for Batch<T> {
@@ -26,6 +33,10 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Batch<T> {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "a list of at most {MAX_BATCH}")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Vec<T>, E> {
+        Ok(Vec::new())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {

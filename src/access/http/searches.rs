@@ -63,17 +63,20 @@ pub(super) fn routes(routes: &mut Routes) {
 #[derive(Deserialize, ToSchema, Default)]
 struct PageInput {
     /// The `next_token` of an earlier answer to the same question; empty or absent: the first page.
-    #[serde(default)]
-    token: String,
+    token: Option<String>,
     /// At most so many; more than 1 000 are never given at once. With a token: absent, or what it was before.
     limit: Option<usize>,
 }
 
 impl PageInput {
+    fn token(&self) -> &str {
+        self.token.as_deref().unwrap_or_default()
+    }
+
     /// How long the page is: the pages of one answer are all equally long, as the first was asked for.
     fn limit(&self) -> Result<usize, Problem> {
         let asked = self.limit.map(|limit| limit.min(MAX_LIMIT));
-        let Some((_, Place { part: begun_with, .. })) = shelf::parse_cursor(&self.token) else {
+        let Some((_, Place { part: begun_with, .. })) = shelf::parse_cursor(self.token()) else {
             return Ok(asked.unwrap_or(DEFAULT_LIMIT));
         };
         let begun_with = begun_with.min(MAX_LIMIT);
@@ -104,8 +107,7 @@ struct SubjectSearch {
     /// What conditions may look at; at most 16 KiB.
     #[schema(value_type = Option<Object>)]
     context: Option<Told>,
-    #[serde(default)]
-    page: PageInput,
+    page: Option<PageInput>,
 }
 
 /// To which resources may the subject do this?
@@ -117,8 +119,7 @@ struct ResourceSearch {
     /// What conditions may look at; at most 16 KiB.
     #[schema(value_type = Option<Object>)]
     context: Option<Told>,
-    #[serde(default)]
-    page: PageInput,
+    page: Option<PageInput>,
 }
 
 /// What may the subject do to the resource?
@@ -129,8 +130,7 @@ struct ActionSearch {
     /// What conditions may look at; at most 16 KiB.
     #[schema(value_type = Option<Object>)]
     context: Option<Told>,
-    #[serde(default)]
-    page: PageInput,
+    page: Option<PageInput>,
 }
 
 /// Where an answer stands in its whole.
@@ -194,7 +194,8 @@ async fn subjects(call: Call, Json(input): Json<SubjectSearch>) -> Outcome {
         };
         Ok(call.state.checks.with_standing(&ask, who_may).await?.0)
     };
-    let turned = turn(&call, (&page.token, page.limit()?), &question, search).await?;
+    let page = page.unwrap_or_default();
+    let turned = turn(&call, (page.token(), page.limit()?), &question, search).await?;
     let entity = |found: &Found| FoundEntity { kind: kind.to_string(), id: found.text() };
     Ok(Answer::ok(&turned.answer(entity)))
 }
@@ -228,7 +229,8 @@ async fn resources(call: Call, Json(input): Json<ResourceSearch>) -> Outcome {
         }
         Err(ReviewError::Survey(SurveyError::Unsettled).into())
     };
-    let turned = turn(&call, (&page.token, page.limit()?), &question, search).await?;
+    let page = page.unwrap_or_default();
+    let turned = turn(&call, (page.token(), page.limit()?), &question, search).await?;
     let entity = |found: &Found| FoundEntity { kind: kind.to_string(), id: found.text() };
     Ok(Answer::ok(&turned.answer(entity)))
 }
@@ -257,7 +259,8 @@ async fn actions(call: Call, Json(input): Json<ActionSearch>) -> Outcome {
         let found = allowed.map(|(name, _)| Found::Text(name.into())).collect();
         Ok(Arc::new(Kept::Findings(Findings::of(question.clone(), revision, found))))
     };
-    let turned = turn(&call, (&page.token, page.limit()?), &question, search).await?;
+    let page = page.unwrap_or_default();
+    let turned = turn(&call, (page.token(), page.limit()?), &question, search).await?;
     Ok(Answer::ok(&turned.answer(|found| FoundAction { name: found.text() })))
 }
 
