@@ -35,6 +35,18 @@ fn who_may_not_read_roles_and_users_is_told_no_more_than_the_reason() {
     witness.post("/api/v1/conditions/test", &trial).expect(200);
 }
 
+#[test]
+fn what_a_batch_does_not_explain_it_refuses_to() {
+    let (_server, _admin, app, ann) = stage();
+    let ask = |explain: bool| json!({ "subject": ann, "permission": "documents:read", "explain": explain });
+    let batch = |last: bool| {
+        let checks = json!({ "checks": [ask(false), ask(last)] });
+        app.post("/api/v1/permissions/check/batch", &checks)
+    };
+    batch(false).expect(200);
+    batch(true).is_problem(400, "invalid-input").names_field("checks[1].explain");
+}
+
 fn rule(effect: &str, pattern: &str, condition: &str) -> Value {
     json!({ "effect": effect, "pattern": pattern, "condition": condition })
 }

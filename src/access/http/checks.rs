@@ -141,7 +141,7 @@ struct CheckInput {
     context: Option<Told>,
     /// Refuse to answer from a state older than this revision.
     at_least_revision: Option<u64>,
-    /// Say why; not for batches.
+    /// Say why; in a batch it is refused.
     #[serde(default)]
     explain: bool,
 }
@@ -249,6 +249,10 @@ fn write_revision(body: &mut Vec<u8>, revision: Revision) {
 async fn check_batch(call: Call, Json(batch): Json<BatchInput>) -> Outcome {
     if batch.checks.is_empty() {
         return Err(Problem::invalid(vec![FieldError::new("checks", format!("expected 1 to {MAX_BATCH} checks"))]));
+    }
+    if let Some(index) = batch.checks.iter().position(|check| check.explain) {
+        let wrong = "a batch is not explained; ask this one by itself";
+        return Err(Problem::invalid(vec![FieldError::new(format!("checks[{index}].explain"), wrong)]));
     }
     let defaults = CheckInput {
         subject: batch.subject,
