@@ -469,8 +469,15 @@ fn who_has_what_is_exported_and_no_cell_is_a_formula() {
     let ann = admin.create_user(&json!({ "username": "ann", "external_id": "=1+1" }));
     let reader = admin.role_id("reader");
     let reason = "@boss said \"yes\", twice";
-    let assignment = json!({ "role_id": reader, "scope": "org", "reason": reason, "approved_by": ann });
-    admin.post(&format!("/api/v1/users/{ann}/roles"), &assignment).expect(201);
+    let bob = admin.create_user(&json!({ "username": "bob" }));
+    let assignment = |by: &str| json!({ "role_id": reader, "scope": "org", "reason": reason, "approved_by": by });
+    let (roles, grants) = (format!("/api/v1/users/{ann}/roles"), format!("/api/v1/users/{ann}/permissions"));
+    // Who is given something does not agree to it for themselves.
+    let granted = json!({ "permission": "doc:*", "approved_by": ann });
+    for (path, body) in [(&roles, &assignment(&ann)), (&grants, &granted)] {
+        admin.post(path, body).is_problem(400, "invalid-fields").names_field("approved_by");
+    }
+    admin.post(&roles, &assignment(&bob)).expect(201);
     admin.created(&format!("/api/v1/users/{ann}/permissions"), &json!({ "permission": "doc:*", "effect": "deny" }));
     let all = admin.get("/api/v1/access/export").expect(200);
     let of_ann: Vec<_> = all.as_array().unwrap().iter().filter(|line| line["user_id"] == ann.as_str()).collect();
@@ -482,7 +489,7 @@ fn who_has_what_is_exported_and_no_cell_is_a_formula() {
     ];
     assert_eq!(told, expected);
     assert_eq!((&of_ann[0]["external_id"], &of_ann[0]["given_by"]), (&json!("=1+1"), &json!(admin.id)));
-    assert_eq!(of_ann[0]["approved_by"], ann.as_str());
+    assert_eq!(of_ann[0]["approved_by"], bob.as_str());
     let reply = admin.get("/api/v1/access/export?format=csv");
     assert_eq!((reply.status, reply.header("content-type")), (200, Some("text/csv; charset=utf-8")));
     let lines: Vec<&str> = reply.body.lines().collect();

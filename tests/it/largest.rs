@@ -471,7 +471,7 @@ fn whatever_a_request_may_say_is_stored() {
         body["scope"] = json!(scope);
         body["expires_at"] = json!("2031-01-01T00:00:00Z");
         body["reason"] = json!(wide(1000));
-        body["approved_by"] = json!(ann);
+        body["approved_by"] = json!(admin.id);
         body
     };
     let role = admin.role(&wide(128), &[&permission]);

@@ -83,7 +83,7 @@ struct Line {
     expires_at: Option<Timestamp>,
     /// Null: the service itself.
     given_by: Option<String>,
-    /// Who agreed to it, where somebody had to.
+    /// Who is said to have agreed to it.
     approved_by: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     given_at: Timestamp,

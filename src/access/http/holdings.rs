@@ -21,7 +21,7 @@ use crate::http::paging::{PageQuery, paging};
 use crate::http::{Answer, Call, Creation, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
-use crate::kernel::ids::{GrantId, RoleId};
+use crate::kernel::ids::{GrantId, RoleId, UserId};
 use crate::kernel::page::Page;
 use crate::kernel::text::Note;
 use crate::repeats::model::Made;
@@ -64,7 +64,8 @@ bounded! {
         /// Why.
         #[schema(value_type = Option<String>)]
         reason: Option<Note>,
-        /// Who agreed: a user's id.
+        /// Who is said to have agreed: a user's id, not of the one it is given to. A note and not an approval: they are not
+        /// asked, and it needs none.
         #[schema(value_type = Option<String>)]
         approved_by: Option<SubjectId>,
     }
@@ -88,7 +89,7 @@ struct AssignmentView {
     assigned_by: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     assigned_at: Timestamp,
-    /// Who agreed.
+    /// Who is said to have agreed.
     approved_by: Option<String>,
 }
 
@@ -121,7 +122,8 @@ bounded! {
         /// Why.
         #[schema(value_type = Option<String>)]
         reason: Option<Note>,
-        /// Who agreed: a user's id.
+        /// Who is said to have agreed: a user's id, not of the one it is given to. A note and not an approval: they are not
+        /// asked, and it needs none.
         #[schema(value_type = Option<String>)]
         approved_by: Option<SubjectId>,
     }
@@ -146,7 +148,7 @@ struct GrantView {
     granted_by: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     granted_at: Timestamp,
-    /// Who agreed.
+    /// Who is said to have agreed.
     approved_by: Option<String>,
 }
 
@@ -188,7 +190,7 @@ async fn assign(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): J
         call.donor(&book).may_take(&reach)?;
     }
     let bounds = input.bounds();
-    let approved_by = approver(&call, input.approved_by).await?;
+    let approved_by = approver(&call, id, input.approved_by).await?;
     let command = |book| AssignRole {
         role_id: input.role_id,
         bounds: bounds.clone(),
@@ -279,7 +281,7 @@ async fn grant(call: Call, Path(SubjectId(id)): Path<SubjectId>, Json(input): Js
         call.donor(&book).may_say_until([&rule], input.expires_at)?;
         call.donor(&book).may_give_until(&book.bits_of([&rule]), input.expires_at)?;
     }
-    let approved_by = approver(&call, input.approved_by).await?;
+    let approved_by = approver(&call, id, input.approved_by).await?;
     let command = GrantRule { id: GrantId::generate(call.now), rule, bounds, reason: input.reason, approved_by };
     let permit = call.guard(id, &command).await?;
     let making = call.making(|user: &User, grant: &Grant| {
@@ -313,9 +315,16 @@ async fn subject(call: &Call, SubjectId(id): SubjectId) -> Result<Arc<User>, Pro
     Ok(call.state.users.load(id).await?.ok_or(AccountError::Missing)?)
 }
 
-/// Who agreed, if there is such a user.
-async fn approver(call: &Call, said: Option<SubjectId>) -> Result<Option<Actor>, Problem> {
+/// Who is said to have agreed, if there is such a user and it is another than the recipient.
+async fn approver(call: &Call, recipient: UserId, said: Option<SubjectId>) -> Result<Option<Actor>, Problem> {
     let Some(id) = said else { return Ok(None) };
+    if id.0 == recipient {
+        return Err(AccessError::field(
+            "approved_by",
+            "is the one it is given to: nobody agrees to that for themselves",
+        )
+        .into());
+    }
     let user = call.state.users.load(id.0).await?;
     let user = user.ok_or_else(|| AccessError::field("approved_by", "there is no such user"))?;
     Ok(Some(match user.nature() {
