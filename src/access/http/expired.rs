@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::access::expiry::{self, Expiring, Held};
-use crate::access::http::given::shown_scope;
+use crate::access::http::given::{refuse_unnamed, shown_scope};
 use crate::access::product::ProductPermission;
 use crate::access::review::survey;
 use crate::actor::aggregate::Aggregate as _;
@@ -21,7 +21,7 @@ use crate::user::User;
 pub(super) fn routes(routes: &mut Routes) {
     routes
         .get("/api/v1/access/expired", Who::Holding(ProductPermission::RolesRead), list)
-        .about("Lists assignments and grants that have expired and are kept for a while, the oldest first")
+        .about("Lists assignments and grants that have expired and are kept for a while, the oldest first; needs sesame.users:read too")
         .answers::<Page<ExpiredView>>(200);
 }
 
@@ -50,6 +50,7 @@ struct ExpiredView {
 }
 
 async fn list(call: Call, Query(query): Query<PageQuery>) -> Outcome {
+    refuse_unnamed(&call)?;
     let paging = query.paging()?;
     let (now, kept_seconds) = (call.now, call.state.access_settings.keep_expired_seconds());
     let read = move |store: &dyn Store| page(store, &paging, now, kept_seconds);

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::holders::{Entries, Found, List};
-use crate::access::http::given::{shown_actor, shown_scope};
+use crate::access::http::given::{refuse_unnamed, shown_actor, shown_scope};
 use crate::access::model::{Bounds, Given};
 use crate::access::pattern::Effect;
 use crate::access::product::ProductPermission;
@@ -29,7 +29,7 @@ use crate::user::User;
 pub(super) fn routes(routes: &mut Routes) {
     routes
         .get("/api/v1/access/export", Who::Holding(ProductPermission::RolesRead), export)
-        .about("Everything that was given to everybody, as CSV or JSON")
+        .about("Everything that was given to everybody, as CSV or JSON; needs sesame.users:read too")
         .answers::<Vec<Line>>(200)
         .is_costly();
 }
@@ -194,6 +194,7 @@ struct Writing {
 }
 
 async fn export(call: Call, Query(query): Query<ExportQuery>) -> Outcome {
+    refuse_unnamed(&call)?;
     let (content_type, name) = match query.format {
         Format::Json => ("application/json", "attachment; filename=\"access.json\""),
         Format::Csv => ("text/csv; charset=utf-8", "attachment; filename=\"access.csv\""),

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use crate::access::condition::Condition;
 use crate::access::model::Rule;
 use crate::access::pattern::{Effect, Pattern, Scope};
+use crate::access::product::ProductPermission;
 use crate::http::{Call, Problem};
 use crate::kernel::cause::Actor;
 use crate::kernel::fault::FieldError;
@@ -145,4 +146,13 @@ pub(super) fn shown_actor(actor: &Actor) -> Option<String> {
         Actor::App(id) => Some(id.text_with("app")),
         Actor::System | Actor::Anonymous => None,
     }
+}
+
+/// Refuses what tells subjects' names, and how they stand, to whoever may not read subjects.
+pub(super) fn refuse_unnamed(call: &Call) -> Result<(), Problem> {
+    if call.caller.may(&call.state, ProductPermission::UsersRead, call.now) {
+        return Ok(());
+    }
+    let detail = "this names subjects and needs the permission sesame.users:read too";
+    Err(Problem::forbidden("missing-permission", detail))
 }

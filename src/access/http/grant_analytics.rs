@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::access::holders::{self, Granted};
 use crate::access::http::analytics::{Analysis, known_since};
-use crate::access::http::given::shown_scope;
+use crate::access::http::given::{refuse_unnamed, shown_scope};
 use crate::access::pattern::{Effect, Pattern, PermissionName};
 use crate::access::product::ProductPermission;
 use crate::access::review::survey::{self, Limits, SurveyError};
@@ -31,7 +31,7 @@ const MOST_LOOKED_AT: usize = 2000;
 pub(super) fn routes(routes: &mut Routes) {
     routes
         .get("/api/v1/analytics/grants", Who::Holding(ProductPermission::RolesRead), grants)
-        .about("Says of each direct grant how often what it gives was allowed to anybody, and when last")
+        .about("Says of each direct grant how often what it gives was allowed to anybody, and when last; needs sesame.users:read too")
         .answers::<Analysis<GrantAnalysis>>(200)
         .is_costly();
 }
@@ -81,6 +81,7 @@ struct View {
 }
 
 async fn grants(call: Call, Query(query): Query<GrantsQuery>) -> Outcome {
+    refuse_unnamed(&call)?;
     let paging = paging(query.limit, query.cursor.as_deref())?;
     let unused_since = known_since(&call, query.unused_days)?;
     let usage = call.state.checks.usage();
