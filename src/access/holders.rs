@@ -92,20 +92,6 @@ pub struct Found {
 }
 
 impl Found {
-    /// Behind all entries of a subject in the first so many lists, and before those of it in the others.
-    pub fn behind(user: UserId, lists: usize) -> Self {
-        match lists.checked_sub(1) {
-            Some(list) => Self { user, list, rest: [BEHIND].into() },
-            // Behind the subject before: there is none before the first.
-            None => match u128::from_be_bytes(*user.bytes()).checked_sub(1) {
-                Some(before) => {
-                    Self { user: UserId::from_bytes(before.to_be_bytes()), list: usize::MAX, rest: [].into() }
-                }
-                None => Self { user, list: 0, rest: [].into() },
-            },
-        }
-    }
-
     /// The scope of a role's entry.
     pub fn scope(&self) -> Option<Scope> {
         let text = std::str::from_utf8(&self.rest).ok()?;

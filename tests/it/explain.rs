@@ -461,3 +461,45 @@ fn what_a_role_comes_to_and_what_a_subject_may_do_are_listed() {
     admin.unassign(&bob.id, &top);
     assert_eq!(again().expect(200)["items"], json!([]));
 }
+
+#[test]
+fn the_pages_of_what_one_subject_has_are_of_one_revision_with_a_total() {
+    let (server, admin, _app, _) = stage();
+    let bob = admin.person("bob");
+    let base = admin.role("base", &["documents:read", "documents:write"]);
+    let top = role(&admin, &json!({ "name": "top", "parent_role_id": base, "permissions": ["reports:read"] }));
+    let soon = json!({ "role_id": top, "expires_at": "2025-11-23T12:00:10Z" });
+    admin.post(&format!("/api/v1/users/{}/roles", bob.id), &soon).expect(201);
+    let of_bob = format!("/api/v1/users/{}", bob.id);
+    let lists = [
+        (true, format!("{of_bob}/permissions?effective=true"), "permission", 3),
+        (true, format!("{of_bob}/authorized-roles?"), "role_name", 2),
+        (true, format!("{of_bob}/sessions/{}/permissions?", bob.session_id), "permission", 3),
+        (false, "/api/v1/users/me/permissions?".to_owned(), "permission", 3),
+    ];
+    let get = |is_admins: bool, path: &str| if is_admins { admin.get(path) } else { bob.get(path) };
+    let firsts: Vec<Value> =
+        lists.iter().map(|(whose, path, ..)| get(*whose, &format!("{path}&limit=1")).expect(200)).collect();
+    // Time goes on, and ends what bob has; the pages are of one moment.
+    server.clock.advance_seconds(20);
+    for ((is_admins, path, name, total), first) in lists.iter().zip(&firsts) {
+        let (revision, mut page) = (first["revision"].clone(), first.clone());
+        let mut found = Vec::new();
+        loop {
+            assert_eq!((&page["total"], &page["revision"]), (&json!(total), &revision), "{path} {page}");
+            found.extend(page["items"].as_array().unwrap().iter().map(|item| item[name].clone()));
+            let Some(next) = page["next_cursor"].as_str() else { break };
+            page = get(*is_admins, &format!("{path}&limit=1&cursor={next}")).expect(200);
+        }
+        assert_eq!(found.len(), *total, "{path} {found:?}");
+        let anew = get(*is_admins, path).expect(200);
+        assert_eq!((&anew["total"], &anew["items"]), (&json!(0), &json!([])), "{path}");
+        get(*is_admins, &format!("{path}&cursor=AAAA")).is_problem(400, "answer-gone").names_field("cursor");
+    }
+    // Whatever changes it is told of: the list is to be read anew.
+    admin.role("another", &[]);
+    for ((is_admins, path, ..), first) in lists.iter().zip(&firsts) {
+        let next = format!("{path}&cursor={}", first["next_cursor"].as_str().unwrap());
+        get(*is_admins, &next).is_problem(400, "answer-gone").names_field("cursor");
+    }
+}

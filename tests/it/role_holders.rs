@@ -8,7 +8,7 @@ use sesame::access::holders;
 use sesame::store::key::Kind;
 use sesame::store::{Commit, Store};
 
-use crate::harness::{Admin, Server};
+use crate::harness::{Admin, App, Server};
 
 /// The lines of a list, as `user role path scope`.
 fn lines(page: &Value) -> Vec<String> {
@@ -67,33 +67,72 @@ fn holders_are_told_apart_by_how_they_hold_a_role() {
         .expect(200);
     assert_eq!(lines(&holders("")), [all[0], all[3]]);
     admin.get("/api/v1/roles/role_01h455vb4pex5vsknk084sn02q/users").is_problem(404, "not-found");
-    admin.get(&format!("/api/v1/roles/{top}/users?cursor=AAAA")).is_problem(400, "invalid-input").names_field("cursor");
+    admin.get(&format!("/api/v1/roles/{top}/users?cursor=AAAA")).is_problem(400, "answer-gone").names_field("cursor");
 }
 
 #[test]
-fn a_list_goes_on_where_the_role_of_its_last_line_inherits_no_more() {
+fn all_pages_of_a_list_of_holders_are_of_the_revision_of_the_first() {
     let server = Server::start();
     let admin = server.admin();
     let top = inherit(&admin, "top", &[]);
     let heirs = ["a", "b", "c"].map(|name| inherit(&admin, name, &[&top]));
-    let [ann, bob] = ["ann", "bob"].map(|name| admin.create_user(&json!({ "username": name })));
+    let [ann, bob, cid] = ["ann", "bob", "cid"].map(|name| admin.create_user(&json!({ "username": name })));
     for heir in &heirs {
         admin.assign(&ann, heir);
     }
     admin.assign(&bob, &top);
-    let holders = |query: &str| admin.get(&format!("/api/v1/roles/{top}/users{query}")).expect(200);
-    for (limit, rest) in
-        [(1, vec!["ann b→top everywhere", "ann c→top everywhere"]), (2, vec!["ann c→top everywhere"]), (3, vec![])]
-    {
-        let page = holders(&format!("?limit={limit}"));
-        let gone = &heirs[limit - 1];
-        let name = ["a", "b", "c"][limit - 1];
-        let alone = |parents: Value| json!({ "name": name, "parent_role_ids": parents });
-        admin.put(&format!("/api/v1/roles/{gone}"), &alone(json!([]))).expect(200);
-        let next = holders(&format!("?cursor={}", page["next_cursor"].as_str().unwrap()));
-        assert_eq!(lines(&next), [rest, vec!["bob top everywhere"]].concat(), "behind {limit}");
-        admin.put(&format!("/api/v1/roles/{gone}"), &alone(json!([top]))).expect(200);
+    let holders = |query: &str| admin.get(&format!("/api/v1/roles/{top}/users{query}"));
+    let first = holders("?limit=1").expect(200);
+    assert_eq!((&first["total"], lines(&first)), (&json!(4), vec!["ann a→top everywhere".to_owned()]));
+    // What changes between two pages is in neither.
+    admin.put(&format!("/api/v1/roles/{}", heirs[1]), &json!({ "name": "b" })).expect(200);
+    admin.unassign(&bob, &top);
+    admin.assign(&cid, &top);
+    let next = first["next_cursor"].as_str().unwrap();
+    let rest = holders(&format!("?limit=10&cursor={next}")).expect(200);
+    assert_eq!(lines(&rest), ["ann b→top everywhere", "ann c→top everywhere", "bob top everywhere"]);
+    assert_eq!(
+        (&rest["revision"], &rest["total"], &rest["next_cursor"]),
+        (&first["revision"], &json!(4), &Value::Null)
+    );
+    let anew = holders("").expect(200);
+    assert_eq!(lines(&anew), ["ann a→top everywhere", "ann c→top everywhere", "cid top everywhere"]);
+    assert!(anew["revision"].as_u64() > first["revision"].as_u64() && anew["total"] == 3, "{anew}");
+    // It belongs to its question, to its reader, and to a while.
+    let other = holders(&format!("?inherited=false&cursor={next}"));
+    other.is_problem(400, "invalid-input").names_field("cursor");
+    let page = format!("/api/v1/roles/{top}/users?cursor={next}");
+    admin.role("witness", &["sesame.roles:read", "sesame.users:read"]);
+    admin.app("other", &["witness"]).get(&page).is_problem(400, "answer-gone").names_field("cursor");
+    server.clock.advance_seconds(300);
+    holders(&format!("?cursor={next}")).is_problem(400, "answer-gone");
+}
+
+#[test]
+fn who_may_not_read_users_is_told_no_names_of_holders() {
+    let server = Server::start();
+    let admin = server.admin();
+    let role = inherit(&admin, "role", &[]);
+    let ann = admin.create_user(&json!({ "username": "ann", "external_id": "7" }));
+    admin.assign(&ann, &role);
+    admin.role("half", &["sesame.roles:read"]);
+    admin.role("witness", &["sesame.roles:read", "sesame.users:read"]);
+    let (half, witness) = (admin.app("half", &["half"]), admin.app("whole", &["witness"]));
+    for path in [
+        format!("/api/v1/roles/{role}/users"),
+        "/api/v1/access/export".to_owned(),
+        "/api/v1/access/export?format=csv".to_owned(),
+        "/api/v1/access/expired".to_owned(),
+        "/api/v1/analytics/grants".to_owned(),
+    ] {
+        half.get(&path).is_problem(403, "missing-permission");
+        assert_eq!(witness.get(&path).status, 200, "{path}");
     }
+    let nothing = json!({ "name": "role", "permissions": ["sesame.roles:read"] });
+    let name = |app: &App| {
+        app.post(&format!("/api/v1/roles/{role}/preview"), &nothing).expect(200)["items"][0]["username"].clone()
+    };
+    assert_eq!((name(&half), name(&witness)), (Value::Null, json!("ann")));
 }
 
 #[test]

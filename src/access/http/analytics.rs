@@ -12,10 +12,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::access::error::AccessError;
 use crate::access::holders::{self, Counted};
-use crate::access::http::role_holders::heirs_in_force;
 use crate::access::model::{Permission, Role};
 use crate::access::pattern::Effect;
 use crate::access::product::ProductPermission;
+use crate::access::review::members::heirs_in_force;
 use crate::access::review::survey::{Limits, SurveyError};
 use crate::access::role_book::RoleBook;
 use crate::access::usage::Figures;

@@ -9,13 +9,16 @@ use utoipa::{IntoParams, ToSchema};
 use crate::access::activation;
 use crate::access::effective::Reason;
 use crate::access::error::AccessError;
+use crate::access::http::pinned::{Gathering, Picture};
+use crate::access::http::turning::Listing;
 use crate::access::model::Role;
 use crate::access::pattern::{Effect, PermissionName, Scope};
 use crate::access::product::ProductPermission;
+use crate::access::review::reviewer::ReviewError;
+use crate::access::review::survey::SurveyError;
 use crate::access::role_book::RoleBook;
 use crate::access::turn::Turn;
 use crate::access::variables::Asked;
-use crate::accounts::error::AccountError;
 use crate::accounts::model::SubjectId;
 use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
@@ -26,7 +29,6 @@ use crate::kernel::page::{Page, Paging};
 use crate::kernel::text::RoleName;
 use crate::sessions::model::Session;
 use crate::store::Revision;
-use crate::user::User;
 
 pub(super) fn routes(routes: &mut Routes) {
     let read = Who::Holding(ProductPermission::RolesRead);
@@ -37,15 +39,15 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .get("/api/v1/users/me/permissions", Who::SignedIn, own)
         .about("Lists what you may do in this session, here and now")
-        .answers::<Page<Held>>(200);
+        .answers::<Listing<Held>>(200);
     routes
         .get("/api/v1/users/{user_id}/authorized-roles", read, authorized)
         .about("Lists the roles that a subject has at this moment, assigned or inherited, active or not")
-        .answers::<Page<AuthorizedRole>>(200);
+        .answers::<Listing<AuthorizedRole>>(200);
     routes
         .get("/api/v1/users/{user_id}/sessions/{session_id}/permissions", read, in_session)
         .about("Lists what a user may do in one of their sessions, here and now")
-        .answers::<Page<Held>>(200);
+        .answers::<Listing<Held>>(200);
 }
 
 /// A permission that a subject has.
@@ -103,74 +105,79 @@ struct HeldQuery {
 async fn own(call: Call, Query(query): Query<HeldQuery>) -> Outcome {
     let paging = paging(query.limit, query.cursor.as_deref())?;
     let user = call.caller.user().ok_or_else(|| Problem::unauthenticated("sign in first"))?;
-    let version = call.state.book.load().version();
-    let page = held(&call, user, call.caller.session(), &query.scope.unwrap_or_default(), &paging).await;
-    let body = serde_json::to_vec(&page).map_err(|error| Problem::bug(error.to_string()))?;
+    let picture = Picture::of(&call, user.id()).await?;
+    let revision = picture.revision();
+    let session = call.caller.session();
+    // As it is in the picture; who signed out meanwhile is as they came.
+    let session = session.map(|own| picture.user.sessions.find(own.id).map_or(own, Arc::as_ref));
+    let list = held(&call, &picture, session, &query.scope.unwrap_or_default(), paging).await?;
+    // Of a list that has more pages no two answers are the same: each begins another reading.
+    let tagged = (list.total, &list.page);
+    let body = serde_json::to_vec(&tagged).map_err(|error| Problem::bug(error.to_string()))?;
     // What is allowed changes with the time too: the tag is of what is said, not of when something was written.
     let tag = Revision((body.len() as u64) << 32 | u64::from(crc32c::crc32c(&body)));
-    Ok(Answer::json(StatusCode::OK, &page).with_etag(tag).with_revision(version))
+    Ok(Answer::json(StatusCode::OK, &list).with_etag(tag).with_revision(revision))
 }
 
-/// The most permissions that one page looks at; a page may come out short, with a cursor to go on from.
-const MOST_LOOKED_AT: usize = 10_000;
-
-/// The permissions that a subject has in a place at this moment, oldest first; conditions are asked with nothing passed.
-/// Others of the same worker have their turn in between.
+/// The permissions that a subject has in a place, oldest first; conditions are asked with nothing passed. The first page
+/// looks at all permissions; others of the same worker have their turn in between.
+///
+/// # Errors
+/// When it takes longer than a search may, or the cursor is of another revision.
 pub(super) async fn held(
     call: &Call,
-    user: &User,
+    picture: &Picture,
     session: Option<&Session>,
     scope: &Scope,
-    paging: &Paging,
-) -> Page<Held> {
-    let book = Arc::clone(&call.state.book.load());
-    let after = paging.after.as_deref();
-    let rest = book
-        .permissions()
-        .skip_while(|permission| after.is_some_and(|after| permission.id.bytes().as_slice() <= after));
-    let (mut items, mut last, mut turn) = (Vec::new(), None, Turn::begin());
-    for (looked_at, permission) in rest.enumerate() {
-        if looked_at == MOST_LOOKED_AT {
-            return Page::new(items, last);
+    paging: Paging,
+) -> Result<Listing<Held>, Problem> {
+    let Picture { user, book } = picture;
+    let mut list = Gathering::begin(call, paging, picture.revision())?;
+    let (mut turn, is_late) = (Turn::begin(), call.state.reviewer.search_time());
+    for permission in book.permissions() {
+        let key = permission.id.bytes();
+        if list.is_past(key) {
+            continue;
+        }
+        if is_late() {
+            return Err(ReviewError::Survey(SurveyError::TooSlow).into());
         }
         turn.taken(1).await;
-        let plain = Asked::plain(user, permission.name.as_str(), scope, call.now);
-        let reason = Asked { session, ..plain }.decide(&book);
-        if reason.allows() && items.len() == paging.limit {
-            return Page::new(items, last);
+        let plain = Asked::plain(user, permission.name.as_str(), scope, list.now);
+        let reason = Asked { session, ..plain }.decide(book);
+        if reason.allows() && !list.take(key, || Held { permission: permission.name.clone(), reason }) {
+            break;
         }
-        if reason.allows() {
-            items.push(Held { permission: permission.name.clone(), reason });
-        }
-        last = Some(permission.id.bytes().as_slice());
     }
-    Page::whole(items)
+    Ok(list.end())
 }
 
 async fn authorized(call: Call, Path(SubjectId(id)): Path<SubjectId>, Query(query): Query<PageQuery>) -> Outcome {
-    let paging = query.paging()?;
-    let user = call.state.users.load(id).await?.ok_or(AccountError::Missing)?;
-    let book = call.state.book.load();
-    let roles = activation::authorized(&user.holdings, &book, call.now);
-    let roles = roles.into_iter().filter_map(|id| book.role(id));
-    let page = Page::of_sorted(roles, &paging, |role| role.id.bytes().to_vec());
-    let is_assigned =
-        |id| user.holdings.assignments.iter().any(|held| held.role_id == id && held.bounds.hold_at(call.now));
-    let view = |role: &Arc<Role>| AuthorizedRole {
+    let picture = Picture::of(&call, id).await?;
+    let (revision, Picture { user, book }) = (picture.revision(), &picture);
+    let mut list = Gathering::begin(&call, query.paging()?, revision)?;
+    let now = list.now;
+    let is_assigned = |id| user.holdings.assignments.iter().any(|held| held.role_id == id && held.bounds.hold_at(now));
+    let view = |role: &Role| AuthorizedRole {
         role_id: role.id,
         role_name: role.name.clone(),
         is_assigned: is_assigned(role.id),
         is_active: role.is_active,
     };
-    Ok(Answer::ok(&page.map(view)).with_revision(book.version().max(user.version())))
+    for role in activation::authorized(&user.holdings, book, now).into_iter().filter_map(|id| book.role(id)) {
+        if !list.is_past(role.id.bytes()) && !list.take(role.id.bytes(), || view(role)) {
+            break;
+        }
+    }
+    Ok(Answer::ok(&list.end()).with_revision(revision))
 }
 
 async fn in_session(call: Call, Path(path): Path<SessionPath>, Query(query): Query<HeldQuery>) -> Outcome {
     let paging = paging(query.limit, query.cursor.as_deref())?;
-    let user = call.state.users.load(path.user_id.0).await?.ok_or(AccountError::Missing)?;
-    let session = user.sessions.find(path.session_id).filter(|session| session.is_active(call.now));
+    let picture = Picture::of(&call, path.user_id.0).await?;
+    let session = picture.user.sessions.find(path.session_id).filter(|session| session.is_active(call.now));
     let session = session.ok_or(AccessError::Missing("session"))?;
-    Ok(Answer::ok(&held(&call, &user, Some(session), &query.scope.unwrap_or_default(), &paging).await))
+    Ok(Answer::ok(&held(&call, &picture, Some(session), &query.scope.unwrap_or_default(), paging).await?))
 }
 
 async fn of_role(call: Call, Path(id): Path<RoleId>, Query(query): Query<PageQuery>) -> Outcome {

@@ -10,6 +10,7 @@ use crate::access::error::AccessError;
 use crate::access::escalation;
 use crate::access::http::effective_lists;
 use crate::access::http::given::{RuleView, bounded, conditions, shown_actor, shown_scope};
+use crate::access::http::pinned::Picture;
 use crate::access::model::{Assignment, Grant, Rule};
 use crate::access::pattern::{Effect, Pattern, Scope};
 use crate::access::product::ProductPermission;
@@ -255,11 +256,12 @@ struct GrantsQuery {
 
 async fn list_grants(call: Call, Path(id): Path<SubjectId>, Query(query): Query<GrantsQuery>) -> Outcome {
     let paging = paging(query.limit, query.cursor.as_deref())?;
-    let user = subject(&call, id).await?;
     if query.effective {
-        let page = effective_lists::held(&call, &user, None, &query.scope.unwrap_or_default(), &paging).await;
-        return Ok(Answer::ok(&page));
+        let picture = Picture::of(&call, id.0).await?;
+        let list = effective_lists::held(&call, &picture, None, &query.scope.unwrap_or_default(), paging).await?;
+        return Ok(Answer::ok(&list));
     }
+    let user = subject(&call, id).await?;
     let mut grants: Vec<&Grant> = user.holdings.grants.iter().collect();
     grants.sort_unstable_by_key(|grant| grant.id);
     let page = Page::of_sorted(grants, &paging, |grant| grant.id.bytes().to_vec());

@@ -13,6 +13,7 @@ mod given;
 mod grant_analytics;
 mod holdings;
 mod permissions;
+mod pinned;
 mod preview_changes;
 mod previews;
 mod role_holders;
@@ -22,6 +23,7 @@ mod state;
 mod state_foreseen;
 mod state_subjects;
 mod trials;
+mod turning;
 
 use crate::http::Routes;
 

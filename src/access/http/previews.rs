@@ -91,6 +91,7 @@ struct PreviewView {
 #[derive(Serialize, ToSchema)]
 struct DifferenceView {
     user_id: String,
+    /// Told to who holds `sesame.users:read`.
     username: Option<String>,
     permission: String,
     /// There, and below down to the next scope that the subject holds something in: each such scope in which something
@@ -221,7 +222,7 @@ async fn next_page(call: Call, Query(query): Query<NextQuery>) -> Outcome {
 fn outlook(kept: &Kept) -> Result<&Outlook, ReviewError> {
     match kept {
         Kept::Outlook(outlook) => Ok(outlook),
-        Kept::Findings(_) => Err(ReviewError::Gone),
+        Kept::Findings(_) | Kept::Members(..) => Err(ReviewError::Gone),
     }
 }
 
@@ -234,6 +235,7 @@ async fn page(
 ) -> Result<(Vec<DifferenceView>, Option<Place>), Problem> {
     outlook(kept)?;
     let kept = Arc::clone(kept);
+    let is_named = call.caller.may(&call.state, ProductPermission::UsersRead, call.now);
     let read = move |store: &dyn Store| {
         let Kept::Outlook(outlook) = &*kept else { return Ok((Vec::new(), None)) };
         let (differences, next) = outlook.page(from, limit);
@@ -241,7 +243,8 @@ async fn page(
         let mut last: Option<(UserId, Option<String>)> = None;
         for (user, nature, difference) in differences {
             if last.as_ref().is_none_or(|(known, _)| *known != user) {
-                last = Some((user, username(store, user)?));
+                let name = if is_named { username(store, user)? } else { None };
+                last = Some((user, name));
             }
             items.push(DifferenceView {
                 user_id: subject_text(user, nature),
@@ -258,7 +261,8 @@ async fn page(
     Ok(call.state.reviewer.read(move |store| read(&**store)).await?)
 }
 
-fn username(store: &dyn Store, user: UserId) -> Result<Option<String>, StoreError> {
+/// The name that a subject bears now.
+pub(super) fn username(store: &dyn Store, user: UserId) -> Result<Option<String>, StoreError> {
     let Some(head) = store.read(&User::head(user))? else { return Ok(None) };
     Ok(Some(codec::decode::<Account>(&head.value)?.username.to_string()))
 }

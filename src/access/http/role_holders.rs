@@ -1,35 +1,34 @@
-//! Who holds a role over HTTP: those it was given to, and those who have it by a role that inherits from it.
-
-use std::collections::BTreeMap;
+//! Who holds a role over HTTP: those it was given to, and those who have it by a role that inherits from it; all pages of one
+//! revision.
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::error::AccessError;
-use crate::access::holders::{Entries, Found, List};
-use crate::access::http::given::{shown_actor, shown_scope};
-use crate::access::model::Assignment;
+use crate::access::http::given::{refuse_unnamed, shown_actor, shown_scope};
+use crate::access::http::previews::username;
+use crate::access::http::turning::{Listing, Paged, Turned, turn};
 use crate::access::product::ProductPermission;
-use crate::access::review::reviewer::ReviewError;
-use crate::access::review::survey;
-use crate::access::role_book::RoleBook;
+use crate::access::review::members::{Member, Way};
+use crate::access::review::reviewer::Kept;
+use crate::access::review::search::Findings;
+use crate::accounts::model::subject_text;
 use crate::http::handler::Outcome;
 use crate::http::paging::paging;
-use crate::http::{Answer, Call, Path, Problem, Query, Routes, Who};
+use crate::http::{Answer, Call, Path, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
-use crate::kernel::fault::FieldError;
 use crate::kernel::ids::{RoleId, UserId};
-use crate::kernel::page::{Page, Paging};
+use crate::kernel::page::Page;
 use crate::kernel::text::Note;
 use crate::store::{Store, StoreError};
-use crate::user::User;
 
 pub(super) fn routes(routes: &mut Routes) {
     let read = Who::Holding(ProductPermission::RolesRead);
     routes
         .get("/api/v1/roles/{role_id}/users", read, list)
-        .about("Lists who holds a role: given to them, or by way of a role that inherits from it; each page as things are then")
-        .answers::<Page<HolderView>>(200);
+        .about("Lists who holds a role: given to them, or by way of a role that inherits from it; all pages are of one moment, but for names; needs sesame.users:read too")
+        .answers::<Listing<HolderView>>(200)
+        .is_costly();
 }
 
 /// Which holders to list.
@@ -37,9 +36,9 @@ pub(super) fn routes(routes: &mut Routes) {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct HoldersQuery {
-    /// At most so many, 1 to 1000.
+    /// At most so many, 1 to 1000; each page may have another.
     limit: Option<usize>,
-    /// The `next_cursor` of an earlier answer.
+    /// The `next_cursor` of an earlier answer to the same question.
     cursor: Option<String>,
     /// Only who was given the role itself (`false`), or has it by another (`true`); absent: both.
     inherited: Option<bool>,
@@ -50,6 +49,7 @@ struct HoldersQuery {
 struct HolderView {
     /// `user_…` or `app_…`.
     user_id: String,
+    /// As it is now.
     username: Option<String>,
     /// The role that was given: the one asked about, or one that inherits from it.
     #[schema(value_type = String)]
@@ -64,7 +64,7 @@ struct HolderView {
     not_before: Option<Timestamp>,
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
-    /// Whether it counts now: neither too early nor too late, and the subject is not suspended.
+    /// Whether it counts at the moment of the first page: neither too early nor too late, and the subject is not suspended.
     is_in_force: bool,
     #[schema(value_type = Option<String>)]
     reason: Option<Note>,
@@ -75,17 +75,18 @@ struct HolderView {
 }
 
 impl HolderView {
-    fn of(subject: &User, assignment: &Assignment, way: &Way, now: Timestamp) -> Self {
+    fn of(member: &Member, way: &Way, username: Option<String>) -> Self {
+        let Member { user, nature, is_in_force, assignment } = member;
         Self {
-            user_id: subject.id_text(),
-            username: subject.username().map(str::to_owned),
+            user_id: subject_text(*user, *nature),
+            username,
             role_id: assignment.role_id,
             is_inherited: way.len() > 1,
             path: way.clone(),
             scope: shown_scope(&assignment.bounds.scope),
             not_before: assignment.bounds.not_before,
             expires_at: assignment.bounds.expires_at,
-            is_in_force: subject.is_active() && assignment.bounds.hold_at(now),
+            is_in_force: *is_in_force,
             reason: assignment.given.reason().cloned(),
             assigned_by: shown_actor(&assignment.given.by),
             assigned_at: assignment.given.at,
@@ -93,102 +94,44 @@ impl HolderView {
     }
 }
 
-/// The names of the roles from the one that was given to the one asked about.
-type Way = Vec<String>;
+impl Paged for Member {
+    fn of(kept: &Kept) -> Option<&Findings<Self>> {
+        match kept {
+            Kept::Members(findings, _) => Some(findings),
+            Kept::Findings(_) | Kept::Outlook(_) => None,
+        }
+    }
+}
 
 async fn list(call: Call, Path(id): Path<RoleId>, Query(query): Query<HoldersQuery>) -> Outcome {
-    let paging = paging(query.limit, query.cursor.as_deref())?;
-    let ways = {
-        let book = call.state.book.load();
-        book.role(id).ok_or(AccessError::Missing("role"))?;
-        let mut ways = ways(&book, id);
-        ways.retain(|role, _| query.inherited.is_none_or(|wanted| wanted == (*role != id)));
-        ways
+    refuse_unnamed(&call)?;
+    let limit = paging(query.limit, None)?.limit;
+    let question = format!("who holds {id}, inherited {:?}", query.inherited);
+    let search = async || {
+        // Only the first page needs the role to be there still.
+        call.state.book.load().role(id).ok_or(AccessError::Missing("role"))?;
+        Ok(call.state.reviewer.members(question.clone(), id, query.inherited, call.now).await?)
     };
-    let after = match &paging.after {
-        Some(after) => Some(parse_cursor(after, &ways).ok_or_else(|| {
-            Problem::invalid(vec![FieldError::new("cursor", "expected a cursor from an earlier answer, unchanged")])
-        })?),
-        None => None,
-    };
-    let now = call.now;
-    let read = move |store: &dyn Store| holders(store, &ways, after.as_ref(), &paging, now);
-    let page = call.state.reviewer.read(move |store| read(&**store)).await.map_err(|error: ReviewError| error)?;
-    Ok(Answer::ok(&page))
+    let turned =
+        turn::<Member>(&call, (&query.cursor.unwrap_or_default(), limit), (&question, "cursor"), search).await?;
+    let (total, next_cursor) = (turned.total::<Member>(), turned.next_cursor());
+    let revision = Member::of(turned.kept()).map(|all| all.revision.0).unwrap_or_default();
+    let read = move |store: &dyn Store| holders(store, &turned);
+    let items = call.state.reviewer.read(move |store| read(&**store)).await?;
+    Ok(Answer::ok(&Listing { revision, total, page: Page { items, next_cursor } }))
 }
 
-/// The roles by which a role is held, without itself: those that inherit from it, while all on the way are active.
-pub(super) fn heirs_in_force(book: &RoleBook, id: RoleId) -> Vec<RoleId> {
-    ways(book, id).into_keys().filter(|role| *role != id).collect()
-}
-
-/// The role and all that inherit from it, while all on the way are active: an inactive one passes nothing on.
-fn ways(book: &RoleBook, id: RoleId) -> BTreeMap<RoleId, Way> {
-    let name = |id: RoleId| book.role(id).map_or_else(String::new, |role| role.name.to_string());
-    let mut ways = BTreeMap::from([(id, vec![name(id)])]);
-    let mut waiting = vec![id];
-    while let Some(role) = waiting.pop() {
-        if book.role(role).is_none_or(|role| !role.is_active) {
-            continue;
-        }
-        let way = ways.get(&role).cloned().unwrap_or_default();
-        for child in book.children(role).filter(|child| child.is_active) {
-            ways.entry(child.id).or_insert_with(|| {
-                waiting.push(child.id);
-                std::iter::once(child.name.to_string()).chain(way.iter().cloned()).collect()
-            });
-        }
-    }
-    ways
-}
-
-/// One page. May block.
-fn holders(
-    store: &dyn Store,
-    ways: &BTreeMap<RoleId, Way>,
-    after: Option<&Found>,
-    paging: &Paging,
-    now: Timestamp,
-) -> Result<Page<HolderView>, StoreError> {
-    let roles: Vec<RoleId> = ways.keys().copied().collect();
-    let lists: Vec<List> = roles.iter().copied().map(List::Role).collect();
+/// The lines of a page, with the names that their subjects bear now. May block.
+fn holders(store: &dyn Store, turned: &Turned) -> Result<Vec<HolderView>, StoreError> {
+    let Kept::Members(_, ways) = &**turned.kept() else { return Ok(Vec::new()) };
+    let mut named: Option<(UserId, Option<String>)> = None;
     let mut items = Vec::new();
-    let mut last: Option<Found> = None;
-    let mut subject: Option<User> = None;
-    for found in Entries::new(store, &lists, after) {
-        let found = found?;
-        if items.len() == paging.limit {
-            let cursor = last.as_ref().and_then(|last| Some(cursor(last, *roles.get(last.list)?)));
-            return Ok(Page::new(items, cursor.as_deref()));
+    for member in turned.found::<Member>() {
+        if named.as_ref().is_none_or(|(user, _)| *user != member.user) {
+            named = Some((member.user, username(store, member.user)?));
         }
-        if last.as_ref().is_none_or(|last| last.user != found.user) {
-            subject = survey::read(store, found.user)?;
-        }
-        let assigned = subject.as_ref().zip(roles.get(found.list)).zip(found.scope());
-        // Whoever lost the role meanwhile is passed over.
-        items.extend(assigned.and_then(|((subject, role), scope)| {
-            let assignment = subject.holdings.assignment(*role, &scope)?;
-            Some(HolderView::of(subject, assignment, ways.get(role)?, now))
-        }));
-        last = Some(found);
+        let name = named.as_ref().and_then(|(_, name)| name.clone());
+        items.extend(ways.get(&member.assignment.role_id).map(|way| HolderView::of(member, way, name)));
     }
-    Ok(Page::whole(items))
-}
-
-/// Subject, role and scope: where a page ends, whatever becomes of the roles. The list is a live one: a page tells what is so
-/// when it is read.
-fn cursor(last: &Found, role: RoleId) -> Vec<u8> {
-    [&last.user.bytes()[..], role.bytes(), &last.rest].concat()
-}
-
-fn parse_cursor(cursor: &[u8], ways: &BTreeMap<RoleId, Way>) -> Option<Found> {
-    let (user, rest) = cursor.split_first_chunk::<16>()?;
-    let (role, rest) = rest.split_first_chunk::<16>()?;
-    let (user, role) = (UserId::from_bytes(*user), RoleId::from_bytes(*role));
-    let before = ways.range(..role).count();
-    if ways.contains_key(&role) {
-        return Some(Found { user, list: before, rest: rest.into() });
-    }
-    // The role inherits no more, or is gone: what comes behind its place comes next.
-    Some(Found::behind(user, before))
+    Ok(items)
 }

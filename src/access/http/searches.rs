@@ -13,6 +13,7 @@ use crate::access::checks::Ask;
 use crate::access::error::AccessError;
 use crate::access::http::authzen::{Action, Entity, asked};
 use crate::access::http::bounded::{self, MAX_BATCH};
+use crate::access::http::turning::{Paged, Turned, turn};
 use crate::access::passed::Told;
 use crate::access::pattern::Scope;
 use crate::access::product::ProductPermission;
@@ -23,7 +24,6 @@ use crate::access::review::shelf::{self, Place};
 use crate::access::review::survey::SurveyError;
 use crate::access::subject;
 use crate::accounts::model::subject_text;
-use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
 use crate::http::paging::paging;
 use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
@@ -195,9 +195,9 @@ async fn subjects(call: Call, Json(input): Json<SubjectSearch>) -> Outcome {
         Ok(call.state.checks.with_standing(&ask, who_may).await?.0)
     };
     let page = page.unwrap_or_default();
-    let turned = turn(&call, (page.token(), page.limit()?), &question, search).await?;
+    let turned = turn::<Found>(&call, (page.token(), page.limit()?), (&question, "page.token"), search).await?;
     let entity = |found: &Found| FoundEntity { kind: kind.to_string(), id: found.text() };
-    Ok(Answer::ok(&turned.answer(entity)))
+    Ok(Answer::ok(&answer(&turned, entity)))
 }
 
 /// How often a resource search is made again because somebody else bears the subject's name by then.
@@ -230,9 +230,9 @@ async fn resources(call: Call, Json(input): Json<ResourceSearch>) -> Outcome {
         Err(ReviewError::Survey(SurveyError::Unsettled).into())
     };
     let page = page.unwrap_or_default();
-    let turned = turn(&call, (page.token(), page.limit()?), &question, search).await?;
+    let turned = turn::<Found>(&call, (page.token(), page.limit()?), (&question, "page.token"), search).await?;
     let entity = |found: &Found| FoundEntity { kind: kind.to_string(), id: found.text() };
-    Ok(Answer::ok(&turned.answer(entity)))
+    Ok(Answer::ok(&answer(&turned, entity)))
 }
 
 async fn actions(call: Call, Json(input): Json<ActionSearch>) -> Outcome {
@@ -260,75 +260,24 @@ async fn actions(call: Call, Json(input): Json<ActionSearch>) -> Outcome {
         Ok(Arc::new(Kept::Findings(Findings::of(question.clone(), revision, found))))
     };
     let page = page.unwrap_or_default();
-    let turned = turn(&call, (page.token(), page.limit()?), &question, search).await?;
-    Ok(Answer::ok(&turned.answer(|found| FoundAction { name: found.text() })))
+    let turned = turn::<Found>(&call, (page.token(), page.limit()?), (&question, "page.token"), search).await?;
+    Ok(Answer::ok(&answer(&turned, |found| FoundAction { name: found.text() })))
 }
 
-/// One page of an answer that is kept while it has more.
-struct Turned {
-    kept: Arc<Kept>,
-    from: usize,
-    to: usize,
-    next: String,
-}
-
-impl Turned {
-    fn found(&self) -> &[Found] {
-        match &*self.kept {
-            Kept::Findings(findings) => findings.found.get(self.from..self.to).unwrap_or_default(),
-            Kept::Outlook(_) => &[],
+impl Paged for Found {
+    fn of(kept: &Kept) -> Option<&Findings> {
+        match kept {
+            Kept::Findings(findings) => Some(findings),
+            Kept::Outlook(_) | Kept::Members(..) => None,
         }
     }
-
-    fn total(&self) -> usize {
-        match &*self.kept {
-            Kept::Findings(findings) => findings.found.len(),
-            Kept::Outlook(_) => 0,
-        }
-    }
-
-    fn answer<T>(self, shape: impl Fn(&Found) -> T) -> SearchAnswer<T> {
-        let results: Vec<T> = self.found().iter().map(shape).collect();
-        let (count, total) = (results.len(), self.total());
-        SearchAnswer { page: PageView { next_token: self.next, count, total }, results }
-    }
 }
 
-/// The page that is asked for, by a token and a limit: of a kept answer to the same question, or of a new one.
-async fn turn(
-    call: &Call,
-    (token, limit): (&str, usize),
-    question: &str,
-    search: impl AsyncFnOnce() -> Result<Arc<Kept>, Problem>,
-) -> Result<Turned, Problem> {
-    let reviewer = &call.state.reviewer;
-    let reader = call.caller.user().ok_or(ReviewError::Gone)?.id();
-    let end = |kept: &Kept, from: usize| match kept {
-        Kept::Findings(findings) => (from + limit).min(findings.found.len()),
-        Kept::Outlook(_) => from,
-    };
-    if token.is_empty() {
-        let kept = search().await?;
-        let to = end(&kept, 0);
-        let next = match &*kept {
-            Kept::Findings(findings) if to < findings.found.len() => {
-                reviewer.keep(&kept, Place { item: to, part: limit }, reader, call.now)?
-            }
-            _ => String::new(),
-        };
-        return Ok(Turned { kept, from: 0, to, next });
-    }
-    let resumed = reviewer.resume(token, reader, call.now)?;
-    let kept = Arc::clone(&resumed.answer);
-    let Kept::Findings(findings) = &*kept else { return Err(ReviewError::Gone.into()) };
-    if findings.question != question {
-        let wrong = FieldError::new("page.token", "belongs to another question; ask the same again with it");
-        return Err(Problem::invalid(vec![wrong]));
-    }
-    let (from, to) = (resumed.place.item, end(&kept, resumed.place.item));
-    let is_last = to >= findings.found.len();
-    let next = if is_last { String::new() } else { resumed.cursor(Place { item: to, part: limit }) };
-    Ok(Turned { kept: Arc::clone(&kept), from, to, next })
+/// A page as AuthZEN gives it.
+fn answer<T>(turned: &Turned, shape: impl Fn(&Found) -> T) -> SearchAnswer<T> {
+    let results: Vec<T> = turned.found().iter().map(shape).collect();
+    let (count, total) = (results.len(), turned.total::<Found>());
+    SearchAnswer { page: PageView { next_token: turned.next.clone(), count, total }, results }
 }
 
 /// Where, and which page.
@@ -384,7 +333,8 @@ async fn who_may(call: Call, Path(id): Path<PermissionId>, Query(query): Query<W
         let sought = Sought { permission, place: scope, ..Sought::default() };
         Ok(call.state.reviewer.who_may(question.clone(), sought, call.now).await?)
     };
-    let turned = turn(&call, (&query.cursor.unwrap_or_default(), limit), &question, search).await?;
+    let turned =
+        turn::<Found>(&call, (&query.cursor.unwrap_or_default(), limit), (&question, "cursor"), search).await?;
     let view = |found: &Found| match found {
         Found::Subject(FoundSubject { id, nature, external_id, depends, .. }) => HolderView {
             user_id: subject_text(*id, *nature),
@@ -394,12 +344,12 @@ async fn who_may(call: Call, Path(id): Path<PermissionId>, Query(query): Query<W
         Found::Text(text) => HolderView { user_id: text.to_string(), external_id: None, depends: false },
     };
     let items = turned.found().iter().map(view).collect();
-    let Kept::Findings(findings) = &*turned.kept else { return Err(ReviewError::Gone.into()) };
+    let findings = Found::of(turned.kept()).ok_or(ReviewError::Gone)?;
     Ok(Answer::ok(&WhoMayView {
         revision: findings.revision.0,
-        total: turned.total(),
+        total: turned.total::<Found>(),
         depending: findings.depending,
         items,
-        next_cursor: Some(turned.next.clone()).filter(|next| !next.is_empty()),
+        next_cursor: turned.next_cursor(),
     }))
 }

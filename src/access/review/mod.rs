@@ -6,6 +6,7 @@
 pub mod change;
 mod conditioned;
 pub mod joined;
+pub mod members;
 pub mod open;
 pub mod outlook;
 pub mod preview;

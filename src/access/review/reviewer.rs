@@ -1,22 +1,25 @@
 //! Answers questions about everybody on threads of its own, and keeps what has more than one page.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::published::PublishedBook;
 use crate::access::review::change::Change;
+use crate::access::review::members::{Member, Members, Way};
 use crate::access::review::outlook::Outlook;
 use crate::access::review::preview::{Preview, Refused};
 use crate::access::review::resource_search;
 use crate::access::review::search::{Findings, Found, Sought, WhoMay};
 use crate::access::review::shelf::{self, NotKept, Place, Shelf, Weigh};
 use crate::access::review::survey::{Limits, SurveyError, survey};
+use crate::access::role_book::RoleBook;
 use crate::access::settings::Settings;
 use crate::actor::command::Facts;
 use crate::kernel::clock::{Stopwatch, Timestamp};
 use crate::kernel::fault::{Fault, FieldError, Kind};
-use crate::kernel::ids::UserId;
+use crate::kernel::ids::{RoleId, UserId};
 use crate::pool::{Pool, PoolError};
 use crate::store::{SharedStore, Store, StoreError};
 
@@ -104,6 +107,8 @@ pub enum Kept {
     Outlook(Outlook),
     /// What a search found.
     Findings(Findings),
+    /// Who holds a role, and how each role that was given leads to it.
+    Members(Findings<Member>, BTreeMap<RoleId, Way>),
 }
 
 impl Weigh for Kept {
@@ -111,6 +116,7 @@ impl Weigh for Kept {
         match self {
             Self::Outlook(outlook) => outlook.bytes(),
             Self::Findings(findings) => findings.bytes(),
+            Self::Members(findings, _) => findings.bytes(),
         }
     }
 }
@@ -246,6 +252,35 @@ impl Reviewer {
             Ok(Arc::new(Kept::Findings(Findings::of(question, revision, found))))
         };
         self.pool.run(work).await?
+    }
+
+    /// Everybody who holds a role at this moment: given to them (`Some(false)`), by another (`Some(true)`), or both; `question`
+    /// is what was asked.
+    ///
+    /// # Errors
+    /// When not everybody can be asked in the time that there is, or the answer is too long to be kept.
+    pub async fn members(
+        &self,
+        question: String,
+        role: RoleId,
+        inherited: Option<bool>,
+        now: Timestamp,
+    ) -> Result<Arc<Kept>, ReviewError> {
+        let (store, book, is_late) = (Arc::clone(&self.store), Arc::clone(&self.book), late(self.longest_review));
+        let most_bytes = self.most_bytes;
+        let work = move || {
+            let pose = |book: &Arc<RoleBook>| Ok::<_, ReviewError>(Members::new(book, role, inherited, now));
+            let limits = Limits { most_bytes, is_late: &is_late };
+            let (members, survey) = survey(&*store, &book, &limits, pose)?;
+            let found = survey.found.into_iter().flat_map(|(_, of_one)| of_one).collect();
+            Ok(Arc::new(Kept::Members(Findings::of(question, survey.revision, found), members.ways)))
+        };
+        self.pool.run(work).await?
+    }
+
+    /// Whether so much time has passed from now on as a search may take.
+    pub fn search_time(&self) -> impl Fn() -> bool + use<> {
+        late(self.longest_search)
     }
 
     /// Every stored resource of a type that somebody may do this to at this moment; `question` is what was asked.

@@ -97,7 +97,18 @@ impl Calling {
     }
 }
 
-impl Found {
+/// One line of an answer.
+pub trait Row {
+    /// How many bytes it takes in memory, about.
+    fn bytes(&self) -> usize;
+
+    /// Whether it depends on what a check passes.
+    fn depends(&self) -> bool {
+        false
+    }
+}
+
+impl Row for Found {
     fn bytes(&self) -> usize {
         let text = |text: &str| text.len() + 16;
         size_of::<Self>()
@@ -107,6 +118,12 @@ impl Found {
             }
     }
 
+    fn depends(&self) -> bool {
+        matches!(self, Self::Subject(FoundSubject { depends: true, .. }))
+    }
+}
+
+impl Found {
     /// As AuthZEN names it.
     pub fn text(&self) -> String {
         match self {
@@ -118,29 +135,28 @@ impl Found {
 
 /// The answer to a search.
 #[derive(Debug)]
-pub struct Findings {
+pub struct Findings<T = Found> {
     /// What was asked, in a form of its own for each question.
     pub question: String,
     /// As everything is at this revision.
     pub revision: Revision,
     /// All of it, in an order that does not change.
-    pub found: Vec<Found>,
+    pub found: Vec<T>,
     /// So many subjects of it for whom it depends on what a check passes.
     pub depending: usize,
 }
 
-impl Findings {
+impl<T: Row> Findings<T> {
     /// The answer to this question.
-    pub fn of(question: String, revision: Revision, found: Vec<Found>) -> Self {
-        let depends = |found: &&Found| matches!(found, Found::Subject(FoundSubject { depends: true, .. }));
-        let depending = found.iter().filter(depends).count();
+    pub fn of(question: String, revision: Revision, found: Vec<T>) -> Self {
+        let depending = found.iter().filter(|one| one.depends()).count();
         Self { question, revision, found, depending }
     }
 }
 
-impl Weigh for Findings {
+impl<T: Row> Weigh for Findings<T> {
     fn bytes(&self) -> usize {
-        self.question.len() + self.found.iter().map(Found::bytes).sum::<usize>()
+        self.question.len() + self.found.iter().map(Row::bytes).sum::<usize>()
     }
 }
 
