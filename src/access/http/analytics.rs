@@ -265,7 +265,7 @@ impl View {
             limits.refuse(0)?;
             let counted = holders::count(store, id, &heirs_in_force(&self.book, id), limits.is_late)?;
             let counted = counted.ok_or(SurveyError::TooSlow)?;
-            if self.unheld.is_none_or(|unheld| unheld == !counted.is_held()) {
+            if self.unheld.is_none_or(|unheld| unheld != counted.is_held()) {
                 items.push(self.analysis(id, counted, &reaches, &mut depths));
             }
             last = Some(id);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::access::http::turning::Listing;
 use crate::access::review::reviewer::ReviewError;
+use crate::access::review::survey::SurveyError;
 use crate::access::role_book::RoleBook;
 use crate::accounts::error::AccountError;
 use crate::actor::aggregate::Aggregate as _;
@@ -34,7 +35,7 @@ impl Picture {
                 return Ok(Self { user, book });
             }
         }
-        Err(ReviewError::Survey(crate::access::review::survey::SurveyError::Unsettled).into())
+        Err(ReviewError::Survey(SurveyError::Unsettled).into())
     }
 
     /// The newest change that it shows.
