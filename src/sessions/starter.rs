@@ -47,6 +47,8 @@ pub struct Arrival {
     pub is_remembered: bool,
     /// Whether the session lives in a cookie: it needs no refresh tokens then.
     pub is_in_cookie: bool,
+    /// The roles that the session is to use from its beginning; none: all.
+    pub role_ids: Option<Vec<RoleId>>,
 }
 
 impl Arrival {
@@ -118,12 +120,11 @@ impl Starter {
         facts: Facts,
     ) -> Result<Welcome, SignInError> {
         let (now, owner) = (facts.now, proven.user.id());
-        let id = SessionId::generate(now);
+        let (id, fresh) = (SessionId::generate(now), DeviceId::generate(now));
         let secret = random_bytes::<32>()?;
         let network = facts.cause.ip_address.map(Network::of);
         let first = if arrival.is_in_cookie { None } else { Some(First::new()?) };
         let refresh = first.as_ref().map(|first| Refresh::begin(first.family, first.hash, network, now));
-        let fresh = DeviceId::generate(now);
         let (fresh_token, fresh_secret) = Token::issue(Purpose::Device, NOBODY, fresh.bytes())?;
         let claim = DeviceClaim {
             shown: arrival.shown_device(),
@@ -149,6 +150,7 @@ impl Starter {
             evidence: proven.evidence,
             terms: self.terms,
             book: Arc::clone(&self.book.load()),
+            role_ids: arrival.role_ids,
             claim,
             replaces,
             risk: self.risk(&proven.user, failures, &facts),

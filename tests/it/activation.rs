@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Admin, App, Client, Reply, Server, SignedIn};
+use crate::harness::{Admin, App, Client, PASSWORD, Reply, Server, SignedIn};
 
 const CONSTRAINTS: &str = "/api/v1/role-constraints";
 
@@ -408,4 +408,44 @@ fn the_shadow_agrees_about_sessions() {
     assert_eq!(metrics.shadow_divergences_total.get(), 0);
     assert!(looked()[0] > 0);
     admin.get("/api/v1/users").expect(200);
+}
+
+#[test]
+fn a_session_begins_with_the_roles_that_it_is_to_use() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.define(&["doc:read", "doc:write"]);
+    let (reader, writer) = (admin.role("reader", &["doc:read"]), admin.role("writer", &["doc:write"]));
+    let ann = admin.create_user(&json!({ "username": "ann", "password": PASSWORD }));
+    for role in [&reader, &writer] {
+        admin.assign(&ann, role);
+    }
+    let login = |role_ids: Value| json!({ "identifier": "ann", "password": PASSWORD, "role_ids": role_ids });
+    let may = |role_ids: Value| {
+        let session = server.anonymous().sign_in_with(&login(role_ids), &[]);
+        let held = session.get("/api/v1/users/me/permissions").expect(200);
+        held["items"].as_array().unwrap().iter().map(|item| item["permission"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(may(json!([reader])), ["doc:read"]);
+    assert_eq!(may(json!([writer, reader, writer])), ["doc:read", "doc:write"]);
+    assert_eq!((may(json!([])).len(), may(Value::Null).len()), (0, 2));
+    // What could not be chosen later cannot be chosen now; and nothing begins then.
+    let other = admin.role("other", &[]);
+    let sessions =
+        || admin.get(&format!("/api/v1/users/{ann}/sessions?limit=100")).expect(200)["items"].as_array().unwrap().len();
+    let before = sessions();
+    let refused = |role_ids: Value, code: &str, status: u16| {
+        let reply = server.anonymous().post("/api/v1/auth/login", &login(role_ids));
+        reply.is_problem(status, code);
+        reply
+    };
+    refused(json!([reader, other]), "role-not-held", 403).names_field("role_ids[1]");
+    let apart = json!({ "name": "apart", "kind": "dynamic", "cardinality": 2, "role_ids": [reader, writer] });
+    admin.created("/api/v1/role-constraints", &apart);
+    refused(json!([reader, writer]), "separation-of-duty", 409);
+    refused(json!(vec![&reader; 1001]), "invalid-input", 400).names_field("role_ids");
+    assert_eq!((sessions(), may(json!([writer]))), (before, vec![json!("doc:write")]));
+    // Whose password is wrong is told nothing of roles.
+    let wrong = json!({ "identifier": "ann", "password": "not the password", "role_ids": [other] });
+    assert_eq!(server.anonymous().post("/api/v1/auth/login", &wrong).status, 401);
 }

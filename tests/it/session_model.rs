@@ -255,6 +255,7 @@ fn start(number: u128, terms: Terms, is_remembered: bool) -> StartSession {
         evidence: Evidence::of_password(credential(), None),
         terms,
         book: Arc::new(RoleBook::default()),
+        role_ids: None,
         claim,
         replaces: None,
         risk: Risk::default(),

@@ -66,7 +66,12 @@ impl Command for ActivateRoles {
 }
 
 /// The roles, each once and sorted, if the person may use them, and together.
-fn chosen(mut roles: Vec<RoleId>, user: &User, book: &RoleBook, facts: &Facts) -> Result<Box<[RoleId]>, SessionError> {
+pub(super) fn chosen(
+    mut roles: Vec<RoleId>,
+    user: &User,
+    book: &RoleBook,
+    facts: &Facts,
+) -> Result<Box<[RoleId]>, SessionError> {
     let authorized = activation::authorized(&user.holdings, book, facts.now);
     if let Some(at) = roles.iter().position(|role| !authorized.contains(role)) {
         return Err(SessionError::RoleNotHeld(at));

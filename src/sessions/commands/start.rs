@@ -10,10 +10,11 @@ use crate::actor::command::{Command, Decision, Facts};
 use crate::kernel::ids::{DeviceId, RoleId, SecurityEventId, SessionId};
 use crate::kernel::secret::SecretHash;
 use crate::sessions::agent::ClientText;
+use crate::sessions::commands::activate::chosen;
 use crate::sessions::device::{Device, MAX_DEVICES};
 use crate::sessions::ending::EndReason;
 use crate::sessions::error::SessionError;
-use crate::sessions::model::{NewSession, Session};
+use crate::sessions::model::{Activation, NewSession, Session};
 use crate::sessions::part::{SessionEvent, SessionPart};
 use crate::sessions::risk::{Occasion, Oddity, Policy, Response, Risk, SecurityEvent};
 use crate::sessions::terms::{LimitPolicy, Terms};
@@ -43,6 +44,8 @@ pub struct StartSession {
     pub terms: Terms,
     /// The roles, which may be stricter.
     pub book: Arc<RoleBook>,
+    /// The roles that it uses from its beginning (ANSI INCITS 359, `CreateSession`), as if they were chosen then; none: all.
+    pub role_ids: Option<Vec<RoleId>>,
     /// The device.
     pub claim: DeviceClaim,
     /// The session that was presented with the sign-in: the new one takes its place.
@@ -100,9 +103,11 @@ impl Command for StartSession {
             return Ok(Decision { events: noted.into_iter().chain(alert).collect(), reply: Begun::Refused });
         }
         let is_to_prove = response == Some(Response::StepUp);
+        let role_ids = self.role_ids.take().map(|roles| chosen(roles, user, &self.book, facts)).transpose()?;
+        let activation = role_ids.map(|roles| Arc::new(Activation { role_ids: Some(roles), at: facts.now }));
         let places = self.places(part, &terms, is_to_prove, facts)?;
         let (device, device_event) = self.device(&shown, is_to_prove.then_some(risk), facts);
-        let session = self.session(&device, &terms, risk, response, facts);
+        let session = self.session(&device, &terms, (risk, response), activation, facts);
         if device.created_at < facts.now && device_event.is_none() {
             device.seen_at(facts.now);
         }
@@ -254,8 +259,8 @@ impl StartSession {
         &self,
         device: &Device,
         terms: &Terms,
-        risk: Risk,
-        response: Option<Response>,
+        (risk, response): (Risk, Option<Response>),
+        activation: Option<Arc<Activation>>,
         facts: &Facts,
     ) -> Arc<Session> {
         let (lifetime_seconds, idle_seconds) = if self.new.is_remembered {
@@ -272,6 +277,7 @@ impl StartSession {
         };
         let mut session = Session::begin(new, facts.now);
         session.risk = risk;
+        session.activation = activation;
         session.needs_proof = response == Some(Response::StepUp);
         Arc::new(session)
     }

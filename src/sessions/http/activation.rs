@@ -60,6 +60,14 @@ fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<RoleId
     Option::deserialize(deserializer)
 }
 
+/// Refuses a choice of too many roles.
+pub(super) fn refuse_too_many(role_ids: Option<&[RoleId]>) -> Result<(), Problem> {
+    if role_ids.is_some_and(|roles| roles.len() > MAX_CHOSEN) {
+        return Err(Problem::invalid(vec![FieldError::new("role_ids", format!("at most {MAX_CHOSEN}"))]));
+    }
+    Ok(())
+}
+
 /// The roles of a session. Each brings all that it inherits.
 #[derive(Serialize, ToSchema)]
 struct RolesOfSession {
@@ -98,9 +106,7 @@ async fn choose(call: Call, Path(id): Path<SessionId>, Json(choice): Json<Choice
     if signed_in.is_by_access_token {
         return Err(SessionError::OwnTokenRequired.into());
     }
-    if choice.role_ids.as_ref().is_some_and(|roles| roles.len() > MAX_CHOSEN) {
-        return Err(Problem::invalid(vec![FieldError::new("role_ids", format!("at most {MAX_CHOSEN}"))]));
-    }
+    refuse_too_many(choice.role_ids.as_deref())?;
     let renewed = call.state.sign_in.activate(signed_in, choice.role_ids, call.facts()).await?;
     reauthentication::answer(&call, renewed)
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::activation::refuse_too_many;
 use super::cookies;
 use super::owned::device_name;
 use super::view::SessionView;
@@ -13,7 +14,7 @@ use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Caller, Json, Problem, Routes, Who};
 use crate::kernel::fault::FieldError;
-use crate::kernel::ids::{SessionId, UserId};
+use crate::kernel::ids::{RoleId, SessionId, UserId};
 use crate::kernel::secret::Password;
 use crate::sessions::agent::{ClientText, Hints};
 use crate::sessions::commands::{EndSessions, Which};
@@ -64,6 +65,10 @@ struct Login {
     /// With which device.
     #[serde(default)]
     device: DeviceInput,
+    /// The roles that the session uses from its beginning: some that the person holds, or that one of those inherits. Absent or
+    /// null: all.
+    #[schema(value_type = Option<Vec<String>>)]
+    role_ids: Option<Vec<RoleId>>,
 }
 
 /// What a browser answered when it was asked for a passkey.
@@ -127,7 +132,9 @@ struct Welcome {
 
 async fn login(call: Call, Json(input): Json<Login>) -> Outcome {
     let in_cookie = input.transport == Transport::Cookie;
-    let arrival = arrival(&call, input.device, input.remember, in_cookie).await?;
+    let mut arrival = arrival(&call, input.device, input.remember, in_cookie).await?;
+    refuse_too_many(input.role_ids.as_deref())?;
+    arrival.role_ids = input.role_ids;
     let (passkey, facts) = (input.passkey.map(PasskeyInput::shown), call.facts());
     if let (None, None, None, Some(passkey)) = (&input.challenge, &input.identifier, &input.password, &passkey) {
         let signed_in = call.state.sign_in.sign_in_by_passkey(passkey.clone(), arrival, facts).await?;
@@ -178,6 +185,7 @@ async fn arrival(
         presented: presented(call).await?,
         is_remembered,
         is_in_cookie,
+        role_ids: None,
     })
 }
 
