@@ -6,7 +6,7 @@ use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use actix_web::{FromRequest, HttpRequest, http::StatusCode, web};
 use futures_util::FutureExt;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use url::form_urlencoded;
 use utoipa::{IntoParams, ToSchema, openapi::path::ParameterIn};
 
@@ -118,6 +118,10 @@ fn wrong_type(body: &Body, expected: &str) -> Problem {
     Problem::new(body.wrong_type, "unsupported-content-type", format!("expected a body of type {expected}"))
 }
 
+fn is_json_text(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok() && serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
+}
+
 /// Says where a JSON body is wrong: read again, slowly, with the path.
 #[cold]
 fn explain<T: DeserializeOwned>(request: &HttpRequest, bytes: &[u8], error: &serde_json::Error) -> Problem {
@@ -128,7 +132,8 @@ fn explain<T: DeserializeOwned>(request: &HttpRequest, bytes: &[u8], error: &ser
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let path = serde_path_to_error::deserialize::<_, T>(&mut deserializer).err().map(|error| error.path().to_string());
     let path = path.as_deref().unwrap_or(".");
-    if error.is_data() {
+    // Some of what is JSON and not what is expected is told as if it were none: a number in the place of a word.
+    if error.is_data() || is_json_text(bytes) {
         return Problem::invalid(vec![complaint(path, error.to_string())]);
     }
     let place = if path == "." { String::new() } else { format!(" at {}", shortened(path.to_owned())) };

@@ -243,9 +243,11 @@ fn an_unknown_evaluations_semantic_must_be_400() {
     let app = fixture(&server);
     let mut body = evaluation("alice", "read", "record-1");
     body["evaluations"] = json!([{}]);
-    body["options"] = json!({ "evaluations_semantic": "first_come" });
-    let reply = app.post("/access/v1/evaluations", &body);
-    reply.is_problem(400, "invalid-input").names_field("options.evaluations_semantic");
+    for semantic in [json!("first_come"), json!(7), json!([])] {
+        body["options"] = json!({ "evaluations_semantic": semantic });
+        let reply = app.post("/access/v1/evaluations", &body);
+        reply.is_problem(400, "invalid-input").names_field("options.evaluations_semantic");
+    }
 }
 
 #[test]
