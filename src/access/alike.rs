@@ -32,11 +32,13 @@ impl Alike {
     pub(super) fn effective(&self, holdings: &Holdings, book: &RoleBook) -> Arc<Effective> {
         let join = || Arc::new(Effective::join(holdings, book));
         let Some(roles) = roles_alone(holdings) else { return join() };
-        let mut sets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shared) = sets.get(&*roles) {
+        let sets = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = sets().get(&*roles) {
             return Arc::clone(shared);
         }
+        // Nobody waits while it is joined; of two who do at once, one has it alone.
         let joined = join();
+        let mut sets = sets();
         if sets.len() < MOST_SETS {
             sets.insert(roles.as_slice().into(), Arc::clone(&joined));
         }
