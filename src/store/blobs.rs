@@ -50,7 +50,7 @@ impl Blobs {
     }
 
     /// The names in a folder of what is at least so old by this machine's clock, one after the other: those of one folder come
-    /// together.
+    /// together. The file system's clock may be a little ahead of ours: what it says is yet to come is zero seconds old.
     ///
     /// # Errors
     /// When the name is none; and instead of a name, when the place fails.
@@ -60,8 +60,8 @@ impl Blobs {
         age_seconds: u64,
     ) -> Result<impl Stream<Item = Result<String, StoreError>> + use<>, StoreError> {
         let now = SystemTime::from(Clock::system().now());
-        let newest = now.checked_sub(Duration::from_secs(age_seconds)).unwrap_or(SystemTime::UNIX_EPOCH);
-        let is_old = move |blob: &ObjectMeta| SystemTime::from(blob.last_modified) <= newest;
+        let age = move |blob: &ObjectMeta| now.duration_since(blob.last_modified.into()).unwrap_or_default();
+        let is_old = move |blob: &ObjectMeta| age(blob) >= Duration::from_secs(age_seconds);
         let blobs = self.0.list(Some(&parse(folder)?));
         Ok(blobs
             .try_filter_map(move |blob| ready(Ok(is_old(&blob).then(|| blob.location.to_string()))))
@@ -105,6 +105,10 @@ mod tests {
         names.sort();
         assert_eq!(names, ["avatars/a/1", "avatars/a/2", "avatars/b/1"]);
         assert_eq!(blobs.list("avatars", 60).unwrap().try_collect::<Vec<_>>().await.unwrap(), [""; 0]);
+        let ahead = SystemTime::now() + Duration::from_secs(1);
+        std::fs::File::open(folder.path().join("avatars/b/1")).unwrap().set_modified(ahead).unwrap();
+        let all: Vec<String> = blobs.list("avatars", 0).unwrap().try_collect().await.unwrap();
+        assert_eq!(all.len(), 3, "by a clock that is ahead, too");
         blobs.remove("avatars/a/1").await.unwrap();
         assert!(folder.path().join("avatars/a").exists());
         blobs.remove("avatars/a/2").await.unwrap();
