@@ -225,7 +225,7 @@ fn uploads_answered(server: &Process, class: &str) -> usize {
 #[test]
 fn a_thousand_uploads_at_once_are_taken_or_refused_while_checks_are_answered() {
     const UPLOADS: usize = 1000;
-    // What ARCHITECTURE.md states: 16 bodies on their way of twice 2 MiB, 16 that wait, one that is worked on.
+    // What docs/decisions.md states: 16 bodies on their way of twice 2 MiB, 16 that wait, one that is worked on.
     const STATED_BYTES: usize = (16 * 4 + 16 * 2 + 96) << 20;
     // A connection of which nothing but the beginning was read.
     const CONNECTION_BYTES: usize = 128 << 10;
