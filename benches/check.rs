@@ -96,12 +96,14 @@ impl Bench {
         let (commit, role_ids) = subjects::book(&roles, now)?;
         subjects::write(&*store, commit)?;
         let mut ids = Vec::new();
-        let mut commit = Commit::default();
-        for user in 0..model.users {
-            let role = role_ids.get(model.role_of(user) as usize).context("a user has no role")?;
-            ids.push(subjects::person(user, &[*role], 1, now, &mut commit)?);
+        for users in (0..model.users).collect::<Vec<_>>().chunks(subjects::USERS_PER_COMMIT) {
+            let mut commit = Commit::default();
+            for user in users {
+                let role = role_ids.get(model.role_of(*user) as usize).context("a user has no role")?;
+                ids.push(subjects::person(*user, &[*role], 1, now, &mut commit)?);
+            }
+            subjects::write(&*store, commit)?;
         }
-        subjects::write(&*store, commit)?;
         let mut config = Config::default();
         config.http.listen.set_port(0);
         config.http.metrics_listen.set_port(0);

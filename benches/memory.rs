@@ -34,7 +34,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const RESIDENT_USERS: u32 = 100_000;
 const STORED_USERS: u32 = 1_000_000;
-const USERS_PER_COMMIT: usize = 500;
 const ROLES: u32 = 10;
 const PERMISSIONS_PER_ROLE: u32 = 10;
 const STARTS: usize = 5;
@@ -65,7 +64,7 @@ fn main() -> anyhow::Result<()> {
     residents()?.iter().for_each(report::row);
     further_sessions()?.iter().for_each(report::row);
     idle()?.iter().for_each(report::row);
-    report::row(&start()?);
+    start()?.iter().for_each(report::row);
     Ok(())
 }
 
@@ -99,7 +98,7 @@ fn fill(config: &Config, users: u32, sessions: u32) -> anyhow::Result<()> {
     let permissions = |role| (0..PERMISSIONS_PER_ROLE).map(|number| format!("data{role}-{number}")).collect();
     let (book, roles) = subjects::book(&(0..ROLES).map(permissions).collect::<Vec<_>>(), now)?;
     subjects::write(&*store, book)?;
-    for numbers in (0..users).collect::<Vec<_>>().chunks(USERS_PER_COMMIT) {
+    for numbers in (0..users).collect::<Vec<_>>().chunks(subjects::USERS_PER_COMMIT) {
         let mut commit = Commit::default();
         for number in numbers {
             let own: Vec<_> = roles.iter().cycle().skip((number % ROLES) as usize).take(3).copied().collect();
@@ -190,7 +189,7 @@ fn further_sessions() -> anyhow::Result<[Line; 2]> {
     let (few, many) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let (with_one, with_all) = (taken(few.path(), 1)?, taken(many.path(), SESSIONS_PER_USER)?);
     let bytes = (with_all - with_one) / f64::from(users * (SESSIONS_PER_USER - 1));
-    let (middle, worst) = starts(many.path())?;
+    let Starts { first, middle, worst } = starts(many.path())?;
     Ok([
         Line {
             what: format!("further session of a resident user, {LIVE_SESSIONS} live sessions, {users} users"),
@@ -202,11 +201,11 @@ fn further_sessions() -> anyhow::Result<[Line; 2]> {
         },
         Line {
             what: format!("start with {LIVE_SESSIONS} live sessions, to /health/ready"),
-            ours: format!("{middle:.2} s, at worst {worst:.2} s"),
+            ours: format!("the first {first:.2} s, then {middle:.2} s, at worst {worst:.2} s"),
             beside: String::new(),
             ratio: String::new(),
             target: "≤ 2 s",
-            is_met: worst <= 2.0,
+            is_met: first.max(worst) <= 2.0,
         },
     ])
 }
@@ -230,32 +229,49 @@ fn idle() -> anyhow::Result<[Line; 2]> {
 }
 
 /// Starts the real binary over a million users, several times.
-fn start() -> anyhow::Result<Line> {
+fn start() -> anyhow::Result<[Line; 2]> {
     let folder = tempfile::tempdir()?;
     filled(folder.path(), STORED_USERS, 1)?;
-    let (middle, worst) = starts(folder.path())?;
-    Ok(Line {
-        what: format!("P10 start with {STORED_USERS} users, to /health/ready"),
-        ours: format!("{middle:.2} s, at worst {worst:.2} s"),
+    let Starts { first, middle, worst } = starts(folder.path())?;
+    let line = |which: &str, ours: String, slowest: f64| Line {
+        what: format!("P10 {which} start with {STORED_USERS} users, to /health/ready"),
+        ours,
         beside: String::new(),
         ratio: String::new(),
         target: "≤ 2 s",
-        is_met: worst <= 2.0,
-    })
+        is_met: slowest <= 2.0,
+    };
+    Ok([
+        line("first", format!("{first:.2} s"), first),
+        line("further", format!("{middle:.2} s, at worst {worst:.2} s"), worst),
+    ])
 }
 
-/// How long the real binary takes to be ready over a folder, in seconds: in the middle, and at worst.
-fn starts(folder: &Path) -> anyhow::Result<(f64, f64)> {
-    let mut seconds = Vec::new();
-    for _ in 0..STARTS {
-        let stopwatch = Stopwatch::start();
-        let mut server = Server::start(folder)?;
-        server.wait_until_ready()?;
-        seconds.push(stopwatch.seconds());
-        server.stop()?;
-    }
-    let worst = seconds.iter().copied().fold(0.0, f64::max);
-    Ok((report::median(seconds), worst))
+/// How long starts take, in seconds: the first over an index that was written and not opened since, and those after it, in
+/// the middle and at worst. sled notes where everything is only when it opens, and reads all it has written since.
+struct Starts {
+    first: f64,
+    middle: f64,
+    worst: f64,
+}
+
+/// Starts the real binary over a folder, until it is ready.
+fn starts(folder: &Path) -> anyhow::Result<Starts> {
+    // What was just written is on the disk before anything is timed.
+    ensure!(Command::new("sync").status()?.success(), "the disk cannot be waited for");
+    let first = started(folder)?;
+    let further = (0..STARTS).map(|_| started(folder)).collect::<anyhow::Result<Vec<f64>>>()?;
+    let worst = further.iter().copied().fold(0.0, f64::max);
+    Ok(Starts { first, middle: report::median(further), worst })
+}
+
+fn started(folder: &Path) -> anyhow::Result<f64> {
+    let stopwatch = Stopwatch::start();
+    let mut server = Server::start(folder)?;
+    server.wait_until_ready()?;
+    let seconds = stopwatch.seconds();
+    server.stop()?;
+    Ok(seconds)
 }
 
 /// The resident set of a process, in bytes.

@@ -40,7 +40,6 @@ use report::{Line, median, remark};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const USERS: u32 = 1_000_000;
-const USERS_PER_COMMIT: usize = 500;
 const PERMISSIONS: u32 = 100;
 const EDITS: usize = 42;
 /// The type of the stored resources: one of the second role's.
@@ -98,7 +97,7 @@ fn fill(store: &dyn Store, users: u32) -> anyhow::Result<[RoleId; 2]> {
     let (book, roles) = subjects::book(&(0..2).map(names).collect::<Vec<_>>(), now)?;
     let roles: [RoleId; 2] = roles.try_into().ok().context("two roles were made")?;
     subjects::write(store, book)?;
-    for numbers in (0..users).collect::<Vec<_>>().chunks(USERS_PER_COMMIT) {
+    for numbers in (0..users).collect::<Vec<_>>().chunks(subjects::USERS_PER_COMMIT) {
         let mut commit = Commit::default();
         for number in numbers {
             subjects::person(*number, &roles[..1], 1, now, &mut commit)?;
@@ -115,7 +114,7 @@ fn fill_resources(store: &dyn Store, count: u32) -> anyhow::Result<[UserId; 2]> 
     let [all, own] = [count, count + 1].map(|number| subjects::person(number, &[], 0, now, &mut commit));
     let (all, own) = (all?, own?);
     subjects::write(store, commit)?;
-    for numbers in (0..count).collect::<Vec<_>>().chunks(USERS_PER_COMMIT) {
+    for numbers in (0..count).collect::<Vec<_>>().chunks(subjects::USERS_PER_COMMIT) {
         let mut commit = Commit::default();
         for number in numbers {
             let owner = if number.is_multiple_of(1000) { own } else { all };

@@ -27,6 +27,8 @@ use sesame::sessions::terms::RoleTerms;
 use sesame::store::{Commit, Store, codec};
 use sesame::user::{User, UserEvent};
 
+/// So many users are written in one commit: it is bounded in bytes.
+pub(crate) const USERS_PER_COMMIT: usize = 500;
 /// So many browsers, systems and versions are about.
 const BROWSERS: u32 = 1000;
 /// Where everybody is.

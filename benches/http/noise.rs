@@ -48,9 +48,10 @@ pub(crate) struct Felt {
 pub(crate) fn felt(sesame: &Server, requests: &Requests, per_second: f64, noise: Noise<'_>) -> anyhow::Result<Felt> {
     let (mut quiet, mut busy, mut done) = (Vec::new(), Vec::new(), 0);
     for _ in 0..ROUNDS {
-        quiet.push(open_loop(sesame, requests, per_second, ROUND_TIME)?);
-        let (times, count) = beside(sesame, noise, || open_loop(sesame, requests, per_second, ROUND_TIME))?;
-        busy.push(times);
+        let asked = || open_loop([(sesame, requests)], per_second, ROUND_TIME);
+        quiet.extend(asked()?);
+        let (times, count) = beside(sesame, noise, asked)?;
+        busy.extend(times);
         done += count;
     }
     ensure!(done > 0, "there was no noise");

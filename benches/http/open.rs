@@ -2,9 +2,11 @@
 //! has come, so that its own waits are not taken for the server's.
 
 use std::io::{Read as _, Write as _};
+use std::iter::Cycle;
 use std::net::{Ipv4Addr, TcpStream};
 use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
+use std::slice;
 use std::thread;
 use std::time::Duration;
 
@@ -19,86 +21,123 @@ use super::place::stay_on_core;
 use super::server::Server;
 use sesame::kernel::clock::Stopwatch;
 
-/// So many requests can be on their way at once; one that is due while all are waits, and its time runs.
+/// So many requests to a server can be on their way at once; one that is due while all are waits, and its time runs.
 const CONNECTIONS: usize = 64;
 /// An answer that takes longer is none.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Sends requests at a fixed rate for a time. A request's time begins when it was due, so that a slow answer also counts
-/// for those that wait behind it (no coordinated omission). In nanoseconds.
+/// Sends requests at a fixed rate to each of some servers for a time, in turn, so that all of them meet the same moments of
+/// a machine that others use as well. A request's time begins when it was due, so that a slow answer also counts for those
+/// that wait behind it (no coordinated omission). In nanoseconds, by server.
 ///
 /// # Errors
 /// When a connection breaks or an answer is not a success.
-pub(crate) fn open_loop(
-    server: &Server,
-    requests: &Requests,
+pub(crate) fn open_loop<const N: usize>(
+    asked: [(&Server, &Requests); N],
     per_second: f64,
     time: Duration,
-) -> anyhow::Result<Histogram<u64>> {
-    let requests = requests.written();
+) -> anyhow::Result<[Histogram<u64>; N]> {
+    let asked = asked.map(|(server, requests)| (server.port, requests.written()));
     thread::scope(|scope| {
         let client = scope.spawn(|| {
             stay_on_core(1)?;
             set_current_timer_slack(NonZeroU64::new(1))?;
-            Client::connect(server.port)?.send(&requests, per_second, time)
+            let mut client = Client::new()?;
+            for (port, requests) in &asked {
+                client.connect(*port, requests)?;
+            }
+            client.send(per_second, time)
         });
-        client.join().map_err(|_| anyhow!("the client panicked"))?
+        let times = client.join().map_err(|_| anyhow!("the client panicked"))??;
+        times.try_into().map_err(|_| anyhow!("not a histogram for each server"))
     })
 }
 
-/// Connections, and which of them are free.
-struct Client {
+/// Connections, and where they lead.
+struct Client<'a> {
     connections: Vec<Connection>,
-    free: Vec<usize>,
+    lanes: Vec<Lane<'a>>,
     epoll: OwnedFd,
 }
 
-impl Client {
-    fn connect(port: u16) -> anyhow::Result<Self> {
+/// What leads to one server.
+struct Lane<'a> {
+    requests: Cycle<slice::Iter<'a, Vec<u8>>>,
+    /// Which of the connections are free.
+    free: Vec<usize>,
+    times: Histogram<u64>,
+}
+
+impl<'a> Client<'a> {
+    fn new() -> anyhow::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let mut connections = Vec::new();
-        for number in 0..CONNECTIONS {
-            let connection = Connection::open(port)?;
-            let data = epoll::EventData::new_u64(u64::try_from(number)?);
-            epoll::add(&epoll, &connection.stream, data, epoll::EventFlags::IN)?;
-            connections.push(connection);
-        }
-        Ok(Self { free: (0..connections.len()).collect(), connections, epoll })
+        Ok(Self { connections: Vec::new(), lanes: Vec::new(), epoll })
     }
 
-    fn send(mut self, requests: &[Vec<u8>], per_second: f64, time: Duration) -> anyhow::Result<Histogram<u64>> {
-        let (mut times, stopwatch) = (Histogram::<u64>::new(3)?, Stopwatch::start());
+    fn connect(&mut self, port: u16, requests: &'a [Vec<u8>]) -> anyhow::Result<()> {
+        let (lane, first) = (self.lanes.len(), self.connections.len());
+        let free: Vec<usize> = (first..first + CONNECTIONS).collect();
+        for number in &free {
+            let connection = Connection::open(lane, port)?;
+            let data = epoll::EventData::new_u64(u64::try_from(*number)?);
+            epoll::add(&self.epoll, &connection.stream, data, epoll::EventFlags::IN)?;
+            self.connections.push(connection);
+        }
+        self.lanes.push(Lane { requests: requests.iter().cycle(), free, times: Histogram::new(3)? });
+        Ok(())
+    }
+
+    /// Whether the server whose turn it is can be asked.
+    fn has_free(&self, turn: usize) -> bool {
+        self.lanes.get(turn % self.lanes.len()).is_some_and(|lane| !lane.free.is_empty())
+    }
+
+    fn send(mut self, per_second: f64, time: Duration) -> anyhow::Result<Vec<Histogram<u64>>> {
+        let (stopwatch, all_per_second) = (Stopwatch::start(), per_second * self.lanes.len() as f64);
         let mut events = Vec::with_capacity(CONNECTIONS);
-        let (mut turn, mut due) = (0_u32, Duration::ZERO);
-        let mut requests = requests.iter().cycle();
+        let (mut turn, mut due) = (0, Duration::ZERO);
         loop {
-            while due <= stopwatch.elapsed().min(time) {
-                let Some(connection) = self.free.pop().and_then(|free| self.connections.get_mut(free)) else { break };
-                connection.ask(requests.next().context("there is nothing to ask")?, due)?;
+            while due <= stopwatch.elapsed().min(time) && self.has_free(turn) {
+                self.ask(turn, due)?;
                 turn += 1;
-                due = Duration::from_secs_f64(f64::from(turn) / per_second);
+                due = Duration::from_secs_f64(turn as f64 / all_per_second);
             }
-            if due > time && self.free.len() == self.connections.len() {
-                return Ok(times);
+            if due > time && self.lanes.iter().all(|lane| lane.free.len() == CONNECTIONS) {
+                return Ok(self.lanes.into_iter().map(|lane| lane.times).collect());
             }
-            let can_send = due <= time && !self.free.is_empty();
+            let can_send = due <= time && self.has_free(turn);
             let wait = if can_send { due.saturating_sub(stopwatch.elapsed()) } else { PATIENCE };
             epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&Timespec::try_from(wait)?))?;
             ensure!(can_send || !events.is_empty(), "the server does not answer");
             for event in events.drain(..) {
-                let number = usize::try_from(event.data.u64())?;
-                let connection = self.connections.get_mut(number).context("a connection of somebody else")?;
-                if connection.has_answer()? {
-                    times.record(u64::try_from(stopwatch.elapsed().saturating_sub(connection.due).as_nanos())?)?;
-                    self.free.push(number);
-                }
+                self.hear(usize::try_from(event.data.u64())?, &stopwatch)?;
             }
         }
+    }
+
+    /// Sends the next request of the server whose turn it is.
+    fn ask(&mut self, turn: usize, due: Duration) -> anyhow::Result<()> {
+        let number = turn % self.lanes.len();
+        let lane = self.lanes.get_mut(number).context("there is no such server")?;
+        let free = lane.free.pop().and_then(|free| self.connections.get_mut(free)).context("no connection is free")?;
+        free.ask(lane.requests.next().context("there is nothing to ask")?, due)
+    }
+
+    /// Reads what a connection has, and notes the time of an answer.
+    fn hear(&mut self, number: usize, stopwatch: &Stopwatch) -> anyhow::Result<()> {
+        let connection = self.connections.get_mut(number).context("a connection of somebody else")?;
+        if connection.has_answer()? {
+            let lane = self.lanes.get_mut(connection.lane).context("a server of somebody else")?;
+            lane.times.record(u64::try_from(stopwatch.elapsed().saturating_sub(connection.due).as_nanos())?)?;
+            lane.free.push(number);
+        }
+        Ok(())
     }
 }
 
 /// A connection, with one request on its way at most.
 struct Connection {
+    lane: usize,
     stream: TcpStream,
     due: Duration,
     buffer: Vec<u8>,
@@ -106,10 +145,10 @@ struct Connection {
 }
 
 impl Connection {
-    fn open(port: u16) -> anyhow::Result<Self> {
+    fn open(lane: usize, port: u16) -> anyhow::Result<Self> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, due: Duration::ZERO, buffer: vec![0; 64 * 1024], filled: 0 })
+        Ok(Self { lane, stream, due: Duration::ZERO, buffer: vec![0; 64 * 1024], filled: 0 })
     }
 
     fn ask(&mut self, request: &[u8], due: Duration) -> anyhow::Result<()> {

@@ -34,8 +34,10 @@ pub(super) struct Knock<'a> {
     pub(super) state: &'a State,
     pub(super) public_origin: &'a str,
     pub(super) now: Timestamp,
-    /// It counts as so many.
+    /// It counts as so many; zero if it was counted before.
     pub(super) cost: u32,
+    /// Whether it is about something that is asked often.
+    pub(super) is_often: bool,
 }
 
 /// Lets the caller in, or says why not. Where anyone may call, credentials are not looked at.
@@ -116,7 +118,7 @@ pub(super) fn refuse_stale(caller: &Caller, state: &State, now: Timestamp) -> Re
 /// Whoever presents a valid credential, also with a session that must be proved again; [`Caller::Nobody`] without one.
 /// Counts the request, once.
 pub(super) async fn identify(knock: Knock<'_>) -> Result<Caller, Problem> {
-    let Knock { request, state, public_origin, now, cost } = knock;
+    let Knock { request, state, public_origin, now, cost, is_often } = knock;
     let count_address = || state.rates.count_address(request, &state.settings, cost);
     let presented = credential::presented(request, public_origin);
     let Ok(Some(credential)) = presented else {
@@ -128,7 +130,7 @@ pub(super) async fn identify(knock: Knock<'_>) -> Result<Caller, Problem> {
         count_address()?;
     }
     match state.identify(credential, now).await {
-        Ok(caller) => state.rates.count_caller(request, &caller, cost).map(|()| caller),
+        Ok(caller) => state.rates.count_caller(request, &caller, cost, is_often).map(|()| caller),
         Err(problem) if problem.status() == StatusCode::UNAUTHORIZED => Err(count_address().err().unwrap_or(problem)),
         Err(problem) => Err(problem),
     }

@@ -203,7 +203,7 @@ impl Call {
 
     fn knock(&self) -> Knock<'_> {
         let public_origin = self.frame().public_origin();
-        Knock { request: &self.request, state: &self.state, public_origin, now: self.now, cost: 1 }
+        Knock { request: &self.request, state: &self.state, public_origin, now: self.now, cost: 1, is_often: false }
     }
 
     /// Refuses a person who did not prove a short while ago who they are, for what is sensitive.

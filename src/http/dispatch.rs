@@ -134,9 +134,10 @@ impl Endpoint {
         now: Timestamp,
         id: &RequestId,
     ) -> Outcome {
-        let (state, public_origin, cost) = (frame.state(), frame.public_origin(), self.route.cost);
-        let admit = |now| admission::admit(&self.route, Knock { request, state, public_origin, now, cost });
-        let mut caller = admit(now).await?;
+        let (state, public_origin, is_often) = (frame.state(), frame.public_origin(), self.route.is_asked_often);
+        let admit =
+            |now, cost| admission::admit(&self.route, Knock { request, state, public_origin, now, cost, is_often });
+        let mut caller = admit(now, self.route.cost).await?;
         let mut now = now;
         if self.route.refuses_if_match && demands_version(request.headers()) {
             let detail = "what this changes has no version that If-Match could name";
@@ -154,7 +155,7 @@ impl Endpoint {
         // While a body was on its way its sender may have been revoked: who calls is asked when the call begins.
         if has_waited {
             now = frame.state().clock.now();
-            caller = admit(now).await?;
+            caller = admit(now, 0).await?;
         }
         let body = Body { bytes, wrong_type: self.route.wrong_type };
         let call = Call::new(frame, request, caller, now, id);

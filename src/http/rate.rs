@@ -46,18 +46,25 @@ impl Rates {
         }
     }
 
-    /// Counts a request of this caller; of nobody's nothing is known here.
+    /// Counts a request of this caller; of nobody's nothing is known here. What is left of plenty is not noted where it
+    /// would not be told.
     ///
     /// # Errors
     /// 429.
-    pub(super) fn count_caller(&self, request: &HttpRequest, caller: &Caller, cost: u32) -> Result<(), Problem> {
+    pub(super) fn count_caller(
+        &self,
+        request: &HttpRequest,
+        caller: &Caller,
+        cost: u32,
+        is_often: bool,
+    ) -> Result<(), Problem> {
         let (buckets, id) = match caller {
             Caller::Nobody => return Ok(()),
             Caller::Person(signed_in) => (&self.person, signed_in.user.id()),
             Caller::App(user) => (&self.app, user.id()),
         };
         let Some(buckets) = buckets else { return Ok(()) };
-        self.count(buckets, request, || u128::from_be_bytes(*id.bytes()), cost).map(drop)
+        self.count(buckets, request, || u128::from_be_bytes(*id.bytes()), cost, is_often).map(drop)
     }
 
     /// Counts a request without a valid credential.
@@ -67,7 +74,7 @@ impl Rates {
     pub(super) fn count_address(&self, request: &HttpRequest, settings: &Settings, cost: u32) -> Result<(), Problem> {
         let Some(buckets) = &self.address else { return Ok(()) };
         let whose = || peer::address_of(request, &settings.trusted_proxies).map_or(0, network_of);
-        let left = self.count(buckets, request, whose, cost);
+        let left = self.count(buckets, request, whose, cost, false);
         if left.as_ref().map_or(true, |left| *left == Some(0)) {
             self.is_tight.store(true, Ordering::Relaxed);
         }
@@ -101,6 +108,7 @@ impl Rates {
         request: &HttpRequest,
         whose: impl FnOnce() -> u128,
         cost: u32,
+        is_often: bool,
     ) -> Result<Option<u32>, Problem> {
         let Some(cost) = NonZeroU32::new(cost).filter(|_| !request.extensions().contains::<Left>()) else {
             return Ok(None);
@@ -108,7 +116,9 @@ impl Rates {
         match buckets.take(whose(), cost) {
             Ok(left) => {
                 let requests = left.requests;
-                request.extensions_mut().insert(left);
+                if !(is_often && left.is_ample) {
+                    request.extensions_mut().insert(left);
+                }
                 Ok(Some(requests))
             }
             Err(limit) => {
