@@ -8,7 +8,6 @@
 use std::hash::BuildHasher as _;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use foldhash::fast::RandomState;
@@ -28,8 +27,6 @@ use crate::store::{Key, SharedStore, StoreError};
 const TURNS: usize = 1024;
 /// How often a write is prepared before somebody else's is at fault.
 const MOST_TRIES: usize = 8;
-/// How long a write may wait for its turn.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How many kept parts the cache is made for; its bound is in bytes.
 const TYPICAL_PARTS: usize = 16_384;
 /// What keeping one takes beside its own bytes.
@@ -182,7 +179,8 @@ impl<A: Aggregate, T: Annexed<A>, S> Annex<A, T, S> {
         let unavailable = |error: LoadError| WriteError::Unavailable(error.to_string());
         let turn = self.hasher.hash_one(id) as usize % TURNS;
         let Some(turn) = self.turns.get(turn) else { return Err(WriteError::Busy) };
-        let Ok(_turn) = tokio::time::timeout(LONGEST_WAIT, turn.lock()).await else { return Err(WriteError::Busy) };
+        let longest_wait = self.entities.0.deadline;
+        let Ok(_turn) = tokio::time::timeout(longest_wait, turn.lock()).await else { return Err(WriteError::Busy) };
         for _ in 0..MOST_TRIES {
             let entity = self.entities.load(id).await.map_err(unavailable)?.ok_or(WriteError::Missing)?;
             let (entity, held) = self.load(&entity).await.map_err(unavailable)?;

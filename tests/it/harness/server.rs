@@ -103,6 +103,8 @@ impl Server {
         (config.http.listen, config.http.metrics_listen) = (ANYWHERE, ANYWHERE);
         (config.http.workers, config.actors.arbiters, config.accounts.hash_threads) = (2, 2, 1);
         (config.accounts.argon2_memory_kib, config.accounts.argon2_iterations) = (1024, 1);
+        // A disk or a core that others use as well is not what most tests are about.
+        config.actors.deadline_millis = 60_000;
         // No minute passes while the clock stands.
         (config.http.person_requests_per_minute, config.http.address_requests_per_minute) = (0, 0);
         config.store.data_directory = folder.path().to_owned();
