@@ -24,7 +24,8 @@ pub fn routes(routes: &mut Routes) {
     routes
         .get("/api/v1/audit", Who::Holding(ProductPermission::AuditRead), list)
         .about("Lists what was changed, by whom, from where: newest first")
-        .answers::<Page<EntryView>>(200);
+        .answers::<Page<EntryView>>(200)
+        .made_of::<EntryView>();
 }
 
 /// Which entries to list.

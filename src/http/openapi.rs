@@ -2,6 +2,7 @@
 
 use std::any::type_name;
 
+use serde_json::Value;
 use utoipa::openapi::extensions::{Extensions, ExtensionsBuilder};
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem};
@@ -29,6 +30,9 @@ pub enum DocumentError {
     /// One would stand for both; `#[schema(as = …)]` gives another name.
     #[error("two schemas have the name {0}")]
     OneName(String),
+    /// Something refers to a schema that is not there.
+    #[error("there is no schema for {0}")]
+    NoSchema(String),
     /// A default or an example has no JSON form.
     #[error("the document cannot be written: {0}")]
     NotJson(#[from] serde_json::Error),
@@ -87,7 +91,24 @@ pub fn document(routes: &Routes) -> Result<String, DocumentError> {
     let mut document = OpenApi::new(Info::new("Sesame", env!("CARGO_PKG_VERSION")), paths);
     document.components = Some(components);
     // By way of a value, whose maps are sorted: extensions are hash maps.
-    Ok(serde_json::to_string_pretty(&serde_json::to_value(&document)?)?)
+    let document = serde_json::to_value(&document)?;
+    match dangling(&document, &document) {
+        Some(reference) => Err(DocumentError::NoSchema(reference.to_owned())),
+        None => Ok(serde_json::to_string_pretty(&document)?),
+    }
+}
+
+/// A reference in a part of the document to something that it does not have.
+fn dangling<'a>(part: &'a Value, document: &Value) -> Option<&'a str> {
+    match part {
+        Value::Object(members) => {
+            let reference = members.get("$ref").and_then(Value::as_str);
+            let is_nowhere = |it: &&str| it.strip_prefix('#').is_none_or(|place| document.pointer(place).is_none());
+            reference.filter(is_nowhere).or_else(|| members.values().find_map(|member| dangling(member, document)))
+        }
+        Value::Array(items) => items.iter().find_map(|item| dangling(item, document)),
+        _ => None,
+    }
 }
 
 fn components() -> Components {
@@ -115,6 +136,7 @@ fn operation(route: &Route) -> utoipa::openapi::path::Operation {
         .parameters(Some(
             path_parameters(route.path)
                 .chain(route.creates.then(idempotency::parameter))
+                .chain(route.looks_at_if_match().then(if_match))
                 .chain(description.parameters.iter().cloned()),
         ))
         .extensions(Some(extensions(route)));
@@ -134,10 +156,26 @@ fn operation(route: &Route) -> utoipa::openapi::path::Operation {
     if route.cost > 0 {
         operation = operation.response("429", Ref::from_response_name(TOO_MANY));
     }
+    if route.looks_at_if_match() {
+        operation = operation.response("412", problem("It has another version than `If-Match` says"));
+    }
     for (status, about) in route.creates.then_some(idempotency::PROBLEMS).into_iter().flatten() {
         operation = operation.response(status.to_string(), problem(about));
     }
     operation.response("default", problem("What went wrong")).build()
+}
+
+/// The version that a change is made on.
+fn if_match() -> Parameter {
+    ParameterBuilder::new()
+        .name("If-Match")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(
+            "The `ETag` of what is to be changed, as it was read: another version of it is left as it is",
+        ))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .build()
 }
 
 /// Who may call, and as how many requests a call counts.

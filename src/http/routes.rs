@@ -94,6 +94,12 @@ impl Route {
         self
     }
 
+    /// Documents what an answer of a generic type is made of.
+    pub fn made_of<T: ToSchema>(&mut self) -> &mut Self {
+        self.description.schema_of::<T>();
+        self
+    }
+
     /// Documents an answer without a body, or with one that is not JSON.
     pub fn answers_with(&mut self, status: u16) -> &mut Self {
         self.description.answers.push((status, None));
@@ -145,6 +151,11 @@ impl Route {
     pub fn takes_if_match(&mut self) -> &mut Self {
         self.refuses_if_match = false;
         self
+    }
+
+    /// Whether it is a write that looks at `If-Match`.
+    pub(super) fn looks_at_if_match(&self) -> bool {
+        is_write(&self.method) && !self.refuses_if_match
     }
 
     /// Leaves the route out of the document.
@@ -242,7 +253,7 @@ impl Routes {
     ) -> &mut Route {
         let mut description = Description::default();
         H::describe(&mut description);
-        let refuses_if_match = [Method::PUT, Method::PATCH, Method::DELETE].contains(&method);
+        let refuses_if_match = is_write(&method);
         let route = Route {
             method,
             path,
@@ -262,4 +273,9 @@ impl Routes {
         };
         self.list.push_mut(route)
     }
+}
+
+/// Whether it changes what is there, so that it may be on a condition.
+fn is_write(method: &Method) -> bool {
+    [Method::PUT, Method::PATCH, Method::DELETE].contains(method)
 }

@@ -23,7 +23,8 @@ pub fn routes(routes: &mut Routes) {
         .about(
             "Lists mails that were not delivered, newest first, with what they say; needs a recent proof of who one is",
         )
-        .answers::<Page<MailView>>(200);
+        .answers::<Page<MailView>>(200)
+        .made_of::<MailView>();
 }
 
 /// Which mails to list.

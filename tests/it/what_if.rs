@@ -690,6 +690,45 @@ fn a_role_is_previewed_and_nothing_is_written() {
 }
 
 #[test]
+fn what_is_stored_of_subjects_is_not_spelled_out_by_conditions_to_who_may_not_read_them() {
+    let server = Server::start();
+    let admin = server.admin();
+    let (reader, people) = stage(&admin);
+    admin.role("half", &["sesame.roles:read", "sesame.roles:write", "sesame.assignments:write"]);
+    admin.role("whole", &["sesame.roles:read", "sesame.users:read"]);
+    let (half, whole) = (admin.app("half", &["half"]), admin.app("whole", &["whole"]));
+    let rule = |condition: &str| json!({ "effect": "allow", "pattern": "doc:write", "condition": condition });
+    for (condition, is_refused) in [
+        ("subject.email.startsWith(\"a\")", true),
+        ("subject[\"external_id\"] == \"7\"", true),
+        ("context.hour > 1 && subject.properties.team == \"x\"", true),
+        ("\"x\" in subject.roles || subject.type == \"user\" || resource.properties.a == 1", false),
+    ] {
+        let role = json!({ "name": "reader", "permissions": [rule(condition)] });
+        let grant = json!({ "user_id": people[0], "permission": "doc:write", "condition": condition });
+        let permission = json!({ "name": "new:one", "conditions": [condition] });
+        let several = |change: Value| json!({ "changes": [change] });
+        let asked = [
+            half.post(&format!("/api/v1/roles/{reader}/preview"), &role),
+            half.post("/api/v1/access/preview", &several(json!({ "grant": grant }))),
+            half.post("/api/v1/access/preview", &several(json!({ "define_permission": permission }))),
+        ];
+        for answer in asked {
+            if is_refused {
+                answer.is_problem(403, "missing-permission");
+            } else {
+                answer.expect(200);
+            }
+        }
+        let mut state = half.get("/api/v1/access/state").expect(200);
+        let stored = state["roles"].as_array_mut().unwrap().iter_mut().find(|role| role["name"] == "reader").unwrap();
+        stored["permissions"] = json!([rule(condition)]);
+        half.put("/api/v1/access/state?dry_run=true", &state).expect(if is_refused { 403 } else { 200 });
+        whole.post(&format!("/api/v1/roles/{reader}/preview"), &role).expect(200);
+    }
+}
+
+#[test]
 fn who_held_something_in_another_place_is_told_of_there_too() {
     let server = Server::start();
     let admin = server.admin();

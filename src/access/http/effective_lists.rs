@@ -35,7 +35,8 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .get("/api/v1/roles/{role_id}/effective-permissions", read, of_role)
         .about("Lists what a role comes to, inheritance included")
-        .answers::<Page<RolePermission>>(200);
+        .answers::<Page<RolePermission>>(200)
+        .made_of::<RolePermission>();
     routes
         .get("/api/v1/users/me/permissions", Who::SignedIn, own)
         .about("Lists what you may do in this session, here and now")

@@ -22,7 +22,8 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .get("/api/v1/access/expired", Who::Holding(ProductPermission::RolesRead), list)
         .about("Lists assignments and grants that have expired and are kept for a while, the oldest first; needs sesame.users:read too")
-        .answers::<Page<ExpiredView>>(200);
+        .answers::<Page<ExpiredView>>(200)
+        .made_of::<ExpiredView>();
 }
 
 /// An assignment or a grant that has expired.

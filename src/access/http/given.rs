@@ -11,6 +11,7 @@ use crate::access::condition::Condition;
 use crate::access::model::Rule;
 use crate::access::pattern::{Effect, Pattern, Scope};
 use crate::access::product::ProductPermission;
+use crate::access::review::change::Change;
 use crate::http::{Call, Problem};
 use crate::kernel::cause::Actor;
 use crate::kernel::fault::FieldError;
@@ -154,5 +155,21 @@ pub(super) fn refuse_unnamed(call: &Call) -> Result<(), Problem> {
         return Ok(());
     }
     let detail = "this names subjects and needs the permission sesame.users:read too";
+    Err(Problem::forbidden("missing-permission", detail))
+}
+
+/// What a condition may look at of subjects without asking about what is stored of them.
+const OPEN_PATHS: [&str; 2] = ["subject.type", "subject.roles"];
+
+/// Refuses to say whom changes concern that bring a condition about what is stored of subjects, to whoever may not read
+/// subjects: asked often enough, the answers would spell it out.
+pub(super) fn refuse_sounding(call: &Call, changes: &[Change]) -> Result<(), Problem> {
+    let is_about_subjects =
+        |path: &String| path.split('.').next() == Some("subject") && !OPEN_PATHS.contains(&path.as_str());
+    let sounds = changes.iter().flat_map(Change::conditions).any(|it| it.paths().iter().any(is_about_subjects));
+    if !sounds || call.caller.may(&call.state, ProductPermission::UsersRead, call.now) {
+        return Ok(());
+    }
+    let detail = "a condition looks at what is stored of subjects: this needs the permission sesame.users:read too";
     Err(Problem::forbidden("missing-permission", detail))
 }

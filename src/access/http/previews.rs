@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::book_commands::ChangeRole;
-use crate::access::http::given::shown_scope;
+use crate::access::http::given::{refuse_sounding, shown_scope};
 use crate::access::http::preview_changes::ChangeInput;
 use crate::access::http::roles::RoleInput;
 use crate::access::product::ProductPermission;
@@ -122,7 +122,9 @@ async fn preview_role(
     let limit = paging(query.limit, None)?.limit;
     let draft = role.draft(&call).await?;
     let command = ChangeRole { id, if_match: call.if_match()?.map(|revision| revision.0), draft };
-    let kept = call.state.reviewer.preview(vec![Change::Book(BookChange::ChangeRole(command))], call.facts()).await?;
+    let changes = vec![Change::Book(BookChange::ChangeRole(command))];
+    refuse_sounding(&call, &changes)?;
+    let kept = call.state.reviewer.preview(changes, call.facts()).await?;
     first_page(&call, &kept, limit).await
 }
 
@@ -136,6 +138,7 @@ async fn preview(call: Call, Query(query): Query<PreviewQuery>, Json(input): Jso
     for change in input.changes {
         changes.push(change.change(&call).await?);
     }
+    refuse_sounding(&call, &changes)?;
     let kept = call.state.reviewer.preview(changes, call.facts()).await.map_err(ReviewError::of_several)?;
     first_page(&call, &kept, limit).await
 }

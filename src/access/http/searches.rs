@@ -39,18 +39,21 @@ pub(super) fn routes(routes: &mut Routes) {
         .content_type_error(StatusCode::BAD_REQUEST)
         .about("AuthZEN subject search: who may do this")
         .answers::<SearchAnswer<FoundEntity>>(200)
+        .made_of::<FoundEntity>()
         .is_costly();
     routes
         .post("/access/v1/search/resource", check, resources)
         .content_type_error(StatusCode::BAD_REQUEST)
         .about("AuthZEN resource search: to which stored resources of a type the subject may do this")
         .answers::<SearchAnswer<FoundEntity>>(200)
+        .made_of::<FoundEntity>()
         .is_costly();
     routes
         .post("/access/v1/search/action", check, actions)
         .content_type_error(StatusCode::BAD_REQUEST)
         .about("AuthZEN action search: what the subject may do to the resource")
         .answers::<SearchAnswer<FoundAction>>(200)
+        .made_of::<FoundAction>()
         .is_costly();
     routes
         .get("/api/v1/permissions/{permission_id}/users", read, who_may)

@@ -291,6 +291,10 @@ async fn apply(call: Call, Query(query): Query<StateQuery>, Json(input): Json<St
     let plan = worked_out(&call, &book, desired).await?;
     refuse_escalation(&call, &book, &plan).await?;
     let subjects = planned(&call, &plan.after, input.subjects).await?;
+    if is_dry {
+        let all: Vec<Change> = changes(&plan.steps).chain(subjects.iter().flat_map(Planned::changes)).collect();
+        given::refuse_sounding(&call, &all)?;
+    }
     let outlook = outlook(&call, &plan.steps, subjects.iter().flat_map(Planned::changes)).await?;
     let tally = outlook.all;
     let (would_be_refused, version, subjects) = if is_dry {
@@ -456,10 +460,14 @@ async fn refuse_escalation(call: &Call, before: &RoleBook, plan: &Plan) -> Resul
     Ok(())
 }
 
+/// What the steps change.
+fn changes(steps: &[Step]) -> impl Iterator<Item = Change> {
+    steps.iter().map(|step| Change::Book(step.change.clone()))
+}
+
 /// How many gain and lose something by all of it, and the constraints that it breaks; refuses what cannot be.
 async fn outlook(call: &Call, steps: &[Step], subjects: impl Iterator<Item = Change>) -> Result<Outlook, Problem> {
-    let book = steps.iter().map(|step| Change::Book(step.change.clone()));
-    let changes: Vec<Change> = book.chain(subjects).collect();
+    let changes = changes(steps).chain(subjects).collect();
     call.state.reviewer.tally(changes, call.facts()).await.map_err(|error| match error {
         ReviewError::Refused(Refused { change, why }) => match steps.get(change) {
             Some(step) => refusal(step, why),

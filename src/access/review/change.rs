@@ -9,6 +9,7 @@ use crate::access::book_commands::{
     ChangePermission, ChangeRole, DefinePermission, DefineRole, RemovePermission, RemoveRole,
 };
 use crate::access::commands::{AssignRole, GrantRule, RevokeGrant, UnassignRole, refuse_joined};
+use crate::access::condition::Condition;
 use crate::access::constraint_commands::{ChangeConstraint, DefineConstraint, RemoveConstraint};
 use crate::access::error::AccessError;
 use crate::access::model::{Bounds, Rule};
@@ -82,6 +83,18 @@ impl BookChange {
             Self::RemoveConstraint(command) => Some(command.id),
             _ => None,
         }
+    }
+
+    /// The conditions that it brings.
+    fn conditions(&self) -> Vec<&Condition> {
+        let rules = match self {
+            Self::DefineRole(command) => &command.draft.rules,
+            Self::ChangeRole(command) => &command.draft.rules,
+            Self::DefinePermission(command) => return command.conditions.iter().collect(),
+            Self::ChangePermission(command) => return command.conditions.iter().collect(),
+            _ => return Vec::new(),
+        };
+        rules.iter().filter_map(|rule| rule.condition.as_ref()).collect()
     }
 
     /// What the real change would come to.
@@ -251,6 +264,17 @@ pub enum Change {
     Book(BookChange),
     /// To what this subject holds.
     Holding(UserId, HoldingChange),
+}
+
+impl Change {
+    /// The conditions that it brings.
+    pub fn conditions(&self) -> Vec<&Condition> {
+        match self {
+            Self::Book(change) => change.conditions(),
+            Self::Holding(_, HoldingChange::Grant(_, rule, _)) => rule.condition.iter().collect(),
+            Self::Holding(..) => Vec::new(),
+        }
+    }
 }
 
 /// Decides on a copy, and applies what was decided.

@@ -190,6 +190,7 @@ struct ListQuery {
     search: Option<String>,
     /// In which order; the oldest first if nothing is said. By address or external id, those who have none are not listed.
     #[serde(default)]
+    #[param(inline)]
     sort: Order,
 }
 

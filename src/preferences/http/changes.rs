@@ -39,7 +39,8 @@ pub(super) fn routes(routes: &mut Routes) {
         .about(
             "Lists the last 50 changes of your profile and preferences, newest first; a page of large ones is shorter",
         )
-        .answers::<Page<ChangeView>>(200);
+        .answers::<Page<ChangeView>>(200)
+        .made_of::<ChangeView>();
     routes
         .post("/api/v1/users/changes/{change_id}/undo", Who::SignedIn, undo)
         .about("Takes one change back, if what it changed was not changed since")

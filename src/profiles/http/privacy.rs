@@ -42,7 +42,8 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .get("/api/v1/users/profile/consents", Who::SignedIn, consents)
         .about("Lists what you consented to, or not any more, newest first")
-        .answers::<Page<ConsentView>>(200);
+        .answers::<Page<ConsentView>>(200)
+        .made_of::<ConsentView>();
 }
 
 /// Who may see what, and what is consented to.

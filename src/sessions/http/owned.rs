@@ -62,7 +62,8 @@ fn of_the_user(routes: &mut Routes) {
             security_events(&call, &whose, &query).await
         })
         .about("Lists what was unusual about your sign-ins and sessions")
-        .answers::<Page<SecurityEventView>>(200);
+        .answers::<Page<SecurityEventView>>(200)
+        .made_of::<SecurityEventView>();
 }
 
 fn devices_of_the_user(routes: &mut Routes) {
@@ -151,7 +152,8 @@ fn for_administrators(routes: &mut Routes) {
             },
         )
         .about("Lists what was unusual about the sign-ins and sessions of a user")
-        .answers::<Page<SecurityEventView>>(200);
+        .answers::<Page<SecurityEventView>>(200)
+        .made_of::<SecurityEventView>();
 }
 
 fn devices_for_administrators(routes: &mut Routes) {
