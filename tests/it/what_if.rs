@@ -700,7 +700,7 @@ fn what_is_stored_of_subjects_is_not_spelled_out_by_conditions_to_who_may_not_re
     let rule = |condition: &str| json!({ "effect": "allow", "pattern": "doc:write", "condition": condition });
     for (condition, is_refused) in [
         ("subject.email.startsWith(\"a\")", true),
-        ("subject[\"external_id\"] == \"7\"", true),
+        ("subject.properties[\"team\"] == \"7\"", true),
         ("context.hour > 1 && subject.properties.team == \"x\"", true),
         ("\"x\" in subject.roles || subject.type == \"user\" || resource.properties.a == 1", false),
     ] {
