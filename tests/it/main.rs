@@ -87,6 +87,7 @@ mod profile_privacy;
 mod profiles;
 #[cfg(test)]
 mod rate_limits;
+#[cfg(test)]
 mod readme;
 #[cfg(test)]
 mod records;
