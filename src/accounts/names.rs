@@ -168,7 +168,8 @@ impl Finder {
     }
 
     /// The same, in a way that does not tell by its work whether there is such a subject, or whether it was in memory:
-    /// one claim and one subject are read from the store, whatever comes of it. `None` is a text that is no name.
+    /// one claim and one subject are read from the store, whatever comes of it: the subject where it is loaded by that, and
+    /// nobody everywhere else. `None` is a text that is no name.
     ///
     /// # Errors
     /// When the store fails or too many loads are waiting.
@@ -179,8 +180,9 @@ impl Finder {
         let claimed = self.claimed(claim).await?;
         let user = match (resident, claimed) {
             (None, Some(owner)) => self.users.load(owner).await?,
-            (resident, claimed) => {
-                self.users.read(claimed.unwrap_or(nobody)).await?;
+            (resident, _) => {
+                // Nobody is read in place of who is in memory, too: how much somebody has would take its time.
+                self.users.read(nobody).await?;
                 resident
             }
         };
