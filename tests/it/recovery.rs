@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use sesame::accounts::model::Name;
 use sesame::accounts::registration::Registration;
@@ -327,6 +328,32 @@ fn mail_is_asked_for_only_so_often() {
         forgot(&server, name).expect(202);
         forgot(&server, name).is_problem(429, "too-many-failures");
     }
+}
+
+#[test]
+fn requests_for_mail_beyond_what_is_under_way_are_dropped_and_answered_alike() {
+    let server = Server::with(|config| config.accounts.max_mail_requests = 10_000);
+    let admin = with_ann(&server);
+    let correspondence = &server.state().correspondence;
+    let (release, held) = watch::channel(());
+    // More than there is room for, none of which comes to an end.
+    for _ in 0..100 {
+        let mut held = held.clone();
+        correspondence.later(async move { drop(held.changed().await) });
+    }
+    assert_eq!(correspondence.under_way(), 64);
+    for number in 0..100 {
+        let identifier = if number % 2 == 0 { "ann" } else { "nobody" };
+        assert_eq!(forgot(&server, identifier).expect(202), Value::Null);
+    }
+    assert_eq!(correspondence.under_way(), 64, "nothing more is kept");
+    drop(release);
+    while correspondence.under_way() > 0 {
+        std::thread::yield_now();
+    }
+    assert!(admin.mails("ann@example.org").is_empty(), "what was dropped is not seen to later");
+    forgot(&server, "ann").expect(202);
+    admin.mail("ann@example.org", "reset-password");
 }
 
 #[test]
