@@ -143,7 +143,7 @@ impl Instance {
         let users = Directory::new(around.clone(), housekeeping::user_watcher(&names, &metrics));
         let books = Directory::new(around.clone(), housekeeping::book_watcher(&book, &metrics));
         let (finder, seal_key) = (Finder::new(users.clone(), names, &around), keys::sealing(&config, &*store)?);
-        let identities = Identities { users: users.clone(), access_tokens: keys::access_tokens(&config, clock.now())? };
+        let identities = Identities::new(&users, keys::access_tokens(&config, clock.now())?, &config.sessions);
         let (passwords, authenticator) = authenticator(&config, &seal_key, &finder, &metrics)?;
         let (atlas, refusals) = (atlas(&config)?, refusals(&config, &identities, &finder));
         let letters = Directory::new(around.clone(), housekeeping::letter_watcher());
@@ -467,7 +467,7 @@ fn refusals(config: &Config, identities: &Identities, finder: &Finder) -> Arc<Re
         access_tokens: Arc::clone(&identities.access_tokens),
         store: Arc::clone(&finder.store),
         loader: Arc::clone(&finder.loader),
-        history_seconds: i64::from(config.sessions.history_days) * 86_400,
+        history_seconds: config.sessions.history_seconds(),
     })
 }
 
@@ -478,9 +478,8 @@ fn refresher(
     letters: &Arc<Letters>,
     watch: &Arc<Watch>,
 ) -> anyhow::Result<Refresher> {
-    let (users, access_tokens) = (identities.users.clone(), Arc::clone(&identities.access_tokens));
     let (grace_seconds, letters) = (config.sessions.refresh_grace_seconds, Arc::clone(letters));
-    Ok(Refresher::new(users, access_tokens, Arc::clone(refusals), grace_seconds, letters, Arc::clone(watch))?)
+    Ok(Refresher::new(identities.clone(), Arc::clone(refusals), grace_seconds, letters, Arc::clone(watch))?)
 }
 
 /// The API's description, as JSON.

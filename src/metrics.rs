@@ -101,6 +101,9 @@ metrics! {
     activations_total: IntCounterVec ["entity" = ENTITIES];
     /// Entities read from the store.
     entity_reads_total: IntCounterVec ["entity" = ENTITIES];
+    /// Looks at the store, before anything is loaded, whether a token or key is right that was shown of an entity that is not in
+    /// memory, by entity.
+    entity_looks_total: IntCounterVec ["entity" = ENTITIES];
     /// Entities dropped from memory, by entity.
     passivations_total: IntCounterVec ["entity" = ENTITIES];
     /// Writes refused because a mailbox was full or too slow, by entity.

@@ -37,6 +37,7 @@ use crate::sessions::access_token::AccessTokens;
 use crate::sessions::identity::Identities;
 use crate::sessions::model::{Activation, AuthenticationMethod, NewSession, Session};
 use crate::sessions::part::SessionEvent;
+use crate::sessions::settings::Settings;
 use crate::sessions::signing_keys;
 use crate::sessions::terms::RoleTerms;
 use crate::store::Revision;
@@ -80,7 +81,7 @@ impl World {
         let finder = Finder::new(users.clone(), names, &around);
         let keys = vec![signing_keys::create(tempfile::tempdir().unwrap().path(), now).unwrap()];
         let access_tokens = Arc::new(AccessTokens::new(keys, "https://here".into(), 60, 1).unwrap());
-        let identities = Identities { users: users.clone(), access_tokens };
+        let identities = Identities::new(&users, access_tokens, &Settings::default());
         let resources = Arc::new(ResourceDesk::new(around, 1 << 20).unwrap());
         let checks = Checks::new(finder, identities, books.clone(), published, resources, &metrics);
         let permission = Permission {

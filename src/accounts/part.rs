@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::accounts::factors::Factors;
 use crate::accounts::model::{Account, AppListing, Credential, Name, Nature};
 use crate::accounts::passkey::Passkey;
-use crate::accounts::proof::{MOST_LIVE, Proof, ProofPurpose, Shown};
+use crate::accounts::proof::{MOST_LIVE, Proof, ProofPurpose, Shown, proof_key};
 use crate::actor::aggregate::Note;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{PasskeyId, ProofId, UserId};
@@ -311,10 +311,6 @@ fn passkey_key(id: UserId, passkey: PasskeyId) -> Key {
 
 fn factors_key(id: UserId) -> Key {
     Key::of(Kind::Factors, &[id.bytes()])
-}
-
-fn proof_key(id: UserId, proof: ProofId) -> Key {
-    Key::of(Kind::Proof, &[id.bytes(), proof.bytes()])
 }
 
 fn listing_key(id: UserId) -> Key {

@@ -7,8 +7,9 @@ use crate::kernel::ids::{ProofId, SessionId, UserId};
 use crate::kernel::secret::SecretHash;
 use crate::kernel::text::Email;
 use crate::sessions::token::{Purpose, Token};
-use crate::store::StoreError;
 use crate::store::codec::{self, Stored};
+use crate::store::key::Kind;
+use crate::store::{Key, StoreError};
 
 /// What a proof is for. Stored: new ones come last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,8 +104,18 @@ impl Shown {
         Some(Self { owner, id, secret: SecretHash::of(token.secret()) })
     }
 
+    /// Where the record of the proof is that it says it is.
+    pub fn key(&self) -> Key {
+        proof_key(self.owner, self.id)
+    }
+
     /// Whether it is this proof, for this purpose, at this moment.
     pub fn is(&self, proof: &Proof, purpose: ProofPurpose, now: Timestamp) -> bool {
         proof.id == self.id && proof.purpose == purpose && now < proof.expires_at && proof.secret.is_same(&self.secret)
     }
+}
+
+/// Where the record of a proof is.
+pub fn proof_key(owner: UserId, proof: ProofId) -> Key {
+    Key::of(Kind::Proof, &[owner.bytes(), proof.bytes()])
 }

@@ -16,7 +16,7 @@ use crate::actor::entity_actor::Rest;
 #[cfg(test)]
 use crate::actor::entity_actor::carried_out;
 use crate::actor::gauges::Gauges;
-use crate::actor::reading::read;
+use crate::actor::reading::{read, read_from_head};
 use crate::actor::resident::{Resident, Writer};
 use crate::kernel::clock::{Clock, Timestamp};
 use crate::kernel::fault::{Fault, Kind};
@@ -24,7 +24,7 @@ use crate::metrics::Metrics;
 use crate::pool::{Pool, PoolError};
 #[cfg(test)]
 use crate::store::Revision;
-use crate::store::{SharedStore, StoreError};
+use crate::store::{SharedStore, Store, StoreError};
 
 /// Hears of every change to what is in memory: (none, some) activation, (some, some) a new view, (some, none)
 /// passivation. Called by one thread at a time per entity; must not block, nor ask the directory.
@@ -207,14 +207,37 @@ impl<A: Aggregate> Directory<A> {
         Ok(resident.map(|resident| resident.view()).filter(|view| !view.is_vacant()))
     }
 
-    /// What the store has of an entity, whatever is in memory; nothing stays in memory.
+    /// The view of an entity that was not found in memory. It is loaded unless a look at the store speaks against it, so that
+    /// whoever shows something wrong of somebody costs that look, and makes nobody come. `Err(None)` if there is no such entity.
+    ///
+    /// # Errors
+    /// When the store fails or too many loads are waiting.
+    pub async fn load_unless<R: Send + 'static>(
+        &self,
+        id: A::Id,
+        look: impl FnOnce(&dyn Store) -> Result<Option<R>, StoreError> + Send + 'static,
+    ) -> Result<Result<Arc<A>, Option<R>>, LoadError> {
+        self.0.gauges.looks.inc();
+        let store = Arc::clone(&self.0.store);
+        match self.0.loader.run(move || look(&*store)).await?? {
+            None => Ok(self.load(id).await?.ok_or(None)),
+            objection => Ok(Err(objection)),
+        }
+    }
+
+    /// What the store has of an entity, whatever is in memory; nothing stays in memory. As much work whether there is such an
+    /// entity or not.
     ///
     /// # Errors
     /// When the store fails or too many loads are waiting.
     pub async fn read(&self, id: A::Id) -> Result<A, LoadError> {
+        self.read_by(id, read::<A>).await
+    }
+
+    async fn read_by(&self, id: A::Id, read: fn(&dyn Store, A::Id) -> Result<A, StoreError>) -> Result<A, LoadError> {
         self.0.gauges.reads.inc();
         let store = Arc::clone(&self.0.store);
-        Ok(self.0.loader.run(move || read::<A>(&*store, id)).await??)
+        Ok(self.0.loader.run(move || read(&*store, id)).await??)
     }
 
     /// The resident, loaded if need be; concurrent callers share one load. `None`: no such entity.
@@ -233,7 +256,7 @@ impl<A: Aggregate> Directory<A> {
 
     /// Reads the entity from the store and puts it in its place; a vacant one keeps none.
     async fn fetch(&self, id: A::Id, cell: &Arc<OnceCell<Arc<Resident<A>>>>) -> Result<Arc<Resident<A>>, LoadError> {
-        let view = self.read(id).await?;
+        let view = self.read_by(id, read_from_head::<A>).await?;
         let resident = Arc::new(Resident::new(id, view, self.0.clock.now()));
         if !resident.view().is_vacant() {
             return Ok(self.0.settle(resident));

@@ -95,7 +95,8 @@ impl UserPart for KeyPart {
     }
 }
 
-fn record_key(user: UserId, key: KeyId) -> Key {
+/// Where the record of a key is.
+pub fn record_key(user: UserId, key: KeyId) -> Key {
     Key::of(Kind::ApiKey, &[user.bytes(), key.bytes()])
 }
 

@@ -33,7 +33,7 @@ use crate::profiles::desk::Profiles;
 use crate::profiles::settings::Settings as ProfileSettings;
 use crate::repeats::keeper::Keeper;
 use crate::resources::desk::ResourceDesk;
-use crate::sessions::identity::Identities;
+use crate::sessions::identity::{Identities, NotOpened};
 use crate::sessions::key_keeper::KeyKeeper;
 use crate::sessions::refresher::Refresher;
 use crate::sessions::refusal::{Refusal, Refusals};
@@ -136,8 +136,8 @@ impl State {
             let refusal = match self.identities.open(secret, now).await? {
                 Ok(signed_in) => return Ok(Caller::Person(Box::new(signed_in))),
                 // Boxed: every request would carry the room for it.
-                Err(Some(user)) => Box::pin(self.refusals.why(&user, secret, now)).await?,
-                Err(None) => Refusal::Unknown,
+                Err(NotOpened::Of(user)) => Box::pin(self.refusals.why(&user, secret, now)).await?,
+                Err(NotOpened::For(refusal)) => refusal,
             };
             return Err(Problem::new(StatusCode::UNAUTHORIZED, refusal.code(), refusal.words()));
         }

@@ -29,11 +29,9 @@ pub fn ended_session(
     id: SessionId,
     since: Timestamp,
 ) -> Result<Option<EndedSession>, StoreError> {
-    let Some(record) = store.read(&Key::of(Kind::EndedSession, &[user.bytes(), &[id.number()]]))? else {
-        return Ok(None);
-    };
-    let session: EndedSession = codec::decode(&record.value)?;
-    Ok(Some(session).filter(|session| session.id == id && session.ended_at >= since))
+    let key = Key::of(Kind::EndedSession, &[user.bytes(), &[id.number()]]);
+    let session = codec::read::<EndedSession>(store, &key)?;
+    Ok(session.filter(|session| session.id == id && session.ended_at >= since))
 }
 
 /// The security events of a user since then.

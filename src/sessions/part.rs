@@ -134,7 +134,7 @@ impl SessionPart {
 
     /// Adds the removal of everything to the commit.
     pub fn remove_all(&self, id: UserId, commit: &mut Commit) {
-        self.sessions.iter().for_each(|session| commit.remove(key(id, session.id)));
+        self.sessions.iter().for_each(|session| commit.remove(session_key(id, session.id)));
         self.devices.iter().for_each(|device| commit.remove(device_key(id, device.id)));
         if self.ended.0 > 0 {
             // Wherever their numbers led.
@@ -151,7 +151,7 @@ impl SessionPart {
         // More than fit the ring at once: the last ones stay.
         let mut last = [None; RING_SLOTS as usize];
         for session in ended {
-            commit.remove(key(id, session.id));
+            commit.remove(session_key(id, session.id));
             if let Some(place) = last.get_mut(usize::from(session.id.number())) {
                 *place = Some(session);
             }
@@ -199,12 +199,12 @@ impl UserPart for SessionPart {
     fn record(&self, id: UserId, before: &Self, event: &SessionEvent, commit: &mut Commit) -> Result<(), StoreError> {
         match event {
             SessionEvent::Started(session) | SessionEvent::Changed(session, _) => {
-                commit.put(key(id, session.id), codec::encode(&**session)?);
+                commit.put(session_key(id, session.id), codec::encode(&**session)?);
             }
             SessionEvent::Ended(ended) => self.record_ended(id, ended, commit)?,
             SessionEvent::Seen(sessions, devices) => {
                 for session in sessions {
-                    commit.put(key(id, session.id), codec::encode(&**session)?);
+                    commit.put(session_key(id, session.id), codec::encode(&**session)?);
                 }
                 for device in devices {
                     commit.put(device_key(id, device.id), codec::encode(&**device)?);
@@ -309,7 +309,8 @@ fn told_risk(event: &SecurityEvent) -> Value {
     })
 }
 
-fn key(user: UserId, session: SessionId) -> Key {
+/// Where the record of a session is that has not ended.
+pub fn session_key(user: UserId, session: SessionId) -> Key {
     Key::of(Kind::Session, &[user.bytes(), session.bytes()])
 }
 

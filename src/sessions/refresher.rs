@@ -9,16 +9,17 @@ use aws_lc_rs::hmac;
 
 use crate::accounts::letters::Letters;
 use crate::actor::command::{Facts, WriteError};
-use crate::actor::directory::{Directory, LoadError};
+use crate::actor::directory::LoadError;
 use crate::kernel::fault::{Fault, Kind};
 use crate::kernel::ids::SessionId;
 use crate::kernel::secret::{NoRandomness, ShortHash, random_bytes};
-use crate::sessions::access_token::{AccessTokens, SigningError};
+use crate::sessions::access_token::SigningError;
 use crate::sessions::agent;
 use crate::sessions::commands::{RefreshSession, Refreshed};
 use crate::sessions::device::Network;
 use crate::sessions::ending::EndReason;
 use crate::sessions::error::SessionError;
+use crate::sessions::identity::Identities;
 use crate::sessions::model::Session;
 use crate::sessions::refresh::{Outcome, Turn};
 use crate::sessions::refusal::{Refusal, Refusals};
@@ -91,8 +92,7 @@ pub struct Next {
 
 /// Exchanges refresh tokens.
 pub struct Refresher {
-    users: Directory<User>,
-    access_tokens: Arc<AccessTokens>,
+    identities: Identities,
     refusals: Arc<Refusals>,
     key: hmac::Key,
     grace_seconds: u32,
@@ -106,15 +106,14 @@ impl Refresher {
     /// # Errors
     /// When the operating system has no randomness.
     pub fn new(
-        users: Directory<User>,
-        access_tokens: Arc<AccessTokens>,
+        identities: Identities,
         refusals: Arc<Refusals>,
         grace_seconds: u32,
         letters: Arc<Letters>,
         watch: Arc<Watch>,
     ) -> Result<Self, NoRandomness> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &random_bytes::<32>()?);
-        Ok(Self { users, access_tokens, refusals, key, grace_seconds, letters, watch })
+        Ok(Self { identities, refusals, key, grace_seconds, letters, watch })
     }
 
     /// Takes a refresh token in exchange for the next one.
@@ -126,12 +125,13 @@ impl Refresher {
         let token = Token::parse(Purpose::Refresh, text).ok_or_else(bad)?;
         let (family, part) = token.secret().split_at_checked(FAMILY_BYTES).ok_or_else(bad)?;
         let (owner, id, now) = (token.owner(), SessionId::from_bytes(token.part()), facts.now);
-        let user = self.users.load(owner).await?.ok_or_else(bad)?;
+        let refused = |refusal: Refusal| match refusal {
+            Refusal::Ended(_) => RefreshError::Over(refusal),
+            Refusal::Unknown | Refusal::AccessTokenExpired => bad(),
+        };
+        let user = self.identities.owner_of_refresh(&token, now).await?.map_err(refused)?;
         let Some(session) = user.sessions.find(id).filter(|session| session.is_active(now)) else {
-            return Err(match self.refusals.why_refresh(&user, &token, now).await? {
-                Refusal::Ended(reason) => RefreshError::Over(Refusal::Ended(reason)),
-                Refusal::Unknown | Refusal::AccessTokenExpired => bad(),
-            });
+            return Err(refused(self.refusals.why_refresh(&user, &token, now).await?));
         };
         let next = self.successor(family, part);
         let turn = Turn {
@@ -146,7 +146,8 @@ impl Refresher {
         self.watch(&user, session, &turn, user_agent, &facts).await?;
         let user_agent = user_agent.map(|text| agent::shortened(text).into());
         let letters = Arc::clone(&self.letters);
-        let done = self.users.send(owner, RefreshSession { session: id, turn, user_agent, letters }, facts).await;
+        let done =
+            self.identities.users.send(owner, RefreshSession { session: id, turn, user_agent, letters }, facts).await;
         let done = done.map_err(|error| match error {
             WriteError::Missing => bad(),
             other => other.into(),
@@ -154,7 +155,7 @@ impl Refresher {
         let Refreshed::Next(session) = done.reply else { return Err(SessionError::RefreshReused.into()) };
         session.touch(now);
         Ok(Next {
-            access_token: self.access_tokens.issue(owner, &session, now)?,
+            access_token: self.identities.access_tokens.issue(owner, &session, now)?,
             refresh_token: Token::text(Purpose::Refresh, owner, id.bytes(), &next),
             user: done.after,
             session,

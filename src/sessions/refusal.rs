@@ -6,12 +6,16 @@ use crate::actor::aggregate::Aggregate as _;
 use crate::actor::directory::LoadError;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::SessionId;
+use crate::kernel::secret::SecretHash;
 use crate::pool::Pool;
 use crate::sessions::access_token::AccessTokens;
 use crate::sessions::ending::{EndReason, EndedSession};
 use crate::sessions::history;
+use crate::sessions::model::Session;
+use crate::sessions::part::session_key;
+use crate::sessions::refresh::Refresh;
 use crate::sessions::token::{Purpose, Token};
-use crate::store::SharedStore;
+use crate::store::{SharedStore, Store, StoreError, codec};
 use crate::user::User;
 
 /// Why a token is not accepted.
@@ -104,4 +108,38 @@ impl Refusals {
         let (store, user, since) = (Arc::clone(&self.store), user.id(), now.plus_seconds(-self.history_seconds));
         Ok(self.loader.run(move || history::ended_session(&*store, user, id, since)).await??)
     }
+}
+
+/// What the store speaks against a session's token, without its owner; none: it is a right one, of a session that was not
+/// ended, and the owner tells the rest. Two reads at most; may block.
+///
+/// # Errors
+/// When the store fails.
+pub fn against(store: &dyn Store, token: &Token, since: Timestamp) -> Result<Option<Refusal>, StoreError> {
+    against_unless(store, token, since, |secret, _| secret.matches(token.secret()))
+}
+
+/// The same of a refresh token, which is one of its session's by its family.
+///
+/// # Errors
+/// When the store fails.
+pub fn against_refresh(store: &dyn Store, token: &Token, since: Timestamp) -> Result<Option<Refusal>, StoreError> {
+    let is_of = |family: Refresh| family.is_of_family(token.secret());
+    against_unless(store, token, since, |_, family| family.is_some_and(is_of))
+}
+
+fn against_unless(
+    store: &dyn Store,
+    token: &Token,
+    since: Timestamp,
+    is_own: impl Fn(&SecretHash, Option<Refresh>) -> bool,
+) -> Result<Option<Refusal>, StoreError> {
+    let (owner, id) = (token.owner(), SessionId::from_bytes(token.part()));
+    if let Some(session) = codec::read::<Session>(store, &session_key(owner, id))? {
+        return Ok((!is_own(&session.secret, session.refresh)).then_some(Refusal::Unknown));
+    }
+    // A session leaves its record in the commit that leaves what is told of it: whoever does not find the one finds the other.
+    let ended = history::ended_session(store, owner, id, since)?;
+    let ended = ended.filter(|ended| is_own(&ended.secret, ended.refresh));
+    Ok(Some(ended.map_or(Refusal::Unknown, |ended| Refusal::Ended(ended.reason))))
 }

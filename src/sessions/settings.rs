@@ -78,6 +78,11 @@ impl Settings {
         }
     }
 
+    /// For how long it is told why a session is over.
+    pub fn history_seconds(&self) -> i64 {
+        i64::from(self.history_days) * 86_400
+    }
+
     /// What to do about what is unusual.
     pub const fn policy(&self) -> Policy {
         Policy { low: self.risk_low, medium: self.risk_medium, high: self.risk_high }

@@ -49,6 +49,7 @@ const TOKEN_BYTES: usize = BODY_BYTES + 4;
 const TEXT_BYTES: usize = 91;
 
 /// A token as presented: well-formed, not yet believed.
+#[derive(Clone)]
 pub struct Token {
     body: [u8; BODY_BYTES],
 }

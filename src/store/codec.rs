@@ -7,7 +7,7 @@
 use bincode::Options as _;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::StoreError;
+use super::{Key, Store, StoreError};
 
 /// The largest record, in bytes.
 pub const MAX_RECORD_BYTES: u64 = 4 * 1024 * 1024;
@@ -52,6 +52,14 @@ pub fn decode<T: Stored>(bytes: &[u8]) -> Result<T, StoreError> {
         return decode_body(body);
     }
     T::upgrade(*version, body).unwrap_or_else(|| Err(damaged(format!("unknown schema version {version}"))))
+}
+
+/// The record under this key, if there is one. May block.
+///
+/// # Errors
+/// When the store fails, or has something else there.
+pub fn read<T: Stored>(store: &dyn Store, key: &Key) -> Result<Option<T>, StoreError> {
+    store.read(key)?.map(|record| decode(&record.value)).transpose()
 }
 
 /// The body of one version, for `upgrade`.

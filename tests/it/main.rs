@@ -131,3 +131,5 @@ mod verification;
 mod watchful;
 #[cfg(test)]
 mod what_if;
+#[cfg(test)]
+mod wrong_tokens;

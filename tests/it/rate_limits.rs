@@ -206,15 +206,15 @@ fn from_an_address_with_too_many_wrong_credentials_only_those_are_looked_for_tha
     assert_eq!(by_access_token.get(WHOAMI).status, 200, "its signature was verified");
     let nobody = server.anonymous();
     let mut tokens = invented(&server);
-    let read = || figure(&server, "sesame_entity_reads_total{entity=\"user\"} ");
-    let before = read();
+    let looked = || figure(&server, "sesame_entity_looks_total{entity=\"user\"} ");
+    let before = looked();
     let mut answers = |most: usize| -> Vec<u16> {
         tokens.by_ref().take(most).map(|token| nobody.bearing(&token).get("/api/v1/users").status).collect()
     };
     assert_eq!(answers(4), [401; 4]);
-    assert_eq!(read() - before, 4, "they were looked for in the store");
+    assert_eq!(looked() - before, 4, "they were looked for in the store");
     assert_eq!(answers(20), [429; 20]);
-    assert_eq!(read() - before, 4, "and these were not");
+    assert_eq!(looked() - before, 4, "and these were not");
 
     for known in [&**admin, &*app, &by_access_token] {
         assert_eq!(known.get(WHOAMI).status, 200);

@@ -10,7 +10,7 @@ use sesame::kernel::clock::Stopwatch;
 use crate::harness::{Admin, PASSWORD, Reply, Server};
 
 /// What the server counts of users under this name.
-fn users(server: &Server, name: &str) -> u64 {
+pub(crate) fn users(server: &Server, name: &str) -> u64 {
     let text = server.state().metrics.render().unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}{{entity=\"user\"}} ")));
     line.map_or(0, |line| line.parse().unwrap())
@@ -30,7 +30,7 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 }
 
 /// The answers to so many at once.
-fn at_once(count: usize, ask: impl Fn(usize) -> Reply + Sync) -> Vec<Reply> {
+pub(crate) fn at_once(count: usize, ask: impl Fn(usize) -> Reply + Sync) -> Vec<Reply> {
     thread::scope(|scope| {
         let ask = &ask;
         let threads: Vec<_> = (0..count).map(|number| scope.spawn(move || ask(number))).collect();

@@ -155,9 +155,8 @@ pub(super) async fn shown(
     purpose: ProofPurpose,
 ) -> Result<(Shown, Arc<User>, Email), Problem> {
     let shown = Shown::parse(token).ok_or(AccountError::ProofNotValid)?;
-    let user = call.state.users.load(shown.owner).await?.ok_or(AccountError::ProofNotValid)?;
-    let proof = user.accounts.find_proof(&shown, purpose, call.now).ok_or(AccountError::ProofNotValid)?;
-    let email = proof.email.clone();
+    let owner = call.state.identities.owner_of_proof(shown, purpose, call.now).await?;
+    let (user, email) = owner.ok_or(AccountError::ProofNotValid)?;
     Ok((shown, user, email))
 }
 

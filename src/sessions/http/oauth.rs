@@ -142,7 +142,7 @@ async fn session_behind(call: &Call, token: &str) -> Result<Option<(UserId, Sess
         return Ok(opened.ok().map(|signed_in| (signed_in.user.id(), signed_in.session.id)));
     };
     let (owner, id) = (refresh.owner(), SessionId::from_bytes(refresh.part()));
-    let user = call.state.users.load(owner).await?;
+    let user = call.state.identities.owner_of_refresh(&refresh, call.now).await?.ok();
     let session = user.as_ref().and_then(|user| user.sessions.find(id));
     let session = session.filter(|session| session.is_active(call.now));
     let is_own =

@@ -412,7 +412,7 @@ async fn security_events(call: &Call, whose: &Whose, query: &PageQuery) -> Outco
 }
 
 fn history_start(call: &Call) -> Timestamp {
-    call.now.plus_seconds(-i64::from(call.state.session_settings.history_days) * 86_400)
+    call.now.plus_seconds(-call.state.session_settings.history_seconds())
 }
 
 /// A device's name as its owner gives it.
