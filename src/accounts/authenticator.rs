@@ -346,9 +346,17 @@ impl Authenticator {
         self.with_code(Proven { user, evidence: waiting.evidence }, tried, code, now).await
     }
 
-    /// The sign-in that waited went on: nobody goes on with it again.
-    pub fn went_on(&self, challenge: &str) {
-        self.challenges.spend(challenge);
+    /// Takes the sign-in that waits under this token, so that nobody else goes on with it.
+    ///
+    /// # Errors
+    /// When somebody did.
+    pub fn take(&self, challenge: &str, now: Timestamp) -> Result<Waiting, AuthenticationError> {
+        Ok(self.challenges.take(challenge, now).ok_or(SessionError::ChallengeOver)?)
+    }
+
+    /// Lets one that was taken wait again: it did not go on after all.
+    pub fn give_back(&self, waiting: Waiting, now: Timestamp) {
+        self.challenges.give_back(waiting, now);
     }
 
     async fn prove_password(

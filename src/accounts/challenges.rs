@@ -54,15 +54,24 @@ impl Challenges {
     /// When the operating system has no randomness.
     pub fn make(&self, user: UserId, evidence: Evidence, now: Timestamp) -> Result<String, NoRandomness> {
         let (text, secret) = Token::issue(Purpose::Waiting, user, &random_bytes()?)?;
-        let fresh: Result<_, Infallible> = self.0.get_or_insert_with(&user, || Ok(Shared::default()));
+        self.keep(Waiting { user, evidence, secret, until: now.plus_seconds(SECONDS), tries: 0 }, now);
+        Ok(text)
+    }
+
+    /// Lets one that was taken wait again, as long and for as many tries as it would have.
+    pub fn give_back(&self, waiting: Waiting, now: Timestamp) {
+        self.keep(waiting, now);
+    }
+
+    fn keep(&self, waiting: Waiting, now: Timestamp) {
+        let fresh: Result<_, Infallible> = self.0.get_or_insert_with(&waiting.user, || Ok(Shared::default()));
         let all = fresh.unwrap_or_default();
         let mut all = locked(&all);
-        all.retain(|waiting| now < waiting.until);
+        all.retain(|other| now < other.until);
         if all.len() >= MOST_WAITING {
             all.remove(0);
         }
-        all.push(Waiting { user, evidence, secret, until: now.plus_seconds(SECONDS), tries: 0 });
-        Ok(text)
+        all.push(waiting);
     }
 
     /// The sign-in that waits under this token.
@@ -84,9 +93,9 @@ impl Challenges {
         counted.is_some()
     }
 
-    /// It went on: nobody goes on with it again.
-    pub fn spend(&self, text: &str) {
-        self.with(text, |all, at| Some(all.remove(at)));
+    /// Takes it, for whoever is about to go on: of many at once one gets it.
+    pub fn take(&self, text: &str, now: Timestamp) -> Option<Waiting> {
+        self.with(text, |all, at| Some(all.remove(at))).filter(|waiting| now < waiting.until)
     }
 
     /// What `act` makes of the one with this token, which is at this place.
@@ -139,7 +148,18 @@ mod tests {
         assert!(!challenges.try_once(&text));
         assert!(challenges.find(&text, at(0)).is_none());
         assert!(challenges.find(&other, at(299)).is_some() && challenges.find(&other, at(300)).is_none());
-        challenges.spend(&other);
-        assert!(challenges.find(&other, at(0)).is_none());
+    }
+
+    #[test]
+    fn a_challenge_is_taken_once_and_may_be_given_back() {
+        let challenges = Challenges::default();
+        let text = challenges.make(UserId::generate(at(0)), evidence(), at(0)).unwrap();
+        assert!((1..MOST_TRIES).all(|_| challenges.try_once(&text)));
+        let taken = challenges.take(&text, at(1)).unwrap();
+        assert!(challenges.take(&text, at(1)).is_none() && challenges.find(&text, at(1)).is_none());
+        challenges.give_back(taken, at(1));
+        assert!(challenges.try_once(&text) && !challenges.try_once(&text));
+        let late = challenges.make(UserId::generate(at(0)), evidence(), at(0)).unwrap();
+        assert!(challenges.take(&late, at(300)).is_none());
     }
 }

@@ -205,13 +205,18 @@ impl SignIn {
         let user = self.authenticator.waiting_user(&waiting).await?;
         let guess = guess_of(Claimed::Known(&user), &arrival, &facts);
         let work = async |tried: Tried| {
-            let proven = self.authenticator.go_on(challenge, waiting, &tried, code, facts.now).await;
+            let now = facts.now;
+            let proven = self.authenticator.go_on(challenge, waiting, &tried, code, now).await;
             let proven = self.told(proven, &tried, Some(&arrival), &facts).await?;
-            self.starter.start(proven, arrival, tried.failures, facts).await
+            // One of many at once gets it; who turns out to have shown a code that was used before leaves it waiting.
+            let taken = self.authenticator.take(challenge, now)?;
+            let started = self.starter.start(proven, arrival, tried.failures, facts).await;
+            if started.is_err() {
+                self.authenticator.give_back(taken, now);
+            }
+            started
         };
-        let welcome = self.authenticator.guarded(guess, work).await?;
-        self.authenticator.went_on(challenge);
-        Ok(welcome)
+        self.authenticator.guarded(guess, work).await
     }
 
     /// Verifies again who a signed-in person is, on the device whose token came along, and gives the session another token.

@@ -97,6 +97,28 @@ fn of_many_who_show_one_code_at_once_one_gets_in() {
     }
 }
 
+#[test]
+fn of_many_who_go_on_with_one_challenge_at_once_one_gets_in() {
+    let server = Server::with(|config| config.accounts.max_login_attempts = 100);
+    let (_, app, codes) = with_factor(&server, "ann");
+    for codes in codes.chunks(4).take(2) {
+        let waiting = challenge(&server);
+        let going_on = |code: &String| go_on(&server, &waiting, json!({ "recovery_code": code })).status;
+        let statuses: Vec<u16> = std::thread::scope(|scope| {
+            let asking: Vec<_> = codes.iter().map(|code| scope.spawn(|| going_on(code))).collect();
+            asking.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+        assert_eq!(statuses.iter().filter(|status| **status == 401).count(), 3, "{statuses:?}");
+    }
+    // A code that was used before ends no challenge.
+    server.clock.advance_seconds(30);
+    log_in(&server, json!({ "totp": app.code(&server, 0) })).expect(200);
+    let waiting = challenge(&server);
+    go_on(&server, &waiting, json!({ "totp": app.code(&server, 0) })).is_problem(401, "wrong-code");
+    go_on(&server, &waiting, json!({ "totp": app.code(&server, 1) })).expect(200);
+}
+
 /// Signs in from an address, with a device's token if there is one.
 fn log_in_from(server: &Server, address: &str, password: &str, more: Value) -> Reply {
     let mut body = json!({ "identifier": "ann", "password": password });
