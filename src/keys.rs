@@ -14,7 +14,7 @@ use crate::sessions::access_token::AccessTokens;
 use crate::sessions::identity::Identities;
 use crate::sessions::key_keeper::KeyKeeper;
 use crate::sessions::signing_keys;
-use crate::store::Store;
+use crate::store::{Store, embedded};
 
 /// What signs and verifies access tokens; the first start makes a key.
 ///
@@ -42,8 +42,9 @@ pub fn keeper(config: &Config, identities: &Identities) -> KeyKeeper {
 /// Makes a new signing key; a running instance uses it within seconds.
 ///
 /// # Errors
-/// When it cannot be made.
+/// When there is no store beside which it would be, or it cannot be made.
 pub fn rotate(config: &Config) -> anyhow::Result<String> {
+    embedded::refuse_absent(&config.store.folder())?;
     let folder = folder(config);
     let key = signing_keys::create(&folder, Clock::system().now());
     Ok(key.with_context(|| format!("no signing key could be made in {}", folder.display()))?.id)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::app::open_store;
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::store::{backup as backups, doctor as examiner};
+use crate::store::{backup as backups, doctor as examiner, embedded};
 
 /// Examines the store without changing it; says what it found, and whether all is sound.
 ///
@@ -20,8 +20,9 @@ pub fn doctor(config: &Config) -> anyhow::Result<(String, bool)> {
 /// Writes a copy of the store into an empty folder. The store must not be served meanwhile.
 ///
 /// # Errors
-/// When the store cannot be opened or the folder not be written.
+/// When there is no store, it cannot be opened, or the folder not be written.
 pub fn backup(config: &Config, to: &Path) -> anyhow::Result<()> {
+    embedded::refuse_absent(&config.store.folder())?;
     let store = open_store(config, &Arc::new(Metrics::new()?))?;
     let revision = store.backup(to)?;
     store.close()?;

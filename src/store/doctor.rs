@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::disk::{self, Disk as _, Folder};
-use super::embedded::{INDEX, lock_as_it_is};
+use super::embedded::{INDEX, lock_as_it_is, refuse_absent};
 use super::index::Index as _;
 use super::journal::{self, base};
 use super::key::Kind;
@@ -30,7 +30,8 @@ const TOLD: usize = 20;
 pub struct Report {
     newest: Revision,
     checkpoint: Revision,
-    applied: Revision,
+    /// None: there is no index, as after a backup was restored.
+    applied: Option<Revision>,
     journal_bytes: u64,
     counts: Vec<(&'static str, u64)>,
     complaints: Vec<String>,
@@ -47,7 +48,10 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "journal      up to revision {}, {} bytes", self.newest, self.journal_bytes)?;
         writeln!(f, "checkpoint   at revision {}", self.checkpoint)?;
-        writeln!(f, "index        up to revision {}", self.applied)?;
+        match self.applied {
+            Some(applied) => writeln!(f, "index        up to revision {applied}")?,
+            None => writeln!(f, "index        none yet: the next start builds it from the journal")?,
+        }
         for (kind, count) in &self.counts {
             writeln!(f, "{kind:<12} {count}")?;
         }
@@ -66,12 +70,11 @@ type Replayed = BTreeMap<Key, (Revision, Option<u32>)>;
 /// # Errors
 /// When it is being served, is not there, or cannot be read. What is wrong with it is in the report.
 pub fn examine(folder: &Path) -> Result<Report, StoreError> {
-    if !folder.join(INDEX).exists() {
-        return Err(StoreError::Io(format!("there is no store in {}", folder.display())));
-    }
+    refuse_absent(folder)?;
     let _lock = lock_as_it_is(folder)?;
     let disk = Folder::at(folder);
-    let mut report = Report::default();
+    let has_index = folder.join(INDEX).exists();
+    let mut report = Report { applied: has_index.then_some(Revision(0)), ..Report::default() };
     match checkpoint::read(&disk) {
         Ok(revision) => report.checkpoint = revision,
         Err(error) => report.complaints.push(error.to_string()),
@@ -88,6 +91,9 @@ pub fn examine(folder: &Path) -> Result<Report, StoreError> {
         let of_kind =
             |(key, (_, value)): &(&Key, &(Revision, Option<u32>))| key.kind() == Some(*kind) && value.is_some();
         report.counts.push((kind.name(), replayed.iter().filter(of_kind).count() as u64));
+    }
+    if !has_index {
+        return Ok(report);
     }
     let copy = Copy::of(&folder.join(INDEX), folder.join(COPY))
         .map_err(|error| journal::io_error("the copy of the index", &error))?;
@@ -177,7 +183,7 @@ impl Differences {
 fn compare(copy: &Path, replayed: &Replayed, report: &mut Report) -> Result<(), StoreError> {
     let index = Sled::open(copy, CACHE_BYTES)?;
     let applied = index.applied()?;
-    report.applied = applied;
+    report.applied = Some(applied);
     if applied > report.newest {
         report.complaints.push(format!("the index is at revision {applied}, beyond the journal"));
     }

@@ -95,6 +95,23 @@ fn open_index(place: &Path, cache_bytes: u64) -> Result<Sled, StoreError> {
     Sled::open(place, cache_bytes)
 }
 
+/// Refuses a folder in which there is nothing of a store, for whoever is to make none.
+///
+/// # Errors
+/// When there is none, or the folder cannot be read.
+pub fn refuse_absent(folder: &Path) -> Result<(), StoreError> {
+    let failed = |error: std::io::Error| journal::io_error(&folder.display().to_string(), &error);
+    let absent = || StoreError::Io(format!("there is no store in {}", folder.display()));
+    if !folder.is_dir() {
+        return Err(absent());
+    }
+    let disk = Folder::at(folder);
+    let is_there = folder.join(INDEX).exists()
+        || !journal::segments(&disk).map_err(failed)?.is_empty()
+        || !base::list(&disk).map_err(failed)?.is_empty();
+    if is_there { Ok(()) } else { Err(absent()) }
+}
+
 /// Locks the folder for this process.
 pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {
     let path = folder.join(LOCK);

@@ -170,3 +170,44 @@ fn a_missing_seal_key_is_made_anew_only_while_nothing_is_sealed() {
     std::fs::write(&key, kept).unwrap();
     drop(Process::start(folder.path(), &[]));
 }
+
+/// Runs a command on this folder: its status, and all that it says.
+fn command(folder: &std::path::Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sesame"));
+    let output = command.args(arguments).current_dir(folder).env_clear().output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[test]
+fn a_command_on_a_folder_without_a_store_makes_none() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [&["doctor"][..], &["backup", "copy"], &["admin", "rotate-keys"]] {
+        let arguments = [arguments, &["--data", "nodata"]].concat();
+        let (status, said) = command(folder.path(), &arguments);
+        assert_eq!(status, Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("there is no store in nodata/store"), "{arguments:?}: {said}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{arguments:?} made something");
+    }
+}
+
+#[test]
+fn a_store_is_examined_and_copied_before_its_first_start_too() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(Process::start(&folder.path().join("."), &WITH_PASSWORD));
+    let data = folder.path().to_str().unwrap();
+    let other = tempfile::tempdir().unwrap();
+    for arguments in [
+        &["backup", "copy", "--data", data][..],
+        &["restore", "copy", "--data", "restored"],
+        &["doctor", "--data", "restored"],
+        &["backup", "again", "--data", "restored"],
+    ] {
+        let (status, said) = command(other.path(), arguments);
+        assert_eq!(status, Some(0), "{arguments:?}: {said}");
+    }
+    std::fs::remove_dir_all(other.path().join("restored/store/index")).unwrap();
+    let (status, said) = command(other.path(), &["doctor", "--data", "restored"]);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("the next start builds it from the journal") && said.contains("all is sound"), "{said}");
+}
