@@ -3,7 +3,6 @@
 //! Start: store → pools and actors → bootstrap → listeners. Stop: no more connections → running requests finish → last
 //! uses are written → actors stop → the store makes a checkpoint and closes.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -25,14 +24,10 @@ use crate::accounts::correspondence::Correspondence;
 use crate::accounts::letters::Letters;
 use crate::accounts::names::{Finder, Names};
 use crate::accounts::passwords::{Cost, Passwords};
-#[cfg(feature = "passkeys")]
-use crate::accounts::relying_party::Ceremonies;
-use crate::accounts::relying_party::RelyingParty;
+use crate::accounts::relying_party::{Ceremonies, RelyingParty};
 use crate::accounts::seal::SealKey;
 use crate::accounts::throttle::{Patience, Throttle};
 use crate::accounts::totp::Totps;
-#[cfg(feature = "passkeys")]
-use crate::accounts::webauthn::WebAuthn;
 use crate::actor::annex::Annex;
 use crate::actor::directory::{Directory, Surroundings};
 use crate::actor::settings::Settings as ActorSettings;
@@ -45,7 +40,6 @@ use crate::http::{Routes, State, openapi, operations};
 use crate::kernel::clock::Clock;
 use crate::mail::letter::Letter;
 use crate::mail::postman::{Postman, Route};
-use crate::mail::templates::Templates;
 use crate::metrics::Metrics;
 use crate::pool::{Pool, or_cores};
 use crate::preferences::desk::{PreferenceDesk, unpublished};
@@ -63,7 +57,7 @@ use crate::sessions::starter::Starter;
 use crate::sessions::watch::Watch;
 use crate::store::blobs::Blobs;
 use crate::store::{SharedStore, embedded};
-use crate::webhook::Webhook;
+use crate::tools::Tools;
 use crate::{
     access, accounts, apps, audit, bootstrap, housekeeping, keys, mail, preferences, profiles, resources, sessions,
 };
@@ -115,6 +109,7 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
 
 /// Opens the store, on a thread of its own so that signals are heard meanwhile, and starts everything over it.
 async fn start(config: Config) -> anyhow::Result<Instance> {
+    let tools = Tools::of(&config)?;
     tracing::info!(folder = %config.store.folder().display(), "opening the store");
     let metrics = Arc::new(Metrics::new()?);
     let (told, heard) = oneshot::channel();
@@ -122,7 +117,7 @@ async fn start(config: Config) -> anyhow::Result<Instance> {
     let open = move || told.send(open_store(&its_config, &its_metrics)).ok();
     thread::Builder::new().name("sesame-open".to_owned()).spawn(open)?;
     let store = heard.await.context("the store could not be opened")??;
-    Instance::start(config, store, Clock::system(), metrics).await
+    Instance::start_with(tools, config, store, Clock::system(), metrics).await
 }
 
 impl Instance {
@@ -136,6 +131,17 @@ impl Instance {
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
+        Self::start_with(Tools::of(&config)?, config, store, clock, metrics).await
+    }
+
+    /// The same, with what the settings name.
+    async fn start_with(
+        tools: Tools,
+        config: Config,
+        store: SharedStore,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> anyhow::Result<Self> {
         let arbiters: Vec<Arbiter> = (0..or_cores(config.actors.arbiters)).map(|_| Arbiter::new()).collect();
         let around = surroundings(&config.actors, &store, &clock, &metrics, &arbiters)?;
         let loader = Arc::clone(&around.loader);
@@ -144,10 +150,11 @@ impl Instance {
         let books = Directory::new(around.clone(), housekeeping::book_watcher(&book, &metrics));
         let (finder, seal_key) = (Finder::new(users.clone(), names, &around), keys::sealing(&config, &*store)?);
         let identities = Identities::new(&users, keys::access_tokens(&config, clock.now())?, &config.sessions);
-        let (passwords, authenticator) = authenticator(&config, &seal_key, &finder, &metrics)?;
-        let (atlas, refusals) = (atlas(&config)?, refusals(&config, &identities, &finder));
+        let (passwords, authenticator) = authenticator(&config, &seal_key, &finder, tools.passkeys, &metrics)?;
+        let (atlas, writer, refusals) = (tools.atlas, tools.letters, refusals(&config, &identities, &finder));
         let letters = Directory::new(around.clone(), housekeeping::letter_watcher());
-        let (watch, writer) = watch(&config, &finder, atlas.clone())?;
+        let watch = Watch::new(users.clone(), config.sessions.policy(), atlas.clone(), Arc::clone(&writer));
+        let watch = Arc::new(watch);
         let postman = postman(&config, &finder, letters.clone(), clock.clone(), &metrics)?;
         let resources = Arc::new(ResourceDesk::new(around.clone(), config.resources.cache_mib << 20)?);
         let state = Arc::new(State {
@@ -171,7 +178,7 @@ impl Instance {
             profiles: profiles(&config, &finder),
             profile_settings: config.profiles.clone(),
             album: album(&config)?,
-            messenger: messenger(&config)?,
+            messenger: tools.messenger,
             preferences: preferences(&config, &finder, around),
             resources,
             postman,
@@ -291,40 +298,11 @@ fn passwords(config: &Config, pool: &Arc<Pool>, metrics: &Metrics) -> anyhow::Re
     Ok(Passwords::new(Arc::clone(pool), cost, metrics.password_hashes_total.clone())?)
 }
 
-/// Passkeys belong to a domain: where the site has none, or the program was built without them, nobody has any.
-#[cfg(feature = "passkeys")]
-fn passkeys(config: &Config, pool: Arc<Pool>) -> anyhow::Result<RelyingParty> {
-    let (settings, site) = (&config.accounts, &config.http.public_url);
-    let origins = Some(settings.passkey_origins.clone()).filter(|origins| !origins.is_empty());
-    let origins = origins.unwrap_or_else(|| vec![site.clone()]);
-    let protocol = WebAuthn::new(&settings.passkey_domain, &origins, &settings.issuer_name);
-    let protocol = protocol.map_err(anyhow::Error::msg).context("accounts.passkey_origins and passkey_domain")?;
-    if protocol.is_none() {
-        tracing::info!("no passkeys: {site} has no domain that they could belong to");
-    }
-    Ok(RelyingParty::new(protocol.map(|protocol| Arc::new(protocol) as Arc<dyn Ceremonies>), pool))
-}
-
-#[cfg(not(feature = "passkeys"))]
-fn passkeys(_: &Config, pool: Arc<Pool>) -> anyhow::Result<RelyingParty> {
-    tracing::info!("no passkeys: this program was built without them");
-    Ok(RelyingParty::new(None, pool))
-}
-
-/// The operator's database of places.
-fn atlas(config: &Config) -> anyhow::Result<Option<Arc<Atlas>>> {
-    let file = &config.sessions.places_file;
-    if file.is_empty() {
-        return Ok(None);
-    }
-    let atlas = Atlas::open(Path::new(file)).with_context(|| format!("sessions.places_file {file} cannot be used"))?;
-    Ok(Some(Arc::new(atlas)))
-}
-
 fn authenticator(
     config: &Config,
     key: &SealKey,
     finder: &Finder,
+    passkeys: Option<Arc<dyn Ceremonies>>,
     metrics: &Metrics,
 ) -> anyhow::Result<(Passwords, Arc<Authenticator>)> {
     let hashers = hash_pool(config, metrics)?;
@@ -333,7 +311,11 @@ fn authenticator(
     let patience = throttle_of(config, settings.max_login_attempts);
     let longest = settings.password_max_length;
     let totps = Totps::new(key.sealer()?, settings.issuer_name.clone());
-    let passkeys = passkeys(config, hashers)?;
+    if passkeys.is_none() {
+        let why = if cfg!(feature = "passkeys") { "the site has no domain" } else { "the program was built without" };
+        tracing::info!(site = config.http.public_url, "no passkeys: {why}");
+    }
+    let passkeys = RelyingParty::new(passkeys, hashers);
     let proofs = Proofs { passwords: passwords.clone(), totps, passkeys };
     Ok((passwords, Arc::new(Authenticator::new(finder.clone(), proofs, patience, longest, metrics))))
 }
@@ -358,21 +340,6 @@ fn postman(
     let (store, loader) = (Arc::clone(&finder.store), Arc::clone(&finder.loader));
     let route = Route { letters, store, loader, clock };
     Ok(Arc::new(Postman::new(route, &config.mail, metrics)?))
-}
-
-fn letter_writer(config: &Config) -> anyhow::Result<Arc<Letters>> {
-    let folder = Some(config.mail.templates_directory.as_str()).filter(|folder| !folder.is_empty());
-    let templates = Templates::load(folder.map(Path::new))?;
-    let site = config.http.public_url.clone();
-    let links = Some(config.mail.links_url.clone()).filter(|links| !links.is_empty()).unwrap_or_else(|| site.clone());
-    Ok(Arc::new(Letters::new(templates, site, links)))
-}
-
-/// What looks at sessions, and writes the mails about what it sees.
-fn watch(config: &Config, finder: &Finder, atlas: Option<Arc<Atlas>>) -> anyhow::Result<(Arc<Watch>, Arc<Letters>)> {
-    let writer = letter_writer(config)?;
-    let watch = Watch::new(finder.users.clone(), config.sessions.policy(), atlas, Arc::clone(&writer));
-    Ok((Arc::new(watch), writer))
 }
 
 fn correspondence(
@@ -404,16 +371,6 @@ fn album(config: &Config) -> anyhow::Result<Album> {
     let (threads, queue) = (config.profiles.avatar_threads, config.profiles.avatar_queue);
     let folder = config.store.data_directory.join("blobs");
     Ok(Album::new(Blobs::in_folder(&folder)?, Pool::giving_way("sesame-painter", threads, queue)?))
-}
-
-fn messenger(config: &Config) -> anyhow::Result<Option<Webhook>> {
-    let profiles = &config.profiles;
-    if profiles.sms_webhook_url.is_empty() {
-        return Ok(None);
-    }
-    let webhook =
-        Webhook::new(&profiles.sms_webhook_url, profiles.sms_webhook_secret.clone(), profiles.sms_webhook_private);
-    Ok(Some(webhook.context("profiles.sms_webhook_url cannot be used")?))
 }
 
 fn preferences(config: &Config, finder: &Finder, around: Surroundings) -> PreferenceDesk {

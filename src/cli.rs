@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config, Flags};
 use crate::remote::{Difference, Remote};
+use crate::tools::Tools;
 use crate::{app, keys, telemetry, upkeep};
 
 /// Sesame: a session and permission engine.
@@ -120,7 +121,7 @@ fn obey(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command.clone().unwrap_or(Command::Serve) {
         Command::Serve => app::serve(arguments.started()?)?,
         Command::CheckConfig => {
-            arguments.configuration()?;
+            Tools::of(&arguments.configuration()?)?;
             print("the configuration is valid\n")?;
         }
         Command::PrintConfig => print(&config::printed())?,

@@ -46,6 +46,7 @@ pub mod cli;
 pub mod config;
 pub mod housekeeping;
 pub mod keys;
+pub mod tools;
 pub mod upkeep;
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ settings! {
         passkey_origins: Vec<String> = Vec::new();
         /// The domain that passkeys belong to (WebAuthn's relying party id): the host of these origins, or a domain above
         /// it; empty: the host of the first. Passkeys made for one domain are lost with it. Must be a name, not an address.
-        passkey_domain: String = String::new();
+        passkey_domain: String = String::new(), rule is_domain;
         /// Who may make an account for themselves: `open` (everybody), `invitation` or `closed`.
         registration: Registration = Registration::Closed;
         /// How many mails (and registrations, over all names ten times as many) one network may ask for before it waits.
@@ -46,6 +46,12 @@ settings! {
         /// factor, or to end sessions of others.
         recent_authentication_seconds: u32 = 600, in 1..=86_400;
     }
+}
+
+/// Browsers make no passkeys for an address.
+fn is_domain(domain: &str) -> Result<(), Malformed> {
+    let is_good = domain.is_empty() || matches!(url::Host::parse(domain), Ok(url::Host::Domain(_)));
+    is_good.then_some(()).ok_or_else(|| Malformed::new("expected a name such as example.org, and no address"))
 }
 
 /// A colon would end the name in the otpauth URI.

@@ -22,6 +22,7 @@ use webauthn_rs::prelude::{
 use crate::accounts::passkey::{Passkey, Shown, Signature};
 use crate::accounts::relying_party::{Begun, Ceremonies, CeremonyError, Made, Subject};
 use crate::kernel::clock::Timestamp;
+use crate::kernel::fault::FieldError;
 use crate::kernel::ids::UserId;
 use crate::kernel::secret::random_bytes;
 
@@ -64,18 +65,23 @@ impl WebAuthn {
     /// origins. `None`: browsers make no passkeys for such a domain, which must be a name.
     ///
     /// # Errors
-    /// What is wrong with the origins or the domain, in words.
-    pub fn new(domain: &str, origins: &[String], site: &str) -> Result<Option<Self>, String> {
-        let read = |origin: &String| Url::parse(origin).map_err(|error| format!("{origin}: {error}"));
+    /// What is wrong with `passkey_origins` or `passkey_domain`.
+    pub fn new(domain: &str, origins: &[String], site: &str) -> Result<Option<Self>, FieldError> {
+        let misfit = |why: String| FieldError::new("passkey_domain", why);
+        let wrong = |why: String| FieldError::new("passkey_origins", why);
+        let read = |origin: &String| Url::parse(origin).map_err(|error| wrong(format!("{origin}: {error}")));
         let origins = origins.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         let Some((first, others)) = origins.split_first() else { return Ok(None) };
-        let Some(host) = first.domain() else { return Ok(None) };
+        let Some(host) = first.domain() else {
+            let is_wanted = !domain.is_empty();
+            return if is_wanted { Err(misfit(format!("{first} has no domain, but an address"))) } else { Ok(None) };
+        };
         let domain = if domain.is_empty() { host } else { domain };
         let builder = WebauthnBuilder::new(domain, first);
-        let builder = builder.map_err(|_| format!("{domain} is not the domain of {first}, or one above it"))?;
+        let builder = builder.map_err(|_| misfit(format!("{domain} is not the domain of {first}, or one above it")))?;
         let builder = others.iter().fold(builder.rp_name(site), WebauthnBuilder::append_allowed_origin);
-        let protocol = builder.build().map_err(|error| error.to_string())?;
-        let key = random_bytes::<32>().map_err(|error| error.to_string())?;
+        let protocol = builder.build().map_err(|error| wrong(error.to_string()))?;
+        let key = random_bytes::<32>().map_err(|error| wrong(error.to_string()))?;
         Ok(Some(Self { protocol, key: hmac::Key::new(hmac::HMAC_SHA256, &key), last: AtomicU64::new(0) }))
     }
 

@@ -66,6 +66,9 @@ fn fit_together(settings: &Settings) -> Result<(), Malformed> {
     if settings.batch_body_limit_bytes < settings.body_limit_bytes {
         return Err(Malformed::new("batch_body_limit_bytes is less than body_limit_bytes"));
     }
+    if is_one_place(settings.listen, settings.metrics_listen) {
+        return Err(Malformed::new("metrics_listen is where listen is: they need a port each"));
+    }
     let origins = &settings.cors_origins;
     let is_anybody = origins.iter().any(|origin| origin == ANYBODY);
     if is_anybody && origins.len() > 1 {
@@ -76,6 +79,12 @@ fn fit_together(settings: &Settings) -> Result<(), Malformed> {
     }
     let wrong = origins.iter().filter(|origin| *origin != ANYBODY).find_map(|origin| web_address(origin).err());
     wrong.map_or(Ok(()), |error| Err(Malformed(format!("cors_origins: {error}"))))
+}
+
+/// Whether two listeners would be in each other's way; port 0 is any that is free.
+fn is_one_place(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_one_address = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.port() != 0 && is_one_address
 }
 
 /// An origin without a path: clients append paths to it, and compare it byte by byte (RFC 8414 section 3.3).

@@ -211,3 +211,53 @@ fn a_store_is_examined_and_copied_before_its_first_start_too() {
     assert_eq!(status, Some(0), "{said}");
     assert!(said.contains("the next start builds it from the journal") && said.contains("all is sound"), "{said}");
 }
+
+/// What `check-config` says of a file, and how a start with it ends.
+fn judged(file: &str) -> [(Option<i32>, String); 2] {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("config.toml"), file).unwrap();
+    let started = Process::try_start("127.0.0.1:0", folder.path(), &[]).err();
+    let started = started.map_or((Some(0), "it serves".to_owned()), |(status, log)| (status.code(), log));
+    assert!(!folder.path().join("store").exists(), "a store was made of {file}");
+    [command(folder.path(), &["check-config"]), started]
+}
+
+#[test]
+fn what_check_config_calls_valid_is_served_and_what_it_does_not_names_the_setting() {
+    for (file, setting, expected) in [
+        ("[mail]\nfrom = \"x\"", "mail.from", "expected an address such as"),
+        ("[mail]\nlinks_url = \"ftp://x\"", "mail.links_url", "https://"),
+        ("[mail]\ntemplates_directory = \"/nope\"", "mail.templates_directory", "/nope"),
+        ("[mail]\nsmtp_url = \"smtp://\"", "mail.smtp_url", "smtp"),
+        ("[sessions]\nplaces_file = \"/nope\"", "sessions.places_file", "/nope"),
+        ("[profiles]\nsms_webhook_url = \"ftp://x\"", "profiles.sms_webhook_url", ""),
+    ] {
+        for (status, said) in judged(file) {
+            assert_eq!(status, Some(1), "{file}: {said}");
+            assert!(said.contains(setting) && said.contains(expected), "{file}: {said}");
+            assert!(!said.contains("Invalid input"), "{file}: {said}");
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for metrics_listen in ["127.0.0.1:8080", "0.0.0.0:8080"] {
+        std::fs::write(folder.path().join("x.toml"), format!("[http]\nmetrics_listen = \"{metrics_listen}\"")).unwrap();
+        let (status, said) = command(folder.path(), &["check-config", "--config", "x.toml"]);
+        assert_eq!(status, Some(1), "{said}");
+        assert!(said.contains("metrics_listen"), "{said}");
+    }
+}
+
+#[test]
+#[cfg(feature = "passkeys")]
+fn a_domain_of_passkeys_is_a_name_that_fits_their_origins() {
+    for domain in ["127.0.0.1", "[::1]", "elsewhere.example"] {
+        let file =
+            format!("[http]\npublic_url = \"https://login.example.org\"\n[accounts]\npasskey_domain = \"{domain}\"");
+        for (status, said) in judged(&file) {
+            assert_eq!(status, Some(1), "{file}: {said}");
+            assert!(said.contains("accounts.passkey_domain"), "{file}: {said}");
+        }
+    }
+    let by_address = "[http]\npublic_url = \"http://127.0.0.1:8080\"\n[accounts]\npasskey_domain = \"127.0.0.1\"";
+    assert_eq!(judged(by_address).map(|(status, _)| status), [Some(1), Some(1)]);
+}

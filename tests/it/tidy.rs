@@ -109,6 +109,7 @@ const ROWS: &[(&str, u8)] = &[
     ("lib", 7),
     ("main", 7),
     ("remote", 7),
+    ("tools", 7),
 ];
 const KIT: u8 = 5;
 const SLICE_HTTP: u8 = 6;
