@@ -1,6 +1,6 @@
 //! The composition root: puts the rooms together, starts and stops them in order. The only file that names every slice.
 //!
-//! Start: store → pools and actors → bootstrap → listeners. Stop: no more connections → running requests finish → last
+//! Start: what the settings name, addresses → store → pools and actors → bootstrap → listeners. Stop: no more connections → running requests finish → last
 //! uses are written → actors stop → the store makes a checkpoint and closes.
 
 use std::sync::Arc;
@@ -33,7 +33,7 @@ use crate::actor::directory::{Directory, Surroundings};
 use crate::actor::settings::Settings as ActorSettings;
 use crate::config::Config;
 use crate::http::rate::Rates;
-use crate::http::server::{Bound, Server};
+use crate::http::server::{Bound, Server, Sockets};
 use crate::http::settings::Settings as HttpSettings;
 use crate::http::signals::Signals;
 use crate::http::{Routes, State, openapi, operations};
@@ -109,7 +109,7 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
 
 /// Opens the store, on a thread of its own so that signals are heard meanwhile, and starts everything over it.
 async fn start(config: Config) -> anyhow::Result<Instance> {
-    let tools = Tools::of(&config)?;
+    let ready = Ready::of(&config)?;
     tracing::info!(folder = %config.store.folder().display(), "opening the store");
     let metrics = Arc::new(Metrics::new()?);
     let (told, heard) = oneshot::channel();
@@ -117,7 +117,7 @@ async fn start(config: Config) -> anyhow::Result<Instance> {
     let open = move || told.send(open_store(&its_config, &its_metrics)).ok();
     thread::Builder::new().name("sesame-open".to_owned()).spawn(open)?;
     let store = heard.await.context("the store could not be opened")??;
-    Instance::start_with(tools, config, store, Clock::system(), metrics).await
+    Instance::start_with(ready, config, store, Clock::system(), metrics).await
 }
 
 impl Instance {
@@ -131,12 +131,12 @@ impl Instance {
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
-        Self::start_with(Tools::of(&config)?, config, store, clock, metrics).await
+        Self::start_with(Ready::of(&config)?, config, store, clock, metrics).await
     }
 
-    /// The same, with what the settings name.
+    /// The same, with what had to be found before anything was made.
     async fn start_with(
-        tools: Tools,
+        Ready { tools, sockets }: Ready,
         config: Config,
         store: SharedStore,
         clock: Clock,
@@ -195,7 +195,7 @@ impl Instance {
             is_stopping: AtomicBool::new(false),
         });
         bootstrap::prepare(&state).await?;
-        Ok(Self { bound: bind(&state, &config.http)?, state, config, arbiters })
+        Ok(Self { bound: opened(sockets, &state, &config.http)?, state, config, arbiters })
     }
 
     /// Serves until `told_to_stop` is done, then stops everything in order.
@@ -267,9 +267,26 @@ fn surroundings(
     })
 }
 
-fn bind(state: &Arc<State>, settings: &HttpSettings) -> anyhow::Result<Bound> {
-    Server::bind(state, routes(), settings)
-        .with_context(|| format!("cannot listen at {} and, for metrics, {}", settings.listen, settings.metrics_listen))
+/// What a start needs of the world, and finds or not before it makes anything.
+struct Ready {
+    tools: Tools,
+    sockets: Sockets,
+}
+
+impl Ready {
+    fn of(config: &Config) -> anyhow::Result<Self> {
+        let tools = Tools::of(config)?;
+        let sockets = Sockets::bind(&config.http).with_context(|| cannot_listen(&config.http))?;
+        Ok(Self { tools, sockets })
+    }
+}
+
+fn opened(sockets: Sockets, state: &Arc<State>, settings: &HttpSettings) -> anyhow::Result<Bound> {
+    Server::open(sockets, state, routes(), settings).with_context(|| cannot_listen(settings))
+}
+
+fn cannot_listen(settings: &HttpSettings) -> String {
+    format!("cannot listen at {} and, for metrics, {}", settings.listen, settings.metrics_listen)
 }
 
 /// Opens the store where the settings say it is.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use actix_web::{App, HttpServer, dev};
 use futures_util::future::join;
+use tokio::net::TcpSocket;
 
 use super::routes::Routes;
 use super::settings::Settings;
@@ -19,6 +20,23 @@ use crate::pool::or_cores;
 /// The HTTP server.
 #[derive(Debug, Clone, Copy)]
 pub struct Server;
+
+/// The addresses of both listeners, taken so that nobody else gets them, and not listened at yet: whoever calls before all is
+/// ready is refused.
+pub struct Sockets {
+    api: TcpSocket,
+    metrics: TcpSocket,
+}
+
+impl Sockets {
+    /// Takes the addresses.
+    ///
+    /// # Errors
+    /// When one is not free, or not this machine's.
+    pub fn bind(settings: &Settings) -> io::Result<Self> {
+        Ok(Self { api: bound(settings.listen)?, metrics: bound(settings.metrics_listen)? })
+    }
+}
 
 /// A server whose sockets are open; it serves when [`Bound::run`] is polled.
 pub struct Bound {
@@ -35,15 +53,15 @@ impl Server {
     ///
     /// # Errors
     /// When an address cannot be listened at, or the table of routes contradicts itself.
-    pub fn bind(state: &Arc<State>, mut routes: Routes, settings: &Settings) -> io::Result<Bound> {
+    pub fn open(sockets: Sockets, state: &Arc<State>, mut routes: Routes, settings: &Settings) -> io::Result<Bound> {
         operations::routes(&mut routes);
         let mut metrics_routes = Routes::new();
         operations::metrics_routes(&mut metrics_routes);
         // Metrics are for no page.
         let unread = Settings { cors_origins: Vec::new(), ..settings.clone() };
         let workers = or_cores(settings.workers);
-        let (address, api) = listen(state, routes, settings, settings.listen, workers)?;
-        let (metrics_address, metrics) = listen(state, metrics_routes, &unread, settings.metrics_listen, 1)?;
+        let (address, api) = listen(state, routes, settings, sockets.api, workers)?;
+        let (metrics_address, metrics) = listen(state, metrics_routes, &unread, sockets.metrics, 1)?;
         Ok(Bound { address, metrics_address, api, metrics })
     }
 }
@@ -67,11 +85,24 @@ impl Bound {
     }
 }
 
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
+    let bind = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(socket)
+    };
+    bind().map_err(|error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}")))
+}
+
 fn listen(
     state: &Arc<State>,
     routes: Routes,
     settings: &Settings,
-    address: SocketAddr,
+    socket: TcpSocket,
     workers: usize,
 ) -> io::Result<(SocketAddr, dev::Server)> {
     let table = Table::new(Arc::clone(state), routes, settings.clone()).map_err(io::Error::other)?;
@@ -85,8 +116,7 @@ fn listen(
         .client_disconnect_timeout(Duration::from_secs(1))
         .shutdown_timeout(settings.shutdown_timeout_seconds)
         .disable_signals()
-        .bind(address)
-        .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))?;
+        .listen(socket.listen(BACKLOG)?.into_std()?)?;
     let address = server.addrs().first().copied().ok_or_else(|| io::Error::other("no address was bound"))?;
     Ok((address, server.run()))
 }

@@ -212,6 +212,20 @@ fn a_store_is_examined_and_copied_before_its_first_start_too() {
     assert!(said.contains("the next start builds it from the journal") && said.contains("all is sound"), "{said}");
 }
 
+#[test]
+fn a_first_start_whose_port_is_taken_makes_nothing() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for variables in [&[("SESAME_HTTP__LISTEN", &*address)], &[("SESAME_HTTP__METRICS_LISTEN", &*address)]] {
+        let folder = tempfile::tempdir().unwrap();
+        let listen = if variables[0].0 == "SESAME_HTTP__LISTEN" { &*address } else { "127.0.0.1:0" };
+        let (status, log) = Process::try_start(listen, folder.path(), variables).err().unwrap();
+        assert_eq!(status.code(), Some(1), "{log}");
+        assert!(log.contains(&address), "{log}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "something was made");
+    }
+}
+
 /// What `check-config` says of a file, and how a start with it ends.
 fn judged(file: &str) -> [(Option<i32>, String); 2] {
     let folder = tempfile::tempdir().unwrap();

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use sesame::access::product::ProductPermission;
 use sesame::http::handler::Outcome;
-use sesame::http::server::Server;
+use sesame::http::server::{Server, Sockets};
 use sesame::http::settings::Settings;
 use sesame::http::{Answer, Call, Form, Json, Path as Segments, Query, Routes, Who};
 use sesame::kernel::ids::UserId;
@@ -141,7 +141,8 @@ impl Running {
         let state = Arc::clone(instance.state());
         let thread = std::thread::spawn(move || {
             actix_rt::System::new().block_on(async move {
-                let bound = Server::bind(&state, routes(), &state.settings).unwrap();
+                let sockets = Sockets::bind(&state.settings).unwrap();
+                let bound = Server::open(sockets, &state, routes(), &state.settings).unwrap();
                 told.send((bound.address, bound.metrics_address)).unwrap();
                 bound.run(async { _ = told_to_stop.await }).await.unwrap();
             });
