@@ -39,15 +39,23 @@ impl Credential<'_> {
 /// The credential of a request, if it has one. `Authorization` goes before the cookie.
 ///
 /// # Errors
-/// 401 when `Authorization` cannot be read; 403 when a browser sent the cookie along with another site's request.
+/// 401 when `Authorization` cannot be read, or there are two that differ; 403 when a browser sent the cookie along with another site's request.
 pub(super) fn presented<'a>(request: &'a HttpRequest, public_origin: &str) -> Result<Option<Credential<'a>>, Problem> {
     let headers = request.headers();
-    if let Some(value) = headers.get(AUTHORIZATION) {
+    let mut values = headers.get_all(AUTHORIZATION);
+    if let Some(value) = values.next() {
+        if values.any(|other| other != value) {
+            return Err(Problem::unauthenticated("there is more than one `Authorization`, and they differ"));
+        }
         let unreadable =
             || Problem::unauthenticated("expected `Authorization: Bearer <token>` or `Basic <base64 of name:key>`");
         return authorization(value.as_bytes()).map(Some).ok_or_else(unreadable);
     }
-    let Some(token) = cookie(headers, COOKIE_NAME) else { return Ok(None) };
+    let mut tokens = cookies(headers, COOKIE_NAME);
+    let Some(token) = tokens.next() else { return Ok(None) };
+    if tokens.any(|other| other != token) {
+        return Err(Problem::unauthenticated("there is more than one session cookie, and they differ"));
+    }
     if !is_safe(request.method()) && !is_same_origin(headers, public_origin) {
         return Err(Problem::forbidden(
             "cross-site-request",
@@ -80,11 +88,16 @@ fn authorization(value: &[u8]) -> Option<Credential<'_>> {
 
 /// The value of a cookie.
 pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    cookies(headers, name).next()
+}
+
+/// The values of all cookies of this name.
+fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
     headers
         .get_all(COOKIE)
         .filter_map(|value| value.to_str().ok())
         .flat_map(|list| list.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
+        .filter_map(move |pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
 /// Safe methods change nothing (RFC 9110 section 9.2.1).
@@ -137,6 +150,16 @@ mod tests {
         check(Method::GET, &[("cookie", "a=b; __Host-sesame=abc")], Ok(Some("abc")));
         check(Method::GET, &[("cookie", "a=b"), ("cookie", "__Host-sesame=x=y")], Ok(Some("x=y")));
         check(Method::GET, &[("cookie", "__Host-sesame2=abc")], Ok(None));
+        check(Method::GET, &[("cookie", "__Host-sesame=abc; __Host-sesame=abc")], Ok(Some("abc")));
+    }
+
+    #[test]
+    fn which_of_two_counts_is_not_guessed() {
+        let (own, others) = (("authorization", "Bearer abc"), ("authorization", "Basic bmFtZTprOmV5"));
+        check(Method::GET, &[own, own], Ok(Some("abc")));
+        check(Method::GET, &[own, others], Err(401));
+        check(Method::GET, &[("cookie", "__Host-sesame=abc; a=b"), ("cookie", "__Host-sesame=x")], Err(401));
+        check(Method::GET, &[own, ("cookie", "__Host-sesame=x")], Ok(Some("abc")));
     }
 
     #[test]

@@ -79,6 +79,23 @@ fn callers_are_told_apart() {
 }
 
 #[test]
+fn two_credentials_that_differ_are_refused() {
+    let server = Running::start();
+    let list = |headers: &[&str]| server.ask("GET /api/v1/users", headers, "");
+    let (own, admins) = (bearer(&server.person), bearer(&server.admin));
+    for headers in [[&*own, &*admins], [&*admins, "Authorization: Bearer wrong"], [&*admins, "Authorization: "]] {
+        let detail = list(&headers).is_problem(401, "unauthenticated").text("detail");
+        assert!(detail.contains("more than one"), "{detail}");
+    }
+    let cookies = format!("Cookie: __Host-sesame={}; __Host-sesame={}", server.person, server.admin);
+    assert!(list(&[&cookies]).is_problem(401, "unauthenticated").text("detail").contains("more than one"));
+    let cookie = |token: &str| format!("Cookie: __Host-sesame={token}");
+    list(&[&cookie(&server.person), &cookie(&server.admin)]).is_problem(401, "unauthenticated");
+    assert_eq!(list(&[&own, &own]).status, 200);
+    assert_eq!(list(&[&own, &cookie(&server.admin)]).status, 200);
+}
+
+#[test]
 fn the_cookie_counts_for_the_own_site_only() {
     let server = Running::start();
     let cookie = format!("Cookie: __Host-sesame={}", server.admin);
