@@ -1,4 +1,6 @@
 //! Keyset paging: a limit, and a cursor that names the last thing seen. Never an offset.
+//!
+//! A cursor ends with a checksum: a text that no answer told is refused by every list, whatever its keys are.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -27,18 +29,26 @@ impl Paging {
         if limit == 0 || limit > MAX_LIMIT {
             return Err(("limit", Malformed(format!("expected a number from 1 to {MAX_LIMIT}"))));
         }
-        let after = match cursor {
-            None | Some("") => None,
-            Some(text) => Some(
-                URL_SAFE_NO_PAD
-                    .decode(text)
-                    .ok()
-                    .filter(|key| key.len() <= 256)
-                    .ok_or(("cursor", Malformed::new("expected a cursor from an earlier answer, unchanged")))?,
-            ),
-        };
+        let key = |text| key_in(text).ok_or(("cursor", Malformed::new(NO_CURSOR)));
+        let after = cursor.filter(|text| !text.is_empty()).map(key).transpose()?;
         Ok(Self { limit, after })
     }
+}
+
+const NO_CURSOR: &str = "expected a cursor from an earlier answer, unchanged";
+/// The longest key.
+const MOST_KEY_BYTES: usize = 256;
+
+/// The cursor that names this key.
+fn cursor_of(key: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode([key, &crc32c::crc32c(key).to_be_bytes()].concat())
+}
+
+/// The key that a cursor names; none of a text that is no cursor.
+fn key_in(cursor: &str) -> Option<Vec<u8>> {
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    let (key, sum) = bytes.split_last_chunk()?;
+    (key.len() <= MOST_KEY_BYTES && crc32c::crc32c(key).to_be_bytes() == *sum).then(|| key.to_vec())
 }
 
 /// One page of a list.
@@ -53,7 +63,7 @@ pub struct Page<T> {
 impl<T> Page<T> {
     /// A page whose next one, if there is one, starts after `last_key`.
     pub fn new(items: Vec<T>, last_key: Option<&[u8]>) -> Self {
-        Self { items, next_cursor: last_key.map(|key| URL_SAFE_NO_PAD.encode(key)) }
+        Self { items, next_cursor: last_key.map(cursor_of) }
     }
 
     /// A list that fits in one page.
@@ -113,6 +123,9 @@ mod tests {
     fn a_bad_limit_or_cursor_is_named() {
         assert_eq!(Paging::parse(Some(0), None).unwrap_err().0, "limit");
         assert_eq!(Paging::parse(Some(1001), None).unwrap_err().0, "limit");
-        assert_eq!(Paging::parse(None, Some("%%%")).unwrap_err().0, "cursor");
+        for text in ["%%%", "abc", "AAAA", "____", &cursor_of(b"role")[1..], &cursor_of(&[7; 257])] {
+            assert_eq!(Paging::parse(None, Some(text)).unwrap_err().0, "cursor", "{text}");
+        }
+        assert_eq!(Paging::parse(None, Some(&cursor_of(b""))).unwrap().after, Some(Vec::new()));
     }
 }

@@ -494,7 +494,7 @@ fn the_pages_of_what_one_subject_has_are_of_one_revision_with_a_total() {
         assert_eq!(found.len(), *total, "{path} {found:?}");
         let anew = get(*is_admins, path).expect(200);
         assert_eq!((&anew["total"], &anew["items"]), (&json!(0), &json!([])), "{path}");
-        get(*is_admins, &format!("{path}&cursor=AAAA")).is_problem(400, "answer-gone").names_field("cursor");
+        get(*is_admins, &format!("{path}&cursor=AAAA")).is_problem(400, "invalid-input").names_field("cursor");
     }
     // Whatever changes it is told of: the list is to be read anew.
     admin.role("another", &[]);

@@ -256,6 +256,37 @@ fn hostile_paths_and_queries_are_refused() {
     lives(&server);
 }
 
+/// Whatever a list takes its place by: one that no answer told is refused by all of them in one way.
+#[test]
+fn a_cursor_that_no_answer_told_is_refused() {
+    let server = Server::start();
+    let admin = server.admin();
+    let (user, role) = (&admin.id, admin.role_id("administrator"));
+    let permission = admin.created("/api/v1/permissions", &json!({ "name": "x:y" }));
+    let document: Value = serde_json::from_str(&sesame::app::openapi().unwrap()).unwrap();
+    let takes_cursor = |operation: &Value| {
+        let parameters = operation["parameters"].as_array();
+        parameters.is_some_and(|all| all.iter().any(|one| one["name"] == "cursor" && one["in"] == "query"))
+    };
+    let paths = document["paths"].as_object().unwrap();
+    let lists: Vec<&String> =
+        paths.iter().filter(|(_, path)| takes_cursor(&path["get"])).map(|(path, _)| path).collect();
+    assert!(lists.len() > 20, "{lists:?}");
+    let real = admin.get("/api/v1/permissions?limit=1").expect(200)["next_cursor"].as_str().unwrap().to_owned();
+    admin.get(&format!("/api/v1/permissions?cursor={real}")).expect(200);
+    let shorter = &real[..real.len() - 4];
+    for list in lists {
+        let path = list.replace("{user_id}", user).replace("{role_id}", &role).replace("{permission_id}", &permission);
+        let path = path.replace("{session_id}", &admin.session_id);
+        assert!(!path.contains('{'), "{path}");
+        for cursor in ["abc", "AAAA", "____", "%25", shorter] {
+            let reply = admin.get(&format!("{path}?cursor={cursor}"));
+            assert_eq!(reply.status, 400, "{path} {cursor}: {}", reply.body);
+            reply.names_field("cursor");
+        }
+    }
+}
+
 #[test]
 fn hostile_headers_are_refused_or_ignored() {
     let server = Server::start();
