@@ -60,6 +60,9 @@ pub enum AccountError {
     /// The account has no address that mail could go to.
     #[error("the account has no e-mail address for this")]
     NoAddress,
+    /// Whoever has a password needs no invitation.
+    #[error("the account has a password already; mail a token for another one instead (password/reset)")]
+    HasPassword,
     /// A mail that belongs to the change could not be written.
     #[error("a mail could not be written: {0}")]
     Letter(String),
@@ -74,7 +77,7 @@ impl Fault for AccountError {
             Self::NameTaken(_) | Self::OwnAccount | Self::NoAddress | Self::FactorExists | Self::NothingOffered => {
                 Kind::Conflict
             }
-            Self::TooManyPasskeys | Self::PasskeyTaken => Kind::Conflict,
+            Self::TooManyPasskeys | Self::PasskeyTaken | Self::HasPassword => Kind::Conflict,
             Self::WrongCode | Self::CeremonyOver => Kind::Invalid,
             Self::WrongPassword | Self::ProofNotValid | Self::SessionOver(_) => Kind::Unauthenticated,
             Self::RegistrationClosed | Self::InvitationRequired => Kind::Forbidden,
@@ -101,6 +104,7 @@ impl Fault for AccountError {
             Self::RegistrationClosed => "registration-closed",
             Self::InvitationRequired => "invitation-required",
             Self::NoAddress => "no-address",
+            Self::HasPassword => "has-password",
             Self::Letter(_) => "letter-failed",
             Self::Missing | Self::NoPasskey => "not-found",
         }

@@ -126,5 +126,8 @@ fn an_invitation_holds_for_a_week_is_renewed_and_taken_back() {
     let admin = server.admin();
     admin.post(&format!("/api/v1/users/{ann}/invitation"), &json!({})).expect(202);
     accept(&admin.mailed_token("ann@example.org", "invitation")).expect(201);
-    admin.post(&format!("/api/v1/users/{ann}/invitation"), &json!({})).is_problem(409, "no-address");
+    let refused = admin.post(&format!("/api/v1/users/{ann}/invitation"), &json!({}));
+    assert!(refused.is_problem(409, "has-password").text("detail").contains("a password already"));
+    let bare = admin.create_user(&json!({ "username": "bare" }));
+    admin.post(&format!("/api/v1/users/{bare}/invitation"), &json!({})).is_problem(409, "no-address");
 }

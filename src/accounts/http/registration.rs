@@ -147,7 +147,10 @@ async fn invite_again(call: Call, Path(id): Path<UserId>) -> Outcome {
     let user = user.ok_or(AccountError::Missing)?;
     call.refuse_stale()?;
     call.refuse_escalation(&user)?;
-    if user.accounts.credential.is_some() || user.account().is_none_or(|account| account.email.is_none()) {
+    if user.accounts.credential.is_some() {
+        return Err(AccountError::HasPassword.into());
+    }
+    if user.account().is_none_or(|account| account.email.is_none()) {
         return Err(AccountError::NoAddress.into());
     }
     let sent = call.state.correspondence.send_proof(&user, ProofPurpose::Invitation, call.facts()).await;
