@@ -60,6 +60,12 @@ pub enum AccountError {
     /// The account has no address that mail could go to.
     #[error("the account has no e-mail address for this")]
     NoAddress,
+    /// Nobody is mailed who may not act.
+    #[error("the account is suspended: no mail goes to it")]
+    Suspended,
+    /// A token was mailed a short while ago; after so many seconds another one is.
+    #[error("a token was mailed a short while ago and is still good; another one may be mailed in {0} s")]
+    MailedJustNow(u64),
     /// Whoever has a password needs no invitation.
     #[error("the account has a password already; mail a token for another one instead (password/reset)")]
     HasPassword,
@@ -77,7 +83,8 @@ impl Fault for AccountError {
             Self::NameTaken(_) | Self::OwnAccount | Self::NoAddress | Self::FactorExists | Self::NothingOffered => {
                 Kind::Conflict
             }
-            Self::TooManyPasskeys | Self::PasskeyTaken | Self::HasPassword => Kind::Conflict,
+            Self::TooManyPasskeys | Self::PasskeyTaken | Self::HasPassword | Self::Suspended => Kind::Conflict,
+            Self::MailedJustNow(_) => Kind::Limited,
             Self::WrongCode | Self::CeremonyOver => Kind::Invalid,
             Self::WrongPassword | Self::ProofNotValid | Self::SessionOver(_) => Kind::Unauthenticated,
             Self::RegistrationClosed | Self::InvitationRequired => Kind::Forbidden,
@@ -105,6 +112,8 @@ impl Fault for AccountError {
             Self::InvitationRequired => "invitation-required",
             Self::NoAddress => "no-address",
             Self::HasPassword => "has-password",
+            Self::Suspended => "account-suspended",
+            Self::MailedJustNow(_) => "mailed-just-now",
             Self::Letter(_) => "letter-failed",
             Self::Missing | Self::NoPasskey => "not-found",
         }
@@ -113,6 +122,12 @@ impl Fault for AccountError {
         match self {
             Self::NameTaken(field) => vec![FieldError::new(*field, "belongs to another account")],
             _ => Vec::new(),
+        }
+    }
+    fn retry_after_seconds(&self) -> Option<u64> {
+        match self {
+            Self::MailedJustNow(seconds) => Some(*seconds),
+            _ => None,
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::accounts::model::{Account, Credential, Name, Nature, Properties, Stat
 use crate::accounts::part::AccountEvent;
 use crate::accounts::proof::{MOST_LIVE, Proof, ProofPurpose, SECONDS_OF_MOST, Shown};
 use crate::actor::command::{Command, Decision, Facts};
+use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::SessionId;
 use crate::kernel::text::{Email, ExternalId, Username};
 use crate::mail::model::Mail;
@@ -78,6 +79,17 @@ pub struct MailProof {
     pub session: Option<SessionId>,
 }
 
+/// From when on another token of this purpose is mailed to this address.
+pub fn made_again_from(user: &User, purpose: ProofPurpose, email: &Email) -> Timestamp {
+    let same = |proof: &&Proof| proof.purpose == purpose && proof.email == *email;
+    let mut made: Vec<Timestamp> = user.accounts.proofs.iter().filter(same).map(|proof| proof.made_at).collect();
+    made.sort_unstable();
+    let seconds_of_most = SECONDS_OF_MOST.min(purpose.lifetime().0);
+    let after_last = made.last().map(|last| last.plus_seconds(SECONDS_BETWEEN_MAILS));
+    let after_most = made.iter().nth_back(MOST_LIVE - 1).map(|first| first.plus_seconds(seconds_of_most));
+    after_last.max(after_most).unwrap_or_default()
+}
+
 impl Command for MailProof {
     type Target = User;
     type Reply = bool;
@@ -94,13 +106,7 @@ impl Command for MailProof {
             Some(session) => user.refuse_over(session, facts)?,
             None => {}
         }
-        let of_late = |seconds: i64| {
-            let since = facts.now.plus_seconds(-seconds);
-            let same = |proof: &&Proof| proof.purpose == self.proof.purpose && proof.email == self.proof.email;
-            user.accounts.proofs.iter().filter(same).filter(|proof| proof.made_at > since).count()
-        };
-        let seconds_of_most = SECONDS_OF_MOST.min(self.proof.purpose.lifetime().0);
-        let is_repeated = of_late(SECONDS_BETWEEN_MAILS) > 0 || of_late(seconds_of_most) >= MOST_LIVE;
+        let is_repeated = facts.now < made_again_from(user, self.proof.purpose, &self.proof.email);
         if is_repeated || !user.is_active() {
             return Ok(Decision::nothing(false));
         }

@@ -443,6 +443,32 @@ fn an_administrator_starts_a_reset_and_does_not_choose_the_password() {
     admin.post(&format!("/api/v1/users/{bob}/password/reset"), &json!({})).is_problem(409, "no-address");
 }
 
+#[test]
+fn an_administrator_is_told_when_nothing_is_mailed() {
+    let server = Server::start();
+    let admin = with_ann(&server);
+    let ann = server.anonymous().sign_in("ann", PASSWORD).id;
+    let cid = admin.created("/api/v1/invitations", &json!({ "email": "cid@example.org" }));
+    for (path, to, occasion) in [
+        (format!("/api/v1/users/{ann}/password/reset"), "ann@example.org", "reset-password"),
+        (format!("/api/v1/users/{cid}/invitation"), "cid@example.org", "invitation"),
+    ] {
+        server.clock.advance_seconds(60);
+        admin.post(&path, &json!({})).expect(202);
+        let mailed = admin.mails_about(to, occasion);
+        server.clock.advance_seconds(20);
+        let refused = admin.post(&path, &json!({}));
+        assert_eq!(refused.is_problem(429, "mailed-just-now").header("retry-after"), Some("40"), "{refused:?}");
+        assert_eq!(admin.mails_about(to, occasion), mailed);
+        // Nobody else is told.
+        forgot(&server, "ann").expect(202);
+        server.clock.advance_seconds(40);
+        admin.post(&path, &json!({})).expect(202);
+    }
+    admin.post(&format!("/api/v1/users/{ann}/suspend"), &json!({})).expect(200);
+    admin.post(&format!("/api/v1/users/{ann}/password/reset"), &json!({})).is_problem(409, "account-suspended");
+}
+
 /// What puts out whoever is signed in as somebody.
 type Way<'a> = &'a dyn Fn(&SignedIn);
 

@@ -41,7 +41,9 @@ impl Things {
         let grant = admin.created(&format!("/api/v1/users/{}/permissions", person.id), &json!({ "permission": "*" }));
         let app = admin.app(&format!("app{number}"), &[]);
         let key = admin.get(&format!("/api/v1/apps/{}", app.id)).expect(200)["keys"][0]["id"].to_string();
-        let invited = admin.created("/api/v1/invitations", &json!({ "email": format!("invited{number}@example.org") }));
+        let invited =
+            json!({ "username": format!("invited{number}"), "email": format!("invited{number}@example.org") });
+        let invited = admin.create_user(&invited);
         let denial = json!({ "name": "x", "permissions": [{ "effect": "deny", "pattern": "*" }] });
         let preview = admin.post(&format!("/api/v1/roles/{role}/preview?limit=1"), &denial).expect(200);
         let preview = preview["next_cursor"].as_str().unwrap_or_default().to_owned();

@@ -12,7 +12,7 @@ use crate::accounts::error::AccountError;
 use crate::accounts::model::{Account, Credential, Name};
 use crate::accounts::password_rule::Owner;
 use crate::accounts::proof::{ProofPurpose, Shown};
-use crate::accounts::proof_commands::{ChangePassword, ResetPassword, VerifyEmail};
+use crate::accounts::proof_commands::{ChangePassword, ResetPassword, VerifyEmail, made_again_from};
 use crate::accounts::throttle::Whose;
 use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
@@ -208,8 +208,21 @@ async fn mail_verification(call: &Call, signed_in: &SignedIn, to: &Email) -> Out
 async fn send_reset(call: Call, Path(id): Path<UserId>) -> Outcome {
     call.refuse_stale()?;
     let user = call.state.users.load(id).await?.ok_or(AccountError::Missing)?;
-    user.account().and_then(|account| account.email.as_ref()).ok_or(AccountError::NoAddress)?;
-    let sent = call.state.correspondence.send_proof(&user, ProofPurpose::ResetPassword, call.facts()).await;
-    sent.map_err(Problem::bug)?;
-    Ok(Answer::empty(StatusCode::ACCEPTED))
+    mail_token(&call, &user, ProofPurpose::ResetPassword).await
+}
+
+/// Mails a token to the user's own address, for somebody who may know that there is one: who is told if nothing was mailed.
+pub(super) async fn mail_token(call: &Call, user: &User, purpose: ProofPurpose) -> Outcome {
+    let account = user.account().ok_or(AccountError::Missing)?;
+    let email = account.email.as_ref().ok_or(AccountError::NoAddress)?;
+    if !account.is_active() {
+        return Err(AccountError::Suspended.into());
+    }
+    if call.state.correspondence.send_proof(user, purpose, call.facts()).await.map_err(Problem::bug)? {
+        return Ok(Answer::empty(StatusCode::ACCEPTED));
+    }
+    // Perhaps by somebody else, since the user was read.
+    let user = call.state.users.load(user.id()).await?.ok_or(AccountError::Missing)?;
+    let wait_millis = made_again_from(&user, purpose, email).since(call.now);
+    Err(AccountError::MailedJustNow(u64::try_from(wait_millis).unwrap_or_default().div_ceil(1000).max(1)).into())
 }

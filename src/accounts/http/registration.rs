@@ -1,10 +1,9 @@
 //! Registering and inviting over HTTP.
 
-use actix_web::http::StatusCode;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::recovery::{accepted, shown};
+use super::recovery::{accepted, mail_token, shown};
 use super::users::{UserView, making};
 use crate::access::product::ProductPermission;
 use crate::accounts::error::AccountError;
@@ -17,7 +16,7 @@ use crate::accounts::registration::Registration;
 use crate::accounts::throttle::Whose;
 use crate::actor::aggregate::Aggregate as _;
 use crate::http::handler::Outcome;
-use crate::http::{Answer, Call, Creation, Json, Path, Problem, Routes, Who};
+use crate::http::{Call, Creation, Json, Path, Problem, Routes, Who};
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::UserId;
 use crate::kernel::secret::Password;
@@ -153,7 +152,5 @@ async fn invite_again(call: Call, Path(id): Path<UserId>) -> Outcome {
     if user.account().is_none_or(|account| account.email.is_none()) {
         return Err(AccountError::NoAddress.into());
     }
-    let sent = call.state.correspondence.send_proof(&user, ProofPurpose::Invitation, call.facts()).await;
-    sent.map_err(Problem::bug)?;
-    Ok(Answer::empty(StatusCode::ACCEPTED))
+    mail_token(&call, &user, ProofPurpose::Invitation).await
 }
