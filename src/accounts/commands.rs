@@ -104,7 +104,10 @@ impl Command for ChangeUser {
             new.is_email_verified &= new.email == email;
             new.email = email;
         }
-        new.is_email_verified = self.is_email_verified.unwrap_or(new.is_email_verified) && new.email.is_some();
+        if self.is_email_verified == Some(true) && new.email.is_none() {
+            return Err(AccountError::NothingVerified);
+        }
+        new.is_email_verified = self.is_email_verified.unwrap_or(new.is_email_verified);
         if let Some(external_id) = self.external_id {
             new.external_id = external_id;
         }

@@ -60,6 +60,9 @@ pub enum AccountError {
     /// The account has no address that mail could go to.
     #[error("the account has no e-mail address for this")]
     NoAddress,
+    /// There is no address that could be known to be theirs.
+    #[error("the input breaks a rule")]
+    NothingVerified,
     /// Nobody is mailed who may not act.
     #[error("the account is suspended: no mail goes to it")]
     Suspended,
@@ -85,7 +88,7 @@ impl Fault for AccountError {
             }
             Self::TooManyPasskeys | Self::PasskeyTaken | Self::HasPassword | Self::Suspended => Kind::Conflict,
             Self::MailedJustNow(_) => Kind::Limited,
-            Self::WrongCode | Self::CeremonyOver => Kind::Invalid,
+            Self::WrongCode | Self::CeremonyOver | Self::NothingVerified => Kind::Invalid,
             Self::WrongPassword | Self::ProofNotValid | Self::SessionOver(_) => Kind::Unauthenticated,
             Self::RegistrationClosed | Self::InvitationRequired => Kind::Forbidden,
             Self::Stale(_) | Self::StalePasskey(_) => Kind::Stale,
@@ -112,6 +115,7 @@ impl Fault for AccountError {
             Self::InvitationRequired => "invitation-required",
             Self::NoAddress => "no-address",
             Self::HasPassword => "has-password",
+            Self::NothingVerified => "invalid-input",
             Self::Suspended => "account-suspended",
             Self::MailedJustNow(_) => "mailed-just-now",
             Self::Letter(_) => "letter-failed",
@@ -121,6 +125,7 @@ impl Fault for AccountError {
     fn fields(&self) -> Vec<FieldError> {
         match self {
             Self::NameTaken(field) => vec![FieldError::new(*field, "belongs to another account")],
+            Self::NothingVerified => vec![FieldError::new("email_verified", "there is no address that could be")],
             _ => Vec::new(),
         }
     }

@@ -145,7 +145,7 @@ fn a_change_changes_what_it_names_and_null_clears() {
     let changed = admin.patch(&path, &json!({ "properties": null, "username": "anna" })).expect(200);
     assert_eq!((&changed["properties"], &changed["username"]), (&json!({}), &json!("anna")));
     assert_eq!((find(&admin, "username=ann").len(), find(&admin, "username=anna").len()), (0, 1));
-    admin.patch(&path, &json!({ "username": null })).expect(200);
+    admin.patch(&path, &json!({ "username": null })).is_problem(400, "invalid-input").names_field("username");
     assert_eq!(find(&admin, "username=anna"), ["anna"]);
 }
 
@@ -238,4 +238,25 @@ fn nobody_suspends_or_deletes_themselves() {
     let path = format!("/api/v1/users/{}", admin.id);
     admin.post(&format!("{path}/suspend"), &json!({})).is_problem(409, "own-account");
     admin.delete(&path).is_problem(409, "own-account");
+}
+
+#[test]
+fn a_change_that_cannot_be_made_names_the_field() {
+    let server = Server::start();
+    let admin = server.admin();
+    let bob = admin.create_user(&json!({ "username": "bob" }));
+    let path = format!("/api/v1/users/{bob}");
+    for (changes, field) in [
+        (json!({ "username": null }), "username"),
+        (json!({ "email_verified": null }), "email_verified"),
+        (json!({ "email_verified": true }), "email_verified"),
+        (json!({ "email": null, "email_verified": true }), "email_verified"),
+    ] {
+        admin.patch(&path, &changes).is_problem(400, "invalid-input").names_field(field);
+    }
+    let new = json!({ "username": "cid", "email_verified": true });
+    admin.post("/api/v1/users", &new).is_problem(400, "invalid-input").names_field("email_verified");
+    admin.patch(&path, &json!({ "email_verified": false })).expect(200);
+    admin.patch(&path, &json!({ "email": "bob@example.org", "email_verified": true })).expect(200);
+    admin.patch(&path, &json!({ "email_verified": true })).expect(200);
 }

@@ -93,12 +93,14 @@ struct NewUser {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct UserChanges {
+    #[serde(default, deserialize_with = "named")]
     #[schema(value_type = Option<String>)]
     username: Option<Username>,
     #[serde(default, deserialize_with = "named")]
     #[schema(value_type = Option<String>)]
     email: Option<Option<Email>>,
     /// Whether the address is known to be the user's; another address is not, unless this says so.
+    #[serde(default, deserialize_with = "named")]
     email_verified: Option<bool>,
     #[serde(default, deserialize_with = "named")]
     #[schema(value_type = Option<String>)]
@@ -229,12 +231,15 @@ async fn list(call: Call, Query(query): Query<ListQuery>) -> Outcome {
 
 async fn create(call: Call, Json(new): Json<NewUser>) -> Creation {
     let properties = properties(&new.properties)?;
+    if new.email_verified && new.email.is_none() {
+        return Err(AccountError::NothingVerified.into());
+    }
     let owner = Owner { username: &new.username, email: new.email.as_ref() };
     let credential = credential(&call, owner, new.password, new.password_hash).await?;
     let command = CreateUser {
         nature: Nature::Person,
         username: new.username,
-        is_email_verified: new.email_verified && new.email.is_some(),
+        is_email_verified: new.email_verified,
         email: new.email,
         external_id: new.external_id,
         properties,
