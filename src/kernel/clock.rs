@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use jiff::SignedDuration;
+use jiff::civil::DateTime;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::fault::Malformed;
@@ -56,11 +58,23 @@ impl Timestamp {
 
     /// Reads an RFC 3339 time; any offset is accepted and converted to UTC.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        text.parse::<jiff::Timestamp>()
-            .map(|time| Self(time.as_millisecond()))
-            .map_err(|_| Malformed::new("expected an RFC 3339 time such as 2026-01-31T12:00:00Z"))
+        let time = text.parse::<jiff::Timestamp>().map(|time| Self(time.as_millisecond())).ok();
+        time.or_else(|| of_last_day(text))
+            .ok_or_else(|| Malformed::new("expected an RFC 3339 time such as 2026-01-31T12:00:00Z"))
     }
 }
+
+/// The last two days of the year 9999: RFC 3339 knows them, and they stand for "for ever"; instants of the library end before,
+/// so that they have a local time everywhere.
+fn of_last_day(text: &str) -> Option<Timestamp> {
+    let has_time = text.starts_with("9999-12-3") && matches!(text.as_bytes().get(10), Some(b'T' | b't'));
+    let local = text.strip_suffix(['Z', 'z']).filter(|_| has_time)?;
+    let since = local.parse::<DateTime>().ok()?.duration_since(EPOCH);
+    i64::try_from(since.as_millis()).ok().map(Timestamp)
+}
+
+/// 1970, where times begin.
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 impl From<Timestamp> for SystemTime {
     fn from(time: Timestamp) -> Self {
@@ -72,7 +86,10 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_millisecond(self.0) {
             Ok(time) => write!(f, "{time:.3}"),
-            Err(_) => write!(f, "{}ms", self.0),
+            Err(_) => match EPOCH.checked_add(SignedDuration::from_millis(self.0)) {
+                Ok(local) => write!(f, "{local:.3}Z"),
+                Err(_) => write!(f, "{}ms", self.0),
+            },
         }
     }
 }
@@ -188,7 +205,15 @@ mod tests {
         assert_eq!(Timestamp::parse(&time.to_string()).unwrap(), time);
         assert_eq!(time.to_string(), "2025-11-23T12:13:20.123Z");
         assert_eq!(Timestamp::parse("2025-11-23T13:13:20.123+01:00").unwrap(), time);
-        assert!(Timestamp::parse("yesterday").is_err());
+        for text in ["yesterday", "9999-12-31Z", "9999-12-32T00:00:00Z", "9999-12-31T23:59:59", "10000-01-01T00:00:00Z"]
+        {
+            assert!(Timestamp::parse(text).is_err(), "{text}");
+        }
+        for text in ["9999-12-31T23:59:59.999Z", "9999-12-30T23:00:00.000Z", "9999-12-30T21:00:00.000Z"] {
+            assert_eq!(Timestamp::parse(text).unwrap().to_string(), text);
+        }
+        let last = Timestamp::parse("9999-12-30T21:59:59.999Z").unwrap();
+        assert_eq!(Timestamp::parse("9999-12-30T23:59:59.999Z").unwrap().since(last), 7_200_000);
     }
 
     #[test]

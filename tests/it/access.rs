@@ -308,3 +308,15 @@ fn what_a_subject_was_given_is_listed_in_pages() {
         }
     }
 }
+
+#[test]
+fn for_ever_is_a_time_too() {
+    let server = Server::start();
+    let admin = server.admin();
+    let (ann, role) = (admin.create_user(&json!({ "username": "ann" })), admin.role("reader", &[]));
+    let path = format!("/api/v1/users/{ann}/roles");
+    let last = "9999-12-31T23:59:59.000Z";
+    let given = admin.post(&path, &json!({ "role_id": role, "expires_at": "9999-12-31T23:59:59Z" })).expect(201);
+    assert_eq!(given["expires_at"], last);
+    assert_eq!(admin.get(&path).expect(200)["items"][0]["expires_at"], last);
+}
