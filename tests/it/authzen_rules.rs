@@ -332,6 +332,10 @@ fn a_member_that_may_be_left_out_may_be_null() {
             assert_eq!((reply.status, &reply.json()["page"]["next_token"]), (200, &json!("")), "{search} {page}");
         }
     }
+    for search in ["subject", "resource", "action"] {
+        let reply = app.post(&format!("/access/v1/search/{search}"), &with("page", json!({ "token": "xxx" })));
+        reply.is_problem(400, "answer-gone").names_field("page.token");
+    }
     // What must be there must not be null.
     app.post("/access/v1/evaluation", &with("subject", Value::Null)).is_problem(400, "invalid-input");
     app.post("/access/v1/evaluations", &with("subject", Value::Null)).is_problem(400, "invalid-input");

@@ -81,9 +81,11 @@ pub(super) async fn turn<T: Paged>(
         };
         return Ok(Turned { kept, from: 0, to, next });
     }
-    let resumed = reviewer.resume(token, reader, call.now)?;
+    let gone = || if field == "cursor" { ReviewError::Gone } else { ReviewError::TokenGone };
+    let of_field = |error| if matches!(error, ReviewError::Gone) { gone() } else { error };
+    let resumed = reviewer.resume(token, reader, call.now).map_err(of_field)?;
     let kept = Arc::clone(&resumed.answer);
-    let Some(findings) = T::of(&kept) else { return Err(ReviewError::Gone.into()) };
+    let findings = T::of(&kept).ok_or_else(gone)?;
     if findings.question != question {
         let wrong = FieldError::new(field, "belongs to another question; ask the same again with it");
         return Err(Problem::invalid(vec![wrong]));

@@ -23,6 +23,8 @@ use crate::kernel::ids::{RoleId, UserId};
 use crate::pool::{Pool, PoolError};
 use crate::store::{SharedStore, Store, StoreError};
 
+const GONE: &str = "leads to an answer that is not kept any more";
+
 /// Why a review has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ReviewError {
@@ -41,6 +43,9 @@ pub enum ReviewError {
     /// The answer is not kept any more, or never was.
     #[error("this answer is not kept any more; ask again")]
     Gone,
+    /// The same, of a page that was asked for by a token.
+    #[error("this answer is not kept any more; ask again")]
+    TokenGone,
     /// The operating system gives no random bytes.
     #[error("the operating system gives no random bytes")]
     NoRandomness,
@@ -53,7 +58,7 @@ impl Fault for ReviewError {
             Self::Survey(error) => error.kind(),
             Self::Pool(error) => error.kind(),
             Self::TooLong => Kind::Conflict,
-            Self::Gone => Kind::Invalid,
+            Self::Gone | Self::TokenGone => Kind::Invalid,
             Self::NoRandomness => Kind::Unavailable,
         }
     }
@@ -63,14 +68,15 @@ impl Fault for ReviewError {
             Self::Survey(error) => error.code(),
             Self::Pool(error) => error.code(),
             Self::TooLong => "answer-too-long",
-            Self::Gone => "answer-gone",
+            Self::Gone | Self::TokenGone => "answer-gone",
             Self::NoRandomness => "no-randomness",
         }
     }
     fn fields(&self) -> Vec<FieldError> {
         match self {
             Self::Refused(refused) => refused.why.fields(),
-            Self::Gone => vec![FieldError::new("cursor", "leads to an answer that is not kept any more")],
+            Self::Gone => vec![FieldError::new("cursor", GONE)],
+            Self::TokenGone => vec![FieldError::new("page.token", GONE)],
             _ => Vec::new(),
         }
     }
