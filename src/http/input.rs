@@ -14,6 +14,7 @@ use super::body::Body;
 use super::openapi::Description;
 use super::parameters::{Parameters, complaint, shortened};
 use super::problem::Problem;
+use crate::kernel::fault::FieldError;
 
 /// Something that can be read from a request.
 pub trait Input: Sized + 'static {
@@ -72,6 +73,9 @@ impl<T: DeserializeOwned + ToSchema + 'static> Input for Json<T> {
         if !content_type(request).is_some_and(is_json) {
             return Err(wrong_type(body, "application/json"));
         }
+        if !begins_object(&body.bytes) {
+            return Err(no_object(request, &body.bytes));
+        }
         serde_json::from_slice(&body.bytes).map(Self).map_err(|error| explain::<T>(request, &body.bytes, &error))
     }
 
@@ -118,6 +122,20 @@ fn wrong_type(body: &Body, expected: &str) -> Problem {
     Problem::new(body.wrong_type, "unsupported-content-type", format!("expected a body of type {expected}"))
 }
 
+/// Whether a text can be an object: serde takes lists for structs as well.
+fn begins_object(bytes: &[u8]) -> bool {
+    bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
+}
+
+/// Every body is an object.
+#[cold]
+fn no_object(request: &HttpRequest, bytes: &[u8]) -> Problem {
+    match serde_json::from_slice::<IgnoredAny>(bytes) {
+        Err(error) => explain::<IgnoredAny>(request, bytes, &error),
+        Ok(_) => Problem::complaining(FieldError::new("", "expected a JSON object")),
+    }
+}
+
 fn is_json_text(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok() && serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
 }
@@ -134,7 +152,7 @@ fn explain<T: DeserializeOwned>(request: &HttpRequest, bytes: &[u8], error: &ser
     let path = path.as_deref().unwrap_or(".");
     // Some of what is JSON and not what is expected is told as if it were none: a number in the place of a word.
     if error.is_data() || is_json_text(bytes) {
-        return Problem::invalid(vec![complaint(path, error.to_string())]);
+        return Problem::complaining(complaint(path, &error.to_string()));
     }
     let place = if path == "." { String::new() } else { format!(" at {}", shortened(path.to_owned())) };
     let detail = format!("the body is not JSON{place}: {error}");

@@ -36,6 +36,7 @@ pub mod operations;
 pub mod paging;
 pub mod parameters;
 mod peer;
+mod plainly;
 pub mod problem;
 pub mod rate;
 pub mod request_id;

@@ -1,11 +1,14 @@
 //! Names and texts from a path or a query, read as a serde type: a struct by its fields, or the only one as itself.
 
+use std::any::Any;
 use std::borrow::Cow;
+use std::num::{IntErrorKind, ParseIntError};
 
 use serde::de::value::{Error, MapDeserializer, StrDeserializer};
 use serde::de::{Deserialize, Deserializer, Error as _, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
+use super::plainly::{named, plainly};
 use super::problem::Problem;
 use crate::kernel::fault::FieldError;
 
@@ -27,11 +30,11 @@ impl<'a> Parameters<'a> {
     fn explain<T: for<'de> Deserialize<'de>>(self, error: &Error) -> Problem {
         let again = serde_path_to_error::deserialize::<_, T>(self).err();
         let path = again.map_or_else(|| ".".to_owned(), |error| error.path().to_string());
-        let mut complaint = complaint(&path, error.to_string());
+        let mut complaint = complaint(&path, &error.to_string());
         if let ([(name, _)], true) = (self.0, complaint.field.is_empty()) {
             complaint.field = name.clone().into_owned();
         }
-        Problem::invalid(vec![complaint])
+        Problem::complaining(complaint)
     }
 
     fn only(self) -> Result<Text<'a>, Error> {
@@ -42,16 +45,15 @@ impl<'a> Parameters<'a> {
     }
 }
 
-/// What serde complains about at `path`; a missing field's name is in the message only.
-pub(super) fn complaint(path: &str, message: String) -> FieldError {
-    let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
-    let field = match (path, missing) {
+/// What serde complains about at `path`; the name of a field that is missing, or there twice, is in the message only.
+pub(super) fn complaint(path: &str, message: &str) -> FieldError {
+    let field = match (path, named(message)) {
         (".", Some(name)) => name.to_owned(),
         (path, Some(name)) => format!("{path}.{name}"),
         (".", None) => String::new(),
         (path, None) => shortened(path.to_owned()),
     };
-    FieldError::new(field, shortened(message))
+    FieldError::new(field, shortened(plainly(message)))
 }
 
 /// A message may quote the input; this much of it is enough.
@@ -127,10 +129,17 @@ macro_rules! parsed {
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
             match self.0.parse() {
                 Ok(value) => visitor.$visit(value),
-                Err(_) => Err(Error::custom(concat!("expected ", $expected))),
+                Err(error) => Err(unparsed(&error, concat!("expected ", $expected))),
             }
         }
     )+};
+}
+
+/// Says what was expected of a text; of a number that is none of its kind for its size alone, that.
+fn unparsed(error: &dyn Any, expected: &str) -> Error {
+    let number = error.downcast_ref::<ParseIntError>();
+    let is_large = number.is_some_and(|error| *error.kind() == IntErrorKind::PosOverflow);
+    if is_large { Error::custom(format_args!("is too large: {expected}")) } else { Error::custom(expected) }
 }
 
 impl<'de> Deserializer<'de> for Text<'_> {

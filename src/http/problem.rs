@@ -89,6 +89,14 @@ impl Problem {
         problem
     }
 
+    /// 400: the whole input breaks a rule, or one field of it does.
+    pub(super) fn complaining(complaint: FieldError) -> Self {
+        if complaint.field.is_empty() {
+            return Self::new(StatusCode::BAD_REQUEST, "invalid-input", complaint.message);
+        }
+        Self::invalid(vec![complaint])
+    }
+
     /// The same with more to say of what was sent.
     #[must_use]
     pub fn with_errors(mut self, errors: Vec<FieldError>) -> Self {

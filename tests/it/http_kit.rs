@@ -135,6 +135,10 @@ fn paths_and_queries_are_read_and_name_what_is_wrong() {
     let list = |query: &str| server.get(&format!("/api/v1/users/{USER}/roles/x?{query}"));
     list("limit=many").is_problem(400, "invalid-input").names_field("limit");
     list("colour=red").is_problem(400, "invalid-input").names_field("colour");
+    list("limit=3&limit=4").is_problem(400, "invalid-input").names_field("limit");
+    let large = list("limit=99999999999999999999");
+    large.is_problem(400, "invalid-input").names_field("limit");
+    assert!(large.body.contains("too large"), "{}", large.body);
 }
 
 #[test]
@@ -151,6 +155,18 @@ fn bodies_name_what_is_wrong() {
     echo(r#"{"username":"ann","colour":"red"}"#).is_problem(400, "invalid-input").names_field("colour");
     echo(r#"{"username":"ann","tags":[{}]}"#).is_problem(400, "invalid-input").names_field("tags[0].name");
     echo(r#"{"tags":[]}"#).is_problem(400, "invalid-input").names_field("username");
+    for list in [r#"["ann",[]]"#, " \n[]", "7", "\"ann\"", "null"] {
+        let refused = echo(list);
+        refused.is_problem(400, "invalid-input");
+        assert!(refused.body.contains("expected a JSON object"), "{}", refused.body);
+        assert!(!refused.body.contains("struct") && !refused.body.contains("line 1"), "{}", refused.body);
+    }
+    let doubled = echo(r#"{"username":"ann","username":"bob"}"#);
+    doubled.is_problem(400, "invalid-input").names_field("username");
+    assert!(doubled.body.contains("more than once"), "{}", doubled.body);
+    let mistyped = echo(r#"{"username":7,"tags":[]}"#);
+    mistyped.is_problem(400, "invalid-input").names_field("username");
+    assert!(!mistyped.body.contains("line 1"), "{}", mistyped.body);
     let deep = format!(r#"{{"username":{}"#, "[".repeat(900));
     assert_eq!(echo(&deep).status, 400);
     let mut broken = b"POST /api/v1/echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n".to_vec();
