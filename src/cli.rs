@@ -73,7 +73,8 @@ enum Admin {
 enum Access {
     /// Print the roles and permissions in force, as a file for the other two
     Show,
-    /// Say what would change if the file were applied, and of which state; exits with 1 if anything would
+    /// Say what would change if the file were applied, and of which state; exits with 1 if anything would, and with 2 if
+    /// that cannot be found out
     Diff {
         /// The file, in TOML
         file: PathBuf,
@@ -97,6 +98,14 @@ impl Arguments {
         Ok(config::load(file.as_deref(), self.flags, config::environment())?)
     }
 
+    /// How the process ends if it cannot do what is asked for. Of a comparison 1 is an answer, as of diff(1).
+    fn trouble(&self) -> ExitCode {
+        match self.command {
+            Some(Command::Access { command: Access::Diff { .. }, .. }) => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
+        }
+    }
+
     /// The configuration, with logging set up as it says.
     fn started(self) -> anyhow::Result<Config> {
         let config = self.configuration()?;
@@ -108,11 +117,12 @@ impl Arguments {
 /// Does what the arguments of this process ask for.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
+    let trouble = arguments.trouble();
     match obey(arguments) {
         Ok(code) => code,
         Err(error) => {
             complain(&error);
-            ExitCode::FAILURE
+            trouble
         }
     }
 }

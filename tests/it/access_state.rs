@@ -327,10 +327,14 @@ fn what_is_held_in_one_place_or_later_is_not_made_to_be_held_everywhere_and_now(
 
 /// Runs `sesame access` against this server.
 fn command(server: &Server, app: &App, arguments: &[&str]) -> Output {
+    command_with(server, &app.key, arguments)
+}
+
+fn command_with(server: &Server, key: &str, arguments: &[&str]) -> Output {
     let base = format!("http://{}", server.address);
     let mut command = Command::new(env!("CARGO_BIN_EXE_sesame"));
     command.arg("access").args(arguments).args(["--server", &base]);
-    command.env_clear().env("SESAME_API_KEY", &app.key).output().unwrap()
+    command.env_clear().env("SESAME_API_KEY", key).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -404,6 +408,33 @@ cardinality = 2
     let powerless = admin.app("powerless", &[]);
     let refused = command(&server, &powerless, &["show"]);
     assert!(text(&refused.stderr).contains("missing-permission"), "{refused:?}");
+}
+
+#[test]
+fn a_comparison_that_fails_is_told_apart_from_one_that_finds_something() {
+    let server = Server::start();
+    let app = server.admin().app("deployer", &["administrator"]);
+    let (file, missing) = (server.folder().join("roles.toml"), server.folder().join("none.toml"));
+    let (file_name, missing) = (file.to_str().unwrap(), missing.to_str().unwrap());
+    let failing = |contents: &str| {
+        std::fs::write(&file, contents).unwrap();
+        let diff = command(&server, &app, &["diff", file_name]);
+        assert_eq!((diff.status.code(), text(&diff.stdout).as_str()), (Some(2), ""), "{diff:?}");
+        text(&diff.stderr)
+    };
+    assert!(failing("[[roles]\n").contains("roles.toml"));
+    let said = failing("[[roles]]\nname = \"x\"\n\n[[roles]]\nname = \"y\"\nfoo = 1\n");
+    assert!(said.contains("roles[1].foo") && !said.contains("column"), "{said}");
+    let said = failing("foo = 1\n");
+    assert!(said.contains("foo: ") && !said.contains("column"), "{said}");
+    let said = failing("[[roles]]\nname = \"x\"\nparents = [\"nobody-knows\"]\n");
+    assert!(said.contains("nobody-knows"), "{said}");
+    assert_eq!(command(&server, &app, &["diff", missing]).status.code(), Some(2));
+    assert_eq!(command_with(&server, "ssm_ak_x", &["diff", file_name]).status.code(), Some(2));
+    let mut unreachable = Command::new(env!("CARGO_BIN_EXE_sesame"));
+    unreachable.args(["access", "diff", file_name, "--server", "http://127.0.0.1:1"]);
+    assert_eq!(unreachable.env_clear().output().unwrap().status.code(), Some(2));
+    assert_eq!(command_with(&server, "ssm_ak_x", &["apply", file_name]).status.code(), Some(1));
 }
 
 /// The tag of the state in force, without quotes.

@@ -211,7 +211,7 @@ fn changes(
         let bounds = held.bounds();
         let field = format!("{place}.roles[{number}].role");
         let Some(role) = book.role_named(&held.role) else {
-            wrong.push(FieldError::new(field, "there is no such role"));
+            wrong.push(FieldError::new(field, format!("there is no role {}", held.role)));
             continue;
         };
         if !wanted.insert((held.role.clone(), bounds.scope.clone())) {

@@ -190,7 +190,10 @@ fn refuse_unsound(book: &RoleBook, desired: &Desired) -> Result<(), AccessError>
     for (at, role) in desired.roles.iter().enumerate() {
         for (number, parent) in role.parents.iter().enumerate() {
             if !names.contains(parent) && !built_in.contains(parent) {
-                wrong.push(FieldError::new(format!("roles[{at}].parents[{number}]"), "there is no such role in here"));
+                wrong.push(FieldError::new(
+                    format!("roles[{at}].parents[{number}]"),
+                    format!("there is no role {parent} in here"),
+                ));
             }
         }
     }
@@ -203,7 +206,7 @@ fn refuse_unsound(book: &RoleBook, desired: &Desired) -> Result<(), AccessError>
             if !names.contains(role) && !built_in.contains(role) {
                 wrong.push(FieldError::new(
                     format!("constraints[{at}].roles[{number}]"),
-                    "there is no such role in here",
+                    format!("there is no role {role} in here"),
                 ));
             }
         }
