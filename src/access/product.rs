@@ -53,7 +53,7 @@ product_permissions! {
     AssignmentsWrite = "sesame.assignments:write";
     /// Read the audit log.
     AuditRead = "sesame.audit:read";
-    /// Read mails that were not delivered, with the tokens in them.
+    /// Read mails that were not delivered, with the tokens in them: as good as being anybody whose mail is in there.
     OutboxRead = "sesame.outbox:read";
     /// Read and set the defaults of preferences, and register namespaces.
     PreferencesWrite = "sesame.preferences:write";
