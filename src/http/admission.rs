@@ -5,7 +5,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::USER_AGENT;
 
 use super::caller::Caller;
-use super::problem::Problem;
+use super::problem::{Problem, UNUSUAL};
 use super::request_id::RequestId;
 use super::routes::{Route, Who};
 use super::state::State;
@@ -19,6 +19,7 @@ use crate::sessions::identity::SignedIn;
 use crate::sessions::risk::{Occasion, Response};
 use crate::sessions::watch::Watch;
 
+const TOO_LONG_AGO: &str = "this needs a recent proof of who you are, and yours was too long ago";
 /// What a session that must be proved again can still do: be proved, and end.
 const OPEN_WITHOUT_PROOF: [&str; 4] = [
     "/api/v1/auth/reauthenticate",
@@ -79,7 +80,7 @@ pub(super) async fn recognise(knock: Knock<'_>) -> Result<Caller, Problem> {
 async fn watch(request: &HttpRequest, state: &State, signed_in: &SignedIn, now: Timestamp) -> Result<(), Problem> {
     let is_open = OPEN_WITHOUT_PROOF.contains(&request.path());
     if signed_in.session.needs_proof && !is_open {
-        return Err(Problem::reauthentication_required());
+        return Err(Problem::reauthentication_required(UNUSUAL));
     }
     let is_own = signed_in.session.lives_in_cookie() || state.session_settings.watch_bearer_tokens;
     if signed_in.is_by_access_token || !is_own {
@@ -95,7 +96,7 @@ async fn watch(request: &HttpRequest, state: &State, signed_in: &SignedIn, now: 
     let cause = Cause { actor: Actor::Person(signed_in.user.id()), ip_address: address, request_id };
     // Boxed: it is rare, and every request would carry the room for it.
     match Box::pin(state.watch.look(user, session, Occasion::Request, user_agent, Facts { now, cause })).await? {
-        Some(Response::StepUp) if !is_open => Err(Problem::reauthentication_required()),
+        Some(Response::StepUp) if !is_open => Err(Problem::reauthentication_required(UNUSUAL)),
         Some(Response::Revoke) => Err(Problem::ended_for_safety()),
         _ => Ok(()),
     }
@@ -112,7 +113,7 @@ pub(super) fn refuse_stale(caller: &Caller, state: &State, now: Timestamp) -> Re
     if now < signed_in.session.authenticated_at.plus_seconds(seconds) {
         return Ok(());
     }
-    Err(Problem::reauthentication_required())
+    Err(Problem::reauthentication_required(TOO_LONG_AGO))
 }
 
 /// Whoever presents a valid credential, also with a session that must be proved again; [`Caller::Nobody`] without one.

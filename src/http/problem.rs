@@ -109,9 +109,10 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
     }
 
-    /// 401: the session is good, and its person must prove again who they are.
-    pub fn reauthentication_required() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "reauthentication-required", "prove again who you are")
+    /// 401: the session is good, and its person must prove again who they are, for this reason.
+    pub fn reauthentication_required(why: &str) -> Self {
+        let detail = format!("{why}: prove again who you are at POST /api/v1/auth/reauthenticate");
+        Self::new(StatusCode::UNAUTHORIZED, "reauthentication-required", detail)
     }
 
     /// 401: the session just ended, because the request was too unlike it.
@@ -204,6 +205,8 @@ impl Problem {
 
 pub(super) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 pub(super) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// Why a session must be proved again that is otherwise good.
+pub const UNUSUAL: &str = "the session looked unusual";
 const BUG_DETAIL: &str = "the service failed; its log has the reason under this request id";
 const UNAVAILABLE_DETAIL: &str =
     "a part of the service cannot answer now; its log has the reason under this request id";

@@ -79,7 +79,7 @@ pub enum SessionError {
     #[error("the refresh token is not, or no longer, valid")]
     BadRefreshToken,
     /// The session is refused until its person proves again who they are.
-    #[error("prove again who you are")]
+    #[error("the session looked unusual: prove again who you are at POST /api/v1/auth/reauthenticate")]
     ProofNeeded,
     /// The password is right, and was shown before: the session looked unusual all the same.
     #[error("a token is needed beside the password; have it mailed")]

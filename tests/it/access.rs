@@ -320,3 +320,14 @@ fn for_ever_is_a_time_too() {
     assert_eq!(given["expires_at"], last);
     assert_eq!(admin.get(&path).expect(200)["items"][0]["expires_at"], last);
 }
+
+#[test]
+fn a_subject_that_is_named_in_no_way_is_told_of_all_of_them() {
+    let server = Server::start();
+    let asked = json!({ "subject": {}, "permission": "doc:read" });
+    let refused = server.admin().post("/api/v1/permissions/check", &asked);
+    refused.is_problem(400, "invalid-input").names_field("subject");
+    for way in ["username", "external_id", "email", "session_token", "user_id and session_id"] {
+        assert!(refused.body.contains(way), "{way}: {}", refused.body);
+    }
+}

@@ -66,7 +66,9 @@ fn sensitive_changes_need_a_recent_proof_of_who_one_is() {
     with_ann(&server);
     let ann = server.anonymous().sign_in("ann", PASSWORD);
     server.clock.advance_seconds(600);
-    change(&ann, PASSWORD, OTHER).is_problem(401, "reauthentication-required");
+    let refused = change(&ann, PASSWORD, OTHER);
+    let detail = refused.is_problem(401, "reauthentication-required").text("detail");
+    assert!(detail.contains("too long ago") && detail.contains("POST /api/v1/auth/reauthenticate"), "{detail}");
     let email = json!({ "email": "ann@example.net" });
     ann.post("/api/v1/auth/email/change", &email).is_problem(401, "reauthentication-required");
     let prove = |password: &str| ann.post("/api/v1/auth/reauthenticate", &json!({ "password": password }));

@@ -63,7 +63,9 @@ impl<'de> Visitor<'de> for SubjectVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Subject, A::Error> {
         let Some(key) = map.next_key::<String>()? else {
-            return Err(A::Error::custom("expected one of username, external_id, email, session_token"));
+            return Err(A::Error::custom(
+                "expected one of username, external_id, email, session_token, or user_id and session_id",
+            ));
         };
         let subject = match key.as_str() {
             "username" => Subject::Named(Name::Username(map.next_value::<Username>()?)),

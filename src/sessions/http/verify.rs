@@ -12,6 +12,7 @@ use crate::access::pattern::Scope;
 use crate::access::variables::Asked;
 use crate::http::credential;
 use crate::http::handler::Outcome;
+use crate::http::problem::UNUSUAL;
 use crate::http::{Answer, Call, Caller, Problem, Routes, Who};
 use crate::sessions::forward::{self, Need};
 use crate::sessions::identity::SignedIn;
@@ -114,14 +115,14 @@ fn refuse_other_sites(call: &Call, forwarded: &Forwarded<'_>) -> Result<(), Prob
 
 async fn watch(call: &Call, signed_in: &SignedIn) -> Result<(), Problem> {
     if signed_in.session.needs_proof {
-        return Err(Problem::reauthentication_required());
+        return Err(Problem::reauthentication_required(UNUSUAL));
     }
     let (user, session) = (&signed_in.user, &signed_in.session);
     if Watch::is_usual(user, session, call.user_agent(), call.ip_address()) {
         return Ok(());
     }
     match call.state.watch.look(user, session, Occasion::Request, call.user_agent(), call.facts()).await? {
-        Some(Response::StepUp) => Err(Problem::reauthentication_required()),
+        Some(Response::StepUp) => Err(Problem::reauthentication_required(UNUSUAL)),
         Some(Response::Revoke) => Err(Problem::ended_for_safety()),
         Some(Response::Log | Response::Notify) | None => Ok(()),
     }
