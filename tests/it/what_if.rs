@@ -697,14 +697,14 @@ fn what_is_stored_of_subjects_is_not_spelled_out_by_conditions_to_who_may_not_re
     admin.role("half", &["sesame.roles:read", "sesame.roles:write", "sesame.assignments:write"]);
     admin.role("whole", &["sesame.roles:read", "sesame.users:read"]);
     let (half, whole) = (admin.app("half", &["half"]), admin.app("whole", &["whole"]));
-    let rule = |condition: &str| json!({ "effect": "allow", "pattern": "doc:write", "condition": condition });
+    let written = |condition: &str| json!({ "effect": "allow", "pattern": "doc:write", "condition": condition });
     for (condition, is_refused) in [
         ("subject.email.startsWith(\"a\")", true),
         ("subject.properties[\"team\"] == \"7\"", true),
         ("context.hour > 1 && subject.properties.team == \"x\"", true),
         ("\"x\" in subject.roles || subject.type == \"user\" || resource.properties.a == 1", false),
     ] {
-        let role = json!({ "name": "reader", "permissions": [rule(condition)] });
+        let role = json!({ "name": "reader", "permissions": [written(condition)] });
         let grant = json!({ "user_id": people[0], "permission": "doc:write", "condition": condition });
         let permission = json!({ "name": "new:one", "conditions": [condition] });
         let several = |change: Value| json!({ "changes": [change] });
@@ -722,7 +722,7 @@ fn what_is_stored_of_subjects_is_not_spelled_out_by_conditions_to_who_may_not_re
         }
         let mut state = half.get("/api/v1/access/state").expect(200);
         let stored = state["roles"].as_array_mut().unwrap().iter_mut().find(|role| role["name"] == "reader").unwrap();
-        stored["permissions"] = json!([rule(condition)]);
+        stored["permissions"] = json!([written(condition)]);
         half.put("/api/v1/access/state?dry_run=true", &state).expect(if is_refused { 403 } else { 200 });
         whole.post(&format!("/api/v1/roles/{reader}/preview"), &role).expect(200);
     }
