@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use actix_web::HttpRequest;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse, fn_service};
-use actix_web::http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, IF_MATCH, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, IF_MATCH, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{self, Bytes, ServiceConfig};
 use futures_util::FutureExt;
@@ -141,6 +141,10 @@ impl Endpoint {
         let mut now = now;
         if self.route.refuses_if_match && demands_version(request.headers()) {
             let detail = "what this changes has no version that If-Match could name";
+            return Err(Problem::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", detail));
+        }
+        if self.route.refuses_if_none_match && request.headers().contains_key(IF_NONE_MATCH) {
+            let detail = "this is of what is there, and If-None-Match demands that it is not";
             return Err(Problem::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", detail));
         }
         let _place = match self.route.is_upload.then(|| frame.table.uploads.try_acquire()) {

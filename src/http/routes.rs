@@ -76,6 +76,8 @@ pub struct Route {
     pub(super) cost: u32,
     /// A write that would pass over an `If-Match`.
     pub(super) refuses_if_match: bool,
+    /// A write that would pass over an `If-None-Match`.
+    pub(super) refuses_if_none_match: bool,
     pub(super) description: Description,
     body_limit: BodyLimit,
 }
@@ -150,6 +152,13 @@ impl Route {
     /// a version (RFC 9110 section 13.1.1: it must not be carried out unless that is met).
     pub fn takes_if_match(&mut self) -> &mut Self {
         self.refuses_if_match = false;
+        self
+    }
+
+    /// Looks at `If-None-Match` itself: what it writes need not be there. Every other PUT, PATCH and DELETE is of what is there,
+    /// and refuses to be carried out on the condition that it is not (RFC 9110 section 13.1.2).
+    pub fn takes_if_none_match(&mut self) -> &mut Self {
+        self.refuses_if_none_match = false;
         self
     }
 
@@ -268,6 +277,7 @@ impl Routes {
             asks_who: false,
             cost: 1,
             refuses_if_match,
+            refuses_if_none_match: refuses_if_match,
             description,
             body_limit: BodyLimit::Usual,
         };

@@ -20,13 +20,33 @@ pub struct ResourceDraft {
     pub properties: Properties,
 }
 
+/// What there must be for a resource to be put (RFC 9110 sections 13.1.1 and 13.1.2).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Demand {
+    /// The version that the caller saw.
+    pub version: Option<u64>,
+    /// Whether it is stored, whatever it is.
+    pub is_there: Option<bool>,
+}
+
+impl Demand {
+    fn refuse_unmet(self, old: Option<&Resource>) -> Result<(), ResourceError> {
+        let wants_one = self.version.is_some() || self.is_there == Some(true);
+        match old {
+            None if wants_one => Err(ResourceError::NotThere),
+            Some(_) if self.is_there == Some(false) => Err(ResourceError::There),
+            old => refuse_stale(self.version, old.map_or(0, |old| old.version)),
+        }
+    }
+}
+
 /// Stores a resource, or makes a stored one what the draft says.
 #[derive(Debug, Clone)]
 pub struct PutResource {
     /// What it is to be.
     pub draft: ResourceDraft,
-    /// The version that the caller saw.
-    pub if_match: Option<u64>,
+    /// What must be so.
+    pub demand: Demand,
 }
 
 impl Command for PutResource {
@@ -38,7 +58,7 @@ impl Command for PutResource {
     fn decide(self, entry: &Entry, facts: &Facts) -> Result<Decision<Entry, Resource>, ResourceError> {
         let old = entry.resource.as_ref();
         let version = old.map_or(0, |old| old.version);
-        refuse_stale(self.if_match, version)?;
+        self.demand.refuse_unmet(old)?;
         let ResourceDraft { parent, scope, properties } = self.draft;
         if let Some(old) = old
             && (&old.parent, &old.scope, &old.properties) == (&parent, &scope, &properties)

@@ -12,6 +12,12 @@ pub enum ResourceError {
     /// Somebody else changed it.
     #[error("it has changed: its version is now {0}")]
     Stale(u64),
+    /// One that is there was demanded.
+    #[error("there is no such resource, and `If-Match` demands one")]
+    NotThere,
+    /// None was to be there.
+    #[error("there is such a resource, and `If-None-Match` demands that there is none")]
+    There,
     /// Its parent is not stored.
     #[error("the parent is not stored")]
     MissingParent,
@@ -36,7 +42,7 @@ impl Fault for ResourceError {
     fn kind(&self) -> Kind {
         match self {
             Self::Missing => Kind::Missing,
-            Self::Stale(_) => Kind::Stale,
+            Self::Stale(_) | Self::NotThere | Self::There => Kind::Stale,
             Self::MissingParent => Kind::Invalid,
             Self::Circle | Self::TooDeep | Self::HasChildren | Self::TooManyBelow(_) | Self::TooManyTypes(_) => {
                 Kind::Conflict
@@ -46,7 +52,7 @@ impl Fault for ResourceError {
     fn code(&self) -> &'static str {
         match self {
             Self::Missing => "not-found",
-            Self::Stale(_) => "version-mismatch",
+            Self::Stale(_) | Self::NotThere | Self::There => "version-mismatch",
             Self::MissingParent => "invalid-fields",
             Self::Circle => "resource-circle",
             Self::TooDeep => "resource-too-deep",

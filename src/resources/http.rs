@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use actix_web::http::header::{IF_MATCH, IF_NONE_MATCH};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -16,7 +17,7 @@ use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::page::Page;
-use crate::resources::commands::{PutResource, RemoveResource, ResourceDraft};
+use crate::resources::commands::{Demand, PutResource, RemoveResource, ResourceDraft};
 use crate::resources::error::ResourceError;
 use crate::resources::listing::{self, Filter, Placed};
 use crate::resources::model::{Resource, ResourceName};
@@ -37,6 +38,7 @@ pub fn routes(routes: &mut Routes) {
     routes
         .put("/api/v1/resources/{type}/{id}", write, put)
         .takes_if_match()
+        .takes_if_none_match()
         .about(
             "Stores a resource, all of it. Checks that name its type and id see its properties where they pass none of \
              the same name, and ask in its scope; one that passes another scope is denied",
@@ -150,13 +152,26 @@ async fn show(call: Call, Path(path): Path<ResourcePath>) -> Outcome {
 
 async fn put(call: Call, Path(path): Path<ResourcePath>, Json(input): Json<ResourceInput>) -> Outcome {
     let (name, draft) = (path.parsed()?, input.draft()?);
-    let if_match = call.if_match()?.map(|revision| revision.0);
-    let command = PutResource { draft, if_match };
+    let command = PutResource { draft, demand: demand(&call)? };
     let (is_new, done) = call.state.resources.put(name, command, &call.facts()).await?;
     let lineage = call.state.resources.lineage(name).await?;
     let view = ResourceView::of(&done.reply, lineage.scope());
     let answer = if is_new { Answer::created(&location(&name), &view) } else { Answer::ok(&view) };
     Ok(answer.with_etag(Revision(done.reply.version)).with_revision(done.revision))
+}
+
+/// What the caller demands of what is there: a version, or anything at all, or nothing.
+fn demand(call: &Call) -> Result<Demand, Problem> {
+    let version = call.if_match()?.map(|revision| revision.0);
+    let is_there = match call.header(IF_NONE_MATCH).map(str::trim) {
+        None => (call.header(IF_MATCH).is_some() && version.is_none()).then_some(true),
+        Some("*") if call.header(IF_MATCH).is_none() => Some(false),
+        Some(_) => {
+            let wrong = FieldError::new("If-None-Match", "expected *, and no If-Match beside it");
+            return Err(Problem::invalid(vec![wrong]));
+        }
+    };
+    Ok(Demand { version, is_there })
 }
 
 async fn remove(call: Call, Path(path): Path<ResourcePath>) -> Outcome {

@@ -84,6 +84,14 @@ fn a_resource_is_stored_shown_changed_and_forgotten() {
     admin.delete(&path("todo", "a%2F1")).is_problem(404, "not-found");
     // Nobody brings what they think they change.
     guarded("PUT", Some("{}".into())).is_problem(412, "version-mismatch");
+    let on = |name: &'static str, value: &'static str| {
+        admin.call("PUT", &path("todo", "new"), Some("{}".into()), &[(name, value)])
+    };
+    on("If-Match", "*").is_problem(412, "version-mismatch");
+    on("If-None-Match", "\"1\"").is_problem(400, "invalid-input").names_field("If-None-Match");
+    on("If-None-Match", "*").expect(201);
+    on("If-None-Match", "*").is_problem(412, "version-mismatch");
+    on("If-Match", "*").expect(200);
     let audit = admin.get("/api/v1/audit?action=resources.&target=todo/a/1").expect(200);
     let actions: Vec<_> = audit["items"].as_array().unwrap().iter().map(|entry| entry["action"].clone()).collect();
     assert_eq!(actions, ["resources.removed", "resources.changed", "resources.created"]);

@@ -210,7 +210,7 @@ fn every_route_refuses_whoever_may_not_call_it() {
 /// A write is not carried out on another version than its `If-Match` names, nor where there is none that it could name.
 /// What proxies ask about has its own.
 #[test]
-fn no_route_passes_over_if_match() {
+fn no_route_passes_over_a_precondition() {
     let server = Server::with(|config| config.http.public_url = "https://login.example.org".into());
     server.admin().put("/api/v1/preferences/namespaces/shop", &json!({ "schema": {} })).expect(200);
     let writes = ["PUT", "PATCH", "DELETE"];
@@ -223,12 +223,16 @@ fn no_route_passes_over_if_match() {
         let things = Things::new(&admin, number, path);
         let client: &Client = if who.starts_with("sesame.") { &admin } else { &things.person };
         let body = things.body(&format!("{method} {path}"), number).map(|body| body.to_string());
-        let reply = client.call(&method, &things.path(path), body, &[("If-Match", "\"0\"")]);
-        assert_eq!(
-            (reply.status, reply.text("code").as_str()),
-            (412, "version-mismatch"),
-            "{method} {path}: {reply:?}"
-        );
+        for precondition in [("If-Match", "\"0\""), ("If-None-Match", "*")] {
+            if precondition.0 == "If-None-Match" && (method.as_str(), path) == ("PUT", "/api/v1/resources/{type}/{id}")
+            {
+                // What it writes need not be there: tried in `resources`.
+                continue;
+            }
+            let reply = client.call(&method, &things.path(path), body.clone(), &[precondition]);
+            let told = (reply.status, reply.text("code"));
+            assert_eq!(told, (412, "version-mismatch".to_owned()), "{method} {path}, {precondition:?}: {reply:?}");
+        }
     }
 }
 
