@@ -54,6 +54,13 @@ impl Fault for WebhookError {
     }
 }
 
+impl WebhookError {
+    /// Whether the other side was there and would not have this message (4xx): it may be the one to whom it is addressed.
+    pub const fn is_about_the_message(&self) -> bool {
+        matches!(self, Self::Refused(400..=499))
+    }
+}
+
 impl Webhook {
     /// An address, and the key that bodies are signed with, if any.
     ///

@@ -9,10 +9,10 @@ use tokio::sync::Semaphore;
 
 use crate::accounts::error::AccountError;
 use crate::accounts::letters::{Addressee, LetterError, Letters};
-use crate::accounts::model::Name;
+use crate::accounts::model::{Account, Name};
 use crate::accounts::names::Finder;
 use crate::accounts::proof::{Proof, ProofPurpose};
-use crate::accounts::proof_commands::MailProof;
+use crate::accounts::proof_commands::{MailProof, Mailed};
 use crate::accounts::throttle::{Budget, Throttle, Whose};
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::{Facts, WriteError};
@@ -177,10 +177,15 @@ impl Correspondence {
         let (proof, mail) = written.map_err(|error| error.to_string())?;
         let command = MailProof { proof, mail: mail.clone(), session: None };
         let done = self.finder.users.send(user.id(), command, facts).await.map_err(|error| error.to_string())?;
-        if done.reply {
-            self.posted(Some(&mail));
-        }
-        Ok(done.reply)
+        let is_sent = done.reply == Mailed::Sent;
+        self.posted(Some(&mail).filter(|_| is_sent));
+        Ok(is_sent)
+    }
+
+    /// Whether an address is another account's. It is looked up whether it is or not.
+    pub async fn is_anothers(&self, account: &Account, address: &Email, now: Timestamp) -> bool {
+        let name = Name::Email(address.clone());
+        !account.bears(&name) && self.is_taken(&name, now).await
     }
 
     /// Mails a token to an address that somebody says is theirs, or tells its owner that they have an account already.
@@ -193,10 +198,9 @@ impl Correspondence {
         session: SessionId,
         to: &Email,
         facts: Facts,
-    ) -> Result<Revision, VerifyError> {
+    ) -> Result<(Mailed, Revision), VerifyError> {
         let Some(account) = user.account() else { return Err(VerifyError::Write(WriteError::Missing)) };
-        let is_own = account.bears(&Name::Email(to.clone()));
-        let is_taken = !is_own && self.is_taken(&Name::Email(to.clone()), facts.now).await;
+        let is_taken = self.is_anothers(account, to, facts.now).await;
         let occasion = if is_taken { Occasion::AddressInUse } else { Occasion::VerifyEmail };
         let addressee = Addressee { user: user.id(), username: &account.username, to };
         let (proof, mail) = self.letters.with_proof(ProofPurpose::VerifyEmail, occasion, addressee, &facts)?;
@@ -213,7 +217,7 @@ impl Correspondence {
         let addressee = Addressee { user: user.id(), username: &account.username, to };
         let (purpose, occasion) = (ProofPurpose::Reauthentication, Occasion::ConfirmSignIn);
         let (proof, mail) = self.letters.with_proof(purpose, occasion, addressee, &facts)?;
-        self.mail(user, proof, mail, session, facts).await
+        self.mail(user, proof, mail, session, facts).await.map(|(_, revision)| revision)
     }
 
     async fn mail(
@@ -223,13 +227,11 @@ impl Correspondence {
         mail: Mail,
         session: SessionId,
         facts: Facts,
-    ) -> Result<Revision, VerifyError> {
+    ) -> Result<(Mailed, Revision), VerifyError> {
         let command = MailProof { proof, mail: mail.clone(), session: Some(session) };
         let done = self.finder.users.send(user.id(), command, facts).await?;
-        if done.reply {
-            self.posted(Some(&mail));
-        }
-        Ok(done.revision)
+        self.posted(Some(&mail).filter(|_| done.reply == Mailed::Sent));
+        Ok((done.reply, done.revision))
     }
 
     /// A mail that tells a person what happened to their account; none without an address.

@@ -67,8 +67,17 @@ impl Command for EnrolUser {
     }
 }
 
+/// Whether a mail that was asked for is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mailed {
+    /// It is.
+    Sent,
+    /// It is not, since whom it is for has one; after so many seconds another one would be.
+    Before(u64),
+}
+
 /// Mails a token to a person, unless one was mailed just before, or as many as are good at once a short while ago: then
-/// they have one that is. The reply is whether it is mailed.
+/// they have one that is.
 #[derive(Debug, Clone)]
 pub struct MailProof {
     /// What the token proves.
@@ -92,11 +101,11 @@ pub fn made_again_from(user: &User, purpose: ProofPurpose, email: &Email) -> Tim
 
 impl Command for MailProof {
     type Target = User;
-    type Reply = bool;
+    type Reply = Mailed;
     type Refusal = AccountError;
     const NAME: &'static str = "mail_proof";
 
-    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, bool>, AccountError> {
+    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Mailed>, AccountError> {
         match self.session {
             // Just then it waits for a proof.
             Some(session) if self.proof.purpose == ProofPurpose::Reauthentication => {
@@ -106,13 +115,16 @@ impl Command for MailProof {
             Some(session) => user.refuse_over(session, facts)?,
             None => {}
         }
-        let is_repeated = facts.now < made_again_from(user, self.proof.purpose, &self.proof.email);
-        if is_repeated || !user.is_active() {
-            return Ok(Decision::nothing(false));
+        let next = made_again_from(user, self.proof.purpose, &self.proof.email);
+        if next > facts.now {
+            return Ok(Decision::nothing(Mailed::Before(next.since(facts.now).unsigned_abs().div_ceil(1000))));
+        }
+        if !user.is_active() {
+            return Ok(Decision::nothing(Mailed::Before(SECONDS_BETWEEN_MAILS.unsigned_abs())));
         }
         let proof = Proof { session: self.session, ..self.proof };
         let events = vec![UserEvent::Account(AccountEvent::ProofMade(proof)), UserEvent::Mail(self.mail)];
-        Ok(Decision { events, reply: true })
+        Ok(Decision { events, reply: Mailed::Sent })
     }
 }
 

@@ -17,7 +17,8 @@ use crate::profiles::part::ProfileEvent;
 use crate::store::Key;
 use crate::user::{User, UserEvent};
 
-/// Notes that a code is sent. What is mailed is in the same commit; what is sent otherwise follows it.
+/// Notes that a code is sent. What is mailed is in the same commit; what is sent otherwise follows it. The reply is what
+/// there was of its kind before.
 #[derive(Debug, Clone)]
 pub struct SendCode {
     /// What it is about.
@@ -34,20 +35,50 @@ pub struct SendCode {
 
 impl Command for SendCode {
     type Target = User;
-    type Reply = ();
+    type Reply = Option<Challenge>;
     type Refusal = ProfileError;
     const NAME: &'static str = "send_code";
 
-    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, ()>, ProfileError> {
+    fn decide(self, user: &User, facts: &Facts) -> Result<Decision<User, Option<Challenge>>, ProfileError> {
         user.refuse_over(self.session, facts)?;
         let marks = user.profiles.marks();
-        let before = marks.challenges.iter().find(|challenge| challenge.kind == self.kind);
-        let challenge = Challenge::next(before, self.kind, &self.target, self.code, facts.now)
+        let before = marks.challenges.iter().find(|challenge| challenge.kind == self.kind).cloned();
+        let challenge = Challenge::next(before.as_ref(), self.kind, &self.target, self.code, facts.now)
             .map_err(|soon| ProfileError::TooSoon(soon.wait_seconds))?;
         let event = ProfileEvent::of(Some("profiles.code_sent"), with(marks, challenge));
         let mut events = vec![UserEvent::Profile(Box::new(event))];
         events.extend(self.mail.map(UserEvent::Mail));
-        Ok(Decision { events, reply: () })
+        Ok(Decision { events, reply: before })
+    }
+}
+
+/// Makes it as if a code had not been noted that could not be sent, unless it was tried meanwhile.
+#[derive(Debug, Clone)]
+pub struct TakeCodeBack {
+    /// What it was about.
+    pub kind: ChallengeKind,
+    /// Its hash.
+    pub code: CodeHash,
+    /// What there was of its kind before.
+    pub before: Option<Challenge>,
+}
+
+impl Command for TakeCodeBack {
+    type Target = User;
+    type Reply = ();
+    type Refusal = ProfileError;
+    const NAME: &'static str = "take_code_back";
+
+    fn decide(self, user: &User, _: &Facts) -> Result<Decision<User, ()>, ProfileError> {
+        let mut marks = user.profiles.marks();
+        let is_it = |one: &Challenge| one.kind == self.kind && one.code == self.code && one.attempts == 0;
+        if !marks.challenges.iter().any(is_it) {
+            return Ok(Decision::nothing(()));
+        }
+        marks.challenges.retain(|one| one.kind != self.kind);
+        marks.challenges.extend(self.before);
+        let event = ProfileEvent::of(Some("profiles.code_not_sent"), marks);
+        Ok(Decision::one(UserEvent::Profile(Box::new(event)), ()))
     }
 }
 

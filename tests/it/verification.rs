@@ -21,11 +21,18 @@ fn mailed_code(admin: &Admin, to: &str) -> String {
 
 /// An operator's sender of text messages, which answers with this status and hands over what it was given.
 fn sender(status: u16) -> (SocketAddr, Receiver<(String, Value)>) {
+    sender_of(vec![status])
+}
+
+/// One that answers with these statuses in turn, and with the last one from then on.
+fn sender_of(statuses: Vec<u16>) -> (SocketAddr, Receiver<(String, Value)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (told, heard) = channel();
     std::thread::spawn(move || {
-        for socket in listener.incoming() {
+        let last = *statuses.last().unwrap();
+        let statuses = statuses.into_iter().chain(std::iter::repeat(last));
+        for (socket, status) in listener.incoming().zip(statuses) {
             let Ok(mut socket) = socket else { return };
             let mut bytes = Vec::new();
             let mut buffer = [0; 4096];
@@ -209,6 +216,85 @@ fn a_sender_that_fails_is_said_and_redirects_are_not_followed() {
         .is_problem(400, "invalid-input")
         .names_field("method");
     ann.post(VERIFICATION, &json!({ "kind": "shoe" })).is_problem(400, "invalid-input").names_field("kind");
+}
+
+#[test]
+fn a_message_that_could_not_be_sent_costs_nobody_a_code() {
+    let (address, heard) = sender_of(vec![500, 200, 503, 400]);
+    let server = server(address);
+    let ann = server.admin().person("ann");
+    ann.put(PROFILE, &json!({ "phone_number": "+4930123456" })).expect(200);
+    let code = || heard.recv().unwrap().1["code"].as_str().unwrap().to_owned();
+    begin(&ann).is_problem(503, "webhook-failed");
+    let lost = code();
+    confirm(&ann, &lost).is_problem(409, "no-code");
+    // It can be asked for again at once, and that one is good.
+    begin(&ann).expect(202);
+    let good = code();
+    server.clock.advance_seconds(60);
+    begin(&ann).is_problem(503, "webhook-failed");
+    let lost = code();
+    assert_eq!(confirm(&ann, &lost).status, if lost == good { 200 } else { 400 });
+    // What the sender does not take of this number counts: it may have cost something, and is no failure of ours.
+    begin(&ann).is_problem(503, "webhook-failed");
+    let refused = code();
+    begin(&ann).is_problem(429, "too-soon");
+    confirm(&ann, &good).is_problem(400, "wrong-code");
+    confirm(&ann, &refused).expect(200);
+}
+
+#[test]
+fn outages_of_the_sender_lock_nobody_out_of_the_day() {
+    let (address, _heard) = sender_of(vec![503, 503, 503, 503, 503, 503, 200]);
+    let server = Server::with(|config| {
+        config.profiles.sms_webhook_url = format!("http://{address}/send");
+        config.profiles.sms_webhook_private = true;
+        config.accounts.max_mail_requests = 100;
+    });
+    let ann = server.admin().person("ann");
+    ann.put(PROFILE, &json!({ "phone_number": "+4930123456" })).expect(200);
+    for _ in 0..6 {
+        begin(&ann).is_problem(503, "webhook-failed");
+    }
+    begin(&ann).expect(202);
+    begin(&ann).is_problem(429, "too-soon");
+}
+
+#[test]
+fn whether_an_address_is_taken_shows_in_no_answer() {
+    let server = Server::start();
+    let admin = server.admin();
+    for (name, email) in [("ann", "ann@example.org"), ("bob", "bob@example.org")] {
+        admin.create_user(&json!({ "username": name, "password": PASSWORD, "email": email, "email_verified": true }));
+    }
+    let ann = server.anonymous().sign_in("ann", PASSWORD);
+    ann.post("/api/v1/auth/email/change", &json!({ "email": "free@example.org" })).expect(202);
+    let free = ann.post(VERIFICATION, &json!({ "kind": "email" }));
+    server.clock.advance_seconds(61);
+    ann.post("/api/v1/auth/email/change", &json!({ "email": "bob@example.org" })).expect(202);
+    let before = admin.mails_about("bob@example.org", "address-in-use");
+    let taken = ann.post(VERIFICATION, &json!({ "kind": "email" }));
+    assert_eq!((free.expect(202)["kind"].clone(), free.status), (taken.expect(202)["kind"].clone(), taken.status));
+    assert_eq!(admin.mails_about("bob@example.org", "verification-code"), 0, "nobody has a code for what is another's");
+    assert_eq!(admin.mails_about("bob@example.org", "address-in-use"), before + 1);
+    confirm_address(&ann, "123456").is_problem(400, "wrong-code");
+}
+
+#[test]
+fn a_link_that_was_not_mailed_is_not_said_to_be() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.create_user(&json!({ "username": "ann", "password": PASSWORD, "email": "ann@example.org" }));
+    let ann = server.anonymous().sign_in("ann", PASSWORD);
+    let link = || ann.post(VERIFICATION, &json!({ "kind": "email", "method": "link" }));
+    link().expect(202);
+    let soon = link();
+    soon.is_problem(429, "too-soon");
+    assert_eq!(soon.header("retry-after"), Some("60"));
+    assert_eq!(admin.mails_about("ann@example.org", "verify-email"), 1);
+    server.clock.advance_seconds(60);
+    link().expect(202);
+    assert_eq!(admin.mails_about("ann@example.org", "verify-email"), 2);
 }
 
 #[test]

@@ -201,7 +201,7 @@ async fn change_email(call: Call, Json(input): Json<EmailChange>) -> Outcome {
 async fn mail_verification(call: &Call, signed_in: &SignedIn, to: &Email) -> Outcome {
     let (correspondence, facts, user) = (&call.state.correspondence, call.facts(), &signed_in.user);
     correspondence.admit_of(user.id(), call.ip_address(), call.now)?;
-    let revision = correspondence.verify(user, signed_in.session.id, to, facts).await?;
+    let (_, revision) = correspondence.verify(user, signed_in.session.id, to, facts).await?;
     Ok(Answer::empty(StatusCode::ACCEPTED).with_revision(revision))
 }
 

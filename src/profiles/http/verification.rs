@@ -12,7 +12,8 @@ use super::own::person;
 use super::view::{ProfileSchema, whole};
 use crate::access::product::ProductPermission;
 use crate::accounts::letters::Addressee;
-use crate::accounts::model::Nature;
+use crate::accounts::model::{Account, Nature};
+use crate::accounts::proof_commands::Mailed;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::annex::Held;
 use crate::http::answer::tag_of;
@@ -22,14 +23,14 @@ use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::UserId;
 use crate::kernel::secret::random_bytes;
-use crate::kernel::text::{Email, Note};
+use crate::kernel::text::Note;
 use crate::mail::model::Occasion;
 use crate::profiles::challenge::{ChallengeKind, CodeHash, GOOD_SECONDS};
 use crate::profiles::commands::ReviewIdentity;
 use crate::profiles::desk::Prepared;
 use crate::profiles::error::ProfileError;
 use crate::profiles::model::Profile;
-use crate::profiles::verification_commands::{SendCode, ShowCode, Shown};
+use crate::profiles::verification_commands::{SendCode, ShowCode, Shown, TakeCodeBack};
 use crate::user::User;
 
 /// Registers the routes.
@@ -166,8 +167,21 @@ async fn text_code(call: &Call, user: &Arc<User>) -> Outcome {
         "expires_at": expires_at,
         "request_id": call.request_id.as_str(),
     });
-    messenger.post(&message).await?;
+    if let Err(failure) = messenger.post(&message).await {
+        if !failure.is_about_the_message() {
+            take_back(call, user.id(), TakeCodeBack { kind, code: hash, before: done.reply }).await;
+        }
+        return Err(failure.into());
+    }
     Ok(sent(ChallengeKind::Phone, Some(expires_at)).with_revision(done.revision))
+}
+
+/// A code that nobody was sent costs nobody anything: neither one of the day, nor the one before that may still be good. How
+/// often is tried is counted by who asks all the same.
+async fn take_back(call: &Call, user: UserId, command: TakeCodeBack) {
+    if let Err(error) = call.state.users.send(user, command, call.facts()).await {
+        tracing::error!(%error, "a code that could not be sent stays counted");
+    }
 }
 
 async fn mail(call: &Call, user: &Arc<User>, method: Method) -> Outcome {
@@ -181,21 +195,29 @@ async fn mail(call: &Call, user: &Arc<User>, method: Method) -> Outcome {
     let addressee = Addressee { user: user.id(), username: &account.username, to };
     match method {
         Method::Link => {
-            call.state.correspondence.verify(user, call.session_id()?, to, call.facts()).await?;
-            Ok(sent(ChallengeKind::Email, None))
+            let mailed = call.state.correspondence.verify(user, call.session_id()?, to, call.facts()).await?;
+            match mailed {
+                (Mailed::Sent, revision) => Ok(sent(ChallengeKind::Email, None).with_revision(revision)),
+                (Mailed::Before(seconds), _) => Err(ProfileError::TooSoon(seconds).into()),
+            }
         }
-        Method::Code => mail_code(call, user, to, addressee).await,
+        Method::Code => mail_code(call, account, addressee).await,
     }
 }
 
-async fn mail_code(call: &Call, user: &User, to: &Email, addressee: Addressee<'_>) -> Outcome {
-    let code = new_code()?;
-    let mail = call.state.correspondence.letters.with_code(&code, addressee, &call.facts())?;
+async fn mail_code(call: &Call, account: &Account, addressee: Addressee<'_>) -> Outcome {
+    let (correspondence, to, code) = (&call.state.correspondence, addressee.to, new_code()?);
+    // Whoever the address belongs to is told so, as with a link: nobody gets a code for it, and the answer is the same.
+    let mail = if correspondence.is_anothers(account, to, call.now).await {
+        correspondence.letters.notice(Occasion::AddressInUse, addressee, &call.facts())?
+    } else {
+        correspondence.letters.with_code(&code, addressee, &call.facts())?
+    };
     let hash = CodeHash::of(&code, to.as_str());
     let (kind, target, session) = (ChallengeKind::Email, to.as_str().into(), call.session_id()?);
     let command = SendCode { kind, target, code: hash, mail: Some(mail.clone()), session };
-    let done = call.state.users.send(user.id(), command, call.facts()).await?;
-    call.state.correspondence.posted(Some(&mail));
+    let done = call.state.users.send(addressee.user, command, call.facts()).await?;
+    correspondence.posted(Some(&mail));
     let expires_at = call.now.plus_seconds(GOOD_SECONDS);
     Ok(sent(ChallengeKind::Email, Some(expires_at)).with_revision(done.revision))
 }
