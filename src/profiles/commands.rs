@@ -15,7 +15,7 @@ use crate::profiles::error::ProfileError;
 use crate::profiles::fields;
 use crate::profiles::model::{AvatarId, Identity, Marks, Profile};
 use crate::profiles::part::ProfileEvent;
-use crate::profiles::privacy::{Consent, GivenConsent};
+use crate::profiles::privacy::{Consent, GivenConsent, KEPT_CONSENTS};
 use crate::user::{User, UserEvent};
 
 /// What every write to a profile comes to.
@@ -54,24 +54,22 @@ impl Command for ChangeProfile {
         let Some(change) = change(id, Part::Profile, &self.base.fields, &fields, facts) else {
             return Ok(Decision::nothing(self.base));
         };
-        let mut profile = Profile { fields, ..next(&self.base, facts) };
-        let touches = |paths: &[&str]| change.differences.iter().any(|one| paths.contains(&&*one.path));
+        let identity = self.base.identity_with(&fields, facts.now);
+        let mut profile = Profile { fields, identity, ..next(&self.base, facts) };
         // What was verified was another value.
-        if touches(&["phone_number"]) {
+        if change.differences.iter().any(|one| &*one.path == "phone_number") {
             profile.phone_verified_at = None;
             marks.challenges.iter_mut().filter(|it| it.kind == ChallengeKind::Phone).for_each(|it| *it = it.spent());
         }
-        if touches(&["display_name", "date_of_birth"]) {
-            profile.identity = None;
-        }
+        let cleared = cleared(&self.base, &profile);
         let action = if self.undoes.is_some() { "profiles.change_undone" } else { "profiles.changed" };
         marks.changes = marks.changes.wrapping_add(1);
-        Ok(decided(ProfileEvent { change: Some(change), ..ProfileEvent::of(Some(action), marks) }, profile))
+        Ok(decided(ProfileEvent { change: Some(change), cleared, ..ProfileEvent::of(Some(action), marks) }, profile))
     }
 }
 
-/// Removes what a person told, their picture, and the memory of its changes. Who may see what, what was consented to, and the
-/// memory of how preferences changed stay.
+/// Removes what a person told, their picture, and the memory of its changes. Who may see what, what was consented to, what
+/// was found out about who they are, and the memory of how preferences changed stay.
 #[derive(Debug, Clone)]
 pub struct DeleteProfile {
     /// The profile it was prepared on.
@@ -97,6 +95,7 @@ impl Command for DeleteProfile {
             version: self.base.version,
             audiences: self.base.audiences.clone(),
             consents: self.base.consents.clone(),
+            identity: self.base.identity_with(&Sheet::default(), facts.now),
             ..Profile::default()
         };
         if marks.changes != self.changes {
@@ -108,8 +107,8 @@ impl Command for DeleteProfile {
         let profile = Profile { version: next(&self.base, facts).version, ..kept };
         marks.avatar = None;
         marks.challenges.iter_mut().for_each(|challenge| *challenge = challenge.spent());
-        let forgotten = self.forgotten;
-        let event = ProfileEvent { forgotten, ..ProfileEvent::of(Some("profiles.deleted"), marks) };
+        let (forgotten, cleared) = (self.forgotten, cleared(&self.base, &profile));
+        let event = ProfileEvent { forgotten, cleared, ..ProfileEvent::of(Some("profiles.deleted"), marks) };
         Ok(decided(event, profile))
     }
 }
@@ -147,12 +146,13 @@ impl Command for ChangePrivacy {
         let mut consents = Vec::new();
         for given in self.consents {
             let old = profile.consents.get(&given.purpose);
-            let is_same = |old: &Consent| {
-                (old.is_granted, &old.text_version, &old.source)
-                    == (given.is_granted, &given.text_version, &given.source)
-            };
-            if old.is_some_and(is_same) {
+            // What was said already was said then, and through what it was said then.
+            if old.is_some_and(|old| (old.is_granted, &old.text_version) == (given.is_granted, &given.text_version)) {
                 continue;
+            }
+            let withdraws = !given.is_granted && old.is_some_and(|old| old.is_granted);
+            if usize::from(marks.consent_slot(consents.len())) >= KEPT_CONSENTS && !withdraws {
+                return Err(ProfileError::TooManyConsents);
             }
             let GivenConsent { purpose, is_granted, text_version, source } = given;
             let by = facts.cause.actor.clone();
@@ -219,8 +219,9 @@ impl Command for ReviewIdentity {
     fn decide(self, user: &User, facts: &Facts) -> Decided {
         let marks = unmoved(user, &self.base)?;
         let reviewer = facts.cause.actor.clone();
-        let identity =
-            self.found.map(|(is_verified, evidence)| Identity { is_verified, evidence, reviewer, at: facts.now });
+        let (at, superseded_at) = (facts.now, None);
+        let found = |(is_verified, evidence)| Identity { is_verified, evidence, reviewer, at, superseded_at };
+        let identity = self.found.map(found);
         if identity.is_none() && self.base.identity.is_none() {
             return Ok(Decision::nothing(self.base));
         }
@@ -242,6 +243,13 @@ pub(super) fn next(base: &Profile, facts: &Facts) -> Profile {
         updated_at: Some(facts.now),
         ..base.clone()
     }
+}
+
+/// What was verified of the profile before and is not of this one.
+fn cleared(before: &Profile, after: &Profile) -> Vec<&'static str> {
+    let phone = before.phone_verified_at.is_some() && after.phone_verified_at.is_none();
+    let identity = before.is_identity_verified() && !after.is_identity_verified();
+    [(phone, "phone"), (identity, "identity")].into_iter().filter_map(|(is, mark)| is.then_some(mark)).collect()
 }
 
 /// The decision that makes this the profile.

@@ -42,6 +42,9 @@ pub enum ProfileError {
     /// There is nothing to send text messages with.
     #[error("numbers cannot be verified here")]
     NoMessenger,
+    /// So many consents were given and withdrawn that no more are kept.
+    #[error("consents changed too often; what is granted can be withdrawn, and nothing else")]
+    TooManyConsents,
     /// No such change, or not any more.
     #[error("there is no such change")]
     MissingChange,
@@ -62,7 +65,8 @@ impl Fault for ProfileError {
             | Self::NoTarget
             | Self::VerifiedAlready
             | Self::AddressTaken
-            | Self::NoMessenger => Kind::Conflict,
+            | Self::NoMessenger
+            | Self::TooManyConsents => Kind::Conflict,
             Self::Stale => Kind::Stale,
             Self::Missing | Self::MissingChange => Kind::Missing,
         }
@@ -82,6 +86,7 @@ impl Fault for ProfileError {
             Self::VerifiedAlready => "verified-already",
             Self::AddressTaken => "name-taken",
             Self::NoMessenger => "verification-unavailable",
+            Self::TooManyConsents => "too-many-consents",
         }
     }
     fn fields(&self) -> Vec<FieldError> {

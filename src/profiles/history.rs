@@ -2,7 +2,7 @@
 //! block.
 
 use crate::kernel::ids::{ChangeId, UserId};
-use crate::kernel::page::Page;
+use crate::kernel::page::{Page, Paging};
 use crate::profiles::change::{Change, Part};
 use crate::profiles::model::Marks;
 use crate::profiles::part::{change_key, marks_key};
@@ -65,19 +65,27 @@ pub fn places_of_profile(store: &dyn Store, user: UserId) -> Result<Vec<u8>, Sto
     Ok(places)
 }
 
-/// The changes of what a user consents to, newest first.
+/// How long the cursor of a page of consents is.
+pub const CONSENT_CURSOR_BYTES: usize = 10;
+
+/// A page of the changes of what a user consents to, newest first. All are read, few as they are: an earlier version wrote
+/// them in a ring, so that their places do not tell their order.
 ///
 /// # Errors
 /// When the store fails.
-pub fn consents(store: &dyn Store, user: UserId) -> Result<Vec<Consent>, StoreError> {
+pub fn consents(store: &dyn Store, user: UserId, paging: &Paging) -> Result<Page<Consent>, StoreError> {
     let prefix = Key::of(Kind::Consent, &[user.bytes()]);
-    let records = store.scan(prefix.bytes(), None, KEPT_CONSENTS as usize)?;
-    let mut consents: Vec<Consent> =
-        records.iter().map(|record| codec::decode(&record.value)).collect::<Result<_, _>>()?;
-    // Stable, so that of one moment those of one change stay together.
-    consents.reverse();
-    consents.sort_by_key(|consent| std::cmp::Reverse(consent.at));
-    Ok(consents)
+    // Beyond those there are only withdrawals, of what was granted till then.
+    let records = store.scan(prefix.bytes(), None, 2 * KEPT_CONSENTS)?;
+    let mut consents = Vec::with_capacity(records.len());
+    for record in &records {
+        let consent: Consent = codec::decode(&record.value)?;
+        let place = record.key.bytes().last_chunk().map_or(0, |place| u16::from_be_bytes(*place));
+        let latest_first = [&(i64::MAX - consent.at.millis()).to_be_bytes()[..], &(u16::MAX - place).to_be_bytes()];
+        consents.push((latest_first.concat(), consent));
+    }
+    consents.sort_by(|(one, _), (other, _)| one.cmp(other));
+    Ok(Page::of_sorted(consents, paging, |(key, _)| key.clone()).map(|(_, consent)| consent))
 }
 
 /// A change as it is kept.

@@ -10,7 +10,7 @@ use crate::kernel::sheet::Sheet;
 use crate::kernel::text::Note;
 use crate::profiles::challenge::Challenge;
 use crate::profiles::change::KEPT_CHANGES;
-use crate::profiles::privacy::{Consent, KEPT_CONSENTS};
+use crate::profiles::privacy::Consent;
 use crate::store::StoreError;
 use crate::store::codec::{self, Stored};
 
@@ -38,7 +38,7 @@ pub struct Profile {
 /// What somebody found who looked at a person's papers. It vouches for name and date of birth; others are not vouched for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// Whether the person is who they say.
+    /// Whether the person was found to be who they said.
     pub is_verified: bool,
     /// What was looked at, for people.
     pub evidence: Note,
@@ -46,7 +46,13 @@ pub struct Identity {
     pub reviewer: Actor,
     /// When.
     pub at: Timestamp,
+    /// Since when name or date of birth are not those that were looked at, whatever they became since. It vouches for
+    /// nothing then, and stays: what was found is not for its subject to remove.
+    pub superseded_at: Option<Timestamp>,
 }
+
+/// What a review of who a person is vouches for.
+const VOUCHED_FOR: [&str; 2] = ["display_name", "date_of_birth"];
 
 /// The first form of a profile's record.
 #[derive(Deserialize)]
@@ -57,21 +63,82 @@ struct ProfileV1 {
     updated_at: Option<Timestamp>,
 }
 
+/// Its second form: a review that was superseded was not kept.
+#[derive(Deserialize)]
+struct ProfileV2 {
+    version: u64,
+    fields: Sheet,
+    audiences: Sheet,
+    consents: BTreeMap<Box<str>, Consent>,
+    phone_verified_at: Option<Timestamp>,
+    identity: Option<IdentityV2>,
+    created_at: Option<Timestamp>,
+    updated_at: Option<Timestamp>,
+}
+
+/// A review in the second form of a profile.
+#[derive(Deserialize)]
+struct IdentityV2 {
+    is_verified: bool,
+    evidence: Note,
+    reviewer: Actor,
+    at: Timestamp,
+}
+
+impl From<IdentityV2> for Identity {
+    fn from(IdentityV2 { is_verified, evidence, reviewer, at }: IdentityV2) -> Self {
+        Self { is_verified, evidence, reviewer, at, superseded_at: None }
+    }
+}
+
 impl Stored for Profile {
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
     fn upgrade(version: u8, body: &[u8]) -> Option<Result<Self, StoreError>> {
-        (version == 1).then(|| {
-            let ProfileV1 { version, fields, created_at, updated_at } = codec::decode_body(body)?;
-            Ok(Self { version, fields, created_at, updated_at, ..Self::default() })
-        })
+        let first = |ProfileV1 { version, fields, created_at, updated_at }| Self {
+            version,
+            fields,
+            created_at,
+            updated_at,
+            ..Self::default()
+        };
+        let second = |old: ProfileV2| Self {
+            version: old.version,
+            fields: old.fields,
+            audiences: old.audiences,
+            consents: old.consents,
+            phone_verified_at: old.phone_verified_at,
+            identity: old.identity.map(Identity::from),
+            created_at: old.created_at,
+            updated_at: old.updated_at,
+        };
+        match version {
+            1 => Some(codec::decode_body(body).map(first)),
+            2 => Some(codec::decode_body(body).map(second)),
+            _ => None,
+        }
+    }
+}
+
+impl Identity {
+    /// Whether it vouches for who the person says they are.
+    pub const fn vouches(&self) -> bool {
+        self.is_verified && self.superseded_at.is_none()
     }
 }
 
 impl Profile {
     /// Whether somebody verified who the person is.
     pub fn is_identity_verified(&self) -> bool {
-        self.identity.as_ref().is_some_and(|identity| identity.is_verified)
+        self.identity.as_ref().is_some_and(Identity::vouches)
+    }
+
+    /// What was found out about who the person is, once these are the fields.
+    pub fn identity_with(&self, fields: &Sheet, now: Timestamp) -> Option<Identity> {
+        let is_another = VOUCHED_FOR.iter().any(|path| self.fields.json(path) != fields.json(path));
+        let mut identity = self.identity.clone()?;
+        identity.superseded_at = identity.superseded_at.or_else(|| is_another.then_some(now));
+        Some(identity)
     }
 }
 
@@ -135,15 +202,15 @@ impl Marks {
         (0..self.changes.min(KEPT_CHANGES)).filter_map(|slot| u8::try_from(slot).ok())
     }
 
-    /// The place in the ring of the change of a consent that comes so many changes from now.
+    /// The place of the change of a consent that comes so many changes from now: its own, since none takes another's.
     pub fn consent_slot(&self, offset: usize) -> u16 {
-        let offset = u32::try_from(offset).unwrap_or_default();
-        u16::try_from(self.consents.wrapping_add(offset) % KEPT_CONSENTS).unwrap_or_default()
+        let number = u32::try_from(offset).map_or(u32::MAX, |offset| self.consents.saturating_add(offset));
+        u16::try_from(number).unwrap_or(u16::MAX)
     }
 
-    /// Every place in the ring of consents that was ever written.
+    /// Every place of a change of a consent that was ever written.
     pub fn consent_slots(&self) -> impl Iterator<Item = u16> {
-        (0..self.consents.min(KEPT_CONSENTS)).filter_map(|slot| u16::try_from(slot).ok())
+        (0..self.consents).map_while(|number| u16::try_from(number).ok())
     }
 
     /// Whether the person consents to this.

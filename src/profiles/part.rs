@@ -32,12 +32,22 @@ pub struct ProfileEvent {
     pub consents: Vec<Consent>,
     /// The places in the ring of changes of which those are forgotten that are there.
     pub forgotten: Vec<u8>,
+    /// What was verified and is not any more: `phone`, `identity`.
+    pub cleared: Vec<&'static str>,
 }
 
 impl ProfileEvent {
     /// Something happened, and nothing but the marks is another.
     pub const fn of(action: Option<&'static str>, marks: Marks) -> Self {
-        Self { action, marks, profile: None, change: None, consents: Vec::new(), forgotten: Vec::new() }
+        Self {
+            action,
+            marks,
+            profile: None,
+            change: None,
+            consents: Vec::new(),
+            forgotten: Vec::new(),
+            cleared: Vec::new(),
+        }
     }
 }
 
@@ -115,7 +125,10 @@ fn told(event: &ProfileEvent) -> Value {
         told.insert("consents".into(), event.consents.iter().map(consent).collect());
     }
     if let Some(identity) = event.profile.as_ref().and_then(|profile| profile.identity.as_ref()) {
-        told.insert("identity".into(), json!({ "verified": identity.is_verified }));
+        told.insert("identity".into(), json!({ "verified": identity.vouches() }));
+    }
+    if !event.cleared.is_empty() {
+        told.insert("not_verified_any_more".into(), json!(event.cleared));
     }
     Value::Object(told)
 }

@@ -146,8 +146,9 @@ pub fn told(audience: &Audience) -> Value {
     }
 }
 
-/// So many changes of consents are kept of one person; the newest takes the place of the oldest.
-pub const KEPT_CONSENTS: u32 = 500;
+/// After so many changes of consents of one person nothing but withdrawing what is granted changes any: what was said is
+/// kept, so that whoever said it cannot make it forgotten by saying more.
+pub const KEPT_CONSENTS: usize = 500;
 
 /// What a person said about one use of their data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -257,6 +257,7 @@ fn an_installation_chooses_what_is_shown_where_nobody_chose() {
 fn one_looks_at_oneself_as_somebody_else() {
     let server = Server::start();
     let admin = server.admin();
+    admin.define(&["staff:see"]);
     let owner = owner(&admin);
     let audiences = json!({
         "bio": "everyone", "location": "signed_in", "website": "same_scope", "phone_number": { "permission": "staff:see" },
@@ -356,4 +357,85 @@ fn consents_are_kept_with_version_time_and_source_and_so_is_their_history() {
         audit.contains("2025-01") && !audit.contains("olga.example"),
         "the log tells consents, not what people tell"
     );
+}
+
+const CONSENTS: &str = "/api/v1/users/profile/consents";
+
+#[test]
+fn a_consent_that_nobody_is_asked_for_any_more_is_shown_and_can_be_withdrawn() {
+    let asked = |purposes: &[&str]| purposes.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>();
+    let server =
+        Server::durable().restarted_with(|config| config.profiles.consents = asked(&["horoscopes", "analytics"]));
+    let ann = server.admin().person("ann");
+    let given = json!({ "granted": true, "version": "1", "source": "banner" });
+    ann.put(PRIVACY, &json!({ "consents": { "horoscopes": given } })).expect(200);
+    let server = server.restarted_with(|config| config.profiles.consents = asked(&["analytics"]));
+    let ann = ann.at(server.address);
+    let shown = ann.get(PRIVACY).expect(200)["consents"].clone();
+    assert_eq!((&shown["horoscopes"]["granted"], &shown["analytics"]), (&json!(true), &Value::Null));
+    let put = |purpose: &str, granted: bool| {
+        ann.put(PRIVACY, &json!({ "consents": { purpose: { "granted": granted, "version": "1" } } }))
+    };
+    assert_eq!(put("horoscopes", false).expect(200)["consents"]["horoscopes"]["granted"], false);
+    assert_eq!(ann.get(CONSENTS).expect(200)["items"][0]["granted"], false);
+    // Nobody asks for it, nor for what was never on record.
+    for (purpose, granted) in [("horoscopes", true), ("palmistry", false)] {
+        put(purpose, granted).is_problem(400, "invalid-input").names_field(&format!("consents.{purpose}"));
+    }
+}
+
+#[test]
+fn what_was_consented_to_is_listed_in_pages_and_nothing_said_later_makes_it_forgotten() {
+    let server = Server::start();
+    let ann = server.admin().person("ann");
+    let put = |purpose: &str, granted: bool, version: &str, source: &str| {
+        server.clock.advance_seconds(1);
+        let given = json!({ "granted": granted, "version": version, "source": source });
+        ann.put(PRIVACY, &json!({ "consents": { purpose: given } }))
+    };
+    put("marketing", true, "1", "sign-up").expect(200);
+    // The same once more is nothing new, through whatever it is said.
+    put("marketing", true, "1", "banner").expect(200);
+    put("marketing", true, "2", "banner").expect(200);
+    for turn in 2..500 {
+        put("analytics", turn % 2 == 0, "1", "script").expect(200);
+    }
+    let all = ann.get(&format!("{CONSENTS}?limit=1000")).expect(200);
+    let all = all["items"].as_array().unwrap();
+    assert_eq!(all.len(), 500);
+    let first = json!({
+        "purpose": "marketing", "granted": true, "version": "1", "at": "2025-11-23T12:00:01.000Z", "source": "sign-up",
+    });
+    assert_eq!(all[499], first);
+    // The history is full: what is granted is withdrawn, and then nothing else is said.
+    put("analytics", true, "1", "script").is_problem(409, "too-many-consents");
+    put("analytics", false, "2", "script").is_problem(409, "too-many-consents");
+    put("marketing", false, "2", "page").expect(200);
+    put("marketing", false, "2", "page").expect(200);
+    put("marketing", true, "3", "page").is_problem(409, "too-many-consents");
+    // In pages, each once.
+    let (mut pages, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = ann.get(&format!("{CONSENTS}?limit=90&cursor={cursor}")).expect(200);
+        pages.extend(page["items"].as_array().unwrap().clone());
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = next.to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!((pages.len(), &pages[0]["source"], &pages[1..]), (501, &json!("page"), &all[..]));
+    for (query, field) in [("limit=0", "limit"), ("cursor=AAAA", "cursor"), ("page=1", "page")] {
+        ann.get(&format!("{CONSENTS}?{query}")).is_problem(400, "invalid-input").names_field(field);
+    }
+}
+
+#[test]
+fn an_audience_holds_a_permission_that_there_is() {
+    let server = Server::start();
+    let admin = server.admin();
+    let owner = owner(&admin);
+    let put = || owner.put(PRIVACY, &json!({ "audiences": { "bio": { "permission": "staff:sea" } } }));
+    put().is_problem(400, "invalid-input").names_field("audiences.bio");
+    admin.define(&["staff:sea"]);
+    put().expect(200);
 }

@@ -331,6 +331,10 @@ fn records_of_profiles() {
     check("profile", &profile(fields));
     let old: Profile = codec::decode(&stored("tests/it/golden/records/profile.1.hex")).unwrap();
     assert_eq!((old.version, old.fields.text("bio").as_deref()), (3, Some("Reads.")));
+    let old: Profile = codec::decode(&stored("tests/it/golden/records/profile.2.hex")).unwrap();
+    let review = old.identity.as_ref().unwrap();
+    assert_eq!((review.is_verified, review.at, review.superseded_at), (true, at(2), None));
+    assert_eq!((old.consents.len(), old.phone_verified_at, old.updated_at), (1, Some(at(1)), Some(at(60))));
     let old: Marks = codec::decode(&stored("tests/it/golden/records/profile_marks.1.hex")).unwrap();
     assert_eq!((old.version, old.changes), (3, 51));
     let challenge = Challenge {
@@ -382,7 +386,13 @@ fn profile(fields: Sheet) -> Profile {
         audiences,
         consents: [("analytics".into(), consent())].into(),
         phone_verified_at: Some(at(1)),
-        identity: Some(Identity { is_verified: true, evidence: note("Passport"), reviewer, at: at(2) }),
+        identity: Some(Identity {
+            is_verified: true,
+            evidence: note("Passport"),
+            reviewer,
+            at: at(2),
+            superseded_at: Some(at(3)),
+        }),
         created_at: Some(at(0)),
         updated_at: Some(at(60)),
     }

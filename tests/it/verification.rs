@@ -361,6 +361,117 @@ fn an_administrator_says_who_somebody_is_and_another_name_was_not_looked_at() {
     assert!(audit.contains("profiles.identity_reviewed") && !audit.contains("Passport"));
 }
 
+/// What the audit log has of one kind, oldest first.
+fn audited(admin: &Admin, action: &str) -> Vec<Value> {
+    let log = admin.get("/api/v1/audit?limit=1000").expect(200);
+    let of_kind = log["items"].as_array().unwrap().iter().filter(|entry| entry["action"] == action);
+    let mut entries: Vec<Value> = of_kind.map(|entry| entry["after"].clone()).collect();
+    entries.reverse();
+    entries
+}
+
+#[test]
+fn a_review_is_not_its_subjects_to_remove() {
+    const REJECTED: &str = "Forged passport";
+    let server = Server::durable();
+    let admin = server.admin();
+    let [changing, deleting, rejected, bare] = ["changing", "deleting", "rejected", "bare"].map(|name| {
+        let person = admin.person(name);
+        if name != "bare" {
+            person.put(PROFILE, &json!({ "display_name": "Ann Lee", "date_of_birth": "1990-12-31" })).expect(200);
+        }
+        person
+    });
+    let path = |person: &SignedIn| format!("/api/v1/users/{}/profile/identity", person.id);
+    let review = |person: &SignedIn, state: &str, evidence: &str| {
+        admin.put(&path(person), &json!({ "state": state, "evidence": evidence })).expect(200);
+    };
+    let found = |admin: &Admin, person: &SignedIn| admin.get(&path(person)).expect(200);
+    review(&changing, "verified", "Passport");
+    review(&deleting, "verified", "Passport");
+    review(&bare, "verified", "Passport");
+    review(&rejected, "rejected", REJECTED);
+    server.clock.advance_seconds(60);
+    let since = "2025-11-23T12:01:00.000Z";
+
+    // Another name, and the one of before: nobody looked at it again.
+    changing.put(PROFILE, &json!({ "display_name": "Bob" })).expect(200);
+    server.clock.advance_seconds(60);
+    changing.put(PROFILE, &json!({ "display_name": "Ann Lee" })).expect(200);
+    let now = found(&admin, &changing);
+    assert_eq!((&now["state"], &now["evidence"]), (&json!("unverified"), &json!("Passport")), "{now}");
+    assert_eq!((&now["reviewer"], &now["superseded_at"]), (&json!(admin.id), &json!(since)));
+    assert_eq!(verified(&changing)["identity"], false);
+    assert_eq!(
+        audited(&admin, "profiles.changed")
+            .iter()
+            .filter(|it| it["not_verified_any_more"] == json!(["identity"]))
+            .count(),
+        1
+    );
+
+    rejected.put(PROFILE, &json!({ "display_name": "Bob" })).expect(200);
+    rejected.put(PROFILE, &json!({ "display_name": "Ann Lee" })).expect(200);
+    for person in [&rejected, &deleting, &bare] {
+        person.delete(PROFILE).expect(204);
+        person.delete(PROFILE).expect(204);
+    }
+    let server = server.restarted();
+    let admin = server.admin();
+    let now = found(&admin, &rejected);
+    assert_eq!((&now["state"], &now["evidence"]), (&json!("rejected"), &json!(REJECTED)), "{now}");
+    let now = found(&admin, &deleting);
+    assert_eq!((&now["state"], &now["evidence"]), (&json!("unverified"), &json!("Passport")), "{now}");
+    assert_eq!(audited(&admin, "profiles.deleted")[1]["not_verified_any_more"], json!(["identity"]));
+    let seen = admin.get(&format!("/api/v1/users/{}/profile", rejected.id)).expect(200);
+    assert_eq!((&seen["identity"]["evidence"], &seen["identity"]["is_verified"]), (&json!(REJECTED), &json!(false)));
+    assert_eq!(found(&admin, &bare)["state"], "verified", "nothing that was looked at is another");
+    // Another review takes its place, and an administrator may take it back.
+    let path = path(&rejected);
+    let anew = admin.put(&path, &json!({ "state": "verified", "evidence": "Seen" })).expect(200);
+    assert_eq!((&anew["state"], &anew["superseded_at"]), (&json!("verified"), &Value::Null));
+    let none = admin.put(&path, &json!({ "state": "unverified" })).expect(200);
+    assert_eq!((&none["state"], &none["evidence"]), (&json!("unverified"), &Value::Null));
+}
+
+#[test]
+fn a_number_that_comes_back_by_undoing_is_not_verified_by_that() {
+    let (address, heard) = sender(200);
+    let server = server(address);
+    let ann = server.admin().person("ann");
+    ann.put(PROFILE, &json!({ "phone_number": "+4930123456" })).expect(200);
+    begin(&ann).expect(202);
+    let code = heard.recv().unwrap().1["code"].as_str().unwrap().to_owned();
+    confirm(&ann, &code).expect(200);
+    ann.put(PROFILE, &json!({ "phone_number": "+4930123457" })).expect(200);
+    let change = ann.get("/api/v1/users/changes").expect(200)["items"][0]["id"].as_str().unwrap().to_owned();
+    ann.post(&format!("/api/v1/users/changes/{change}/undo"), &json!({})).expect(204);
+    let profile = ann.get(PROFILE).expect(200);
+    assert_eq!((&profile["phone_number"], &profile["verified"]["phone"]), (&json!("+4930123456"), &json!(false)));
+    assert_eq!(audited(&server.admin(), "profiles.changed")[1]["not_verified_any_more"], json!(["phone"]));
+}
+
+#[test]
+fn after_five_wrong_codes_an_address_needs_another_one() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.create_user(&json!({ "username": "ann", "password": PASSWORD, "email": "ann@example.org" }));
+    let ann = server.anonymous().sign_in("ann", PASSWORD);
+    ann.post(VERIFICATION, &json!({ "kind": "email" })).expect(202);
+    let code = mailed_code(&admin, "ann@example.org");
+    let wrong = if code == "123456" { "654321" } else { "123456" };
+    for left in (0..5).rev() {
+        let refused = confirm_address(&ann, wrong);
+        refused.is_problem(400, "wrong-code").names_field("code");
+        assert!(refused.text("detail").contains(&left.to_string()), "{}", refused.body);
+    }
+    confirm_address(&ann, &code).is_problem(409, "no-code");
+    assert_eq!(verified(&ann)["email"], false);
+    server.clock.advance_seconds(60);
+    ann.post(VERIFICATION, &json!({ "kind": "email" })).expect(202);
+    assert_eq!(confirm_address(&ann, &mailed_code(&admin, "ann@example.org")).expect(200)["verified"]["email"], true);
+}
+
 /// Somebody who asked for another address, and was mailed a code there.
 fn changing(server: &Server, name: &str) -> (SignedIn, String) {
     let admin = server.admin();

@@ -12,17 +12,19 @@ use crate::actor::aggregate::Aggregate as _;
 use crate::actor::annex::Held;
 use crate::http::answer::tag_of;
 use crate::http::handler::Outcome;
-use crate::http::{Answer, Call, Json, Problem, Routes, Who};
+use crate::http::paging::PageQuery;
+use crate::http::{Answer, Call, Json, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::ChangeId;
 use crate::kernel::page::Page;
+use crate::kernel::sheet::{Edit, Patch};
 use crate::profiles::commands::ChangePrivacy;
 use crate::profiles::desk::Prepared;
 use crate::profiles::error::ProfileError;
 use crate::profiles::history;
 use crate::profiles::model::Profile;
-use crate::profiles::privacy::{self, AUDIENCES, Consent, GivenConsent, SHOWN, is_word};
+use crate::profiles::privacy::{self, AUDIENCES, Audience, Consent, GivenConsent, SHOWN, is_word};
 use crate::user::User;
 
 /// Registers the routes.
@@ -41,7 +43,7 @@ pub(super) fn routes(routes: &mut Routes) {
         .answers::<PrivacyView>(200);
     routes
         .get("/api/v1/users/profile/consents", Who::SignedIn, consents)
-        .about("Lists what you consented to, or not any more, newest first")
+        .about("Lists what you consented to, or not any more, newest first: nothing of it is forgotten")
         .answers::<Page<ConsentView>>(200)
         .made_of::<ConsentView>();
 }
@@ -53,7 +55,7 @@ struct PrivacyView {
     /// By field: `nobody`, `signed_in`, `same_scope`, `everyone`, or an object with the name of a permission.
     #[schema(value_type = Object)]
     audiences: Map<String, Value>,
-    /// By purpose; null: nothing was said.
+    /// By purpose: what people are asked for, and what was said before; null: nothing was said.
     #[schema(value_type = Object)]
     consents: BTreeMap<String, Option<ConsentView>>,
 }
@@ -109,10 +111,12 @@ struct ConsentChange {
 fn view(call: &Call, profile: &Profile) -> PrivacyView {
     let settings = &call.state.profile_settings;
     let told = |field: &&str| privacy::told(&privacy::audience_of(field, &profile.audiences, settings));
-    let consent = |purpose: &String| (purpose.clone(), profile.consents.get(purpose.as_str()).map(ConsentView::of));
+    let asked = settings.consents.iter().map(|purpose| (purpose.clone(), None));
+    // What was said stays said, whether anybody asks for it any more or not.
+    let said = profile.consents.iter().map(|(purpose, consent)| (purpose.to_string(), Some(ConsentView::of(consent))));
     PrivacyView {
         audiences: SHOWN.iter().map(|field| ((*field).to_owned(), told(field))).collect(),
-        consents: settings.consents.iter().map(consent).collect(),
+        consents: asked.chain(said).collect(),
     }
 }
 
@@ -128,13 +132,9 @@ async fn show(call: Call) -> Outcome {
 }
 
 async fn change(call: Call, Json(changes): Json<PrivacyChanges>) -> Outcome {
-    let within = |mut error: FieldError| {
-        error.field.insert_str(0, "audiences.");
-        error
-    };
-    let patch = AUDIENCES.read(&changes.audiences.unwrap_or_default());
-    let patch = patch.map_err(|wrong| Problem::invalid(wrong.into_iter().map(within).collect()))?;
-    let consents = given(&call, changes.consents.unwrap_or_default())?;
+    let patch = audiences(&call, &changes.audiences.unwrap_or_default())?;
+    let (_, held) = call.state.profiles.load(person(&call)?).await?;
+    let consents = given(&call, &held.part, changes.consents.unwrap_or_default())?;
     let (session, change) = (call.session_id()?, ChangeId::generate(call.now));
     let prepare = |_: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| {
         let tag = tag_of(json!(view(&call, &held.part)).to_string().as_bytes());
@@ -149,11 +149,35 @@ async fn change(call: Call, Json(changes): Json<PrivacyChanges>) -> Outcome {
     Ok(answer(&call, &held.part).with_revision(done.revision))
 }
 
-fn given(call: &Call, changes: BTreeMap<String, ConsentChange>) -> Result<Vec<GivenConsent>, Problem> {
+/// Reads who may see what. A permission that there is not nobody could hold.
+fn audiences(call: &Call, given: &Map<String, Value>) -> Result<Patch, Problem> {
+    let within = |mut error: FieldError| {
+        error.field.insert_str(0, "audiences.");
+        error
+    };
+    let patch = AUDIENCES.read(given);
+    let patch = patch.map_err(|wrong| Problem::invalid(wrong.into_iter().map(within).collect()))?;
+    let book = call.state.book.load();
+    let is_nobodys = |edit: &&Edit| {
+        let audience = edit.to.as_ref().and_then(|json| Audience::read(&serde_json::from_str(json).ok()?).ok());
+        matches!(audience, Some(Audience::HoldersOf(name)) if book.find(name.as_str()).is_none())
+    };
+    let wrong = |edit: &Edit| within(FieldError::new(&*edit.path, "there is no such permission"));
+    let wrong: Vec<_> = patch.0.iter().filter(is_nobodys).map(wrong).collect();
+    if wrong.is_empty() { Ok(patch) } else { Err(Problem::invalid(wrong)) }
+}
+
+/// Reads what is consented to. What is on record can always be withdrawn, also when nobody asks for it any more.
+fn given(
+    call: &Call,
+    profile: &Profile,
+    changes: BTreeMap<String, ConsentChange>,
+) -> Result<Vec<GivenConsent>, Problem> {
     let (mut given, mut wrong) = (Vec::new(), Vec::new());
     for (purpose, change) in changes {
         let at = |member: &str| format!("consents.{}{member}", purpose.chars().take(100).collect::<String>());
-        if !call.state.profile_settings.consents.contains(&purpose) {
+        let is_asked = call.state.profile_settings.consents.contains(&purpose);
+        if !is_asked && (change.granted || !profile.consents.contains_key(purpose.as_str())) {
             wrong.push(FieldError::new(at(""), "nobody is asked to consent to this"));
         }
         let source = change.source.unwrap_or_else(|| "api".to_owned());
@@ -172,8 +196,13 @@ fn given(call: &Call, changes: BTreeMap<String, ConsentChange>) -> Result<Vec<Gi
     if wrong.is_empty() { Ok(given) } else { Err(Problem::invalid(wrong)) }
 }
 
-async fn consents(call: Call) -> Outcome {
+async fn consents(call: Call, Query(query): Query<PageQuery>) -> Outcome {
+    let paging = query.paging()?;
+    if paging.after.as_ref().is_some_and(|after| after.len() != history::CONSENT_CURSOR_BYTES) {
+        let wrong = FieldError::new("cursor", "expected a cursor from an earlier answer, unchanged");
+        return Err(Problem::invalid(vec![wrong]));
+    }
     let (store, id) = (Arc::clone(&call.state.store), person(&call)?.id());
-    let consents = call.state.loader.run(move || history::consents(&*store, id)).await??;
-    Ok(Answer::ok(&Page::whole(consents.iter().map(ConsentView::of).collect())))
+    let page = call.state.loader.run(move || history::consents(&*store, id, &paging)).await??;
+    Ok(Answer::ok(&page.map(|consent| ConsentView::of(&consent))))
 }

@@ -100,7 +100,7 @@ struct Confirmation {
 #[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum IdentityState {
-    /// Nobody looked.
+    /// Nobody looked, or name or date of birth are not any more those that were looked at (`superseded_at`).
     Unverified,
     /// The person is who they say.
     Verified,
@@ -129,6 +129,9 @@ struct IdentityView {
     reviewer: Option<String>,
     #[schema(value_type = Option<String>, format = DateTime)]
     at: Option<Timestamp>,
+    /// Since when name or date of birth are not those that were looked at.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    superseded_at: Option<Timestamp>,
 }
 
 async fn begin(call: Call, Json(wanted): Json<Verification>) -> Outcome {
@@ -263,14 +266,17 @@ async fn confirm(call: Call, Json(given): Json<Confirmation>) -> Outcome {
 impl IdentityView {
     fn of(profile: &Profile) -> Self {
         let identity = profile.identity.as_ref();
-        let state = identity.map_or(IdentityState::Unverified, |it| {
-            if it.is_verified { IdentityState::Verified } else { IdentityState::Rejected }
-        });
+        let state = match identity {
+            Some(it) if it.vouches() => IdentityState::Verified,
+            Some(it) if !it.is_verified => IdentityState::Rejected,
+            _ => IdentityState::Unverified,
+        };
         Self {
             state,
             evidence: identity.map(|it| it.evidence.as_str().to_owned()),
             reviewer: identity.map(|it| it.reviewer.text()),
             at: identity.map(|it| it.at),
+            superseded_at: identity.and_then(|it| it.superseded_at),
         }
     }
 
