@@ -1,9 +1,12 @@
 //! Who may see what of a profile, and what a person consents to.
 
+use std::cell::OnceCell;
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::access::pattern::PermissionName;
+use crate::access::pattern::{PermissionName, Scope};
 use crate::kernel::catalogue::{Catalogue, Field, Rule};
 use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
@@ -106,6 +109,48 @@ pub trait Viewer {
     fn holds(&self, permission: &PermissionName) -> bool;
 }
 
+/// A viewer of whom what takes work is found out when it is first asked for, and not again: there are many fields.
+#[derive(Debug)]
+pub struct AskedOnce<V> {
+    viewer: V,
+    sees_everything: OnceCell<bool>,
+    shares_a_scope: OnceCell<bool>,
+}
+
+impl<V: Viewer> AskedOnce<V> {
+    /// Nothing was asked yet.
+    pub const fn of(viewer: V) -> Self {
+        Self { viewer, sees_everything: OnceCell::new(), shares_a_scope: OnceCell::new() }
+    }
+}
+
+impl<V: Viewer> Viewer for AskedOnce<V> {
+    fn sees_everything(&self) -> bool {
+        *self.sees_everything.get_or_init(|| self.viewer.sees_everything())
+    }
+    fn is_signed_in(&self) -> bool {
+        self.viewer.is_signed_in()
+    }
+    fn shares_a_scope(&self) -> bool {
+        *self.shares_a_scope.get_or_init(|| self.viewer.shares_a_scope())
+    }
+    fn holds(&self, permission: &PermissionName) -> bool {
+        self.viewer.holds(permission)
+    }
+}
+
+/// Whether one of these places is one of those, or around one, or within one: each is looked at once, however many there
+/// are of the others.
+pub fn meet<'a>(some: impl Iterator<Item = &'a Scope>, others: impl IntoIterator<Item = &'a Scope>) -> bool {
+    let (mut places, mut around) = (HashSet::new(), HashSet::new());
+    for scope in some {
+        places.insert(scope.as_str());
+        around.extend(scope.lineage());
+    }
+    let is_near = |scope: &Scope| around.contains(scope.as_str()) || scope.lineage().any(|it| places.contains(it));
+    others.into_iter().any(is_near)
+}
+
 /// Whether a viewer belongs to an audience.
 pub fn may_see(audience: &Audience, viewer: &impl Viewer) -> bool {
     viewer.sees_everything()
@@ -194,4 +239,56 @@ pub fn is_word(text: &str) -> bool {
 /// What a viewer may see of everything: members they may not see are absent.
 pub fn visible(whole: Map<String, Value>, sees: impl Fn(&str) -> bool) -> Map<String, Value> {
     whole.into_iter().filter(|(name, _)| SHOWN.contains(&name.as_str()) && sees(name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counted(Cell<u32>);
+
+    impl Viewer for &Counted {
+        fn sees_everything(&self) -> bool {
+            self.0.set(self.0.get() + 1);
+            false
+        }
+        fn is_signed_in(&self) -> bool {
+            true
+        }
+        fn shares_a_scope(&self) -> bool {
+            self.0.set(self.0.get() + 100);
+            true
+        }
+        fn holds(&self, _: &PermissionName) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn what_takes_work_is_asked_once_and_only_if_it_matters() {
+        let work = Counted::default();
+        let viewer = AskedOnce::of(&work);
+        assert!((0..10).all(|_| may_see(&Audience::SignedIn, &viewer)));
+        assert_eq!(work.0.get(), 1);
+        assert!((0..10).all(|_| may_see(&Audience::SameScope, &viewer)));
+        assert_eq!(work.0.get(), 101);
+    }
+
+    fn place() -> impl Strategy<Value = Scope> {
+        vec(prop_oneof!["a", "b", "ab"], 1..4).prop_map(|path| Scope::parse(&path.join("/")).unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn places_meet_where_one_contains_another(some in vec(place(), 0..6), others in vec(place(), 0..6)) {
+            let naive = some.iter().any(|one| others.iter().any(|other| one.contains(other) || other.contains(one)));
+            prop_assert_eq!(meet(some.iter(), &others), naive);
+        }
+    }
 }

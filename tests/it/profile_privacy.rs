@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::golden;
-use crate::harness::{Admin, Client, Server, SignedIn};
+use crate::harness::{Admin, Client, PASSWORD, Server, SignedIn};
 use crate::profiles::PROFILE;
 
 const PRIVACY: &str = "/api/v1/users/profile/privacy";
@@ -182,6 +182,41 @@ fn who_is_denied_something_in_a_scope_does_not_share_it() {
     assert!(!shows(&colleague));
 }
 
+/// What is not yet, or not any more, is not held; what a session did not choose is not in force in it.
+#[test]
+fn a_scope_is_shared_by_what_holds_now_and_is_in_force() {
+    const PLACE: &str = "org/acme";
+    let server = Server::start();
+    let admin = server.admin();
+    let owner = owner(&admin);
+    let (member, other) = (admin.role("member", &[]), admin.role("other", &[]));
+    in_scope(&admin, &owner.id, &member, PLACE);
+    owner.put(PRIVACY, &json!({ "audiences": { "phone_number": "same_scope" } })).expect(200);
+    let path = format!("/api/v1/users/{}/profile", owner.id);
+    let shows = |person: &Client| person.get(&path).expect(200).get("phone_number").is_some();
+    let bob = admin.person("bob");
+    let body = json!({
+        "role_id": member, "scope": PLACE, "not_before": "2025-11-23T12:01:00Z", "expires_at": "2025-11-23T12:02:00Z",
+    });
+    admin.post(&format!("/api/v1/users/{}/roles", bob.id), &body).expect(201);
+    let seen = [0, 59, 1, 59, 1].map(|seconds| {
+        server.clock.advance_seconds(seconds);
+        shows(&bob)
+    });
+    assert_eq!(seen, [false, false, true, true, false]);
+
+    let carl = admin.person("carl");
+    in_scope(&admin, &carl.id, &member, PLACE);
+    in_scope(&admin, &carl.id, &other, "org/other");
+    assert!(shows(&carl));
+    let chosen = |roles: &[&str]| {
+        let body = json!({ "identifier": "carl", "password": PASSWORD, "role_ids": roles });
+        shows(&server.anonymous().sign_in_with(&body, &[]))
+    };
+    assert!(chosen(&[&member]));
+    assert!(!chosen(&[&other]), "where the role that was not chosen holds, this session is not");
+}
+
 #[test]
 fn what_is_hidden_shows_in_no_tag_time_or_error() {
     let server = Server::start();
@@ -267,23 +302,61 @@ fn one_looks_at_oneself_as_somebody_else() {
         let seen = owner.get(&format!("{PRIVACY}/preview?{query}")).expect(200);
         seen.as_object().unwrap().keys().cloned().collect()
     };
-    assert_eq!(seen("as=everyone"), ["bio"]);
-    assert_eq!(seen("as=signed_in"), ["avatar_url", "bio", "display_name", "location"]);
-    assert_eq!(seen("as=same_scope"), ["avatar_url", "bio", "display_name", "location", "website"]);
-    assert_eq!(seen("permission=staff:see"), ["avatar_url", "bio", "display_name", "location", "phone_number"]);
-    // Who may read users sees everything, whatever the audiences are.
+    assert_eq!(seen("as=everyone"), ["bio", "user_id"]);
+    assert_eq!(seen("as=signed_in"), ["avatar_url", "bio", "display_name", "location", "user_id"]);
+    assert_eq!(seen("as=same_scope"), ["avatar_url", "bio", "display_name", "location", "user_id", "website"]);
+    assert_eq!(
+        seen("permission=staff:see"),
+        ["avatar_url", "bio", "display_name", "location", "phone_number", "user_id"]
+    );
+    // Who may read users sees everything, whatever the audiences are; what administrators noted is not for its subject.
     assert_eq!(seen("permission=sesame.users:read"), {
-        let mut all = FIELDS;
+        let mut all: Vec<_> = FIELDS.into_iter().chain(["user_id"]).collect();
         all.sort_unstable();
         all
     });
-    for wrong in ["", "as=me", "as=everyone&permission=a:b", "permission=x"] {
+    for wrong in ["", "as=me", "as=everyone&permission=a:b", "permission=x", "permission=staff:sea"] {
         owner.get(&format!("{PRIVACY}/preview?{wrong}")).is_problem(400, "invalid-input");
     }
     // What somebody sees tells what they hold.
     owner.get(&format!("{PRIVACY}/preview?user_id={}", admin.id)).is_problem(403, "missing-permission");
     let own = admin.get(&format!("{PRIVACY}/preview?user_id={}", owner.id)).expect(200);
-    assert_eq!(own.as_object().unwrap().keys().collect::<Vec<_>>(), ["avatar_url", "display_name"]);
+    assert_eq!(own.as_object().unwrap().keys().collect::<Vec<_>>(), ["avatar_url", "display_name", "user_id"]);
+}
+
+#[test]
+fn a_preview_as_somebody_is_what_they_see() {
+    let server = Server::start();
+    let admin = server.admin();
+    let boss = admin.person("boss");
+    admin.assign(&boss.id, &admin.role_id("administrator"));
+    let (stranger, gone) = (admin.person("stranger"), admin.person("gone"));
+    admin.put(PROFILE, &json!({ "display_name": "Ada", "bio": "Rules." })).expect(200);
+    let review = json!({ "state": "verified", "evidence": "Passport" });
+    boss.put(&format!("/api/v1/users/{}/profile/identity", admin.id), &review).expect(200);
+    admin.post(&format!("/api/v1/users/{}/suspend", gone.id), &json!({})).expect(200);
+    let path = format!("/api/v1/users/{}/profile", admin.id);
+    let nobody = server.anonymous();
+    let app = admin.app("shop", &[]);
+    let viewers: [(&str, &str, &Client); 5] = [
+        ("as", "everyone", &nobody),
+        ("user_id", &stranger.id, &stranger),
+        ("user_id", &boss.id, &boss),
+        ("user_id", &gone.id, &nobody),
+        ("user_id", &admin.id, &admin),
+    ];
+    let hidden: Value = FIELDS.iter().map(|field| ((*field).to_owned(), json!("nobody"))).collect();
+    for audiences in [json!({}), hidden, json!({ "bio": "everyone" }), json!({ "bio": "signed_in" })] {
+        admin.put(PRIVACY, &json!({ "audiences": audiences })).expect(200);
+        for (kind, who, viewer) in &viewers {
+            let (real, shown) = (viewer.get(&path), admin.get(&format!("{PRIVACY}/preview?{kind}={who}")));
+            assert_eq!(real.status, shown.status, "{kind}={who} {audiences}: {} {}", real.body, shown.body);
+            if real.status == 200 {
+                assert_eq!(real.json(), shown.json(), "{kind}={who} {audiences}");
+            }
+        }
+    }
+    drop(app);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use utoipa::IntoParams;
 
 use super::view::{ProfileSchema, whole};
+use crate::access::activation::InForce;
 use crate::access::effective::Holdings;
 use crate::access::pattern::{Effect, PermissionName, Scope};
 use crate::access::product::ProductPermission;
@@ -27,9 +28,9 @@ use crate::kernel::fault::FieldError;
 use crate::kernel::ids::{RoleId, UserId};
 use crate::profiles::desk::Prepared;
 use crate::profiles::error::ProfileError;
-use crate::profiles::model::{AvatarId, Profile};
+use crate::profiles::model::{AvatarId, Identity, Profile};
 use crate::profiles::picture::SIDES;
-use crate::profiles::privacy::{self, Audience, Viewer};
+use crate::profiles::privacy::{self, AskedOnce, Audience, Viewer};
 use crate::sessions::model::Session;
 use crate::user::User;
 
@@ -47,7 +48,7 @@ pub(super) fn routes(routes: &mut Routes) {
         .asks_who_calls();
     routes
         .get("/api/v1/users/profile/privacy/preview", Who::SignedIn, preview)
-        .about("Shows your profile as somebody else would see it")
+        .about("Shows your profile as somebody else would see it; 404 where they would find nobody")
         .answers::<ProfileSchema>(200);
 }
 
@@ -92,9 +93,12 @@ impl Viewer for Looking<'_> {
     fn shares_a_scope(&self) -> bool {
         let Some(viewer) = self.viewer else { return false };
         let book = self.state.book.load();
-        let theirs: Vec<&Scope> = scopes(&self.owner.holdings, &book, self.now).collect();
-        scopes(&viewer.holdings, &book, self.now)
-            .any(|one| theirs.iter().any(|other| one.contains(other) || other.contains(one)))
+        let everywhere = Scope::everywhere();
+        let asked = Asked { session: self.session, ..Asked::plain(viewer, "", &everywhere, self.now) };
+        let narrowed = asked.in_force(&book);
+        let in_force = narrowed.as_ref().map(|narrowed| &narrowed.in_force);
+        let theirs = scopes(&self.owner.holdings, &book, None, self.now);
+        privacy::meet(theirs, scopes(&viewer.holdings, &book, in_force, self.now))
     }
 
     fn holds(&self, permission: &PermissionName) -> bool {
@@ -102,11 +106,20 @@ impl Viewer for Looking<'_> {
     }
 }
 
-/// Where somebody was given something, but for what holds everywhere. Who is denied something was not given it; a role
-/// without any rule says where somebody belongs.
-fn scopes<'a>(holdings: &'a Holdings, book: &RoleBook, now: Timestamp) -> impl Iterator<Item = &'a Scope> {
-    let is_given = |id: RoleId| {
+/// Where somebody was given something, but for what holds everywhere; of roles those that are in force count, or that lead
+/// to one that is. Who is denied something was not given it; a role without any rule says where somebody belongs.
+fn scopes<'a>(
+    holdings: &'a Holdings,
+    book: &RoleBook,
+    in_force: Option<&InForce>,
+    now: Timestamp,
+) -> impl Iterator<Item = &'a Scope> {
+    let gives = |id: RoleId| {
         book.role(id).is_some_and(|role| role.is_active) && book.closure(id).is_some_and(|all| !all.only_denies())
+    };
+    let is_given = move |id: RoleId| match in_force {
+        None => gives(id),
+        Some(in_force) => in_force.led_to(id, book).into_iter().any(gives),
     };
     let roles = holdings.assignments.iter().filter(move |assignment| is_given(assignment.role_id));
     let grants = holdings.grants.iter().filter(|grant| grant.rule.effect == Effect::Allow);
@@ -142,24 +155,28 @@ async fn show(call: Call, Path(id): Path<UserId>) -> Outcome {
     let caller = call.identify().await?;
     let (owner, held) = load(&call, id).await?;
     let viewer = Looking::new(&call.state, looking(&caller), &owner, call.now).within(caller.session());
-    let sees_everything = viewer.sees_everything();
-    let mut seen = visible(&call, &owner, &held.part, &viewer);
-    if seen.is_empty() || (!owner.is_active() && !sees_everything) {
+    let is_owner = caller.user().is_some_and(|caller| caller.id() == owner.id());
+    seen(&call, &owner, &held.part, viewer, !is_owner)
+}
+
+/// The profile as a viewer sees it; whoever sees nothing of it finds nobody. What was found out about the person, only if it
+/// may be told.
+fn seen(call: &Call, owner: &User, profile: &Profile, viewer: impl Viewer, tells_review: bool) -> Outcome {
+    let viewer = AskedOnce::of(viewer);
+    let mut seen = visible(call, owner, profile, &viewer);
+    if seen.is_empty() || !(owner.is_active() || viewer.sees_everything()) {
         return Err(ProfileError::Missing.into());
     }
     seen.insert("user_id".into(), owner.id().to_string().into());
-    if sees_everything && caller.user().is_some_and(|caller| caller.id() != owner.id()) {
-        let identity = held.part.identity.as_ref();
-        let told = identity.map(|it| json!({ "is_verified": it.is_verified, "evidence": it.evidence, "at": it.at }));
+    if tells_review && viewer.sees_everything() {
+        let identity = profile.identity.as_ref();
+        let told = |it: &Identity| json!({ "is_verified": it.vouches(), "evidence": it.evidence, "at": it.at, "superseded_at": it.superseded_at });
+        let told = identity.map(told);
         seen.insert("identity".into(), json!(told));
     }
-    Ok(answer(&Value::Object(seen)))
-}
-
-fn answer(seen: &Value) -> Answer {
-    let body = seen.to_string();
+    let body = Value::Object(seen).to_string();
     let tag = tag_of(body.as_bytes());
-    Answer::bytes(HeaderValue::from_static("application/json"), body).with_tag(tag)
+    Ok(Answer::bytes(HeaderValue::from_static("application/json"), body).with_tag(tag))
 }
 
 /// A picture of a user.
@@ -186,6 +203,7 @@ async fn avatar(call: Call, Path(path): Path<OfAvatar>, Query(side): Query<Side>
     let caller = call.identify().await?;
     let (owner, held) = load(&call, path.user_id).await?;
     let viewer = Looking::new(&call.state, looking(&caller), &owner, call.now).within(caller.session());
+    let viewer = AskedOnce::of(viewer);
     let audience = privacy::audience_of("avatar_url", &held.part.audiences, &call.state.profile_settings);
     // Whether it may be seen is asked before it is looked for, so that both refusals take the same time.
     let may_see = privacy::may_see(&audience, &viewer) && (owner.is_active() || viewer.sees_everything());
@@ -245,24 +263,33 @@ async fn preview(call: Call, Query(query): Query<PreviewQuery>) -> Outcome {
     let Caller::Person(signed_in) = &call.caller else { return Err(ProfileError::Missing.into()) };
     let (owner, held) = call.state.profiles.load(&signed_in.user).await?;
     let wrong = |field: &str, words: &str| Problem::invalid(vec![FieldError::new(field, words)]);
+    let may_read = call.caller.may(&call.state, ProductPermission::UsersRead, call.now);
     let imagined = match (query.audience.as_deref(), query.permission, query.user_id) {
         (Some("everyone"), None, None) => Imagined { is_signed_in: false, shares_a_scope: false, permission: None },
         (Some("signed_in"), None, None) => Imagined { is_signed_in: true, shares_a_scope: false, permission: None },
         (Some("same_scope"), None, None) => Imagined { is_signed_in: true, shares_a_scope: true, permission: None },
         (None, Some(name), None) => {
             let name = PermissionName::parse(&name).map_err(|error| wrong("permission", &error.0))?;
+            call.state
+                .book
+                .load()
+                .find(name.as_str())
+                .ok_or_else(|| wrong("permission", "there is no such permission"))?;
             Imagined { is_signed_in: true, shares_a_scope: false, permission: Some(name) }
         }
         (None, None, Some(id)) => {
             // What somebody sees tells what they hold: that is not for everybody to know.
-            if !call.caller.may(&call.state, ProductPermission::UsersRead, call.now) {
+            if !may_read {
                 return Err(Problem::forbidden("missing-permission", "this needs the permission sesame.users:read"));
             }
             let viewer = call.state.users.load(id).await?.ok_or(ProfileError::Missing)?;
-            let looking = Looking::new(&call.state, Some(&viewer), &owner, call.now);
-            return Ok(answer(&Value::Object(visible(&call, &owner, &held.part, &looking))));
+            // Who may not act looks as nobody.
+            let acting = Some(&*viewer).filter(|viewer| viewer.is_active());
+            let looking = Looking::new(&call.state, acting, &owner, call.now);
+            return seen(&call, &owner, &held.part, looking, id != owner.id());
         }
         _ => return Err(wrong("as", "expected one of as (everyone, signed_in, same_scope), permission, user_id")),
     };
-    Ok(answer(&Value::Object(visible(&call, &owner, &held.part, &imagined))))
+    // What administrators noted is shown to whoever may read it, and they alone see it here.
+    seen(&call, &owner, &held.part, imagined, may_read)
 }
