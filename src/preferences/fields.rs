@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use icu_locale::{LanguageIdentifier, Locale, LocaleCanonicalizer, LocaleExpander};
 use iso_currency::Currency;
 use jiff::tz::TimeZoneDatabase;
+use language_tags::LanguageTag;
 
 use crate::kernel::catalogue::{Catalogue, Field, Rule};
 use crate::kernel::fault::{FieldError, Malformed};
@@ -136,12 +137,14 @@ fn timezone(text: &str) -> Result<String, Malformed> {
     zone.iana_name().map(str::to_owned).ok_or_else(wrong)
 }
 
-/// Reads a language tag (RFC 5646) in its canonical form (UTS 35); its language is one that CLDR knows.
+/// Reads a language tag (RFC 5646) in its canonical form (UTS 35). Its language is one that CLDR knows; script, region and
+/// variants are in IANA's registry of subtags, as of 2021, none of them for private use.
 pub fn find_language(text: &str) -> Option<String> {
     const MOST_BYTES: usize = 64;
     if text.len() > MOST_BYTES || text.contains('_') {
         return None;
     }
+    LanguageTag::parse(text).ok()?.validate().ok()?;
     let mut locale = Locale::try_from_str(text).ok()?;
     LocaleCanonicalizer::new_extended().canonicalize(&mut locale);
     if locale.id.language.is_unknown() {
@@ -150,26 +153,34 @@ pub fn find_language(text: &str) -> Option<String> {
     let mut bare = LanguageIdentifier::from(locale.id.language);
     // What likely subtags can be told of is a language.
     let is_known = LocaleExpander::new_extended().maximize(&mut bare) == icu_locale::TransformResult::Modified;
-    let is_region = locale.id.region.is_none_or(|region| is_region(region.as_str()));
-    (is_known && is_region).then(|| locale.to_string())
+    let is_private = locale.id.script.is_some_and(|script| is_private_script(script.as_str()))
+        || locale.id.region.is_some_and(|region| is_private_region(region.as_str()));
+    (is_known && !is_private).then(|| locale.to_string())
 }
 
-/// A country (ISO 3166-1) or one of the larger areas (UN M.49) that CLDR has locales for.
-fn is_region(region: &str) -> bool {
-    const AREAS: [&str; 4] = ["001", "150", "419", "EU"];
-    const BESIDE: [&str; 1] = ["XK"];
-    AREAS.contains(&region) || BESIDE.contains(&region) || region.parse::<iso_currency::Country>().is_ok()
+/// Codes that say nothing to others: those for private use (ISO 15924), and that of a script that is not known.
+fn is_private_script(script: &str) -> bool {
+    ("Qaaa"..="Qabx").contains(&script) || script == "Zzzz"
+}
+
+/// The same of regions (ISO 3166-1), but for Kosovo's, whose meaning is agreed upon.
+fn is_private_region(region: &str) -> bool {
+    region != "XK"
+        && (("QM"..="QZ").contains(&region) || ("XA"..="XZ").contains(&region) || ["AA", "ZZ"].contains(&region))
 }
 
 fn language(text: &str) -> Result<String, Malformed> {
     find_language(text).ok_or_else(|| Malformed::new("expected a language tag (BCP 47) such as de or pt-BR"))
 }
 
+/// A currency that people pay with: one that another took the place of was, and is not chosen any more.
 fn currency(text: &str) -> Result<String, Malformed> {
     let known = Currency::from_code(text).filter(|currency| !currency.is_special());
-    known
-        .map(|currency| currency.code().to_owned())
-        .ok_or_else(|| Malformed::new("expected the code of a currency (ISO 4217) such as EUR"))
+    let known = known.ok_or_else(|| Malformed::new("expected the code of a currency (ISO 4217) such as EUR"))?;
+    match known.is_superseded() {
+        None => Ok(known.code().to_owned()),
+        Some(newer) => Err(Malformed(format!("{} took the place of this currency", newer.code()))),
+    }
 }
 
 fn color(text: &str) -> Result<String, Malformed> {
@@ -231,6 +242,10 @@ mod tests {
                 ("es-419", "es-419"),
                 ("de-DE-u-co-phonebk", "de-DE-u-co-phonebk"),
                 ("sr-Latn", "sr-Latn"),
+                ("en-AQ", "en-AQ"),
+                ("en-XK", "en-XK"),
+                ("de-1996", "de-1996"),
+                ("sl-rozaj-biske", "sl-biske-rozaj"),
             ],
             &[
                 "",
@@ -247,6 +262,14 @@ mod tests {
                 "12",
                 "en-US-",
                 "i-klingon",
+                "de-Qqaa",
+                "de-Qaaa",
+                "de-Zzzz",
+                "en-Abcd-US",
+                "en-XA",
+                "de-foobar1",
+                "en-1996",
+                "de-1996-1996",
             ],
         );
     }
@@ -276,7 +299,7 @@ mod tests {
         check(
             currency,
             &[("EUR", "EUR"), ("JPY", "JPY"), ("CHF", "CHF")],
-            &["", "eur", "EURO", "ABC", "XXX", "XTS", "€"],
+            &["", "eur", "EURO", "ABC", "XXX", "XTS", "€", "HRK", "ZWL"],
         );
     }
 

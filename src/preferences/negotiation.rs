@@ -31,7 +31,7 @@ pub fn accepted(header: &str) -> Vec<String> {
         .take(MOST_RANGES)
         .filter_map(|item| {
             let (range, quality) = item.split_once(';').unwrap_or((item, "q=1"));
-            let quality = quality.trim().strip_prefix("q=")?.trim().parse::<f32>().ok()?;
+            let quality = quality.trim().strip_prefix(['q', 'Q'])?.strip_prefix('=')?.trim().parse::<f32>().ok()?;
             let thousandths = (quality.clamp(0.0, 1.0) * 1000.0).round() as u32;
             (thousandths > 0).then_some(())?;
             Some((thousandths, find_language(range.trim())?))
@@ -41,15 +41,30 @@ pub fn accepted(header: &str) -> Vec<String> {
     ranges.into_iter().map(|(_, range)| range).collect()
 }
 
-/// The first of these languages that the application speaks, as the application writes it; an empty list: it speaks all.
-pub fn lookup(wanted: &str, supported: &[String]) -> Option<String> {
+/// A language that an application speaks.
+#[derive(Debug, Clone)]
+pub struct Spoken {
+    written: String,
+    canonical: String,
+}
+
+impl Spoken {
+    /// Reads one, in whichever of its spellings; `None`: it is no language tag.
+    pub fn read(written: &str) -> Option<Self> {
+        find_language(written).map(|canonical| Self { written: written.to_owned(), canonical })
+    }
+}
+
+/// Of a language in its canonical form, what of it the application speaks, as the application writes it; an empty list: it
+/// speaks all.
+pub fn lookup(wanted: &str, supported: &[Spoken]) -> Option<String> {
     if supported.is_empty() {
         return Some(wanted.to_owned());
     }
     let mut range = wanted;
     loop {
-        if let Some(found) = supported.iter().find(|one| one.eq_ignore_ascii_case(range)) {
-            return Some(found.clone());
+        if let Some(found) = supported.iter().find(|one| one.canonical == range) {
+            return Some(found.written.clone());
         }
         range = range.rsplit_once('-')?.0;
         // A single letter begins an extension, which goes with it.
@@ -64,7 +79,7 @@ pub fn negotiate(
     own: Option<&str>,
     header: &str,
     otherwise: (&str, LanguageSource),
-    supported: &[String],
+    supported: &[Spoken],
 ) -> (String, LanguageSource) {
     let wanted = own.map(|own| (own.to_owned(), LanguageSource::Own)).into_iter();
     let asked = accepted(header).into_iter().map(|range| (range, LanguageSource::AcceptLanguage));
@@ -73,7 +88,7 @@ pub fn negotiate(
         .chain(asked)
         .chain([last.clone()])
         .find_map(|(language, source)| lookup(&language, supported).map(|language| (language, source)));
-    found.or_else(|| supported.first().map(|first| (first.clone(), LanguageSource::Supported))).unwrap_or(last)
+    found.or_else(|| supported.first().map(|first| (first.written.clone(), LanguageSource::Supported))).unwrap_or(last)
 }
 
 #[cfg(test)]
@@ -81,7 +96,7 @@ mod tests {
     use super::*;
 
     fn check(own: Option<&str>, header: &str, supported: &[&str], expected: (&str, LanguageSource)) {
-        let supported: Vec<String> = supported.iter().map(|one| (*one).to_owned()).collect();
+        let supported: Vec<Spoken> = supported.iter().map(|one| Spoken::read(one).unwrap()).collect();
         let (language, source) = negotiate(own, header, ("en", LanguageSource::Default), &supported);
         assert_eq!((language.as_str(), source), expected, "{own:?} {header:?} {supported:?}");
     }
@@ -100,5 +115,12 @@ mod tests {
         check(Some("fr"), "de", &["de", "en"], ("de", AcceptLanguage));
         check(Some("fr"), "es", &["it"], ("it", Supported));
         check(None, "es", &["it", "en"], ("en", Default));
+        // Whichever spelling either uses, the application is answered in its own.
+        check(None, "iw", &["iw", "en"], ("iw", AcceptLanguage));
+        check(None, "he", &["iw", "en"], ("iw", AcceptLanguage));
+        check(None, "in-ID", &["id", "en"], ("id", AcceptLanguage));
+        check(Some("fil"), "", &["en", "tl"], ("tl", Own));
+        check(None, "DE-at", &["EN", "De"], ("De", AcceptLanguage));
+        check(None, "de;Q=0.5, fr; q=0.4", &["fr", "de"], ("de", AcceptLanguage));
     }
 }

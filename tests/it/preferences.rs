@@ -111,6 +111,10 @@ fn what_breaks_a_rule_is_named_and_changes_nothing() {
         ("locale.timezone", json!("../../etc/passwd")),
         ("locale.currency", json!("EURO")),
         ("locale.currency", json!("ABC")),
+        ("locale.currency", json!("HRK")),
+        ("locale.language", json!("de-Qqaa")),
+        ("locale.language", json!("en-Abcd-US")),
+        ("locale.language", json!("de-foobar1")),
         ("locale.date_format", json!("<script>")),
         ("locale.first_day_of_week", json!("someday")),
         ("accessibility.captions", json!("on")),
@@ -146,6 +150,9 @@ fn tables_know_spellings() {
     let given = json!({ "language": "EN-us", "timezone": "europe/berlin" });
     let locale = ann.put(&section("locale"), &given).expect(200);
     assert_eq!((&locale["language"], &locale["timezone"]), (&json!("en-US"), &json!("Europe/Berlin")));
+    for (given, kept) in [("en-AQ", "en-AQ"), ("de-1996", "de-1996"), ("iw", "he")] {
+        assert_eq!(ann.put(&section("locale"), &json!({ "language": given })).expect(200)["language"], kept);
+    }
 }
 
 #[test]
@@ -467,6 +474,21 @@ fn the_language_is_negotiated_for_whoever_chose_none() {
     assert_eq!(ask("", "de"), is("es", "own"));
     assert_eq!(ask("?supported=de,pt", "de"), is("de", "accept_language"));
     ann.get(&format!("{path}?supported=!!")).is_problem(400, "invalid-input").names_field("supported");
+    ann.put(PREFERENCES, &json!({ "locale": { "language": null } })).expect(200);
+    // Each spells a language in its own way; the application is answered in its own.
+    for (supported, header, found) in [
+        ("iw,en", "iw", "iw"),
+        ("iw,en", "he-IL", "iw"),
+        ("en,in", "id", "in"),
+        ("EN-us,tl", "fil", "tl"),
+        ("fr,de", "de;Q=0.5, fr; q=0.4", "de"),
+    ] {
+        assert_eq!(
+            ask(&format!("?supported={supported}"), header),
+            is(found, "accept_language"),
+            "{supported} {header}"
+        );
+    }
 }
 
 #[test]

@@ -24,8 +24,8 @@ use crate::preferences::desk::Shown;
 use crate::preferences::error::PreferenceError;
 use crate::preferences::fields::{FIELDS, SECTIONS};
 use crate::preferences::layers::{self, Effective, Source};
-use crate::preferences::model::{CUSTOM, MOST_NAMESPACES, Preferences, is_namespace};
-use crate::preferences::negotiation::{LanguageSource, negotiate};
+use crate::preferences::model::{CUSTOM, MOST_CUSTOM_BYTES, MOST_NAMESPACES, Preferences, is_namespace};
+use crate::preferences::negotiation::{LanguageSource, Spoken, negotiate};
 use crate::preferences::quiet::QuietHours;
 use crate::store::Revision;
 use crate::user::User;
@@ -36,6 +36,12 @@ const EVERYTHING: usize = 0;
 const MOST_SECTIONS: usize = SECTIONS.len() + 1 + MOST_NAMESPACES;
 /// How large the change of a section may be.
 const MOST_SECTION_BYTES: usize = 64 * 1024;
+/// How large a change of everything may be: as a section, and all that namespaces may hold.
+const MOST_BYTES: usize = MOST_SECTION_BYTES + MOST_CUSTOM_BYTES;
+/// More complaints about namespaces than so many help nobody.
+const MOST_COMPLAINTS: usize = 50;
+/// The most languages that an application may say it speaks.
+const MOST_SPOKEN: usize = 200;
 /// What the audit log calls a change.
 const CHANGED: &str = "preferences.changed";
 
@@ -302,16 +308,12 @@ fn answer(shown: &Shown, place: usize) -> Answer {
 }
 
 async fn effective_locale(call: Call, Query(query): Query<LocaleQuery>) -> Outcome {
-    let supported: Vec<String> = query
-        .supported
-        .iter()
-        .flat_map(|list| list.split(','))
-        .map(|one| one.trim().to_owned())
-        .filter(|one| !one.is_empty())
-        .collect();
-    if supported.len() > 200 || supported.iter().any(|one| crate::preferences::fields::find_language(one).is_none()) {
-        return Err(Problem::invalid(vec![FieldError::new("supported", "expected language tags, at most 200")]));
-    }
+    let listed = query.supported.iter().flat_map(|list| list.split(',')).map(str::trim).filter(|one| !one.is_empty());
+    let supported: Option<Vec<Spoken>> = listed.take(MOST_SPOKEN + 1).map(Spoken::read).collect();
+    let supported = supported.filter(|supported| supported.len() <= MOST_SPOKEN).ok_or_else(|| {
+        let words = format!("expected language tags, at most {MOST_SPOKEN}");
+        Problem::invalid(vec![FieldError::new("supported", words)])
+    })?;
     let (effective, _) = effective(&call).await?;
     let text = |path: &str| effective.values.text(path);
     let language = text("locale.language").unwrap_or_default();
