@@ -4,6 +4,8 @@
 //! any key.
 
 use icu_normalizer::ComposingNormalizerBorrowed;
+use icu_properties::CodePointSetData;
+use icu_properties::props::DefaultIgnorableCodePoint;
 use serde_json::{Map, Value, json};
 
 use super::fault::{FieldError, Malformed};
@@ -84,7 +86,9 @@ impl Catalogue {
         let (mut edits, mut wrong) = (Vec::new(), Vec::new());
         self.walk(branch, given, &mut edits, &mut wrong);
         if edits.len() + wrong.len() > MOST_EDITS {
-            wrong = vec![FieldError::new(branch, format!("names more than {MOST_EDITS} values"))];
+            let last = edits.last().map(|edit| edit.path.to_string());
+            let last = last.or_else(|| wrong.pop().map(|complaint| complaint.field)).unwrap_or_default();
+            wrong = vec![FieldError::new(shortened(last), format!("this is one of more than {MOST_EDITS} values"))];
         }
         if wrong.is_empty() {
             return Ok(Patch(edits));
@@ -212,16 +216,23 @@ impl Rule {
     }
 }
 
-/// One line of text in its normal form (NFC): 1 to `most` characters, not only spaces.
+/// One line of text in its normal form (NFC): 1 to `most` characters, of which something shows.
 ///
 /// # Errors
 /// In words.
 pub fn line(text: &str, most: usize) -> Result<String, Malformed> {
     let text = normal(text);
-    let is_good = !text.trim().is_empty() && text.chars().count() <= most && !text.chars().any(is_control);
-    is_good
-        .then_some(text)
-        .ok_or_else(|| Malformed(format!("expected 1 to {most} characters without control characters; null clears")))
+    let is_good = text.chars().any(is_visible) && text.chars().count() <= most && !text.chars().any(is_control);
+    is_good.then_some(text).ok_or_else(|| {
+        Malformed(format!("expected 1 to {most} characters, some to be seen and none of control; null clears"))
+    })
+}
+
+/// Whether a character shows something: it is no space, nothing that is passed over where it is shown (Unicode's
+/// `Default_Ignorable_Code_Point`), nor the one of Braille without dots.
+fn is_visible(c: char) -> bool {
+    let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
+    !(c.is_whitespace() || ignorable.contains(c) || c == '\u{2800}')
 }
 
 /// Text of several lines in its normal form (NFC), of at most `most` characters.
@@ -338,7 +349,7 @@ mod tests {
         assert_eq!(sheet.text("name").as_deref(), Some("é"));
         assert_eq!(sheet.json("deep.days"), Some(r#"["mon","tue"]"#));
         assert_eq!(sheet.json("any.b"), Some(r#""x""#));
-        for bad in ["\u{0}", "\u{202E}abc", " ", ""] {
+        for bad in ["\u{0}", "\u{202E}abc", " ", "", "\u{200B}", "\u{FEFF} \u{3164}", "\u{2800}"] {
             assert_eq!(read(&json!({ "name": bad })).unwrap_err(), ["name"], "{bad:?}");
         }
     }
@@ -348,7 +359,7 @@ mod tests {
         let nulls =
             |count: usize| json!({ "any": (0..count).map(|at| (at.to_string(), Value::Null)).collect::<Map<_, _>>() });
         assert!(read(&nulls(500)).is_ok());
-        assert_eq!(read(&nulls(501)).unwrap_err(), [""]);
+        assert_eq!(read(&nulls(501)).unwrap_err(), ["any.99"]);
     }
 
     #[test]

@@ -84,6 +84,9 @@ impl Registered {
             return Err(Malformed(format!("$schema can be {DIALECT} alone")));
         }
         schema::nodes(&schema)?;
+        if !schema::admits_objects(&schema) {
+            return Err(Malformed::new("no object fits it, and values of a namespace are one"));
+        }
         Self::stored(namespace)
     }
 
@@ -96,6 +99,11 @@ impl Registered {
         let validator = options.build(&schema).map_err(|error| Malformed(format!("not a JSON Schema: {error}")))?;
         let validator = schema::nodes(&schema).ok().map(|nodes| (nodes, validator));
         Ok(Self { namespace, validator })
+    }
+
+    /// Whether these values fit its schema. As long as [`complaints`](Self::complaints) takes.
+    pub fn fits(&self, values: &Value) -> bool {
+        self.validator.as_ref().is_some_and(|(_, validator)| validator.is_valid(values))
     }
 
     /// What is wrong with these values. Large schemas take their time: not for a mailbox, nor for a worker.
@@ -149,6 +157,12 @@ impl PreferenceBook {
     /// A namespace.
     pub fn namespace(&self, name: &str) -> Option<&Arc<Registered>> {
         self.namespaces.get(name)
+    }
+
+    /// Whether there is what stands at a path: a namespace, or a field.
+    pub fn has(&self, path: &str) -> bool {
+        let name = path.strip_prefix(CUSTOM).and_then(|rest| rest.strip_prefix('.'));
+        name.is_none_or(|name| self.namespace(name).is_some())
     }
 
     /// Every namespace, by name.

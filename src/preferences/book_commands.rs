@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::actor::command::{Command, Decision, Facts};
+use crate::kernel::fault::FieldError;
 use crate::kernel::ids::RoleId;
 use crate::kernel::sheet::Patch;
 use crate::preferences::book::{PreferenceBook, PreferenceBookEvent, Registered};
@@ -58,7 +59,8 @@ impl Command for ChangeDefaults {
         };
         let wrong = fields::complaints(&layer.values);
         if !wrong.is_empty() {
-            return Err(PreferenceError::Invalid(wrong));
+            let within = |wrong: FieldError| FieldError::new(format!("values.{}", wrong.field), wrong.message);
+            return Err(PreferenceError::Invalid(wrong.into_iter().map(within).collect()));
         }
         if old.as_ref() == Some(&layer) {
             return Ok(Decision::nothing(layer));
@@ -97,8 +99,7 @@ impl Command for RemoveDefaults {
     }
 }
 
-/// Registers a namespace, or gives it another schema. What people have in it stays and is held to the new schema when
-/// they change it.
+/// Registers a namespace, or gives it another schema. What people have in it stays, and is shown while it fits.
 #[derive(Debug, Clone)]
 pub struct SetNamespace {
     /// The namespace.

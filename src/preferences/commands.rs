@@ -11,7 +11,7 @@ use crate::actor::command::{Command, Decision, Facts};
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::{ChangeId, SessionId};
 use crate::kernel::sheet::{Difference, Edit, Patch, Sheet, is_below};
-use crate::preferences::book::PreferenceBook;
+use crate::preferences::book::{PreferenceBook, Registered};
 use crate::preferences::error::PreferenceError;
 use crate::preferences::fields;
 use crate::preferences::model::{CUSTOM, MOST_CUSTOM_BYTES, MOST_NAMESPACE_BYTES, Preferences};
@@ -43,16 +43,20 @@ impl Wanted {
     /// Everything that breaks a rule.
     pub fn applied(&self, before: &Sheet, book: &PreferenceBook) -> Result<Sheet, PreferenceError> {
         let own = before.merged(&self.patch);
-        let custom = self.custom.iter().map(|(name, given)| merged_namespace(&own, name, given)).collect();
-        let own = own.merged(&Patch(custom));
+        let custom = self.custom.iter().map(|(name, given)| merged_namespace(&own, name, given, book)).collect();
+        let mut own = own.merged(&Patch(custom));
         let mut wrong = fields::complaints(&own);
         let differences = before.differences(&own);
         let fills = |one: &Difference| one.after.is_some() && is_below(&one.path, CUSTOM);
-        if differences.iter().any(fills) && custom_bytes(&own) > MOST_CUSTOM_BYTES {
-            let what = format!("expected at most {MOST_CUSTOM_BYTES} bytes of JSON in all namespaces together");
-            wrong.push(FieldError::new(CUSTOM, what));
-        }
         wrong.extend(differences.iter().flat_map(|one| refused(book, &one.path, one.after.as_deref())));
+        if differences.iter().any(fills) && custom_bytes(&own) > MOST_CUSTOM_BYTES {
+            // What is left of namespaces that there are not any more makes room.
+            own = own.filtered(|path| book.has(path));
+            if custom_bytes(&own) > MOST_CUSTOM_BYTES {
+                let what = format!("expected at most {MOST_CUSTOM_BYTES} bytes of JSON in all namespaces together");
+                wrong.push(FieldError::new(CUSTOM, what));
+            }
+        }
         if wrong.is_empty() { Ok(own) } else { Err(PreferenceError::Invalid(wrong)) }
     }
 }
@@ -116,17 +120,26 @@ fn refused(book: &PreferenceBook, path: &str, after: Option<&str>) -> Vec<FieldE
     registered.complaints(&serde_json::from_str(json).unwrap_or_default())
 }
 
-fn merged_namespace(own: &Sheet, name: &str, given: &Value) -> Edit {
+fn merged_namespace(own: &Sheet, name: &str, given: &Value, book: &PreferenceBook) -> Edit {
     let path = format!("{CUSTOM}.{name}");
-    let to = match given {
-        Value::Object(given) => {
-            let mut values = own.value(&path).unwrap_or_else(|| Value::Object(Map::new()));
-            merge(&mut values, given);
-            Some(values.to_string().into())
-        }
-        _ => None,
+    let Value::Object(given) = given else { return Edit { path: path.into(), to: None } };
+    let over = |mut values: Value| {
+        merge(&mut values, given);
+        values
     };
-    Edit { path: path.into(), to }
+    let (kept, empty) = (own.value(&path), Value::Object(Map::new()));
+    let merged = over(kept.clone().unwrap_or_else(|| empty.clone()));
+    let mut json = merged.to_string();
+    // What does not fit its schema any more is not shown: whoever changes what they see begins anew, unless what they add
+    // makes it fit.
+    let is_hidden = |kept: &Value, there: &Registered| !there.fits(&merged) && !there.fits(kept);
+    if json.len() <= MOST_NAMESPACE_BYTES
+        && let (Some(kept), Some(there)) = (&kept, book.namespace(name))
+        && is_hidden(kept, there)
+    {
+        json = over(empty).to_string();
+    }
+    Edit { path: path.into(), to: Some(json.into()) }
 }
 
 /// Merges as RFC 7396 section 2 says.

@@ -36,13 +36,16 @@ pub enum PreferenceError {
     /// What the change changed was changed since.
     #[error("what this change changed was changed since")]
     ChangedSince(Vec<Box<str>>),
+    /// What was there before the change would break a rule by now.
+    #[error("what was there before this change is not valid any more")]
+    NotValidAnyMore(Vec<FieldError>),
 }
 
 impl Fault for PreferenceError {
     fn kind(&self) -> Kind {
         match self {
             Self::Invalid(_) => Kind::Invalid,
-            Self::Moved | Self::ChangedSince(_) | Self::TooManyNamespaces => Kind::Conflict,
+            Self::Moved | Self::ChangedSince(_) | Self::NotValidAnyMore(_) | Self::TooManyNamespaces => Kind::Conflict,
             Self::Stale => Kind::Stale,
             Self::SessionOver(_) => Kind::Unauthenticated,
             Self::Missing | Self::MissingRole | Self::MissingNamespace | Self::MissingChange => Kind::Missing,
@@ -57,11 +60,12 @@ impl Fault for PreferenceError {
             Self::Missing | Self::MissingRole | Self::MissingNamespace | Self::MissingChange => "not-found",
             Self::TooManyNamespaces => "too-many-namespaces",
             Self::ChangedSince(_) => "changed-since",
+            Self::NotValidAnyMore(_) => "not-valid-any-more",
         }
     }
     fn fields(&self) -> Vec<FieldError> {
         match self {
-            Self::Invalid(wrong) => wrong.clone(),
+            Self::Invalid(wrong) | Self::NotValidAnyMore(wrong) => wrong.clone(),
             Self::ChangedSince(paths) => {
                 paths.iter().map(|path| FieldError::new(&**path, "was changed since")).collect()
             }

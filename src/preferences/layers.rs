@@ -12,7 +12,7 @@ use crate::kernel::ids::RoleId;
 use crate::kernel::sheet::Sheet;
 use crate::preferences::book::PreferenceBook;
 use crate::preferences::fields::FIELDS;
-use crate::preferences::model::{CUSTOM, Layer};
+use crate::preferences::model::Layer;
 use crate::user::User;
 
 /// Where a value comes from.
@@ -84,10 +84,6 @@ pub fn effective(own: &Sheet, roles: &[RoleLayer], book: &PreferenceBook) -> Eff
     for (role_id, layer) in roles.iter().rev() {
         over(&layer.values, Origin { source: Source::Role, role_id: Some(*role_id) });
     }
-    let is_there = |path: &str| {
-        let namespace = path.strip_prefix(CUSTOM).and_then(|rest| rest.strip_prefix('.'));
-        namespace.is_none_or(|name| book.namespace(name).is_some())
-    };
-    over(&own.filtered(is_there), Origin { source: Source::Own, role_id: None });
+    over(&own.filtered(|path| book.has(path)), Origin { source: Source::Own, role_id: None });
     effective
 }

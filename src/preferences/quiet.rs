@@ -175,7 +175,7 @@ mod tests {
     struct Minute {
         at: Timestamp,
         date: Date,
-        minute: u32,
+        of_day: u32,
     }
 
     const DAY: i64 = 86_400;
@@ -200,8 +200,8 @@ mod tests {
         minutes
             .map(|at| {
                 latest = latest.max(wall(zone, at));
-                let minute = u32::try_from(latest.hour()).unwrap() * 60 + u32::try_from(latest.minute()).unwrap();
-                Minute { at, date: latest.date(), minute }
+                let of_day = u32::try_from(latest.hour()).unwrap() * 60 + u32::try_from(latest.minute()).unwrap();
+                Minute { at, date: latest.date(), of_day }
             })
             .collect()
     }
@@ -209,11 +209,11 @@ mod tests {
     /// Whether it is quiet by what the clock on the wall says.
     fn is_quiet_on_the_wall(hours: &QuietHours, now: &Minute) -> bool {
         let chosen = |date: Date| hours.days[usize::try_from(Weekday::to_monday_zero_offset(date.weekday())).unwrap()];
-        let begins_today = chosen(now.date) && hours.start <= now.minute;
+        let begins_today = chosen(now.date) && hours.start <= now.of_day;
         if hours.end > hours.start {
-            return begins_today && now.minute < hours.end;
+            return begins_today && now.of_day < hours.end;
         }
-        begins_today || (chosen(now.date.yesterday().unwrap()) && now.minute < hours.end)
+        begins_today || (chosen(now.date.yesterday().unwrap()) && now.of_day < hours.end)
     }
 
     #[test]

@@ -37,6 +37,33 @@ pub fn nodes(schema: &Value) -> Result<u64, Malformed> {
     Count { root: schema, known: HashMap::new(), depth: 0 }.of(schema, true)
 }
 
+/// Whether objects can fit a schema, as far as its keywords for kinds and values say, and those that combine schemas. Its
+/// references must have been counted.
+pub fn admits_objects(schema: &Value) -> bool {
+    admits(schema, schema)
+}
+
+fn admits(root: &Value, schema: &Value) -> bool {
+    let keywords = match schema {
+        Value::Bool(admits) => return *admits,
+        Value::Object(keywords) => keywords,
+        _ => return true,
+    };
+    let there = |to: &str| to.strip_prefix('#').and_then(|place| root.pointer(place));
+    keywords.iter().all(|(keyword, value)| match (keyword.as_str(), value) {
+        ("type", Value::String(kind)) => kind == "object",
+        ("type", Value::Array(kinds)) => kinds.iter().any(|kind| kind == "object"),
+        ("const", value) => value.is_object(),
+        ("enum", Value::Array(values)) => values.iter().any(Value::is_object),
+        ("allOf", Value::Array(all)) => all.iter().all(|one| admits(root, one)),
+        ("anyOf" | "oneOf", Value::Array(some)) => some.iter().any(|one| admits(root, one)),
+        ("not", Value::Bool(refuses)) => !refuses,
+        ("not", Value::Object(refused)) => !refused.is_empty(),
+        ("$ref", Value::String(to)) => there(to).is_none_or(|there| admits(root, there)),
+        _ => true,
+    })
+}
+
 struct Count<'a> {
     root: &'a Value,
     /// By where a reference leads; none: it is being counted.

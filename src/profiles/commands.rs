@@ -48,7 +48,8 @@ impl Command for ChangeProfile {
         let fields = self.base.fields.merged(&self.patch);
         let wrong = fields::complaints(&fields, facts.now);
         if !wrong.is_empty() {
-            return Err(ProfileError::Invalid(wrong));
+            let is_undo = self.undoes.is_some();
+            return Err(if is_undo { ProfileError::NotValidAnyMore(wrong) } else { ProfileError::Invalid(wrong) });
         }
         let id = (self.change, self.undoes);
         let Some(change) = change(id, Part::Profile, &self.base.fields, &fields, facts) else {

@@ -51,6 +51,9 @@ pub enum ProfileError {
     /// What the change changed was changed since.
     #[error("what this change changed was changed since")]
     ChangedSince(Vec<Box<str>>),
+    /// What was there before the change would break a rule by now.
+    #[error("what was there before this change is not valid any more")]
+    NotValidAnyMore(Vec<FieldError>),
 }
 
 impl Fault for ProfileError {
@@ -61,6 +64,7 @@ impl Fault for ProfileError {
             Self::SessionOver(_) => Kind::Unauthenticated,
             Self::Moved
             | Self::ChangedSince(_)
+            | Self::NotValidAnyMore(_)
             | Self::NoCode
             | Self::NoTarget
             | Self::VerifiedAlready
@@ -78,6 +82,7 @@ impl Fault for ProfileError {
             Self::Stale => "version-mismatch",
             Self::Missing | Self::MissingChange => "not-found",
             Self::ChangedSince(_) => "changed-since",
+            Self::NotValidAnyMore(_) => "not-valid-any-more",
             Self::TooSoon(_) => "too-soon",
             Self::SessionOver(_) => SessionOver::CODE,
             Self::NoCode => "no-code",
@@ -91,7 +96,7 @@ impl Fault for ProfileError {
     }
     fn fields(&self) -> Vec<FieldError> {
         match self {
-            Self::Invalid(wrong) => wrong.clone(),
+            Self::Invalid(wrong) | Self::NotValidAnyMore(wrong) => wrong.clone(),
             Self::ChangedSince(paths) => {
                 paths.iter().map(|path| FieldError::new(&**path, "was changed since")).collect()
             }

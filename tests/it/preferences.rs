@@ -139,7 +139,16 @@ fn what_breaks_a_rule_is_named_and_changes_nothing() {
     let many: Map<String, Value> = (0..51).map(|it| (format!("c{it}"), json!(true))).collect();
     ann.put(&section("notifications"), &json!({ "push": { "categories": many } }))
         .is_problem(400, "invalid-input")
+        .names_field("push.categories");
+    ann.put(PREFERENCES, &json!({ "notifications": { "push": { "categories": many } } }))
+        .is_problem(400, "invalid-input")
         .names_field("notifications.push.categories");
+    let defaults = json!({ "values": { "notifications": { "push": { "categories": many } } } });
+    server
+        .admin()
+        .put("/api/v1/preferences/defaults", &defaults)
+        .is_problem(400, "invalid-input")
+        .names_field("values.notifications.push.categories");
     assert_eq!(read(&ann), before);
 }
 
@@ -383,7 +392,12 @@ fn a_reset_goes_back_to_the_defaults_of_what_it_names() {
     assert_eq!((&after["custom"], &after["locale"]["language"]), (&json!({}), &json!("en")));
     reset(json!({ "sections": vec!["theme"; 71] })).is_problem(400, "invalid-input").names_field("sections");
     let links: serde_json::Map<_, _> = (0..501).map(|at| (at.to_string(), Value::Null)).collect();
-    ann.put("/api/v1/users/profile", &json!({ "social_links": links })).is_problem(400, "invalid-input");
+    ann.put("/api/v1/users/profile", &json!({ "social_links": links }))
+        .is_problem(400, "invalid-input")
+        .names_field("social_links.99");
+    ann.put(&section("notifications"), &json!({ "push": { "categories": links } }))
+        .is_problem(400, "invalid-input")
+        .names_field("push.categories.99");
     let text = json!({ "theme": "x".repeat(64 * 1024) });
     ann.put(&format!("{PREFERENCES}/theme"), &text).is_problem(413, "body-too-large");
     reset(json!({ "sections": ["theme", "colours"] })).is_problem(400, "invalid-input").names_field("sections[1]");
@@ -504,6 +518,231 @@ fn quiet_hours_are_those_of_the_persons_own_zone() {
     assert_eq!(quiet()["changes_at"], "2025-11-23T12:05:00.000Z");
     server.clock.advance_seconds(300);
     assert_eq!(quiet(), json!({ "quiet": true, "changes_at": "2025-11-23T22:00:00.000Z", "timezone": "Asia/Tokyo" }));
+}
+
+#[test]
+fn quiet_hours_that_the_clocks_leave_out_begin_and_end_when_they_are_changed() {
+    let server = Server::start();
+    server.admin().person("ann");
+    let ask = |now: &str, start: &str, end: &str, days: Value| {
+        let wanted = sesame::kernel::clock::Timestamp::parse(now).unwrap();
+        server.clock.advance_seconds(wanted.since(server.clock.now()) / 1000);
+        let ann = server.anonymous().sign_in("ann", crate::harness::PASSWORD);
+        ann.put(&section("locale"), &json!({ "timezone": "Europe/Berlin" })).expect(200);
+        let hours = json!({ "enabled": true, "start": start, "end": end, "days": days });
+        ann.put(&section("notifications"), &json!({ "quiet_hours": hours })).expect(200);
+        let quiet = ann.get(&format!("{PREFERENCES}/quiet-hours")).expect(200);
+        (quiet["quiet"].as_bool().unwrap(), quiet["changes_at"].as_str().unwrap_or_default().to_owned())
+    };
+    let is = |quiet: bool, until: &str| (quiet, until.to_owned());
+    let sunday = || json!(["sunday"]);
+    // On 2026-03-29 it is 03:00 after 01:59.
+    assert_eq!(ask("2026-03-22T01:45:00Z", "02:30", "03:30", sunday()), is(true, "2026-03-22T02:30:00.000Z"));
+    assert_eq!(ask("2026-03-29T01:15:00Z", "22:00", "02:30", Value::Null), is(false, "2026-03-29T20:00:00.000Z"));
+    assert_eq!(ask("2026-03-29T01:15:00Z", "02:30", "03:30", Value::Null), is(true, "2026-03-29T01:30:00.000Z"));
+}
+
+fn namespace(name: &str) -> String {
+    format!("/api/v1/preferences/namespaces/{name}")
+}
+
+#[test]
+fn what_is_left_of_removed_namespaces_can_be_cleared_and_is_in_nobodys_way() {
+    let server = Server::start();
+    let admin = server.admin();
+    let register = |name: &str| admin.put(&namespace(name), &json!({ "schema": { "type": "object" } })).expect(200);
+    let full = || -> Value {
+        let text = "x".repeat(8 * 1024 - 8);
+        (0..8).map(|number| (format!("n{number}"), json!({ "a": text }))).collect()
+    };
+    let people = ["filling", "clearing", "each"].map(|name| admin.person(name));
+    for number in 0..8 {
+        register(&format!("n{number}"));
+    }
+    for person in &people {
+        person.put(PREFERENCES, &json!({ "custom": full() })).expect(200);
+    }
+    for number in 0..8 {
+        admin.delete(&namespace(&format!("n{number}"))).expect(204);
+    }
+    register("m");
+    let put = |person: &SignedIn, custom: Value| person.put(PREFERENCES, &json!({ "custom": custom }));
+    let [filling, clearing, each] = &people;
+    // One that there is not cannot be filled, and can be cleared.
+    put(each, json!({ "n0": { "a": 1 } })).is_problem(400, "invalid-input").names_field("custom.n0");
+    put(each, json!({ "n0": null, "n1": null })).expect(200);
+    put(clearing, Value::Null).expect(200);
+    assert_eq!(put(filling, json!({ "m": { "a": 1 } })).expect(200)["custom"], json!({ "m": { "a": 1 } }));
+    for number in 0..8 {
+        register(&format!("n{number}"));
+    }
+    let left = |person: &SignedIn| read(person)["custom"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(left(each), ["n2", "n3", "n4", "n5", "n6", "n7"]);
+    assert!(left(clearing).is_empty());
+    assert_eq!(left(filling), ["m"], "what was left made room");
+    // Of those that there are, none makes room.
+    put(filling, full()).is_problem(400, "invalid-input").names_field("custom");
+}
+
+#[test]
+fn values_are_shown_only_while_they_fit_the_schema_that_there_is() {
+    let server = Server::durable();
+    let admin = server.admin();
+    let ann = admin.person("ann");
+    let of =
+        |kind: &str| json!({ "schema": { "properties": { "a": { "type": kind } }, "additionalProperties": false } });
+    let register = |admin: &crate::harness::Admin, kind: &str| admin.put(&namespace("shop"), &of(kind)).expect(200);
+    register(&admin, "string");
+    ann.put(PREFERENCES, &json!({ "custom": { "shop": { "a": "x" } } })).expect(200);
+    let tag = ann.get(PREFERENCES).header("etag").unwrap().to_owned();
+    let shown = |ann: &SignedIn| {
+        let (all, origin) = (read(ann), ann.get(&format!("{PREFERENCES}?origin=true")).expect(200));
+        assert_eq!(all["custom"], origin["custom"]);
+        assert_eq!(origin["origin"].get("custom.shop").is_some(), all["custom"].get("shop").is_some());
+        all["custom"].clone()
+    };
+    register(&admin, "integer");
+    assert_eq!(shown(&ann), json!({}), "a text is no number");
+    let put = |custom: Value| {
+        let body = json!({ "custom": custom }).to_string();
+        ann.call("PUT", PREFERENCES, Some(body), &[("If-Match", &tag)])
+    };
+    put(json!({ "shop": { "a": 1 } })).is_problem(412, "version-mismatch");
+    register(&admin, "string");
+    assert_eq!(shown(&ann), json!({ "shop": { "a": "x" } }), "and fits again");
+    admin.delete(&namespace("shop")).expect(204);
+    register(&admin, "integer");
+    let server = server.restarted();
+    let (ann, admin) = (ann.at(server.address), server.admin());
+    assert_eq!(shown(&ann), json!({}));
+    ann.put(&section("theme"), &json!({ "mode": "dark" })).expect(200);
+    assert_eq!(shown(&ann), json!({}));
+    // What is changed is what is shown.
+    let strict = json!({ "schema": { "properties": { "b": { "type": "integer" } }, "additionalProperties": false } });
+    admin.put(&namespace("shop"), &strict).expect(200);
+    let after = ann.put(PREFERENCES, &json!({ "custom": { "shop": { "b": 1 } } })).expect(200);
+    assert_eq!(after["custom"]["shop"], json!({ "b": 1 }));
+    // What is missing of values that are kept can be added to them.
+    let whole = json!({ "schema": { "required": ["b", "c"] } });
+    admin.put(&namespace("shop"), &whole).expect(200);
+    assert_eq!(shown(&ann), json!({}));
+    let after = ann.put(PREFERENCES, &json!({ "custom": { "shop": { "c": 2 } } })).expect(200);
+    assert_eq!(after["custom"]["shop"], json!({ "b": 1, "c": 2 }));
+}
+
+#[test]
+fn a_schema_that_no_object_fits_is_refused() {
+    let server = Server::start();
+    let admin = server.admin();
+    for schema in [
+        json!({ "type": "string" }),
+        json!({ "type": ["string", "null"] }),
+        json!({ "const": 1 }),
+        json!({ "enum": ["a", null] }),
+        json!({ "allOf": [{}, { "type": "array" }] }),
+        json!({ "anyOf": [{ "type": "string" }, false] }),
+        json!({ "$ref": "#/$defs/a", "$defs": { "a": { "type": "boolean" } } }),
+        json!({ "not": {} }),
+    ] {
+        let refused = admin.put(&namespace("shop"), &json!({ "schema": schema }));
+        refused.is_problem(400, "invalid-input").names_field("schema");
+    }
+    for schema in [
+        json!({ "type": ["object", "null"] }),
+        json!({ "enum": [{ "a": 1 }, 7] }),
+        json!({ "anyOf": [{ "type": "string" }, { "type": "object" }] }),
+        json!({ "not": { "type": "string" } }),
+    ] {
+        admin.put(&namespace("shop"), &json!({ "schema": schema })).expect(200);
+    }
+}
+
+#[test]
+fn complaints_about_namespaces_are_few_and_so_are_the_bytes_that_are_read() {
+    let server = Server::start();
+    let ann = server.admin().person("ann");
+    let many: Map<String, Value> = (0..3000).map(|it| (format!("n{it}"), json!(1))).collect();
+    let refused = ann.put(PREFERENCES, &json!({ "custom": many, "theme": { "mode": "loud" } }));
+    refused.is_problem(400, "invalid-input").names_field("theme.mode");
+    assert_eq!(refused.json()["errors"].as_array().unwrap().len(), 51);
+    let large = json!({ "custom": { "shop": { "a": "x".repeat(128 * 1024) } } });
+    ann.put(PREFERENCES, &large).is_problem(413, "body-too-large");
+}
+
+#[test]
+fn defaults_of_a_role_that_is_gone_can_be_removed() {
+    let server = Server::start();
+    let admin = server.admin();
+    let role = admin.role("staff", &[]);
+    let path = format!("/api/v1/roles/{role}/preferences");
+    let dark = json!({ "values": { "theme": { "mode": "dark" } } });
+    admin.put(&path, &dark).expect(200);
+    admin.delete(&format!("/api/v1/roles/{role}")).expect(204);
+    assert_eq!(admin.get(&path).expect(200)["values"], dark["values"]);
+    admin.put(&path, &dark).is_problem(404, "not-found");
+    let tag = admin.get(&path).header("etag").unwrap().to_owned();
+    admin.call("DELETE", &path, None, &[("If-Match", "\"other\"")]).is_problem(412, "version-mismatch");
+    admin.call("DELETE", &path, None, &[("If-Match", &tag)]).expect(204);
+    admin.delete(&path).is_problem(404, "not-found");
+    admin.get(&path).is_problem(404, "not-found");
+}
+
+#[test]
+fn what_cannot_be_as_it_was_is_not_undone_and_the_rest_is() {
+    let server = Server::start();
+    let admin = server.admin();
+    let ann = admin.person("ann");
+    let of = |kind: &str| json!({ "schema": { "properties": { "a": { "type": kind } } } });
+    for name in ["shop", "desk"] {
+        admin.put(&namespace(name), &of("string")).expect(200);
+    }
+    ann.put(PREFERENCES, &json!({ "custom": { "shop": { "a": "x" } } })).expect(200);
+    ann.put(PREFERENCES, &json!({ "theme": { "mode": "dark" }, "custom": { "desk": { "a": "y" } } })).expect(200);
+    ann.put(PREFERENCES, &json!({ "custom": { "shop": null } })).expect(200);
+    let changes = || ann.get(CHANGES).expect(200)["items"].as_array().unwrap().clone();
+    let undo = |change: &Value| ann.post(&format!("{CHANGES}/{}/undo", change["id"].as_str().unwrap()), &json!({}));
+    let cleared = changes()[0].clone();
+    ann.post(&format!("{PREFERENCES}/reset"), &json!({})).expect(200);
+    let reset = changes()[0].clone();
+    admin.delete(&namespace("shop")).expect(204);
+    let gone = undo(&cleared);
+    gone.is_problem(409, "not-valid-any-more").names_field("custom.shop");
+    // Values that do not fit any more are not put back either.
+    admin.put(&namespace("desk"), &of("integer")).expect(200);
+    undo(&reset).is_problem(409, "not-valid-any-more").names_field("custom.desk.a");
+    admin.delete(&namespace("desk")).expect(204);
+    undo(&reset).expect(204);
+    let after = read(&ann);
+    assert_eq!((&after["theme"]["mode"], &after["custom"]), (&json!("dark"), &json!({})));
+    // Of a profile, too: whom to call needs a name.
+    ann.put(PROFILE, &json!({ "emergency_contact": { "name": "Bob" } })).expect(200);
+    let named = changes()[0].clone();
+    ann.put(PROFILE, &json!({ "emergency_contact": { "email": "bob@example.org" } })).expect(200);
+    undo(&named).is_problem(409, "not-valid-any-more").names_field("emergency_contact.name");
+}
+
+#[test]
+fn a_demanded_version_is_compared_strongly_in_every_header() {
+    let server = Server::start();
+    let ann = server.admin().person("ann");
+    for (path, body) in [
+        (PROFILE.to_owned(), json!({ "bio": "one" })),
+        (PREFERENCES.to_owned(), json!({ "theme": { "mode": "dark" } })),
+        (section("locale"), json!({ "language": "de" })),
+    ] {
+        ann.put(&path, &body).expect(200);
+        let tag = ann.get(&path).header("etag").unwrap().to_owned();
+        let put = |headers: &[(&str, &str)]| ann.call("PUT", &path, Some(body.to_string()), headers);
+        let weak = format!("W/{tag}");
+        put(&[("If-Match", &weak)]).is_problem(412, "version-mismatch");
+        put(&[("If-Match", &format!("\"a\", {weak}"))]).is_problem(412, "version-mismatch");
+        put(&[("If-Match", "\"a\""), ("If-Match", &weak)]).is_problem(412, "version-mismatch");
+        put(&[("If-Match", "\"a\""), ("If-Match", &tag)]).expect(200);
+        put(&[("If-Match", &tag), ("If-Match", "\"a\"")]).expect(200);
+        put(&[("If-Match", &format!("{weak}, {tag}"))]).expect(200);
+        // What is asked for is compared weakly.
+        assert_eq!(ann.call("GET", &path, None, &[("If-None-Match", &weak)]).status, 304, "{path}");
+    }
 }
 
 #[test]
@@ -719,4 +958,85 @@ fn any_sequence_of_changes_is_a_naive_merge_over_the_defaults_and_survives_a_res
         let after = server.anonymous().bearing(&token).get(PREFERENCES).expect(200);
         assert_eq!(shown(after), over(&own));
     }
+}
+
+/// A body that names several sections, each whole or in parts, with nulls at whatever depth.
+fn sections() -> impl Strategy<Value = Value> {
+    let or_null = |value: BoxedStrategy<Value>| prop_oneof![3 => value, 1 => Just(Value::Null)].boxed();
+    let flag = || any::<bool>().prop_map(Value::from).boxed();
+    let words = |words: &'static [&'static str]| select(words).prop_map(Value::from).boxed();
+    // Any of these members, or none.
+    let object = |members: Vec<(&'static str, BoxedStrategy<Value>)>| {
+        let members = members.into_iter().map(|(name, value)| {
+            proptest::option::weighted(0.6, value).prop_map(move |value| value.map(|value| (name.to_owned(), value)))
+        });
+        let members: Vec<_> = members.collect();
+        members.prop_map(|members| Value::Object(members.into_iter().flatten().collect())).boxed()
+    };
+    let categories = || or_null(object(vec![("news", or_null(flag())), ("billing", or_null(flag()))]));
+    let channel = || {
+        let frequency = words(&["daily", "weekly"]);
+        or_null(object(vec![
+            ("enabled", or_null(flag())),
+            ("frequency", or_null(frequency)),
+            ("categories", categories()),
+        ]))
+    };
+    let hours = or_null(object(vec![("start", or_null(words(&["21:00", "23:00"]))), ("enabled", or_null(flag()))]));
+    let deep = object(vec![("x", or_null(flag())), ("y", or_null(flag()))]);
+    let app = object(vec![("a", or_null(flag())), ("deep", or_null(deep))]);
+    object(vec![
+        (
+            "theme",
+            or_null(object(vec![
+                ("mode", or_null(words(&["dark", "light"]))),
+                ("font_family", or_null(words(&["A", "B"]))),
+            ])),
+        ),
+        ("notifications", or_null(object(vec![("email", channel()), ("push", channel()), ("quiet_hours", hours)]))),
+        (
+            "locale",
+            or_null(object(vec![("language", or_null(words(&["de", "fr"]))), ("currency", or_null(words(&["EUR"])))])),
+        ),
+        ("privacy", or_null(object(vec![("discoverable", or_null(flag()))]))),
+        ("custom", or_null(object(vec![("app", or_null(app.clone())), ("bar", or_null(app))]))),
+    ])
+}
+
+/// What is cleared is as if it had never been chosen; null stands where there is no default.
+fn over(default: &Value, own: Option<&Value>) -> Value {
+    let (Value::Object(default), own) = (default, own.and_then(Value::as_object)) else {
+        return own.cloned().unwrap_or_else(|| default.clone());
+    };
+    let none = Map::new();
+    let own = own.unwrap_or(&none);
+    let names = default.keys().chain(own.keys());
+    names.map(|name| (name.clone(), over(default.get(name).unwrap_or(&Value::Null), own.get(name)))).collect()
+}
+
+#[test]
+fn requests_of_several_sections_with_nulls_at_any_depth_are_a_naive_merge() {
+    let server = Server::start();
+    let admin = server.admin();
+    for name in ["app", "bar"] {
+        admin.put(&namespace(name), &json!({ "schema": { "type": "object" } })).expect(200);
+    }
+    let mut defaults = admin.get(PREFERENCES).expect(200);
+    defaults.as_object_mut().unwrap().remove("updated_at");
+    let count = std::cell::Cell::new(0);
+    let cases = Cases { cases: 48, failure_persistence: None, ..Cases::default() };
+    TestRunner::new(cases)
+        .run(&vec(sections(), 1..8), |bodies| {
+            count.set(count.get() + 1);
+            let person = admin.person(&format!("p{}", count.get()));
+            let mut own = json!({});
+            for body in &bodies {
+                naive_merge(&mut own, body);
+                let mut after = person.put(PREFERENCES, body).expect(200);
+                after.as_object_mut().unwrap().remove("updated_at");
+                prop_assert_eq!(after, over(&defaults, Some(&own)), "{} of {:?}", body, bodies);
+            }
+            Ok(())
+        })
+        .unwrap();
 }

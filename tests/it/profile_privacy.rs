@@ -337,7 +337,6 @@ fn a_preview_as_somebody_is_what_they_see() {
     admin.post(&format!("/api/v1/users/{}/suspend", gone.id), &json!({})).expect(200);
     let path = format!("/api/v1/users/{}/profile", admin.id);
     let nobody = server.anonymous();
-    let app = admin.app("shop", &[]);
     let viewers: [(&str, &str, &Client); 5] = [
         ("as", "everyone", &nobody),
         ("user_id", &stranger.id, &stranger),
@@ -356,7 +355,6 @@ fn a_preview_as_somebody_is_what_they_see() {
             }
         }
     }
-    drop(app);
 }
 
 #[test]

@@ -110,7 +110,17 @@ fn what_breaks_a_rule_is_named_and_changes_nothing() {
     for (field, bad) in [
         (
             "display_name",
-            vec![json!(""), json!(" "), json!(line), json!(1), json!("a\u{7}"), json!(["a"]), json!("\u{202E}x")],
+            vec![
+                json!(""),
+                json!(" "),
+                json!(line),
+                json!(1),
+                json!("a\u{7}"),
+                json!(["a"]),
+                json!("\u{202E}x"),
+                json!("\u{200B}"),
+                json!("\u{3164} \u{2800}\u{AD}"),
+            ],
         ),
         ("bio", vec![json!(long), json!("\u{0}"), json!(true), json!("a\tb")]),
         ("location", vec![json!(line), json!("a\nb"), json!({})]),

@@ -57,7 +57,7 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .delete("/api/v1/roles/{role_id}/preferences", write, remove_role)
         .takes_if_match()
-        .about("Removes a role's defaults")
+        .about("Removes a role's defaults, also of a role that is gone")
         .answers_with(204);
     routes
         .get("/api/v1/preferences/namespaces", write, list)
@@ -76,7 +76,7 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .delete("/api/v1/preferences/namespaces/{namespace}", write, remove)
         .takes_if_match()
-        .about("Removes a namespace; what people have in it is not shown any more")
+        .about("Removes a namespace; what people have in it is not shown any more, and makes room when it is needed")
         .answers_with(204);
 }
 
@@ -173,8 +173,15 @@ fn demanded_namespace(call: &Call, name: &str) -> Result<Option<Namespace>, Prob
     Ok(demanded.map(|registered| registered.namespace.clone()))
 }
 
+/// Refuses roles that there are not, unless defaults of one are left: those can be looked at and removed.
+fn refuse_unknown(call: &Call, role: RoleId) -> Result<(), PreferenceError> {
+    let is_known =
+        call.state.book.load().role(role).is_some() || call.state.preferences.book.load().role(role).is_some();
+    if is_known { Ok(()) } else { Err(PreferenceError::MissingRole) }
+}
+
 async fn show_role(call: Call, Path(id): Path<RoleId>) -> Outcome {
-    call.state.book.load().role(id).ok_or(PreferenceError::MissingRole)?;
+    refuse_unknown(&call, id)?;
     let book = call.state.preferences.book.load();
     let layer = book.role(id).map(|layer| Layer::clone(layer)).unwrap_or_default();
     Ok(Defaults::of(&layer).answer())
@@ -197,7 +204,7 @@ async fn change(call: &Call, role: Option<RoleId>, changes: DefaultChanges) -> O
 }
 
 async fn remove_role(call: Call, Path(id): Path<RoleId>) -> Outcome {
-    call.state.book.load().role(id).ok_or(PreferenceError::MissingRole)?;
+    refuse_unknown(&call, id)?;
     let command = RemoveDefaults { role: id, seen: demanded_layer(&call, Some(id))? };
     let done = call.state.preferences.books.send(THE_PREFERENCES, command, call.facts()).await?;
     Ok(Answer::no_content().with_revision(done.revision))

@@ -18,7 +18,7 @@ use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::ChangeId;
 use crate::kernel::page::{Page, Paging};
-use crate::kernel::sheet::Difference;
+use crate::kernel::sheet::{Difference, Edit, Patch};
 use crate::preferences::commands::{ChangePreferences, Wanted};
 use crate::preferences::desk::Shown;
 use crate::preferences::error::PreferenceError;
@@ -43,7 +43,9 @@ pub(super) fn routes(routes: &mut Routes) {
         .made_of::<ChangeView>();
     routes
         .post("/api/v1/users/changes/{change_id}/undo", Who::SignedIn, undo)
-        .about("Takes one change back, if what it changed was not changed since")
+        .about(
+            "Takes one change back, if what it changed was not changed since; but for values of namespaces that are gone",
+        )
         .answers_with(204);
 }
 
@@ -117,16 +119,33 @@ async fn undo(call: Call, Path(id): Path<ChangeId>) -> Outcome {
 async fn undo_preferences(call: &Call, undone: &Change) -> Outcome {
     let (session, change) = (call.session_id()?, ChangeId::generate(call.now));
     let prepare = async |_: &Arc<User>, held: &Arc<Held<Preferences, Shown>>| {
-        let patch =
-            undone.undone(&held.part.own).map_err(PreferenceError::ChangedSince).map_err(WriteError::Refused)?;
+        let patch = undone.undone(&held.part.own).map_err(PreferenceError::ChangedSince);
+        let patch = patch.and_then(|patch| still_possible(call, patch)).map_err(WriteError::Refused)?;
         let wanted = Arc::new(Wanted { patch, custom: BTreeMap::new() });
-        let own = call.state.preferences.applied(&wanted, &held.part).await?;
+        let own = call.state.preferences.applied(&wanted, &held.part).await.map_err(|error| match error {
+            WriteError::Refused(PreferenceError::Invalid(wrong)) => {
+                WriteError::Refused(PreferenceError::NotValidAnyMore(wrong))
+            }
+            error => error,
+        })?;
         let (base, action) = (Arc::clone(&held.part), "preferences.change_undone");
         Ok(ChangePreferences { base, own, change, undoes: Some(undone.id), action, session })
     };
     let done = call.state.preferences.own.write_after(person(call)?.id(), &call.facts(), prepare).await?;
     call.state.preferences.own.keep(done.after.id(), done.reply);
     Ok(Answer::no_content().with_revision(done.revision))
+}
+
+/// Values of namespaces that there are not any more are not put back: nobody sees them. The rest is, if there is any.
+fn still_possible(call: &Call, patch: Patch) -> Result<Patch, PreferenceError> {
+    let book = call.state.preferences.book.load();
+    let (gone, left): (Vec<_>, Vec<_>) =
+        patch.0.into_iter().partition(|edit| edit.to.is_some() && !book.has(&edit.path));
+    if left.is_empty() && !gone.is_empty() {
+        let wrong = |edit: Edit| FieldError::new(edit.path, "there is no such namespace any more");
+        return Err(PreferenceError::NotValidAnyMore(gone.into_iter().map(wrong).collect()));
+    }
+    Ok(Patch(left))
 }
 
 async fn undo_profile(call: &Call, undone: &Change) -> Outcome {

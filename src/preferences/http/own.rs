@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-use super::view::{self, Accessibility, LocaleSection, Notifications, Privacy, Theme, Whole, shown};
+use super::view::{self, Accessibility, LocaleSection, Notifications, Privacy, Theme, Whole, find_shown, shown};
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::annex::Held;
 use crate::actor::command::WriteError;
@@ -18,7 +18,7 @@ use crate::http::{Answer, Call, Caller, Json, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::ChangeId;
-use crate::kernel::sheet::{Edit, Patch};
+use crate::kernel::sheet::{Edit, Patch, is_below};
 use crate::preferences::commands::{ChangePreferences, Wanted};
 use crate::preferences::desk::Shown;
 use crate::preferences::error::PreferenceError;
@@ -27,7 +27,6 @@ use crate::preferences::layers::{self, Effective, Source};
 use crate::preferences::model::{CUSTOM, MOST_CUSTOM_BYTES, MOST_NAMESPACES, Preferences, is_namespace};
 use crate::preferences::negotiation::{LanguageSource, Spoken, negotiate};
 use crate::preferences::quiet::QuietHours;
-use crate::store::Revision;
 use crate::user::User;
 
 /// Everything, as a place among what is shown.
@@ -80,6 +79,7 @@ pub(super) fn routes(routes: &mut Routes) {
         .put("/api/v1/users/preferences", Who::SignedIn, change_all)
         .takes_if_match()
         .about("Changes what it names of your preferences; null goes back to the default")
+        .body_limit_bytes(MOST_BYTES)
         .answers::<Whole>(200);
     section!(routes, 1, "/api/v1/users/preferences/theme", Theme, "how things look for you");
     section!(routes, 2, "/api/v1/users/preferences/notifications", Notifications, "what you are told, and how");
@@ -189,19 +189,21 @@ async fn show(call: &Call, query: &ShowQuery, place: usize) -> Outcome {
         return show_origins(call, place).await;
     }
     let user = person(call)?;
-    if let Some(held) = call.state.preferences.own.find(user) {
-        return Ok(answer(&shown(call, user, &held), place));
+    let kept = call.state.preferences.own.find(user);
+    if let Some(shown) = kept.and_then(|held| find_shown(call, user, &held)) {
+        return Ok(answer(&shown, place));
     }
     let (user, held) = call.state.preferences.own.load(user).await?;
-    Ok(answer(&shown(call, &user, &held), place))
+    Ok(answer(&shown(call, &user, &held).await?, place))
 }
 
 /// What counts for the caller, with where it comes from.
 async fn effective(call: &Call) -> Result<(Effective, Arc<Held<Preferences, Shown>>), Problem> {
     let (user, held) = call.state.preferences.own.load(person(call)?).await?;
-    let book = call.state.preferences.book.load();
+    let book = call.state.preferences.book.load_full();
+    let unfit = call.state.preferences.unfit(&held, &book).await?;
     let roles = view::role_layers(&call.state, &user, &book, call.now);
-    Ok((layers::effective(&held.part.own, &roles, &book), held))
+    Ok((layers::effective(&unfit.left_of(&held.part.own), &roles, &book), held))
 }
 
 async fn show_origins(call: &Call, place: usize) -> Outcome {
@@ -214,39 +216,39 @@ async fn show_origins(call: &Call, place: usize) -> Outcome {
 }
 
 async fn change_all(call: Call, Json(Changes(mut given)): Json<Changes>) -> Outcome {
-    let (custom, wrong) = match given.remove(CUSTOM) {
-        None => (BTreeMap::new(), Vec::new()),
-        Some(custom) => namespaces(&call, custom),
+    let (custom, wrong, clearing) = match given.remove(CUSTOM) {
+        None => (BTreeMap::new(), Vec::new(), None),
+        // All that is left, whether there is such a namespace or not.
+        Some(Value::Null) => (BTreeMap::new(), Vec::new(), Some(Edit { path: CUSTOM.into(), to: None })),
+        Some(custom) => {
+            let (custom, wrong) = namespaces(&call, custom);
+            (custom, wrong, None)
+        }
     };
     let patch = match FIELDS.read(&given) {
-        Ok(patch) if wrong.is_empty() => patch,
+        Ok(patch) if wrong.is_empty() => Patch(patch.0.into_iter().chain(clearing).collect()),
         Ok(_) => return Err(Problem::invalid(wrong)),
         Err(others) => return Err(Problem::invalid(others.into_iter().chain(wrong).collect())),
     };
     write(&call, Wanted { patch, custom }, EVERYTHING, CHANGED).await
 }
 
-/// What to change within namespaces; null clears them all.
+/// What to change within namespaces. Null clears whatever is left of one, also where there is no such namespace any more.
 fn namespaces(call: &Call, custom: Value) -> (BTreeMap<Box<str>, Value>, Vec<FieldError>) {
     let book = call.state.preferences.book.load();
-    let all = || book.namespaces().map(|one| (one.namespace.name.clone(), Value::Null)).collect();
     let Value::Object(given) = custom else {
-        return match custom {
-            Value::Null => (all(), Vec::new()),
-            _ => (BTreeMap::new(), vec![FieldError::new(CUSTOM, "expected an object")]),
-        };
+        return (BTreeMap::new(), vec![FieldError::new(CUSTOM, "expected an object")]);
     };
     let wrong = given.iter().filter_map(|(name, value)| {
         let at = || format!("{CUSTOM}.{}", name.chars().take(100).collect::<String>());
         match value {
-            _ if !is_namespace(name) || book.namespace(name).is_none() => {
-                Some(FieldError::new(at(), "there is no such namespace"))
-            }
-            Value::Object(_) | Value::Null => None,
+            Value::Null if is_namespace(name) => None,
+            _ if book.namespace(name).is_none() => Some(FieldError::new(at(), "there is no such namespace")),
+            Value::Object(_) => None,
             _ => Some(FieldError::new(at(), "expected an object")),
         }
     });
-    let wrong = wrong.collect();
+    let wrong = wrong.take(MOST_COMPLAINTS).collect();
     (given.into_iter().map(|(name, value)| (name.into(), value)).collect(), wrong)
 }
 
@@ -254,12 +256,28 @@ fn namespaces(call: &Call, custom: Value) -> (BTreeMap<Box<str>, Value>, Vec<Fie
 async fn write(call: &Call, wanted: Wanted, place: usize, action: &'static str) -> Outcome {
     let (session, change, wanted) = (call.session_id()?, ChangeId::generate(call.now), Arc::new(wanted));
     let prepare = async |user: &Arc<User>, held: &Arc<Held<Preferences, Shown>>| {
-        refuse_stale(call, user, held, place).map_err(WriteError::Refused)?;
-        let own = call.state.preferences.applied(&wanted, &held.part).await?;
+        refuse_stale(call, user, held, place).await?;
+        let applied = call.state.preferences.applied(&wanted, &held.part).await;
+        let own = applied.map_err(|error| told_within(error, place))?;
         Ok(ChangePreferences { base: Arc::clone(&held.part), own, change, undoes: None, action, session })
     };
     let done = call.state.preferences.own.write_after(person(call)?.id(), &call.facts(), prepare).await?;
-    Ok(written(call, &done.after, done.reply, done.revision, place))
+    let held = call.state.preferences.own.keep(done.after.id(), done.reply);
+    Ok(answer(&shown(call, &done.after, &held).await?, place).with_revision(done.revision))
+}
+
+/// On a section's own route complaints name paths within it.
+fn told_within(error: WriteError<PreferenceError>, place: usize) -> WriteError<PreferenceError> {
+    let section = place.checked_sub(1).and_then(|place| SECTIONS.get(place));
+    match (error, section) {
+        (WriteError::Refused(PreferenceError::Invalid(mut wrong)), Some(section)) => {
+            for complaint in wrong.iter_mut().filter(|complaint| is_below(&complaint.field, section)) {
+                complaint.field.drain(..=section.len());
+            }
+            WriteError::Refused(PreferenceError::Invalid(wrong))
+        }
+        (error, _) => error,
+    }
 }
 
 async fn reset(call: Call, Json(reset): Json<Reset>) -> Outcome {
@@ -285,24 +303,18 @@ async fn reset(call: Call, Json(reset): Json<Reset>) -> Outcome {
 }
 
 /// Refuses a write whose `If-Match` names another version than there is.
-fn refuse_stale(
+async fn refuse_stale(
     call: &Call,
     user: &User,
     held: &Held<Preferences, Shown>,
     place: usize,
-) -> Result<(), PreferenceError> {
-    let shown = shown(call, user, held);
+) -> Result<(), WriteError<PreferenceError>> {
+    let shown = shown(call, user, held).await?;
     let is_met = shown.bodies.get(place).is_some_and(|(_, tag)| call.matches(tag));
-    if is_met { Ok(()) } else { Err(PreferenceError::Stale) }
+    if is_met { Ok(()) } else { Err(WriteError::Refused(PreferenceError::Stale)) }
 }
 
-/// The preferences after a write.
-fn written(call: &Call, user: &User, preferences: Arc<Preferences>, revision: Revision, place: usize) -> Answer {
-    let held = call.state.preferences.own.keep(user.id(), preferences);
-    answer(&shown(call, user, &held), place).with_revision(revision)
-}
-
-fn answer(shown: &Shown, place: usize) -> Answer {
+fn answer(shown: &Arc<Shown>, place: usize) -> Answer {
     let Some((body, tag)) = shown.bodies.get(place) else { return Answer::no_content() };
     Answer::bytes(HeaderValue::from_static("application/json"), body.clone()).with_tag(tag.clone())
 }

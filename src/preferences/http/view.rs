@@ -10,12 +10,14 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::annex::Held;
+use crate::actor::command::WriteError;
 use crate::http::answer::tag_of;
 use crate::http::{Call, State};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::sheet::Sheet;
 use crate::preferences::book::{PreferenceBook, Registered};
 use crate::preferences::desk::Shown;
+use crate::preferences::error::PreferenceError;
 use crate::preferences::fields::{FIELDS, SECTIONS};
 use crate::preferences::layers::{self, Effective, RoleLayer};
 use crate::preferences::model::{CUSTOM, DIALECT, Preferences};
@@ -26,16 +28,28 @@ pub(super) fn role_layers(state: &State, user: &User, book: &PreferenceBook, now
     if book.has_no_roles() { Vec::new() } else { layers::of_roles(user, &state.book.load(), book, now) }
 }
 
-/// Everything that counts for somebody, made anew only if something of it is another.
-pub(super) fn shown(call: &Call, user: &User, held: &Held<Preferences, Shown>) -> Arc<Shown> {
+/// Everything that counts for somebody, if it was made and nothing of it is another.
+pub(super) fn find_shown(call: &Call, user: &User, held: &Held<Preferences, Shown>) -> Option<Arc<Shown>> {
     let book = call.state.preferences.book.load();
     let roles = role_layers(&call.state, user, &book, call.now);
     let is_same =
         |shown: &Arc<Shown>| shown.book == book.version() && shown.roles.iter().eq(roles.iter().map(|(id, _)| id));
-    if let Some(shown) = held.shown.load_full().filter(is_same) {
-        return shown;
+    held.shown.load_full().filter(is_same)
+}
+
+/// Everything that counts for somebody, made anew only if something of it is another.
+pub(super) async fn shown(
+    call: &Call,
+    user: &User,
+    held: &Held<Preferences, Shown>,
+) -> Result<Arc<Shown>, WriteError<PreferenceError>> {
+    if let Some(shown) = find_shown(call, user, held) {
+        return Ok(shown);
     }
-    let effective = layers::effective(&held.part.own, &roles, &book);
+    let book = call.state.preferences.book.load_full();
+    let unfit = call.state.preferences.unfit(held, &book).await?;
+    let roles = role_layers(&call.state, user, &book, call.now);
+    let effective = layers::effective(&unfit.left_of(&held.part.own), &roles, &book);
     let object = object(&effective.values, &book, held.part.updated_at);
     let body = |value: &Value| {
         let body = Bytes::from(value.to_string());
@@ -48,10 +62,11 @@ pub(super) fn shown(call: &Call, user: &User, held: &Held<Preferences, Shown>) -
     let shown = Arc::new(Shown {
         book: book.version(),
         roles: roles.iter().map(|(id, _)| *id).collect(),
+        unfit,
         bodies: [whole, theme, notifications, locale, accessibility, privacy],
     });
     held.shown.store(Some(Arc::clone(&shown)));
-    shown
+    Ok(shown)
 }
 
 /// The values by section, and by namespace.
