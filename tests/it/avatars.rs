@@ -214,6 +214,23 @@ fn whatever_bytes_come_in_they_are_a_picture_or_a_clear_refusal() {
         .unwrap();
 }
 
+#[test]
+fn a_profile_that_goes_while_its_picture_is_replaced_leaves_none_behind() {
+    let server = Server::start();
+    let ann = server.admin().person("ann");
+    for round in 0..8 {
+        std::thread::scope(|scope| {
+            for number in 0..4 {
+                let ann = &ann;
+                scope.spawn(move || upload(ann, &picture(ImageFormat::Png, 40, 4 * round + number)).expect(200));
+            }
+            scope.spawn(|| ann.delete(PROFILE).expect(204));
+        });
+        let expected = if url(&ann).is_some() { 4 } else { 0 };
+        assert_eq!(blobs(&server), expected, "round {round}");
+    }
+}
+
 /// How often the route of uploads was answered with a status of this class.
 fn uploads_answered(server: &Process, class: &str) -> usize {
     let metrics = Anonymous::of(server.metrics_address).get("/metrics").body;

@@ -102,10 +102,11 @@ async fn delete(call: Call) -> Outcome {
         let forgotten = places.map_err(|error| unavailable(&error))?.map_err(|error| unavailable(&error))?;
         Ok(DeleteProfile { base: Arc::clone(&held.part), changes, forgotten, session })
     };
-    let user = person(&call)?;
-    let _turn = call.state.album.turn(user.id()).await;
-    let avatar = user.profiles.find().and_then(|marks| marks.avatar);
-    let done = call.state.profiles.write_after(user.id(), &call.facts(), prepare).await?;
+    let id = person(&call)?.id();
+    let _turn = call.state.album.turn(id).await;
+    // As it is in one's turn: it may have been another when the request came.
+    let avatar = call.state.users.load(id).await?.and_then(|user| user.profiles.find()?.avatar);
+    let done = call.state.profiles.write_after(id, &call.facts(), prepare).await?;
     call.state.profiles.keep(done.after.id(), done.reply);
     if let Some(avatar) = avatar {
         super::avatar::forget_unless_named(&call, avatar).await;
