@@ -30,7 +30,7 @@ use crate::profiles::desk::Prepared;
 use crate::profiles::error::ProfileError;
 use crate::profiles::model::{AvatarId, Identity, Profile};
 use crate::profiles::picture::SIDES;
-use crate::profiles::privacy::{self, AskedOnce, Audience, Viewer};
+use crate::profiles::privacy::{self, AskedOnce, Viewer};
 use crate::sessions::model::Session;
 use crate::user::User;
 
@@ -212,11 +212,9 @@ async fn avatar(call: Call, Path(path): Path<OfAvatar>, Query(side): Query<Side>
     let id = avatar.filter(|id| may_see && Some(*id) == asked).ok_or(ProfileError::Missing)?;
     let tag = HeaderValue::try_from(format!("\"{id}-{side}\"")).map_err(|error| Problem::bug(error.to_string()))?;
     let square = call.state.album.load(owner.id(), id, side).await?.ok_or(ProfileError::Missing)?;
-    // Its name is its content: it never changes. Whoever may not see it any more keeps what they have seen.
-    let caching = match audience {
-        Audience::Everyone => "public, max-age=31536000, immutable",
-        _ => "private, max-age=31536000, immutable",
-    };
+    // Its name is its content: it never changes. Who may see it does: only the viewer's own cache keeps it, so that whoever
+    // comes later is asked about here.
+    let caching = "private, max-age=31536000, immutable";
     let answer = Answer::bytes(HeaderValue::from_static("image/webp"), square).with_tag(tag);
     Ok(answer.with_header(CACHE_CONTROL, HeaderValue::from_static(caching)))
 }
