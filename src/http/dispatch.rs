@@ -147,10 +147,7 @@ impl Endpoint {
             let detail = "this is of what is there, and If-None-Match demands that it is not";
             return Err(Problem::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", detail));
         }
-        let _place = match self.route.is_upload.then(|| frame.table.uploads.try_acquire()) {
-            Some(Err(_)) => return Err(Problem::busy("too many uploads are on their way in")),
-            place => place,
-        };
+        let _place = self.route.is_upload.then(|| frame.table.uploads.take(&caller)).transpose()?;
         let (bytes, has_waited) = if self.route.reads_body {
             body::read(request, payload, self.body_limit_bytes, frame.table.body_time).await?
         } else {

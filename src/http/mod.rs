@@ -46,6 +46,7 @@ pub mod settings;
 pub mod signals;
 pub mod state;
 pub mod table;
+mod uploads;
 
 pub use answer::Answer;
 pub use call::Call;

@@ -39,6 +39,8 @@ settings! {
         /// How many uploads (of avatars) may be on their way in at a time; one more is refused with 503. Each takes up to
         /// twice its limit.
         max_uploads: usize = 16, in 1..=1024;
+        /// How many of them may be of one caller; one more is refused with 429.
+        max_uploads_per_caller: usize = 2, in 1..=1024;
         /// How long the answer to a request with an `Idempotency-Key` is kept for whoever sends it again.
         idempotency_seconds: u32 = 86_400, in 60..=2_592_000;
         /// How many such answers are kept for one caller at a time; one more is refused with 429.

@@ -8,7 +8,6 @@ use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::Bytes;
 use prometheus::{Histogram, IntCounter};
-use tokio::sync::Semaphore;
 
 use super::answer::Answer;
 use super::cors::Cors;
@@ -17,6 +16,7 @@ use super::problem::Problem;
 use super::routes::{Route, Routes};
 use super::settings::Settings;
 use super::state::State;
+use super::uploads::Uploads;
 use super::{credential, openapi};
 use crate::kernel::clock::Stopwatch;
 use crate::metrics::Metrics;
@@ -30,7 +30,7 @@ pub struct Table {
     pub(super) document: Bytes,
     pub(super) pathways: Vec<Pathway>,
     pub(super) unmatched: Meters,
-    pub(super) uploads: Semaphore,
+    pub(super) uploads: Uploads,
     /// None: no page of another origin reads anything.
     pub(super) cors: Option<Cors>,
 }
@@ -84,7 +84,7 @@ impl Table {
         let body_time = Duration::from_secs(settings.client_request_timeout_seconds);
         let unmatched = Meters::new(&state.metrics, "unmatched".to_owned());
         let public_origin = credential::origin_of(&settings.public_url).to_owned();
-        let uploads = Semaphore::new(settings.max_uploads);
+        let uploads = Uploads::new(&settings);
         let cors = Cors::of(&settings);
         Ok(Self { state, settings, public_origin, body_time, document, pathways, unmatched, uploads, cors })
     }
