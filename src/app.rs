@@ -45,6 +45,7 @@ use crate::pool::{Pool, or_cores};
 use crate::preferences::desk::{PreferenceDesk, unpublished};
 use crate::profiles::album::Album;
 use crate::profiles::desk::Profiles;
+use crate::profiles::painter::Painter;
 use crate::repeats::keeper::Keeper;
 use crate::repeats::seal::AnswerSeal;
 use crate::resources::desk::ResourceDesk;
@@ -387,7 +388,8 @@ fn profiles(config: &Config, finder: &Finder) -> Profiles {
 fn album(config: &Config) -> anyhow::Result<Album> {
     let (threads, queue) = (config.profiles.avatar_threads, config.profiles.avatar_queue);
     let folder = config.store.data_directory.join("blobs");
-    Ok(Album::new(Blobs::in_folder(&folder)?, Pool::giving_way("sesame-painter", threads, queue)?))
+    let painter = Painter::new(&config.profiles.avatar_program);
+    Ok(Album::new(Blobs::in_folder(&folder)?, painter, Pool::giving_way("sesame-painter", threads, queue)?))
 }
 
 fn preferences(config: &Config, finder: &Finder, around: Surroundings) -> PreferenceDesk {

@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config, Flags};
+use crate::profiles::painter;
 use crate::remote::{Difference, Remote};
 use crate::tools::Tools;
 use crate::{app, keys, telemetry, upkeep};
@@ -37,6 +38,9 @@ enum Command {
     Doctor,
     /// Print the description of the API (OpenAPI 3.1)
     Openapi,
+    /// Read a picture, and tell its squares: what a server starts for each that is sent to it
+    #[command(hide = true)]
+    Paint,
     /// Administer the instance in the data folder
     Admin {
         #[command(subcommand)]
@@ -136,6 +140,7 @@ fn obey(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Command::PrintConfig => print(&config::printed())?,
         Command::Openapi => print(&app::openapi()?)?,
+        Command::Paint => painter::paint(io::stdin().lock(), io::stdout().lock())?,
         Command::Doctor => {
             let (report, is_sound) = upkeep::doctor(&arguments.started()?)?;
             print(&report)?;

@@ -37,7 +37,7 @@ settings! {
         /// The most bytes of a batch's body.
         batch_body_limit_bytes: usize = 8 * 1024 * 1024, in 1024..=256 * 1024 * 1024;
         /// How many uploads (of avatars) may be on their way in at a time; one more is refused with 503. Each takes up to
-        /// twice its limit.
+        /// three times its limit.
         max_uploads: usize = 16, in 1..=1024;
         /// How many of them may be of one caller; one more is refused with 429.
         max_uploads_per_caller: usize = 2, in 1..=1024;

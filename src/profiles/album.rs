@@ -16,8 +16,9 @@ use crate::kernel::fault::{Fault, Kind};
 use crate::kernel::ids::UserId;
 use crate::pool::{Pool, PoolError};
 use crate::profiles::model::{AvatarId, Marks};
+use crate::profiles::painter::{Painter, PainterError};
 use crate::profiles::part::marks_key;
-use crate::profiles::picture::{self, PictureError, SIDES};
+use crate::profiles::picture::{SIDES, Squares};
 use crate::store::blobs::Blobs;
 use crate::store::{SharedStore, StoreError, codec};
 
@@ -29,6 +30,7 @@ const TURNS: usize = 1024;
 /// Keeps pictures.
 pub struct Album {
     blobs: Blobs,
+    painter: Arc<Painter>,
     painters: Pool,
     turns: Box<[Mutex<()>]>,
     hasher: RandomState,
@@ -37,9 +39,9 @@ pub struct Album {
 /// Why a picture could not be kept or shown.
 #[derive(Debug, thiserror::Error)]
 pub enum AlbumError {
-    /// It is not taken.
+    /// There are no squares of it.
     #[error(transparent)]
-    Picture(#[from] PictureError),
+    Painter(#[from] PainterError),
     /// Too many pictures wait.
     #[error(transparent)]
     Pool(#[from] PoolError),
@@ -51,14 +53,14 @@ pub enum AlbumError {
 impl Fault for AlbumError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Picture(error) => error.kind(),
+            Self::Painter(error) => error.kind(),
             Self::Pool(error) => error.kind(),
             Self::Store(error) => error.kind(),
         }
     }
     fn code(&self) -> &'static str {
         match self {
-            Self::Picture(error) => error.code(),
+            Self::Painter(error) => error.code(),
             Self::Pool(error) => error.code(),
             Self::Store(error) => error.code(),
         }
@@ -66,10 +68,11 @@ impl Fault for AlbumError {
 }
 
 impl Album {
-    /// With this place and these threads for pictures.
-    pub fn new(blobs: Blobs, painters: Pool) -> Self {
+    /// With this place, and these threads that wait for the processes that read pictures.
+    pub fn new(blobs: Blobs, painter: Painter, painters: Pool) -> Self {
+        let painter = Arc::new(painter);
         let turns = (0..TURNS).map(|_| Mutex::new(())).collect();
-        Self { blobs, painters, turns, hasher: RandomState::default() }
+        Self { blobs, painter, painters, turns, hasher: RandomState::default() }
     }
 
     /// Waits for a person's turn: from when a picture is kept until a profile names it, and from when none does until it is
@@ -84,11 +87,12 @@ impl Album {
     /// # Errors
     /// See [`AlbumError`].
     pub async fn keep(&self, user: UserId, bytes: impl AsRef<[u8]> + Send + 'static) -> Result<AvatarId, AlbumError> {
+        let painter = Arc::clone(&self.painter);
         let (id, squares) = self
             .painters
             .run(move || {
-                let squares = picture::squares(bytes.as_ref())?;
-                Ok::<_, PictureError>((AvatarId::of(&squares), squares))
+                let squares = painter.squares(bytes.as_ref())?;
+                Ok::<_, PainterError>((AvatarId::of(&squares), squares))
             })
             .await??;
         for (side, bytes) in squares {
@@ -146,7 +150,7 @@ impl Album {
 
 impl AvatarId {
     /// The id of a picture: by what is shown of it.
-    fn of(squares: &[(u32, Vec<u8>)]) -> Self {
+    fn of(squares: &Squares) -> Self {
         let largest = squares.first().map(|(_, bytes)| bytes.as_slice()).unwrap_or_default();
         let mut id = [0; 16];
         id.iter_mut().zip(digest(&SHA256, largest).as_ref()).for_each(|(to, from)| *to = *from);

@@ -14,6 +14,7 @@ pub mod fields;
 pub mod history;
 pub mod http;
 pub mod model;
+pub mod painter;
 pub mod part;
 pub mod picture;
 pub mod privacy;

@@ -1,5 +1,7 @@
 //! The settings of profiles.
 
+use std::path::PathBuf;
+
 use crate::kernel::fault::Malformed;
 use crate::kernel::secret::SecretText;
 use crate::kernel::setting::settings;
@@ -18,9 +20,14 @@ settings! {
         /// What people are asked to consent to.
         consents: Vec<String> =
             vec!["activity_tracking".to_owned(), "analytics".to_owned(), "marketing".to_owned()], rule are_words;
-        /// Threads that read and write pictures. Each takes up to 96 MiB while it works.
+        /// How many pictures are read at a time, each in a process of its own, which takes up to 256 MiB and 10 seconds of a
+        /// processor.
         avatar_threads: usize = 1, in 1..=64;
-        /// How many pictures may wait for them; one more is refused with 503. Each takes up to 2 MiB.
+        /// The program that reads them, called with `paint`, such as one that runs `sesame paint` with less than the rights of
+        /// this one. Its environment holds no secret, and bounds the memory: it is to be passed on. Empty: this program itself
+        /// (`/proc/self/exe`).
+        avatar_program: PathBuf = PathBuf::new();
+        /// How many pictures may wait to be read; one more is refused with 503. Each is one of `http.max_uploads`.
         avatar_queue: usize = 16, in 1..=1024;
         /// Where telephone numbers are verified by: a web address that sends the text message it is given in JSON. Empty:
         /// numbers cannot be verified.

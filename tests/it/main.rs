@@ -53,6 +53,8 @@ mod guards;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod heavy_pictures;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod hp_rbac;

@@ -78,6 +78,7 @@ const ROWS: &[(&str, u8)] = &[
     ("preferences::desk", 4),
     ("profiles::album", 4),
     ("profiles::desk", 4),
+    ("profiles::painter", 4),
     ("profiles::history", 3),
     ("profiles::verification_commands", 3),
     ("repeats::keeper", 4),

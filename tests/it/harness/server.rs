@@ -108,6 +108,8 @@ impl Server {
         // No minute passes while the clock stands.
         (config.http.person_requests_per_minute, config.http.address_requests_per_minute) = (0, 0);
         config.store.data_directory = folder.path().to_owned();
+        // The program that runs is a test.
+        config.profiles.avatar_program = env!("CARGO_BIN_EXE_sesame").into();
         change(&mut config);
         let clock = Clock::held_at(Timestamp::parse(TODAY).unwrap());
         Self::launch(folder, config, clock, is_durable)

@@ -1,0 +1,170 @@
+//! Pictures are read in processes of their own, one for each. What a decoder takes of memory and time is its own to say,
+//! whatever limits it is told; what a process takes is bounded by the system. Knows nothing of whose pictures they are.
+
+use std::io::{self, Read, Write};
+use std::panic::catch_unwind;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::kernel::fault::{Fault, Kind};
+use crate::profiles::picture::{self, MOST_BYTES, PictureError, Squares};
+
+/// The most memory of such a process, beside the program's own text: enough for every picture of 4096² pixels (the most,
+/// 224 MiB, is for a JPEG of four components in several scans).
+pub const MOST_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
+/// The most time on a processor.
+const MOST_SECONDS: u64 = 10;
+/// What a process may tell; the squares of any picture are less.
+const MOST_TOLD_BYTES: u64 = 4 * 1024 * 1024;
+/// The command of the program that reads a picture.
+const COMMAND: &str = "paint";
+/// mimalloc takes a gigabyte of addresses at its start, which it may then use whatever the bound; with these it asks the system
+/// for what it needs.
+const ALLOCATOR: [(&str, &str); 2] = [("MIMALLOC_DISALLOW_ARENA_ALLOC", "1"), ("MIMALLOC_EAGER_COMMIT", "0")];
+
+/// Starts such processes.
+#[derive(Debug)]
+pub struct Painter {
+    program: PathBuf,
+}
+
+/// Why there are no squares of a picture.
+#[derive(Debug, thiserror::Error)]
+pub enum PainterError {
+    /// It is not taken.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    /// It could not be read here.
+    #[error("pictures cannot be read now")]
+    Process(#[from] io::Error),
+}
+
+impl Fault for PainterError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Picture(error) => error.kind(),
+            Self::Process(_) => Kind::Unavailable,
+        }
+    }
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Picture(error) => error.code(),
+            Self::Process(_) => "painter-unavailable",
+        }
+    }
+}
+
+impl Painter {
+    /// By this program; an empty path is the one that runs, also when its file was replaced meanwhile.
+    pub fn new(program: &Path) -> Self {
+        let is_own = program.as_os_str().is_empty();
+        Self { program: if is_own { PathBuf::from("/proc/self/exe") } else { program.to_owned() } }
+    }
+
+    /// The squares of a picture. Waits for the process.
+    ///
+    /// # Errors
+    /// See [`PainterError`].
+    pub fn squares(&self, bytes: &[u8]) -> Result<Squares, PainterError> {
+        let mut command = Command::new(&self.program);
+        command.arg(COMMAND).env_clear().envs(ALLOCATOR);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let told = converse(&mut child, bytes);
+        if told.is_err() {
+            // It may have ended by itself.
+            child.kill().ok();
+        }
+        let status = child.wait()?;
+        // Nobody but the system ends it: by what it takes.
+        if !status.success() && status.code().is_none() {
+            tracing::warn!(%status, bytes = bytes.len(), "a picture took too much to be read");
+            return Err(PictureError::TooLarge.into());
+        }
+        let told = read(&told?).ok_or_else(|| io::Error::other(format!("{COMMAND} ended with {status}")))?;
+        Ok(told?)
+    }
+}
+
+/// Hands over a picture; what is told of it.
+fn converse(child: &mut Child, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    if let Some(mut picture) = child.stdin.take() {
+        match picture.write_all(bytes) {
+            // It ended before it had read all; how, its status tells.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            written => written?,
+        }
+    }
+    let mut told = Vec::new();
+    if let Some(answer) = child.stdout.take() {
+        answer.take(MOST_TOLD_BYTES).read_to_end(&mut told)?;
+    }
+    Ok(told)
+}
+
+/// What the process does: reads a picture, within bounds, and tells its squares or why there are none.
+///
+/// # Errors
+/// When the bounds cannot be set, or nobody speaks or listens.
+pub fn paint(picture: impl Read, mut answer: impl Write) -> io::Result<()> {
+    for (resource, most) in [(Resource::Data, MOST_MEMORY_BYTES), (Resource::Cpu, MOST_SECONDS), (Resource::Core, 0)] {
+        let most = getrlimit(resource).maximum.map_or(most, |had| had.min(most));
+        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
+    }
+    let mut bytes = Vec::new();
+    picture.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    let squares = catch_unwind(|| picture::squares(&bytes)).unwrap_or(Err(PictureError::Damaged));
+    answer.write_all(&written(&squares)?)
+}
+
+/// A line with the sides and their lengths, or the refusal; then the squares.
+fn written(squares: &Result<Squares, PictureError>) -> io::Result<Vec<u8>> {
+    let lengths = |squares: &Squares| squares.iter().map(|(side, bytes)| (*side, bytes.len())).collect::<Vec<_>>();
+    let mut text = serde_json::to_vec(&squares.as_ref().map(lengths))?;
+    text.push(b'\n');
+    squares.iter().flatten().for_each(|(_, bytes)| text.extend_from_slice(bytes));
+    Ok(text)
+}
+
+/// Reads that.
+fn read(text: &[u8]) -> Option<Result<Squares, PictureError>> {
+    let end = text.iter().position(|byte| *byte == b'\n')?;
+    let (line, mut rest) = text.split_at_checked(end + 1)?;
+    let lengths: Result<Vec<(u32, usize)>, PictureError> = serde_json::from_slice(line).ok()?;
+    let mut square = |(side, length)| {
+        let (bytes, after) = rest.split_at_checked(length)?;
+        rest = after;
+        Some((side, bytes.to_vec()))
+    };
+    match lengths {
+        Ok(lengths) => lengths.into_iter().map(&mut square).collect::<Option<_>>().map(Ok),
+        Err(refusal) => Some(Err(refusal)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_is_understood_whole_or_not_at_all() {
+        let squares = Ok(vec![(512, vec![b'\n'; 40]), (64, Vec::new())]);
+        let text = written(&squares).unwrap();
+        assert_eq!(read(&text), Some(squares));
+        for cut in 0..text.len() {
+            assert_eq!(read(&text[..cut]), None, "{cut}");
+        }
+        let refusal = Err(PictureError::Animated);
+        assert_eq!(read(&written(&refusal).unwrap()), Some(refusal));
+        assert_eq!(read(b"error: unrecognized subcommand\n"), None);
+    }
+
+    #[test]
+    fn a_program_that_is_another_or_is_not_there_is_no_fault_of_the_picture() {
+        for program in ["/bin/true", "/bin/cat", "/nowhere"] {
+            let error = Painter::new(Path::new(program)).squares(b"x").unwrap_err();
+            assert_eq!((error.kind(), error.code()), (Kind::Unavailable, "painter-unavailable"), "{program}");
+        }
+    }
+}
