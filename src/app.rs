@@ -178,7 +178,7 @@ impl Instance {
             correspondence: correspondence(&config, &finder, &postman, writer)?,
             profiles: profiles(&config, &finder),
             profile_settings: config.profiles.clone(),
-            album: album(&config)?,
+            album: album(&config, tools.painter)?,
             messenger: tools.messenger,
             preferences: preferences(&config, &finder, around),
             resources,
@@ -385,10 +385,9 @@ fn profiles(config: &Config, finder: &Finder) -> Profiles {
 }
 
 /// Pictures, in a folder beside the store.
-fn album(config: &Config) -> anyhow::Result<Album> {
+fn album(config: &Config, painter: Painter) -> anyhow::Result<Album> {
     let (threads, queue) = (config.profiles.avatar_threads, config.profiles.avatar_queue);
     let folder = config.store.data_directory.join("blobs");
-    let painter = Painter::new(&config.profiles.avatar_program);
     Ok(Album::new(Blobs::in_folder(&folder)?, painter, Pool::giving_way("sesame-painter", threads, queue)?))
 }
 

@@ -10,6 +10,7 @@ use crate::accounts::relying_party::Ceremonies;
 use crate::accounts::webauthn::WebAuthn;
 use crate::config::{Complaint, Complaints, Config};
 use crate::mail::templates::Templates;
+use crate::profiles::painter::Painter;
 use crate::sessions::atlas::Atlas;
 use crate::webhook::Webhook;
 
@@ -23,6 +24,8 @@ pub struct Tools {
     pub passkeys: Option<Arc<dyn Ceremonies>>,
     /// Sends text messages.
     pub messenger: Option<Webhook>,
+    /// Reads pictures.
+    pub painter: Painter,
 }
 
 impl Tools {
@@ -31,10 +34,12 @@ impl Tools {
     /// # Errors
     /// Everything that cannot be used, by the names of its settings.
     pub fn of(config: &Config) -> Result<Self, Complaints> {
-        match (atlas(config), letters(config), passkeys(config), messenger(config)) {
-            (Ok(atlas), Ok(letters), Ok(passkeys), Ok(messenger)) => Ok(Self { atlas, letters, passkeys, messenger }),
-            (atlas, letters, passkeys, messenger) => {
-                let complaints = [atlas.err(), letters.err(), passkeys.err(), messenger.err()];
+        match (atlas(config), letters(config), passkeys(config), messenger(config), painter(config)) {
+            (Ok(atlas), Ok(letters), Ok(passkeys), Ok(messenger), Ok(painter)) => {
+                Ok(Self { atlas, letters, passkeys, messenger, painter })
+            }
+            (atlas, letters, passkeys, messenger, painter) => {
+                let complaints = [atlas.err(), letters.err(), passkeys.err(), messenger.err(), painter.err()];
                 Err(Complaints(complaints.into_iter().flatten().collect()))
             }
         }
@@ -91,4 +96,12 @@ fn messenger(config: &Config) -> Result<Option<Webhook>, Complaint> {
     let (secret, allows_private) = (profiles.sms_webhook_secret.clone(), profiles.sms_webhook_private);
     let webhook = Webhook::new(&profiles.sms_webhook_url, secret, allows_private);
     Ok(Some(webhook.map_err(|error| complaint("profiles.sms_webhook_url", error))?))
+}
+
+fn painter(config: &Config) -> Result<Painter, Complaint> {
+    let program = Path::new(&config.profiles.avatar_program);
+    if program.as_os_str().is_empty() || program.is_file() {
+        return Ok(Painter::new(program));
+    }
+    Err(complaint("profiles.avatar_program", format!("{} is not a file", program.display())))
 }

@@ -164,11 +164,17 @@ impl InForce {
         self.led_to(assigned, book).into_iter().any(|role| above(role, book).contains(&speaking))
     }
 
-    /// The constraint that keeps out what an assignment of this role would give by what another role says.
-    pub fn kept_out_by(&self, assigned: RoleId, speaking: RoleId, book: &RoleBook) -> Option<&Arc<Constraint>> {
+    /// The constraint that keeps out what an assignment of this role would give by what another role says, or would if the
+    /// role were chosen beside those in force.
+    pub fn kept_out_by(&self, assigned: RoleId, speaking: RoleId, book: &RoleBook) -> Option<Arc<Constraint>> {
         let led_to = above(assigned, book);
         let is_it = |(role, _): &(&RoleId, _)| led_to.contains(role) && above(**role, book).contains(&speaking);
-        self.kept_out.iter().find(is_it).map(|(_, constraint)| constraint)
+        let kept = self.kept_out.iter().find(is_it).map(|(_, constraint)| Arc::clone(constraint));
+        kept.or_else(|| {
+            let mut beside = self.roles.clone();
+            beside.insert(assigned);
+            kept_out(&beside, book).remove(&assigned)
+        })
     }
 }
 

@@ -103,7 +103,7 @@ impl Passed {
 }
 
 impl Told {
-    /// The members; none where the text has a number that cannot be represented.
+    /// The members; none where the text cannot be read, which is refused when it comes.
     pub fn object(&self) -> Option<&Map<String, Value>> {
         self.0.object.get_or_init(|| serde_json::from_str(self.0.json.get()).ok()).as_ref()
     }

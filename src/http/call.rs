@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{AsHeaderName, HeaderValue, IF_MATCH, USER_AGENT};
+use actix_web::http::header::{AsHeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, USER_AGENT};
 
 use super::admission::{self, Knock};
 use super::caller::Caller;
@@ -259,6 +259,18 @@ impl Call {
             Ok(tag) => parse_tag(tag).map(Some),
             Err(_) => parse_tag("").map(Some),
         }
+    }
+
+    /// Whether `If-None-Match: *` demands that what is written is not there yet (RFC 9110 section 13.1.2).
+    ///
+    /// # Errors
+    /// 400 when it names tags, or stands beside an `If-Match`.
+    pub fn demands_absence(&self) -> Result<bool, Problem> {
+        let Some(value) = self.request.headers().get(IF_NONE_MATCH) else { return Ok(false) };
+        if value.as_bytes().trim_ascii() == b"*" && self.header(IF_MATCH).is_none() {
+            return Ok(true);
+        }
+        Err(Problem::invalid(vec![FieldError::new("If-None-Match", "expected *, and no If-Match beside it")]))
     }
 
     /// Whether `If-Match` lets a write through that would replace what has this tag (RFC 9110 section 13.1.1).

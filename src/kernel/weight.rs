@@ -19,24 +19,35 @@ const MEMBER_BYTES: usize = 128;
 /// An element of a list, while the list grows.
 const ELEMENT_BYTES: usize = 96;
 const LIST_BYTES: usize = 64;
+/// Numbers of fewer digits are all there (IEEE 754 double precision ends after 10^308).
+const LONGEST_NUMBER: usize = 300;
 /// No text is heavier than so many times its length: `{"":0},` is the heaviest.
 const HEAVIEST: usize = 128;
 
-/// Refuses a JSON text that would take more than [`MAX_WEIGHT_BYTES`].
+/// Refuses a JSON text that would take more than [`MAX_WEIGHT_BYTES`], or that no value can be made of: it may have a number
+/// beyond all that there are, or half of a surrogate pair.
 ///
 /// # Errors
-/// Saying how much it would take.
+/// Saying how much it would take, or that it cannot be read.
 pub fn refuse_heavy(json: &str) -> Result<(), Malformed> {
-    if json.len() * HEAVIEST <= MAX_WEIGHT_BYTES {
+    if json.len() * HEAVIEST <= MAX_WEIGHT_BYTES && !may_be_unreadable(json) {
         return Ok(());
     }
-    // What cannot be read takes nothing.
-    let Weight(found) = serde_json::from_str(json).unwrap_or(Weight(0));
+    let unread =
+        |_| Malformed::new("cannot be read: a number is too large, a text is none, or there are too many levels");
+    let Weight(found) = serde_json::from_str(json).map_err(unread)?;
     if found <= MAX_WEIGHT_BYTES {
         return Ok(());
     }
     let expected = "expected fewer or simpler values: these would take";
     Err(Malformed(format!("{expected} {found} bytes of memory, at most {MAX_WEIGHT_BYTES} are allowed")))
+}
+
+/// Whether it has an escape, an exponent, or room for a number of hundreds of digits: without them all JSON can be read.
+fn may_be_unreadable(json: &str) -> bool {
+    let bytes = json.as_bytes();
+    let is_exponent = |pair: &[u8]| matches!(pair, [b'0'..=b'9', b'e' | b'E']);
+    bytes.len() > LONGEST_NUMBER || bytes.contains(&b'\\') || bytes.windows(2).any(is_exponent)
 }
 
 struct Weight(usize);
@@ -122,7 +133,12 @@ mod tests {
         let members: Vec<String> = (0..330).map(|number| format!("\"member{number}\":{number}")).collect();
         assert_eq!(refuse_heavy(&format!("{{{}}}", members.join(","))), Ok(()));
         assert_eq!(refuse_heavy(&format!("{{\"text\":\"{}\"}}", "x".repeat(16_000))), Ok(()));
-        assert_eq!(refuse_heavy(&"[".repeat(16_000)), Ok(()), "is not read at all");
+        for unreadable in
+            [&"[".repeat(16_000), r#"{"a":1e400}"#, r#"{"a":"\ud800"}"#, &format!("{{\"a\":{}}}", "9".repeat(310))]
+        {
+            assert!(refuse_heavy(unreadable).is_err(), "{unreadable}");
+        }
+        assert_eq!(refuse_heavy(r#"{"a":"\u00e9\n","b":1e30}"#), Ok(()));
     }
 
     #[test]

@@ -106,6 +106,8 @@ pub struct SetNamespace {
     pub registered: Arc<Registered>,
     /// What it must still be, where that is demanded.
     pub seen: Option<Namespace>,
+    /// Whether it must not be there yet.
+    pub is_new: bool,
 }
 
 impl Command for SetNamespace {
@@ -120,7 +122,11 @@ impl Command for SetNamespace {
         _: &Facts,
     ) -> Result<Decision<PreferenceBook, Arc<Registered>>, PreferenceError> {
         let new = &self.registered.namespace;
-        refuse_stale(self.seen.as_ref(), book.namespace(&new.name).map(|old| &old.namespace))?;
+        let old = book.namespace(&new.name).map(|old| &old.namespace);
+        refuse_stale(self.seen.as_ref(), old)?;
+        if self.is_new && old.is_some() {
+            return Err(PreferenceError::Stale);
+        }
         match book.namespace(&new.name) {
             None if book.namespaces().count() >= MOST_NAMESPACES => return Err(PreferenceError::TooManyNamespaces),
             Some(old) if (&old.namespace.description, &old.namespace.schema) == (&new.description, &new.schema) => {

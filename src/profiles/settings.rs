@@ -1,7 +1,5 @@
 //! The settings of profiles.
 
-use std::path::PathBuf;
-
 use crate::kernel::fault::Malformed;
 use crate::kernel::secret::SecretText;
 use crate::kernel::setting::settings;
@@ -26,7 +24,7 @@ settings! {
         /// The program that reads them, called with `paint`, such as one that runs `sesame paint` with less than the rights of
         /// this one. Its environment holds no secret, and bounds the memory: it is to be passed on. Empty: this program itself
         /// (`/proc/self/exe`).
-        avatar_program: PathBuf = PathBuf::new();
+        avatar_program: String = String::new();
         /// How many pictures may wait to be read; one more is refused with 503. Each is one of `http.max_uploads`.
         avatar_queue: usize = 16, in 1..=1024;
         /// Where telephone numbers are verified by: a web address that sends the text message it is given in JSON. Empty:

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix_web::http::header::{IF_MATCH, IF_NONE_MATCH};
+use actix_web::http::header::IF_MATCH;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -163,14 +163,8 @@ async fn put(call: Call, Path(path): Path<ResourcePath>, Json(input): Json<Resou
 /// What the caller demands of what is there: a version, or anything at all, or nothing.
 fn demand(call: &Call) -> Result<Demand, Problem> {
     let version = call.if_match()?.map(|revision| revision.0);
-    let is_there = match call.header(IF_NONE_MATCH).map(str::trim) {
-        None => (call.header(IF_MATCH).is_some() && version.is_none()).then_some(true),
-        Some("*") if call.header(IF_MATCH).is_none() => Some(false),
-        Some(_) => {
-            let wrong = FieldError::new("If-None-Match", "expected *, and no If-Match beside it");
-            return Err(Problem::invalid(vec![wrong]));
-        }
-    };
+    let is_any = call.header(IF_MATCH).is_some() && version.is_none();
+    let is_there = if call.demands_absence()? { Some(false) } else { is_any.then_some(true) };
     Ok(Demand { version, is_there })
 }
 

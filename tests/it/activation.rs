@@ -243,6 +243,14 @@ fn roles_that_are_kept_apart_are_in_no_session_together() {
         nearest,
         "the role writer would allow it, but the constraint make or report keeps it out of this session"
     );
+    // Who chose one is told of the other, and not of a role that nobody gave it.
+    admin.role("stranger", &["doc:write"]);
+    let other = server.anonymous().sign_in("ann", crate::harness::PASSWORD);
+    let token = chosen(&other, &json!([reporter]));
+    let ask = json!({ "subject": { "session_token": token }, "permission": "doc:write", "explain": true });
+    let why = admin.post("/api/v1/permissions/check", &ask).expect(200);
+    assert_eq!(why["reason"], "role_not_activated");
+    assert_eq!(why["explanation"]["nearest_misses"][0]["message"], nearest);
     let refused = choose(&ann, &json!([writer, reporter]));
     let detail = refused.is_problem(409, "separation-of-duty").text("detail");
     for word in ["make or report", "writer", "reporter"] {

@@ -290,7 +290,7 @@ fn a_picture_that_is_being_read_holds_up_no_worker() {
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
     assert!(Command::new("mkfifo").args([&begun, &go_on]).status().unwrap().success());
     let server = Server::with(|config| {
-        (config.http.workers, config.profiles.avatar_program) = (1, program);
+        (config.http.workers, config.profiles.avatar_program) = (1, program.display().to_string());
     });
     let admin = server.admin();
     let ann = admin.person("ann");

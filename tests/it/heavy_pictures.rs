@@ -165,7 +165,7 @@ fn with_profile() -> Vec<u8> {
 }
 
 /// A program that runs the real one, and writes down the most memory that it had resident.
-fn watched(folder: &Path) -> std::path::PathBuf {
+fn watched(folder: &Path) -> String {
     let program = folder.join("watched");
     let script = format!(
         "#!/usr/bin/python3\n\
@@ -180,7 +180,7 @@ fn watched(folder: &Path) -> std::path::PathBuf {
     );
     std::fs::write(&program, script).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
-    program
+    program.display().to_string()
 }
 
 #[test]

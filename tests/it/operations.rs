@@ -241,6 +241,7 @@ fn what_check_config_calls_valid_is_served_and_what_it_does_not_names_the_settin
     for (file, setting, expected) in [
         ("[mail]\nfrom = \"x\"", "mail.from", "expected an address such as"),
         ("[mail]\nlinks_url = \"ftp://x\"", "mail.links_url", "https://"),
+        ("[profiles]\navatar_program = \"/nope\"", "profiles.avatar_program", "/nope"),
         ("[mail]\ntemplates_directory = \"/nope\"", "mail.templates_directory", "/nope"),
         ("[mail]\nsmtp_url = \"smtp://\"", "mail.smtp_url", "smtp"),
         ("[sessions]\nplaces_file = \"/nope\"", "sessions.places_file", "/nope"),

@@ -440,6 +440,10 @@ fn administrators_replace_what_they_saw() {
     };
     // What is not there is no version of anything.
     matching("PUT", &shop, Some(&open), "*").is_problem(412, "version-mismatch");
+    let anew = || admin.call("PUT", &shop, Some(open.to_string()), &[("If-None-Match", "*")]);
+    anew().expect(200);
+    anew().is_problem(412, "version-mismatch");
+    admin.delete(&shop).expect(204);
     for (path, first, second) in [
         (&defaults, mode("dark"), mode("light")),
         (&of_role, mode("dark"), mode("light")),

@@ -66,6 +66,7 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .put("/api/v1/preferences/namespaces/{namespace}", write, set)
         .takes_if_match()
+        .takes_if_none_match()
         .about("Registers a namespace with the JSON Schema of its values")
         .body_limit_bytes(4 * MOST_SCHEMA_BYTES)
         .answers::<NamespaceView>(200);
@@ -226,7 +227,7 @@ async fn set(call: Call, Path(name): Path<String>, Json(new): Json<NewNamespace>
     if !is_namespace(&name) {
         return Err(wrong("namespace", "expected 1 to 64 of a-z, 0-9, _ and -".into()));
     }
-    let seen = demanded_namespace(&call, &name)?;
+    let (seen, is_new) = (demanded_namespace(&call, &name)?, call.demands_absence()?);
     let schema = Value::Object(new.schema).to_string();
     if schema.len() > MOST_SCHEMA_BYTES {
         return Err(wrong("schema", format!("expected at most {MOST_SCHEMA_BYTES} bytes of JSON")));
@@ -240,7 +241,7 @@ async fn set(call: Call, Path(name): Path<String>, Json(new): Json<NewNamespace>
     // Making a schema ready takes a while: not on a worker.
     let made = call.state.loader.run(move || Registered::new(namespace)).await?;
     let registered = made.map_err(|error| wrong("schema", error.0))?;
-    let command = SetNamespace { registered: Arc::new(registered), seen };
+    let command = SetNamespace { registered: Arc::new(registered), seen, is_new };
     let done = call.state.preferences.books.send(THE_PREFERENCES, command, call.facts()).await?;
     Ok(NamespaceView::of(&done.reply).answer().with_revision(done.revision))
 }

@@ -1,6 +1,7 @@
 //! One's own preferences.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use actix_web::http::header::{ACCEPT_LANGUAGE, HeaderValue, VARY};
@@ -54,7 +55,7 @@ macro_rules! section {
             .about(concat!("Shows ", $about))
             .answers::<$schema>(200);
         $routes
-            .put($path, Who::SignedIn, async |call: Call, Json(Changes(given)): Json<Changes>| {
+            .put($path, Who::SignedIn, async |call: Call, Json(Changes { given, .. }): Json<Changes<$schema>>| {
                 let section = SECTIONS.get($index - 1).copied().unwrap_or_default();
                 let patch = FIELDS.read_below(section, &given).map_err(Problem::invalid)?;
                 write(&call, Wanted { patch, custom: BTreeMap::new() }, $index, CHANGED).await
@@ -117,20 +118,28 @@ struct ShowQuery {
     origin: bool,
 }
 
-/// What to change: members that are absent stay as they are, null goes back to the default.
+/// What to change of what `S` shows: members that are absent stay as they are, null goes back to the default.
 #[derive(Deserialize)]
-#[serde(transparent)]
-struct Changes(Map<String, Value>);
+#[serde(transparent, bound(deserialize = ""))]
+struct Changes<S> {
+    given: Map<String, Value>,
+    #[serde(skip)]
+    of: PhantomData<fn() -> S>,
+}
 
-impl PartialSchema for Changes {
+impl<S: ToSchema> PartialSchema for Changes<S> {
     fn schema() -> RefOr<Schema> {
-        Whole::schema()
+        S::schema()
     }
 }
 
-impl ToSchema for Changes {
+impl<S: ToSchema> ToSchema for Changes<S> {
     fn name() -> std::borrow::Cow<'static, str> {
         "PreferenceChanges".into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        S::schemas(schemas);
     }
 }
 
@@ -215,7 +224,7 @@ async fn show_origins(call: &Call, place: usize) -> Outcome {
     }))
 }
 
-async fn change_all(call: Call, Json(Changes(mut given)): Json<Changes>) -> Outcome {
+async fn change_all(call: Call, Json(Changes { mut given, .. }): Json<Changes<Whole>>) -> Outcome {
     let (custom, wrong, clearing) = match given.remove(CUSTOM) {
         None => (BTreeMap::new(), Vec::new(), None),
         // All that is left, whether there is such a namespace or not.
