@@ -9,7 +9,8 @@ use icu_properties::props::DefaultIgnorableCodePoint;
 use serde_json::{Map, Value, json};
 
 use super::fault::{FieldError, Malformed};
-use super::sheet::{Edit, Patch, Sheet, is_below, place};
+use super::nested::Nested;
+use super::sheet::{Edit, Patch, Sheet, is_below};
 
 /// More complaints than so many help nobody.
 const MOST_COMPLAINTS: usize = 50;
@@ -136,17 +137,23 @@ impl Catalogue {
 
     /// The values of a sheet as a nested object, with null where there is none.
     pub fn object(self, sheet: &Sheet) -> Map<String, Value> {
-        let mut object = Map::new();
+        serde_json::from_str(&self.text(sheet, &[])).unwrap_or_default()
+    }
+
+    /// The JSON of that object, in the order of the table, with more members (a key and its JSON) after those.
+    pub fn text(self, sheet: &Sheet, more: &[(&str, &str)]) -> String {
+        let mut text = Nested::default();
         for field in self.0 {
             match field.path.strip_suffix(".*") {
-                Some(branch) => place(&mut object, branch, Value::Object(Map::new())),
-                None => place(&mut object, field.path, Value::Null),
+                Some(branch) => {
+                    text.enter(branch);
+                    sheet.below(branch).for_each(|(path, json)| text.put(path, json));
+                }
+                None => text.put(field.path, sheet.json(field.path).unwrap_or("null")),
             }
         }
-        for (path, json) in sheet.iter() {
-            place(&mut object, path, serde_json::from_str(json).unwrap_or_default());
-        }
-        object
+        more.iter().for_each(|(key, json)| text.put(key, json));
+        text.finish()
     }
 
     /// The JSON Schema (2020-12) of the object.
@@ -366,5 +373,10 @@ mod tests {
     fn the_object_of_a_sheet_names_every_field() {
         let whole = Value::Object(FIELDS.object(&FIELDS.defaults()));
         assert_eq!(whole, json!({ "name": null, "deep": { "flag": true, "days": null }, "any": {} }));
+        let sheet: Sheet = [("any.b".into(), "1".into()), ("name".into(), "2".into()), ("gone".into(), "3".into())]
+            .into_iter()
+            .collect();
+        let text = FIELDS.text(&sheet, &[("more", "4")]);
+        assert_eq!(text, r#"{"name":2,"deep":{"flag":null,"days":null},"any":{"b":1},"more":4}"#);
     }
 }

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod customer;
 pub mod fault;
 pub mod ids;
+mod nested;
 pub mod page;
 pub mod secret;
 pub mod setting;

@@ -3,7 +3,8 @@
 //! What is absent of a change stays as it is, null clears a value or everything below a branch (RFC 7396), at every
 //! depth. Which paths there are, and what may stand at each, a [`Catalogue`](super::catalogue::Catalogue) says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
@@ -108,12 +109,22 @@ impl Sheet {
 
     /// How another sheet differs from this one, sorted by path.
     pub fn differences(&self, after: &Self) -> Vec<Difference> {
-        let paths: BTreeSet<&str> = self.0.keys().chain(after.0.keys()).map(Box::as_ref).collect();
-        let difference = |path: &str| {
-            let (before, after) = (self.0.get(path).cloned(), after.0.get(path).cloned());
-            (before != after).then(|| Difference { path: path.into(), before, after })
-        };
-        paths.into_iter().filter_map(difference).collect()
+        let mut differences = Vec::new();
+        let (mut old, mut new) = (self.0.iter().peekable(), after.0.iter().peekable());
+        loop {
+            let order = match (old.peek(), new.peek()) {
+                (Some((before, _)), Some((after, _))) => before.cmp(after),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => return differences,
+            };
+            let before = if order.is_le() { old.next() } else { None };
+            let after = if order.is_ge() { new.next() } else { None };
+            let json = |entry: Option<(&Box<str>, &Box<str>)>| entry.map(|(_, json)| json.clone());
+            if let Some((path, _)) = before.or(after).filter(|_| before != after) {
+                differences.push(Difference { path: path.clone(), before: json(before), after: json(after) });
+            }
+        }
     }
 
     /// The values as a nested object.
@@ -146,7 +157,7 @@ impl Patch {
 }
 
 /// Puts a value into a nested object; what is no object on the way is replaced.
-pub fn place(object: &mut Map<String, Value>, path: &str, value: Value) {
+fn place(object: &mut Map<String, Value>, path: &str, value: Value) {
     let Some((first, rest)) = path.split_once('.') else {
         object.insert(path.to_owned(), value);
         return;

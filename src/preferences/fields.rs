@@ -326,8 +326,7 @@ mod tests {
     #[test]
     fn every_default_keeps_the_rule_of_its_field() {
         for field in FIELDS.0.iter().filter(|field| !field.default.is_empty()) {
-            let mut object = serde_json::Map::new();
-            crate::kernel::sheet::place(&mut object, field.path, serde_json::from_str(field.default).unwrap());
+            let object = Sheet::from_iter([(field.path.into(), field.default.into())]).object();
             let sheet = Sheet::default().merged(&FIELDS.read(&object).unwrap());
             assert_eq!(sheet.json(field.path), Some(field.default), "{}", field.path);
         }

@@ -56,7 +56,7 @@ impl Command for ChangeProfile {
             return Ok(Decision::nothing(self.base));
         };
         let identity = self.base.identity_with(&fields, facts.now);
-        let mut profile = Profile { fields, identity, ..next(&self.base, facts) };
+        let mut profile = Profile { identity, ..next_with(&self.base, fields, facts) };
         // What was verified was another value.
         if change.differences.iter().any(|one| &*one.path == "phone_number") {
             profile.phone_verified_at = None;
@@ -238,11 +238,20 @@ pub(super) fn unmoved(user: &User, base: &Profile) -> Result<Marks, ProfileError
 
 /// The profile of the next version.
 pub(super) fn next(base: &Profile, facts: &Facts) -> Profile {
+    next_with(base, base.fields.clone(), facts)
+}
+
+/// The profile of the next version, in which a person tells this.
+fn next_with(base: &Profile, fields: Sheet, facts: &Facts) -> Profile {
     Profile {
         version: base.version + 1,
+        fields,
+        audiences: base.audiences.clone(),
+        consents: base.consents.clone(),
+        phone_verified_at: base.phone_verified_at,
+        identity: base.identity.clone(),
         created_at: base.created_at.or(Some(facts.now)),
         updated_at: Some(facts.now),
-        ..base.clone()
     }
 }
 

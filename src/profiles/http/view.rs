@@ -1,5 +1,6 @@
 //! A profile as it is shown: to its owner, and to others.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use actix_web::web::Bytes;
@@ -11,6 +12,7 @@ use crate::accounts::model::Account;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::annex::Held;
 use crate::http::answer::tag_of;
+use crate::kernel::clock::Timestamp;
 use crate::profiles::desk::Prepared;
 use crate::profiles::fields::FIELDS;
 use crate::profiles::model::Profile;
@@ -22,7 +24,7 @@ pub(super) fn shown(user: &User, held: &Held<Profile, Prepared>) -> Arc<Prepared
     if let Some(prepared) = held.shown.load_full().filter(|prepared| prepared.stamp == stamp) {
         return prepared;
     }
-    let body = Bytes::from(Value::Object(whole(user, &held.part)).to_string());
+    let body = Bytes::from(text(user, &held.part));
     let prepared = Arc::new(Prepared { stamp, tag: tag_of(&body), body });
     held.shown.store(Some(Arc::clone(&prepared)));
     prepared
@@ -30,20 +32,30 @@ pub(super) fn shown(user: &User, held: &Held<Profile, Prepared>) -> Arc<Prepared
 
 /// Everything of a profile.
 pub(super) fn whole(user: &User, profile: &Profile) -> Map<String, Value> {
-    let mut object = FIELDS.object(&profile.fields);
-    object.insert("user_id".into(), user.id().to_string().into());
+    serde_json::from_str(&text(user, profile)).unwrap_or_default()
+}
+
+/// The JSON of everything of a profile.
+fn text(user: &User, profile: &Profile) -> String {
+    let quoted = |text: &dyn Display| format!("\"{text}\"");
+    let time = |at: Option<Timestamp>| at.map_or_else(|| "null".to_owned(), |at| quoted(&at));
+    let id = user.id();
     let avatar = user.profiles.find().and_then(|marks| marks.avatar);
-    let url = avatar.map(|avatar| format!("/api/v1/users/{}/avatar/{avatar}", user.id()));
-    object.insert("avatar_url".into(), json!(url));
-    let verified = json!({
-        "email": user.account().is_some_and(Account::is_email_known),
-        "phone": profile.phone_verified_at.is_some(),
-        "identity": profile.is_identity_verified(),
-    });
-    object.insert("verified".into(), verified);
-    object.insert("created_at".into(), json!(profile.created_at));
-    object.insert("updated_at".into(), json!(profile.updated_at));
-    object
+    let url = avatar.map(|avatar| format!("\"/api/v1/users/{id}/avatar/{avatar}\""));
+    let verified = format!(
+        r#"{{"email":{},"phone":{},"identity":{}}}"#,
+        user.account().is_some_and(Account::is_email_known),
+        profile.phone_verified_at.is_some(),
+        profile.is_identity_verified(),
+    );
+    let more = [
+        ("user_id", &*quoted(&id)),
+        ("avatar_url", url.as_deref().unwrap_or("null")),
+        ("verified", &verified),
+        ("created_at", &time(profile.created_at)),
+        ("updated_at", &time(profile.updated_at)),
+    ];
+    FIELDS.text(&profile.fields, &more)
 }
 
 /// A profile, as the document describes it.
