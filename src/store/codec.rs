@@ -4,6 +4,8 @@
 //! old struct stays, `VERSION` grows by one and `upgrade` reads the old form. Golden bytes of every version are kept
 //! in `tests/it/golden/records`.
 
+use std::cell::RefCell;
+
 use bincode::Options as _;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -11,6 +13,13 @@ use super::{Key, Store, StoreError};
 
 /// The largest record, in bytes.
 pub const MAX_RECORD_BYTES: u64 = 4 * 1024 * 1024;
+
+/// A record of up to so many bytes is written into room that each thread keeps, and copied to just the room it takes.
+const TYPICAL_BYTES: usize = 1024;
+
+thread_local! {
+    static ROOM: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(TYPICAL_BYTES));
+}
 
 /// A type that is kept in the store.
 pub trait Stored: Serialize + DeserializeOwned {
@@ -32,10 +41,17 @@ fn options() -> impl bincode::Options {
 /// # Errors
 /// When the record is larger than [`MAX_RECORD_BYTES`].
 pub fn encode<T: Stored>(record: &T) -> Result<Vec<u8>, StoreError> {
-    let mut bytes = vec![T::VERSION];
+    let mut room = ROOM.take();
+    room.clear();
+    room.push(T::VERSION);
     options()
-        .serialize_into(&mut bytes, record)
+        .serialize_into(&mut room, record)
         .map_err(|error| StoreError::Damaged(format!("a record cannot be written: {error}")))?;
+    if room.len() > TYPICAL_BYTES {
+        return Ok(room);
+    }
+    let bytes = room.clone();
+    ROOM.set(room);
     Ok(bytes)
 }
 

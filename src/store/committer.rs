@@ -22,7 +22,7 @@ const MAX_GROUP_WRITES: usize = 512;
 const MAX_GROUP_BYTES: usize = 8 << 20;
 
 /// What a group leaves of the keys it writes: a revision, or nothing.
-type Written = HashMap<Key, Option<Revision>, RandomState>;
+type Written<'a> = HashMap<&'a Key, Option<Revision>, RandomState>;
 
 /// What the committer is told.
 pub(super) enum Message {
@@ -91,17 +91,13 @@ impl Committer {
     /// # Errors
     /// When the process should have ended.
     pub(super) fn commit(&mut self, group: Vec<(Commit, Answer)>) -> Result<(), Halted> {
+        let admitted = self.admitted(&group);
         let mut changes = Vec::with_capacity(group.len());
         let mut answers = Vec::with_capacity(group.len());
         let mut refused = Vec::new();
-        let mut written = Written::default();
-        for (commit, answer) in group {
-            let revision = Revision(self.journal.newest().0 + changes.len() as u64 + 1);
-            match self.admit(&commit, &written) {
-                Ok(()) => {
-                    for write in &commit.writes {
-                        written.insert(write.key.clone(), write.value.as_ref().map(|_| revision));
-                    }
+        for ((commit, answer), admitted) in group.into_iter().zip(admitted) {
+            match admitted {
+                Ok(revision) => {
                     changes.push(Change { revision, writes: commit.writes });
                     answers.push(answer);
                 }
@@ -122,6 +118,19 @@ impl Committer {
         }
     }
 
+    /// Which revision each commit of a group makes, if it is admitted.
+    fn admitted(&self, group: &[(Commit, Answer)]) -> Vec<Result<Revision, CommitError>> {
+        let mut written = Written::default();
+        let mut newest = self.journal.newest();
+        let mut admit = |commit| {
+            self.admit(commit, &written)?;
+            newest.0 += 1;
+            written.extend(commit.writes.iter().map(|write| (&write.key, write.value.as_ref().map(|_| newest))));
+            Ok(newest)
+        };
+        group.iter().map(|(commit, _)| admit(commit)).collect()
+    }
+
     /// Answers those whose commit was not admitted, once the group is durable: what they conflict with may be in it.
     fn refuse(&self, refused: Vec<(CommitError, Answer)>, is_group_written: bool) {
         for (refusal, answer) in refused {
@@ -139,7 +148,7 @@ impl Committer {
     }
 
     /// Whether everything that the commit expects is so.
-    fn admit(&self, commit: &Commit, written: &Written) -> Result<(), CommitError> {
+    fn admit(&self, commit: &Commit, written: &Written<'_>) -> Result<(), CommitError> {
         refuse_malformed(commit)?;
         for expect in &commit.expect {
             let (key, wanted) = match expect {

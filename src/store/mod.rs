@@ -29,9 +29,11 @@ mod simulated;
 mod sled;
 mod watchdog;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -241,7 +243,7 @@ pub fn refuse_malformed(commit: &Commit) -> Result<(), CommitError> {
     if commit.bytes() > MAX_COMMIT_BYTES {
         return Err(CommitError::Refused(format!("{} bytes are too many for one commit", commit.bytes())));
     }
-    let mut seen = std::collections::HashSet::with_capacity(commit.writes.len());
+    let mut seen = HashSet::with_capacity_and_hasher(commit.writes.len(), RandomState::default());
     for write in &commit.writes {
         let size = write.value.as_ref().map_or(0, Vec::len);
         let may_be_large = write.key.kind().is_some_and(key::Kind::may_be_large);

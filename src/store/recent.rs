@@ -15,8 +15,9 @@ use std::time::Duration;
 use super::index::{Index, Post};
 use super::{Change, Key, Record, Revision, StoreError};
 
-/// How long writes gather before the index takes them over.
-const GATHER: Duration = Duration::from_millis(50);
+/// How long writes gather before the index takes them over: what is written again meanwhile, it takes over once. A start
+/// replays as much more.
+const GATHER: Duration = Duration::from_millis(500);
 /// How long the index is left alone between two looks at a part of it: whoever writes gets its turn.
 const REST: Duration = Duration::from_millis(1);
 /// Writes that the index takes over in one batch: readers of the index wait for a batch.
