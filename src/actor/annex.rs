@@ -14,6 +14,7 @@ use foldhash::fast::RandomState;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use crate::actor::aggregate::Aggregate;
 use crate::actor::command::{Command, Done, Facts, WriteError};
@@ -179,8 +180,14 @@ impl<A: Aggregate, T: Annexed<A>, S> Annex<A, T, S> {
         let unavailable = |error: LoadError| WriteError::Unavailable(error.to_string());
         let turn = self.hasher.hash_one(id) as usize % TURNS;
         let Some(turn) = self.turns.get(turn) else { return Err(WriteError::Busy) };
-        let longest_wait = self.entities.0.deadline;
-        let Ok(_turn) = tokio::time::timeout(longest_wait, turn.lock()).await else { return Err(WriteError::Busy) };
+        let _turn = match turn.try_lock() {
+            Ok(turn) => turn,
+            // Boxed: every write would carry the room for it.
+            Err(_) => match Box::pin(timeout(self.entities.0.deadline, turn.lock())).await {
+                Ok(turn) => turn,
+                Err(_) => return Err(WriteError::Busy),
+            },
+        };
         for _ in 0..MOST_TRIES {
             let entity = self.entities.load(id).await.map_err(unavailable)?.ok_or(WriteError::Missing)?;
             let (entity, held) = self.load(&entity).await.map_err(unavailable)?;
