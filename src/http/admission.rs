@@ -69,54 +69,37 @@ pub(super) async fn admit(route: &Route, knock: Knock<'_>) -> Result<Caller, Pro
 /// Whoever presents a valid credential, and may do something with it; [`Caller::Nobody`] without one.
 pub(super) async fn recognise(knock: Knock<'_>) -> Result<Caller, Problem> {
     let caller = identify(knock).await?;
-    if let Caller::Person(signed_in) = &caller
-        && !is_usual(&knock, signed_in)?
-    {
-        // Boxed: it is rare, and every request would carry the room for it.
-        Box::pin(look(knock, signed_in)).await?;
+    if let Caller::Person(signed_in) = &caller {
+        watch(knock.request, knock.state, signed_in, knock.now).await?;
     }
     Ok(caller)
 }
 
-/// Whether a session's own token comes as always: that is where its owner is. Access tokens are for other programs at other
-/// addresses.
-///
-/// # Errors
-/// 401 of a session that must be proved again.
-fn is_usual(knock: &Knock<'_>, signed_in: &SignedIn) -> Result<bool, Problem> {
-    let Knock { request, state, .. } = knock;
-    let SignedIn { user, session, is_by_access_token, .. } = signed_in;
-    if session.needs_proof && !is_open(request) {
+/// Refuses a session that must be proved again, and looks at whoever presents its own token: that is where its owner is.
+/// Access tokens are for other programs at other addresses.
+async fn watch(request: &HttpRequest, state: &State, signed_in: &SignedIn, now: Timestamp) -> Result<(), Problem> {
+    let is_open = OPEN_WITHOUT_PROOF.contains(&request.path());
+    if signed_in.session.needs_proof && !is_open {
         return Err(Problem::reauthentication_required(UNUSUAL));
     }
-    let is_own = session.lives_in_cookie() || state.session_settings.watch_bearer_tokens;
-    if *is_by_access_token || !is_own {
-        return Ok(true);
+    let is_own = signed_in.session.lives_in_cookie() || state.session_settings.watch_bearer_tokens;
+    if signed_in.is_by_access_token || !is_own {
+        return Ok(());
     }
     let address = peer::address_of(request, &state.settings.trusted_proxies);
-    Ok(Watch::is_usual(user, session, user_agent(request), address))
-}
-
-/// Looks at whoever presents a session's own token otherwise than always.
-async fn look(knock: Knock<'_>, signed_in: &SignedIn) -> Result<(), Problem> {
-    let Knock { request, state, now, .. } = knock;
+    let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
     let (user, session) = (&signed_in.user, &signed_in.session);
-    let ip_address = peer::address_of(request, &state.settings.trusted_proxies);
+    if Watch::is_usual(user, session, user_agent, address) {
+        return Ok(());
+    }
     let request_id = RequestId::of(request, now).kept().to_owned();
-    let facts = Facts { now, cause: Cause { actor: Actor::Person(user.id()), ip_address, request_id } };
-    match state.watch.look(user, session, Occasion::Request, user_agent(request), facts).await? {
-        Some(Response::StepUp) if !is_open(request) => Err(Problem::reauthentication_required(UNUSUAL)),
+    let cause = Cause { actor: Actor::Person(signed_in.user.id()), ip_address: address, request_id };
+    // Boxed: it is rare, and every request would carry the room for it.
+    match Box::pin(state.watch.look(user, session, Occasion::Request, user_agent, Facts { now, cause })).await? {
+        Some(Response::StepUp) if !is_open => Err(Problem::reauthentication_required(UNUSUAL)),
         Some(Response::Revoke) => Err(Problem::ended_for_safety()),
         _ => Ok(()),
     }
-}
-
-fn is_open(request: &HttpRequest) -> bool {
-    OPEN_WITHOUT_PROOF.contains(&request.path())
-}
-
-fn user_agent(request: &HttpRequest) -> Option<&str> {
-    request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok())
 }
 
 /// Refuses a person who did not prove a short while ago who they are, and whoever has not the session's own token: an access

@@ -8,7 +8,6 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::problem::Problem;
 use crate::kernel::secret::{ExposeSecret, SecretString};
-use crate::sessions::token::Purpose;
 
 /// The session cookie. The prefix makes browsers refuse it without `Secure`, with a `Domain`, or with another path.
 pub const COOKIE_NAME: &str = "__Host-sesame";
@@ -34,16 +33,6 @@ impl Credential<'_> {
             Self::Bearer(secret) | Self::Cookie(secret) => secret,
             Self::Basic(secret) => secret.expose_secret(),
         }
-    }
-
-    /// Whether it is an application's, as far as it says: a key is told by how it begins.
-    pub(super) fn is_app(&self) -> bool {
-        !matches!(self, Self::Cookie(_)) && self.secret().starts_with(Purpose::ApiKey.prefix())
-    }
-
-    /// Whether it is a person's, as far as it says.
-    pub(super) fn is_person(&self) -> bool {
-        !matches!(self, Self::Basic(_)) && !self.is_app()
     }
 }
 

@@ -39,6 +39,7 @@ use crate::sessions::refresher::Refresher;
 use crate::sessions::refusal::{Refusal, Refusals};
 use crate::sessions::settings::Settings as SessionSettings;
 use crate::sessions::sign_in::SignIn;
+use crate::sessions::token::Purpose;
 use crate::sessions::watch::Watch;
 use crate::store::SharedStore;
 use crate::user::User;
@@ -124,36 +125,18 @@ impl State {
     /// # Errors
     /// 401 when it is not, or no longer, valid; 503 when it cannot be looked up.
     pub async fn identify(&self, credential: Credential<'_>, now: Timestamp) -> Result<Caller, Problem> {
-        match self.identify_resident(&credential, now) {
-            Some(caller) => Ok(caller),
-            // Boxed: every request would carry the room for it.
-            None => Box::pin(self.look_up(credential, now)).await,
-        }
-    }
-
-    /// Whoever presents a valid credential and is in memory.
-    fn identify_resident(&self, credential: &Credential<'_>, now: Timestamp) -> Option<Caller> {
         let secret = credential.secret();
-        if credential.is_app() {
-            self.identities.app_resident(secret, now).map(|app| Caller::App(app.user))
-        } else if credential.is_person() {
-            self.identities.open_resident(secret, now).map(|signed_in| Caller::Person(Box::new(signed_in)))
-        } else {
-            None
-        }
-    }
-
-    /// Whoever has to be looked up, or why a credential is refused.
-    async fn look_up(&self, credential: Credential<'_>, now: Timestamp) -> Result<Caller, Problem> {
-        let secret = credential.secret();
-        if credential.is_app() {
+        let may_be_app = !matches!(credential, Credential::Cookie(_));
+        let may_be_person = !matches!(credential, Credential::Basic(_));
+        if may_be_app && secret.starts_with(Purpose::ApiKey.prefix()) {
             if let Some(app) = self.identities.app_of(secret, now).await? {
                 return Ok(Caller::App(app.user));
             }
-        } else if credential.is_person() {
+        } else if may_be_person {
             let refusal = match self.identities.open(secret, now).await? {
                 Ok(signed_in) => return Ok(Caller::Person(Box::new(signed_in))),
-                Err(NotOpened::Of(user)) => self.refusals.why(&user, secret, now).await?,
+                // Boxed: every request would carry the room for it.
+                Err(NotOpened::Of(user)) => Box::pin(self.refusals.why(&user, secret, now)).await?,
                 Err(NotOpened::For(refusal)) => refusal,
             };
             return Err(Problem::new(StatusCode::UNAUTHORIZED, refusal.code(), refusal.words()));

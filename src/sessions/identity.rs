@@ -10,7 +10,7 @@ use crate::apps::part::record_key;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{KeyId, SessionId, UserId};
 use crate::kernel::text::Email;
-use crate::sessions::access_token::{AccessTokens, Spoken};
+use crate::sessions::access_token::AccessTokens;
 use crate::sessions::model::Session;
 use crate::sessions::refusal::{self, Refusal};
 use crate::sessions::settings::Settings;
@@ -55,14 +55,6 @@ pub enum NotOpened {
     Of(Arc<User>),
     /// This is why; nobody was loaded to find it out.
     For(Refusal),
-}
-
-/// A token that was read: of a session, or of other programs.
-struct Presented {
-    owner: UserId,
-    session: SessionId,
-    reference: Option<Token>,
-    spoken: Option<Spoken>,
 }
 
 /// Looks up what tokens open. Somebody who is not in memory is loaded only for a right one.
@@ -117,33 +109,40 @@ impl Identities {
     /// # Errors
     /// When the store fails or too many loads are waiting.
     pub async fn open(&self, token: &str, now: Timestamp) -> Result<Result<SignedIn, NotOpened>, LoadError> {
-        let Some(presented) = self.read(token) else { return Ok(Err(NotOpened::For(Refusal::Unknown))) };
-        if let Some(user) = self.users.find(presented.owner, now) {
-            return Ok(presented.opened(user, now, true));
-        }
-        // Whoever is not in memory is not loaded to be told that a token is too old.
-        if presented.spoken.as_ref().is_some_and(|spoken| now >= spoken.expires_at) {
-            return Ok(Err(NotOpened::For(Refusal::Unknown)));
-        }
-        let loaded = Box::pin(self.load(presented.owner, presented.reference.as_ref(), now)).await?;
-        Ok(loaded.map_err(NotOpened::For).and_then(|user| presented.opened(user, now, false)))
-    }
-
-    /// The same of somebody in memory, without waiting for anything; none: it has to be looked up, or there is none.
-    pub fn open_resident(&self, token: &str, now: Timestamp) -> Option<SignedIn> {
-        let presented = self.read(token)?;
-        let user = self.users.find(presented.owner, now)?;
-        presented.opened(user, now, true).ok()
-    }
-
-    /// Reads a token of either kind.
-    fn read(&self, token: &str) -> Option<Presented> {
-        if let Some(token) = Token::parse(Purpose::Session, token) {
-            let (owner, session) = (token.owner(), SessionId::from_bytes(token.part()));
-            return Some(Presented { owner, session, reference: Some(token), spoken: None });
-        }
-        let spoken = self.access_tokens.read(token)?;
-        Some(Presented { owner: spoken.user, session: spoken.session, reference: None, spoken: Some(spoken) })
+        let reference = Token::parse(Purpose::Session, token);
+        let spoken = if reference.is_none() { self.access_tokens.read(token) } else { None };
+        let (owner, session) = match (&reference, &spoken) {
+            (Some(token), _) => (token.owner(), SessionId::from_bytes(token.part())),
+            // Whoever is not in memory is not loaded to be told that a token is too old.
+            (None, Some(spoken)) if now >= spoken.expires_at => {
+                let owner = self.users.find(spoken.user, now);
+                return Ok(Err(owner.map_or(NotOpened::For(Refusal::Unknown), NotOpened::Of)));
+            }
+            (None, Some(spoken)) => (spoken.user, spoken.session),
+            (None, None) => return Ok(Err(NotOpened::For(Refusal::Unknown))),
+        };
+        let (user, was_resident) = match self.users.find(owner, now) {
+            Some(user) => (user, true),
+            None => match Box::pin(self.load(owner, reference.as_ref(), now)).await? {
+                Ok(user) => (user, false),
+                Err(refusal) => return Ok(Err(NotOpened::For(refusal))),
+            },
+        };
+        let session = user.sessions.find(session).filter(|session| {
+            // A proof of who the person is, and a choice of roles, make every token worthless that was given before.
+            session.is_active(now)
+                && spoken.is_none_or(|spoken| spoken.generation == session.generation())
+                && reference.as_ref().is_none_or(|token| session.secret.matches(token.secret()))
+        });
+        let Some(session) = session.filter(|_| user.is_active()).map(Arc::clone) else {
+            return Ok(Err(NotOpened::Of(user)));
+        };
+        session.touch(now);
+        let is_by_access_token = spoken.is_some();
+        let own_end = session.expires_at.min(session.idle_expires_at());
+        let (issued_at, expires_at) =
+            spoken.map_or((session.created_at, own_end), |spoken| (spoken.issued_at, spoken.expires_at.min(own_end)));
+        Ok(Ok(SignedIn { user, session, expires_at, issued_at, is_by_access_token, was_resident }))
     }
 
     /// The service account behind an API key, and the key, if it is accepted.
@@ -159,13 +158,14 @@ impl Identities {
                 None => return Ok(None),
             },
         };
-        Ok(presented.opened(user, now))
-    }
-
-    /// The same of a service account in memory, without waiting for anything; none: it has to be looked up, or there is none.
-    pub fn app_resident(&self, key: &str, now: Timestamp) -> Option<SignedInApp> {
-        let presented = PresentedKey::read(key)?;
-        presented.opened(self.users.find(presented.owner, now)?, now)
+        let key = user.keys.find(KeyId::from_bytes(presented.part));
+        let accepted =
+            key.filter(|key| user.is_active() && key.is_active(now) && key.secret.is_same(&presented.secret));
+        let times = accepted.map(|key| {
+            key.touch(now);
+            (key.created_at, key.expires_at)
+        });
+        Ok(times.map(|(issued_at, expires_at)| SignedInApp { user, issued_at, expires_at }))
     }
 
     /// Whether a key or a token is a right one of somebody in memory; of an access token, whether it was verified before.
@@ -253,38 +253,5 @@ impl Identities {
 
     fn told_since(&self, now: Timestamp) -> Timestamp {
         now.plus_seconds(-self.history_seconds)
-    }
-}
-
-impl Presented {
-    /// The session that it opens of its owner, if it does. Notes the use.
-    fn opened(&self, user: Arc<User>, now: Timestamp, was_resident: bool) -> Result<SignedIn, NotOpened> {
-        let spoken = self.spoken.as_ref();
-        let session = user.sessions.find(self.session).filter(|session| {
-            // A proof of who the person is, and a choice of roles, make every token worthless that was given before.
-            session.is_active(now)
-                && spoken.is_none_or(|spoken| now < spoken.expires_at && spoken.generation == session.generation())
-                && self.reference.as_ref().is_none_or(|token| session.secret.matches(token.secret()))
-        });
-        let Some(session) = session.filter(|_| user.is_active()).map(Arc::clone) else {
-            return Err(NotOpened::Of(user));
-        };
-        session.touch(now);
-        let own_end = session.expires_at.min(session.idle_expires_at());
-        let (issued_at, expires_at) =
-            spoken.map_or((session.created_at, own_end), |spoken| (spoken.issued_at, spoken.expires_at.min(own_end)));
-        let is_by_access_token = spoken.is_some();
-        Ok(SignedIn { user, session, expires_at, issued_at, is_by_access_token, was_resident })
-    }
-}
-
-impl PresentedKey {
-    /// The service account of its owner's, if the key is accepted. Notes the use.
-    fn opened(&self, user: Arc<User>, now: Timestamp) -> Option<SignedInApp> {
-        let key = user.keys.find(KeyId::from_bytes(self.part));
-        let key = key.filter(|key| user.is_active() && key.is_active(now) && key.secret.is_same(&self.secret))?;
-        key.touch(now);
-        let (issued_at, expires_at) = (key.created_at, key.expires_at);
-        Some(SignedInApp { user, issued_at, expires_at })
     }
 }
