@@ -180,11 +180,13 @@ pub fn tag_of(bytes: &[u8]) -> HeaderValue {
 
 /// Whether `If-None-Match` names the response's tag, by weak comparison (RFC 9110 section 13.1.2).
 fn is_known(request: &HttpRequest, response: &HttpResponse) -> bool {
+    let mut named = request.headers().get_all(IF_NONE_MATCH).peekable();
+    if named.peek().is_none() {
+        return false;
+    }
     let tag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok());
     let Some(tag) = tag else { return false };
-    request
-        .headers()
-        .get_all(IF_NONE_MATCH)
+    named
         .filter_map(|value| value.to_str().ok())
         .flat_map(|list| list.split(','))
         .map(str::trim)

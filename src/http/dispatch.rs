@@ -1,7 +1,6 @@
 //! A request's way: id, caller, body, input, handler, answer, headers, metrics.
 //!
-//! The router is actix's own; each path is one service of it, found by index. What a path needs was made ready in
-//! [`table`](super::table).
+//! What a path needs was made ready in [`table`](super::table).
 
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
@@ -11,7 +10,7 @@ use actix_web::HttpRequest;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse, fn_service};
 use actix_web::http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, IF_MATCH, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS};
 use actix_web::http::{Method, StatusCode};
-use actix_web::web::{self, Bytes, ServiceConfig};
+use actix_web::web::{Bytes, ServiceConfig};
 use futures_util::FutureExt;
 
 use super::admission::{self, Knock};
@@ -19,6 +18,7 @@ use super::body::{self, Body};
 use super::call::Call;
 use super::handler::Outcome;
 use super::idempotency;
+use super::pathway::Patterns;
 use super::problem::Problem;
 use super::rate;
 use super::request_id::{RequestId, X_REQUEST_ID};
@@ -31,17 +31,13 @@ use crate::metrics::Metrics;
 /// A table of routes in the hands of one worker, whose references touch no counter of another core.
 pub struct Frame {
     table: Arc<Table>,
+    patterns: Patterns,
 }
 
-/// Registers every path of `table` with one worker's router.
+/// Has one worker answer everything by `table`.
 pub fn configure(table: &Arc<Table>, app: &mut ServiceConfig) {
-    let frame = Rc::new(Frame { table: Arc::clone(table) });
-    for (index, pathway) in table.pathways.iter().enumerate() {
-        let frame = Rc::clone(&frame);
-        let service = fn_service(move |request| serve(Rc::clone(&frame), Some(index), request));
-        app.service(web::service(pathway.path).finish(service));
-    }
-    app.default_service(fn_service(move |request| serve(Rc::clone(&frame), None, request)));
+    let frame = Rc::new(Frame { table: Arc::clone(table), patterns: table.pathways.patterns() });
+    app.default_service(fn_service(move |request| serve(Rc::clone(&frame), request)));
 }
 
 impl Frame {
@@ -70,16 +66,12 @@ impl std::fmt::Debug for Frame {
 }
 
 /// The whole way of one request.
-async fn serve(
-    frame: Rc<Frame>,
-    pathway: Option<usize>,
-    request: ServiceRequest,
-) -> Result<ServiceResponse, actix_web::Error> {
+async fn serve(frame: Rc<Frame>, mut request: ServiceRequest) -> Result<ServiceResponse, actix_web::Error> {
     let stopwatch = Stopwatch::start();
+    let pathway = frame.table.pathways.find(&frame.patterns, request.match_info_mut());
     let (request, payload) = request.into_parts();
     let now = frame.state().clock.now();
     let id = RequestId::of(&request, now);
-    let pathway = pathway.and_then(|index| frame.table.pathways.get(index));
     let endpoint = pathway.and_then(|pathway| pathway.endpoint(request.method()));
     let meters = endpoint.map_or(&frame.table.unmatched, |endpoint| &endpoint.meters);
     let outcome = match (pathway, endpoint) {

@@ -7,7 +7,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`routes`], [`handler`] | the table, and the functions in it |
-//! | [`table`], [`dispatch`], [`body`] | a request's way to its handler and back |
+//! | [`table`], `pathway`, [`dispatch`], [`body`] | a request's way to its handler and back |
 //! | [`credential`], [`caller`], [`admission`] | who is calling, and whether they may |
 //! | [`rate`], `buckets` | and how often |
 //! | [`call`], [`input`], [`multipart`], [`parameters`] | what a handler is given |
@@ -35,6 +35,7 @@ pub mod openapi;
 pub mod operations;
 pub mod paging;
 pub mod parameters;
+mod pathway;
 mod peer;
 mod plainly;
 pub mod problem;

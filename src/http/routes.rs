@@ -108,8 +108,8 @@ impl Route {
         self
     }
 
-    /// Lets the router look for it before others; for paths without parameters. Its answers say no more of themselves than
-    /// they must: a success no id that nobody sent, and nothing of a limit of which half is left.
+    /// Its answers say no more of themselves than they must: a success no id that nobody sent, and nothing of a limit of
+    /// which half is left.
     pub fn asked_often(&mut self) -> &mut Self {
         self.is_asked_often = true;
         self
