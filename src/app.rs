@@ -178,7 +178,7 @@ impl Instance {
             correspondence: correspondence(&config, &finder, &postman, writer)?,
             profiles: profiles(&config, &finder),
             profile_settings: config.profiles.clone(),
-            album: album(&config, tools.painter)?,
+            album: album(&config, &finder, tools.painter)?,
             messenger: tools.messenger,
             preferences: preferences(&config, &finder, around),
             resources,
@@ -385,10 +385,11 @@ fn profiles(config: &Config, finder: &Finder) -> Profiles {
 }
 
 /// Pictures, in a folder beside the store.
-fn album(config: &Config, painter: Painter) -> anyhow::Result<Album> {
-    let (threads, queue) = (config.profiles.avatar_threads, config.profiles.avatar_queue);
-    let folder = config.store.data_directory.join("blobs");
-    Ok(Album::new(Blobs::in_folder(&folder)?, painter, Pool::giving_way("sesame-painter", threads, queue)?))
+fn album(config: &Config, finder: &Finder, painter: Painter) -> anyhow::Result<Album> {
+    let settings = &config.profiles;
+    let blobs = Blobs::in_folder(&config.store.data_directory.join("blobs"))?;
+    let painters = Pool::giving_way("sesame-painter", settings.avatar_threads, settings.avatar_queue)?;
+    Ok(Album::new(finder.users.clone(), settings.avatar_undo_seconds, blobs, painter, painters))
 }
 
 fn preferences(config: &Config, finder: &Finder, around: Surroundings) -> PreferenceDesk {

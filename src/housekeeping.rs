@@ -110,9 +110,10 @@ pub fn letter_watcher() -> Box<dyn Watcher<Letter>> {
     Box::new(LetterWatcher)
 }
 
-/// Removes pictures that nobody has any more.
+/// Removes pictures that nobody has any more, nor can have again.
 async fn collect(state: Arc<State>) {
-    if let Err(error) = state.album.collect(&state.store, &state.loader, COLLECT_SECONDS.unsigned_abs()).await {
+    let now = state.clock.now();
+    if let Err(error) = state.album.collect(&state.store, &state.loader, now, COLLECT_SECONDS.unsigned_abs()).await {
         tracing::error!(%error, "avatars that nobody has any more could not be collected");
     }
 }

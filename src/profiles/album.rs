@@ -6,12 +6,12 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use foldhash::fast::RandomState;
 use futures_util::TryStreamExt as _;
 use tokio::sync::{Mutex, MutexGuard};
 
+use crate::actor::directory::{Directory, LoadError};
+use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::{Fault, Kind};
 use crate::kernel::ids::UserId;
 use crate::pool::{Pool, PoolError};
@@ -21,6 +21,7 @@ use crate::profiles::part::marks_key;
 use crate::profiles::picture::{SIDES, Squares};
 use crate::store::blobs::Blobs;
 use crate::store::{SharedStore, StoreError, codec};
+use crate::user::User;
 
 const FOLDER: &str = "avatars";
 
@@ -29,6 +30,8 @@ const TURNS: usize = 1024;
 
 /// Keeps pictures.
 pub struct Album {
+    users: Directory<User>,
+    undo_seconds: u64,
     blobs: Blobs,
     painter: Arc<Painter>,
     painters: Pool,
@@ -68,11 +71,17 @@ impl Fault for AlbumError {
 }
 
 impl Album {
-    /// With this place, and these threads that wait for the processes that read pictures.
-    pub fn new(blobs: Blobs, painter: Painter, painters: Pool) -> Self {
+    /// Of these people, in this place, with these threads that wait for the processes that read pictures. What was replaced
+    /// is kept for so long.
+    pub fn new(users: Directory<User>, undo_seconds: u64, blobs: Blobs, painter: Painter, painters: Pool) -> Self {
         let painter = Arc::new(painter);
         let turns = (0..TURNS).map(|_| Mutex::new(())).collect();
-        Self { blobs, painter, painters, turns, hasher: RandomState::default() }
+        Self { users, undo_seconds, blobs, painter, painters, turns, hasher: RandomState::default() }
+    }
+
+    /// Pictures that were replaced until then are not kept any more.
+    pub fn kept_since(&self, now: Timestamp) -> Timestamp {
+        now.plus_seconds(-i64::try_from(self.undo_seconds).unwrap_or(i64::MAX))
     }
 
     /// Waits for a person's turn: from when a picture is kept until a profile names it, and from when none does until it is
@@ -109,22 +118,70 @@ impl Album {
         self.blobs.load(&name(user, id, side)).await
     }
 
-    /// Removes the squares of a picture that no profile names any more. What cannot be removed now is collected later.
-    pub async fn forget(&self, user: UserId, id: AvatarId) {
+    /// Whether every square of a picture is there.
+    ///
+    /// # Errors
+    /// When the place fails.
+    pub async fn is_whole(&self, user: UserId, id: AvatarId) -> Result<bool, StoreError> {
         for side in SIDES {
-            if let Err(error) = self.blobs.remove(&name(user, id, side)).await {
-                tracing::warn!(%error, "an old avatar could not be removed");
+            if !self.blobs.has(&name(user, id, side)).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Every picture of a person that there may be squares of, as it is in their turn.
+    ///
+    /// # Errors
+    /// When the person cannot be loaded.
+    pub async fn avatars(&self, user: UserId) -> Result<Vec<AvatarId>, LoadError> {
+        let user = self.users.load(user).await?;
+        Ok(user.and_then(|user| Some(user.profiles.find()?.avatars().collect())).unwrap_or_default())
+    }
+
+    /// Removes the squares of those of these pictures that are not the person's any more, nor can be again. In their turn.
+    /// What cannot be removed now is collected later.
+    pub async fn forget(&self, user: UserId, ids: Vec<AvatarId>, now: Timestamp) {
+        // A write that was given up may still be carried out, and name one of them.
+        self.users.settled(user).await;
+        let Ok(owner) = self.users.load(user).await else { return };
+        let (marks, since) = (owner.as_ref().and_then(|owner| owner.profiles.find()), self.kept_since(now));
+        for id in ids.into_iter().filter(|id| !marks.is_some_and(|marks| marks.keeps(*id, since))) {
+            for side in SIDES {
+                if let Err(error) = self.blobs.remove(&name(user, id, side)).await {
+                    tracing::warn!(%error, "an old avatar could not be removed");
+                }
             }
         }
     }
 
-    /// Removes every square that no profile names and that is at least so old. Returns how many there were. However many
-    /// squares there are, one name is in memory; whose they are is looked up once for each person.
+    /// Removes every square of somebody who is gone: no profile can name one of them again, so nobody's turn is waited for.
+    /// What cannot be removed now is collected later.
+    pub async fn forget_all(&self, user: UserId) {
+        let remove = async |blob: String| self.blobs.remove(&blob).await;
+        let removed = match self.blobs.list(&format!("{FOLDER}/{user}"), 0) {
+            Ok(blobs) => blobs.try_for_each(remove).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            tracing::warn!(%error, "the avatars of somebody who is gone could not be removed");
+        }
+    }
+
+    /// Removes every square that is at least so old, and of no picture that is somebody's or can be again. Returns how many
+    /// there were. However many squares there are, one name is in memory; whose they are is looked up once for each person.
     ///
     /// # Errors
     /// When the place or the store fails.
-    pub async fn collect(&self, store: &SharedStore, loader: &Pool, age_seconds: u64) -> Result<usize, StoreError> {
-        let mut removed = 0;
+    pub async fn collect(
+        &self,
+        store: &SharedStore,
+        loader: &Pool,
+        now: Timestamp,
+        age_seconds: u64,
+    ) -> Result<usize, StoreError> {
+        let (mut removed, since) = (0, self.kept_since(now));
         let mut blobs = pin!(self.blobs.list(FOLDER, age_seconds)?.try_filter_map(|blob| {
             let parsed = parse(&blob).map(|(user, id)| (user, id, blob));
             ready(Ok(parsed))
@@ -135,9 +192,8 @@ impl Album {
             let (store, key) = (Arc::clone(store), marks_key(user));
             let Ok(record) = loader.run(move || store.read(&key)).await else { break };
             let marks: Option<Marks> = record?.map(|record| codec::decode(&record.value)).transpose()?;
-            let named = marks.and_then(|marks| marks.avatar);
             while let Some((_, id, blob)) = next.take_if(|(owner, ..)| *owner == user) {
-                if named != Some(id) {
+                if !marks.as_ref().is_some_and(|marks| marks.keeps(id, since)) {
                     self.blobs.remove(&blob).await?;
                     removed += 1;
                 }
@@ -155,17 +211,6 @@ impl AvatarId {
         let mut id = [0; 16];
         id.iter_mut().zip(digest(&SHA256, largest).as_ref()).for_each(|(to, from)| *to = *from);
         Self(id)
-    }
-
-    /// Reads the text form.
-    pub fn parse(text: &str) -> Option<Self> {
-        URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok().map(Self)
-    }
-}
-
-impl std::fmt::Display for AvatarId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
     }
 }
 

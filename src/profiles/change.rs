@@ -21,6 +21,8 @@ pub enum Part {
     Audiences,
     /// The preferences.
     Preferences,
+    /// The profile's picture.
+    Avatar,
 }
 
 /// One change.

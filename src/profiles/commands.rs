@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::actor::command::{Command, Decision, Facts};
+use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::{ChangeId, SessionId};
 use crate::kernel::sheet::{Patch, Sheet};
 use crate::kernel::text::Note;
@@ -69,7 +70,7 @@ impl Command for ChangeProfile {
     }
 }
 
-/// Removes what a person told, their picture, and the memory of its changes. Who may see what, what was consented to, what
+/// Removes what a person told, their pictures, and the memory of its changes. Who may see what, what was consented to, what
 /// was found out about who they are, and the memory of how preferences changed stay.
 #[derive(Debug, Clone)]
 pub struct DeleteProfile {
@@ -102,11 +103,11 @@ impl Command for DeleteProfile {
         if marks.changes != self.changes {
             return Err(ProfileError::Moved);
         }
-        if kept == *self.base && self.forgotten.is_empty() && marks.avatar.is_none() {
+        if kept == *self.base && self.forgotten.is_empty() && marks.avatars().next().is_none() {
             return Ok(Decision::nothing(self.base));
         }
         let profile = Profile { version: next(&self.base, facts).version, ..kept };
-        marks.avatar = None;
+        (marks.avatar, marks.former) = (None, Vec::new());
         marks.challenges.iter_mut().for_each(|challenge| *challenge = challenge.spent());
         let (forgotten, cleared) = (self.forgotten, cleared(&self.base, &profile));
         let event = ProfileEvent { forgotten, cleared, ..ProfileEvent::of(Some("profiles.deleted"), marks) };
@@ -180,6 +181,12 @@ pub struct SetAvatar {
     pub base: Arc<Profile>,
     /// The picture.
     pub avatar: Option<AvatarId>,
+    /// Pictures that were replaced until then are not kept any more.
+    pub kept_since: Timestamp,
+    /// The id of the change.
+    pub change: ChangeId,
+    /// The change that is taken back by this one; its picture must have been kept.
+    pub undoes: Option<ChangeId>,
     /// The session that asks.
     pub session: SessionId,
 }
@@ -193,11 +200,19 @@ impl Command for SetAvatar {
     fn decide(self, user: &User, facts: &Facts) -> Decided {
         user.refuse_over(self.session, facts)?;
         let marks = unmoved(user, &self.base)?;
-        if marks.avatar == self.avatar {
+        let (before, after) = (AvatarId::sheet(marks.avatar), AvatarId::sheet(self.avatar));
+        let change = change((self.change, self.undoes), Part::Avatar, &before, &after, facts);
+        if change.is_none() {
             return Ok(Decision::nothing(self.base));
         }
-        let action = if self.avatar.is_some() { "profiles.avatar_set" } else { "profiles.avatar_removed" };
-        let event = ProfileEvent::of(Some(action), Marks { avatar: self.avatar, ..marks });
+        let action = match (self.undoes, self.avatar) {
+            (Some(_), Some(avatar)) if !marks.keeps(avatar, self.kept_since) => return Err(ProfileError::PictureGone),
+            (Some(_), _) => "profiles.change_undone",
+            (None, Some(_)) => "profiles.avatar_set",
+            (None, None) => "profiles.avatar_removed",
+        };
+        let marks = marks.with_avatar(self.avatar, facts.now, self.kept_since);
+        let event = ProfileEvent { change, ..ProfileEvent::of(Some(action), marks) };
         Ok(decided(event, next(&self.base, facts)))
     }
 }

@@ -54,6 +54,9 @@ pub enum ProfileError {
     /// What was there before the change would break a rule by now.
     #[error("what was there before this change is not valid any more")]
     NotValidAnyMore(Vec<FieldError>),
+    /// The picture before a change is not there to be brought back.
+    #[error("the picture that was there before this change is not kept any more")]
+    PictureGone,
 }
 
 impl Fault for ProfileError {
@@ -70,7 +73,8 @@ impl Fault for ProfileError {
             | Self::VerifiedAlready
             | Self::AddressTaken
             | Self::NoMessenger
-            | Self::TooManyConsents => Kind::Conflict,
+            | Self::TooManyConsents
+            | Self::PictureGone => Kind::Conflict,
             Self::Stale => Kind::Stale,
             Self::Missing | Self::MissingChange => Kind::Missing,
         }
@@ -92,6 +96,7 @@ impl Fault for ProfileError {
             Self::AddressTaken => "name-taken",
             Self::NoMessenger => "verification-unavailable",
             Self::TooManyConsents => "too-many-consents",
+            Self::PictureGone => "picture-gone",
         }
     }
     fn fields(&self) -> Vec<FieldError> {

@@ -1,8 +1,12 @@
 //! The profile, and what of it is known of every user in memory.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
@@ -146,6 +150,23 @@ impl Profile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AvatarId(pub [u8; 16]);
 
+/// Where the picture stands in a change of it.
+const AVATAR: &str = "avatar_id";
+
+/// So many pictures that a profile had are kept, each while a change that replaced it can be taken back; the newest.
+pub const KEPT_AVATARS: usize = 5;
+
+/// A picture that a profile had: shown to nobody, and there for whoever takes the change back that replaced it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerAvatar {
+    /// The picture.
+    pub id: AvatarId,
+    /// The number of the change that replaced it.
+    pub change: u32,
+    /// When.
+    pub replaced_at: Timestamp,
+}
+
 /// What is in memory with every user that ever had a profile.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marks {
@@ -161,6 +182,8 @@ pub struct Marks {
     pub avatar: Option<AvatarId>,
     /// What waits to be verified by a code; at most one of a kind.
     pub challenges: Vec<Challenge>,
+    /// The pictures before, the newest first; at most [`KEPT_AVATARS`].
+    pub former: Vec<FormerAvatar>,
 }
 
 /// The first form of the marks' record.
@@ -170,14 +193,58 @@ struct MarksV1 {
     changes: u32,
 }
 
+/// Their second form: pictures before were not kept.
+#[derive(Deserialize)]
+struct MarksV2 {
+    version: u64,
+    changes: u32,
+    consents: u32,
+    granted: Vec<Box<str>>,
+    avatar: Option<AvatarId>,
+    challenges: Vec<Challenge>,
+}
+
 impl Stored for Marks {
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
     fn upgrade(version: u8, body: &[u8]) -> Option<Result<Self, StoreError>> {
-        (version == 1).then(|| {
-            let MarksV1 { version, changes } = codec::decode_body(body)?;
-            Ok(Self { version, changes, ..Self::default() })
-        })
+        let first = |MarksV1 { version, changes }| Self { version, changes, ..Self::default() };
+        let second = |MarksV2 { version, changes, consents, granted, avatar, challenges }| {
+            let former = Vec::new();
+            Self { version, changes, consents, granted, avatar, challenges, former }
+        };
+        match version {
+            1 => Some(codec::decode_body(body).map(first)),
+            2 => Some(codec::decode_body(body).map(second)),
+            _ => None,
+        }
+    }
+}
+
+impl AvatarId {
+    /// Reads the text form.
+    pub fn parse(text: &str) -> Option<Self> {
+        URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok().map(Self)
+    }
+
+    /// The picture as a sheet, as changes of it are told.
+    pub fn sheet(avatar: Option<Self>) -> Sheet {
+        let mut sheet = Sheet::default();
+        if let Some(avatar) = avatar {
+            sheet.set(AVATAR, &json!(avatar.to_string()).to_string());
+        }
+        sheet
+    }
+
+    /// The picture in a sheet.
+    pub fn in_sheet(sheet: &Sheet) -> Option<Self> {
+        Self::parse(&sheet.text(AVATAR)?)
+    }
+}
+
+impl fmt::Display for AvatarId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
     }
 }
 
@@ -195,6 +262,33 @@ impl Marks {
     /// The number of the oldest change that is kept.
     pub const fn oldest(&self) -> u32 {
         self.changes.saturating_sub(KEPT_CHANGES)
+    }
+
+    /// The marks after the next change, if that is of the picture. Of those that were replaced until `since`, none is kept.
+    #[must_use]
+    pub fn with_avatar(mut self, avatar: Option<AvatarId>, now: Timestamp, since: Timestamp) -> Self {
+        let replaced = self.avatar.map(|id| FormerAvatar { id, change: self.changes, replaced_at: now });
+        self.avatar = avatar;
+        self.changes = self.changes.wrapping_add(1);
+        let former = replaced.into_iter().chain(std::mem::take(&mut self.former));
+        let kept = former.filter(|one| Some(one.id) != avatar && self.can_return(one, since));
+        self.former = kept.take(KEPT_AVATARS).collect();
+        self
+    }
+
+    /// Whether a picture is kept: the one that there is, or one that can come back.
+    pub fn keeps(&self, id: AvatarId, since: Timestamp) -> bool {
+        self.avatar == Some(id) || self.former.iter().any(|one| one.id == id && self.can_return(one, since))
+    }
+
+    /// Every picture that there may be squares of.
+    pub fn avatars(&self) -> impl Iterator<Item = AvatarId> {
+        self.avatar.into_iter().chain(self.former.iter().map(|one| one.id))
+    }
+
+    /// Whether the change that replaced this picture can be taken back: it is still in the ring, and was made later than that.
+    fn can_return(&self, former: &FormerAvatar, since: Timestamp) -> bool {
+        former.change >= self.oldest() && former.replaced_at > since
     }
 
     /// Every place in the ring of changes that was ever written.

@@ -27,6 +27,10 @@ settings! {
         avatar_program: String = String::new();
         /// How many pictures may wait to be read; one more is refused with 503. Each is one of `http.max_uploads`.
         avatar_queue: usize = 16, in 1..=1024;
+        /// How long a picture that was replaced or removed can be brought back by taking the change back, in seconds; of each
+        /// person the last 5, while the change is among the last 50. Until then it is kept, and shown to nobody. 0: it is
+        /// removed at once.
+        avatar_undo_seconds: u64 = 604_800, in 0..=31_536_000;
         /// Where telephone numbers are verified by: a web address that sends the text message it is given in JSON. Empty:
         /// numbers cannot be verified.
         sms_webhook_url: String = String::new(), rule is_web_address;

@@ -49,6 +49,18 @@ impl Blobs {
         }
     }
 
+    /// Whether there is something under this name.
+    ///
+    /// # Errors
+    /// When the name is none, or the place fails.
+    pub async fn has(&self, name: &str) -> Result<bool, StoreError> {
+        match self.0.head(&parse(name)?).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
     /// The names in a folder of what is at least so old by this machine's clock, one after the other: those of one folder come
     /// together. The file system's clock may be a little ahead of ours: what it says is yet to come is zero seconds old.
     ///
@@ -120,7 +132,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let blobs = Blobs::in_folder(&folder.path().join("blobs")).unwrap();
         assert_eq!(blobs.load("avatars/1").await.unwrap(), None);
+        assert!(!blobs.has("avatars/1").await.unwrap());
         blobs.put("avatars/1", vec![1, 2]).await.unwrap();
+        assert!(blobs.has("avatars/1").await.unwrap());
         blobs.put("avatars/1", vec![3]).await.unwrap();
         assert_eq!(blobs.load("avatars/1").await.unwrap(), Some(vec![3]));
         blobs.remove("avatars/1").await.unwrap();

@@ -24,20 +24,27 @@ pub(crate) fn picture(format: ImageFormat, side: u32, seed: u8) -> Vec<u8> {
     bytes.into_inner()
 }
 
-fn upload(person: &SignedIn, bytes: &[u8]) -> Reply {
+pub(crate) fn upload(person: &SignedIn, bytes: &[u8]) -> Reply {
     person.upload(AVATAR, "avatar", bytes)
 }
 
-fn url(person: &SignedIn) -> Option<String> {
+pub(crate) fn url(person: &SignedIn) -> Option<String> {
     person.get(PROFILE).expect(200)["avatar_url"].as_str().map(str::to_owned)
 }
 
-fn blobs(server: &Server) -> usize {
+pub(crate) fn blobs(server: &Server) -> usize {
     fn count(folder: &std::path::Path) -> usize {
         let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
         entries.map(|it| it.unwrap().path()).map(|path| if path.is_dir() { count(&path) } else { 1 }).sum()
     }
     count(&server.folder().join("blobs"))
+}
+
+/// Removes what nobody has any more and is at least so old, and tells how many squares there were.
+pub(crate) fn collect(server: &Server, age_seconds: u64) -> usize {
+    let state = server.state();
+    let collected = state.album.collect(&state.store, &state.loader, state.clock.now(), age_seconds);
+    tokio::runtime::Runtime::new().unwrap().block_on(collected).unwrap()
 }
 
 #[test]
@@ -57,7 +64,7 @@ fn a_picture_is_replaced_by_who_saw_the_profile_that_it_is_in() {
 
 #[test]
 fn a_picture_becomes_squares_that_are_shown_and_replaced_and_removed() {
-    let server = Server::start();
+    let server = Server::with(|config| config.profiles.avatar_undo_seconds = 0);
     let admin = server.admin();
     let (ann, bob) = (admin.person("ann"), admin.person("bob"));
     assert_eq!(url(&ann), None);
@@ -153,14 +160,21 @@ fn pictures_that_nobody_has_any_more_are_collected() {
     upload(&ann, &picture(ImageFormat::Png, 80, 1)).expect(200);
     upload(&bob, &picture(ImageFormat::Png, 80, 2)).expect(200);
     admin.delete(&format!("/api/v1/users/{}", bob.id)).expect(204);
-    assert_eq!(blobs(&server), 8);
-    let state = server.state();
-    let collect = |age: u64| {
-        tokio::runtime::Runtime::new().unwrap().block_on(state.album.collect(&state.store, &state.loader, age)).unwrap()
-    };
-    assert_eq!((collect(3600), blobs(&server)), (0, 8), "what is young may be on its way to a profile");
-    assert_eq!((collect(0), blobs(&server)), (4, 4));
+    assert_eq!(blobs(&server), 4, "whoever goes takes the picture along");
     let at = url(&ann).unwrap();
+    // What a crash left: of somebody who is gone, and one that never came to its profile.
+    let folder = server.folder().join("blobs/avatars");
+    let squares = folder.join(&ann.id).join(at.rsplit('/').next().unwrap());
+    for left in
+        [folder.join(&ann.id).join("AAAAAAAAAAAAAAAAAAAAAA"), folder.join(&bob.id).join("AAAAAAAAAAAAAAAAAAAAAA")]
+    {
+        std::fs::create_dir_all(&left).unwrap();
+        for square in std::fs::read_dir(&squares).unwrap().map(Result::unwrap) {
+            std::fs::copy(square.path(), left.join(square.file_name())).unwrap();
+        }
+    }
+    assert_eq!((collect(&server, 3600), blobs(&server)), (0, 12), "what is young may be on its way to a profile");
+    assert_eq!((collect(&server, 0), blobs(&server)), (8, 4));
     let server = server.restarted();
     assert_eq!(server.anonymous().bearing(&ann.session_token).bytes(&at).0, 200);
 }
@@ -182,7 +196,7 @@ fn of_uploads_at_once_the_picture_that_is_named_is_there() {
             }
         });
         let at = url(&ann).unwrap();
-        assert_eq!((ann.bytes(&at).0, blobs(&server)), (200, 4));
+        assert_eq!((ann.bytes(&at).0, blobs(&server)), (200, 8), "and the one before it");
     }
 }
 
@@ -220,7 +234,9 @@ fn whatever_bytes_come_in_they_are_a_picture_or_a_clear_refusal() {
 
 #[test]
 fn a_profile_that_goes_while_its_picture_is_replaced_leaves_none_behind() {
-    let server = Server::with(|config| config.http.max_uploads_per_caller = 4);
+    let server = Server::with(|config| {
+        (config.http.max_uploads_per_caller, config.profiles.avatar_undo_seconds) = (4, 0);
+    });
     let ann = server.admin().person("ann");
     for round in 0..8 {
         std::thread::scope(|scope| {

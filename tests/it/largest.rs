@@ -39,7 +39,7 @@ use sesame::preferences::model::{
 };
 use sesame::profiles::challenge::{Challenge, ChallengeKind, CodeHash};
 use sesame::profiles::change::{Change, Part};
-use sesame::profiles::model::{AvatarId, Identity, Marks, Profile};
+use sesame::profiles::model::{AvatarId, FormerAvatar, Identity, KEPT_AVATARS, Marks, Profile};
 use sesame::profiles::privacy::Consent;
 use sesame::repeats::model::{AnswerAge, KeptAnswer};
 use sesame::resources::model::{Resource, ResourceChild, ResourceName};
@@ -405,7 +405,8 @@ fn people(kind: Kind) -> Option<Vec<u8>> {
             let granted = vec![word(); 500];
             let challenges = vec![challenge(ChallengeKind::Phone), challenge(ChallengeKind::Email)];
             let avatar = Some(AvatarId([7; 16]));
-            codec::encode(&Marks { version: 3, changes: 51, consents: 2, granted, avatar, challenges })
+            let former = vec![FormerAvatar { id: AvatarId([8; 16]), change: 49, replaced_at: NOW }; KEPT_AVATARS];
+            codec::encode(&Marks { version: 3, changes: 51, consents: 2, granted, avatar, challenges, former })
         }
         Kind::Consent => codec::encode(&consent()),
         Kind::Profile => codec::encode(&Profile {

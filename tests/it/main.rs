@@ -25,6 +25,8 @@ mod authzen_certification;
 #[cfg(test)]
 mod authzen_rules;
 #[cfg(test)]
+mod avatar_undo;
+#[cfg(test)]
 mod avatars;
 #[cfg(test)]
 mod bounded_reviews;

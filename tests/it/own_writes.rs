@@ -58,7 +58,7 @@ impl Asking<'_> {
         self.send(late, DeleteProfile { base: profile(), changes: 0, forgotten: Vec::new(), session });
         let consents = Vec::new();
         self.send(late, ChangePrivacy { base: profile(), patch: patch.clone(), consents, change, undoes, session });
-        self.send(late, SetAvatar { base: profile(), avatar: None, session });
+        self.send(late, SetAvatar { base: profile(), avatar: None, kept_since: now, change, undoes: None, session });
         let (kind, code) = (ChallengeKind::Phone, CodeHash::of("123456", "+4930123456"));
         self.send(late, SendCode { kind, target: "+4930123456".into(), code, mail: None, session });
         self.send(late, ShowCode { base: profile(), kind, code: "123456".into(), session, notice: None });

@@ -37,7 +37,7 @@ use sesame::mail::model::{self, Delivery, Mail};
 use sesame::preferences::model::{Layer, Namespace, PreferenceMarks, Preferences};
 use sesame::profiles::challenge::{Challenge, ChallengeKind, CodeHash};
 use sesame::profiles::change::{Change, Part};
-use sesame::profiles::model::{AvatarId, Identity, Marks, Profile};
+use sesame::profiles::model::{AvatarId, FormerAvatar, Identity, Marks, Profile};
 use sesame::profiles::privacy::Consent;
 use sesame::repeats::model::{AnswerAge, KeptAnswer};
 use sesame::resources::model::{Resource, ResourceChild, ResourceName};
@@ -337,6 +337,9 @@ fn records_of_profiles() {
     assert_eq!((old.consents.len(), old.phone_verified_at, old.updated_at), (1, Some(at(1)), Some(at(60))));
     let old: Marks = codec::decode(&stored("tests/it/golden/records/profile_marks.1.hex")).unwrap();
     assert_eq!((old.version, old.changes), (3, 51));
+    let old: Marks = codec::decode(&stored("tests/it/golden/records/profile_marks.2.hex")).unwrap();
+    let challenges = old.challenges.len();
+    assert_eq!((old.avatar, &*old.granted, challenges), (Some(AvatarId([7; 16])), &["analytics".into()][..], 1));
     let challenge = Challenge {
         kind: ChallengeKind::Phone,
         target: "+4930123456".into(),
@@ -349,7 +352,8 @@ fn records_of_profiles() {
     };
     let avatar = Some(AvatarId([7; 16]));
     let granted = vec!["analytics".into()];
-    let marks = Marks { version: 3, changes: 51, consents: 2, granted, avatar, challenges: vec![challenge] };
+    let former = vec![FormerAvatar { id: AvatarId([8; 16]), change: 49, replaced_at: at(5) }];
+    let marks = Marks { version: 3, changes: 51, consents: 2, granted, avatar, challenges: vec![challenge], former };
     check("profile_marks", &marks);
     check("consent", &consent());
     check(
@@ -361,6 +365,18 @@ fn records_of_profiles() {
             part: Part::Profile,
             undoes: Some(ChangeId::from_uuid(id(29))),
             differences: vec![Difference { path: "bio".into(), before: None, after: Some(r#""Reads.""#.into()) }],
+        },
+    );
+    let after = AvatarId::sheet(Some(AvatarId([7; 16])));
+    check(
+        "profile_change_of_avatar",
+        &Change {
+            id: ChangeId::from_uuid(id(31)),
+            at: at(60),
+            by: Actor::Person(UserId::from_uuid(id(7))),
+            part: Part::Avatar,
+            undoes: None,
+            differences: AvatarId::sheet(Some(AvatarId([8; 16]))).differences(&after),
         },
     );
 }

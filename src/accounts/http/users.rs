@@ -330,6 +330,7 @@ async fn delete(call: Call, Path(id): Path<UserId>) -> Outcome {
     call.refuse_stale()?;
     let if_match = call.if_match()?.map(|revision| revision.0);
     let done = send(&call, id, DeleteUser { if_match, nature: Nature::Person }).await?;
+    call.state.album.forget_all(id).await;
     Ok(Answer::no_content().with_revision(done.revision))
 }
 

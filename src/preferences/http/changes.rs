@@ -24,11 +24,11 @@ use crate::preferences::desk::Shown;
 use crate::preferences::error::PreferenceError;
 use crate::preferences::model::Preferences;
 use crate::profiles::change::{Change, Part};
-use crate::profiles::commands::{ChangePrivacy, ChangeProfile};
+use crate::profiles::commands::{ChangePrivacy, ChangeProfile, SetAvatar};
 use crate::profiles::desk::Prepared;
 use crate::profiles::error::ProfileError;
 use crate::profiles::history;
-use crate::profiles::model::Profile;
+use crate::profiles::model::{AvatarId, Profile};
 use crate::store::StoreError;
 use crate::user::User;
 
@@ -44,7 +44,8 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .post("/api/v1/users/changes/{change_id}/undo", Who::SignedIn, undo)
         .about(
-            "Takes one change back, if what it changed was not changed since; but for values of namespaces that are gone",
+            "Takes one change back, if what it changed was not changed since; but for values of namespaces that are gone, \
+             and a picture while it is kept",
         )
         .answers_with(204);
 }
@@ -113,6 +114,7 @@ async fn undo(call: Call, Path(id): Path<ChangeId>) -> Outcome {
         Part::Preferences => undo_preferences(&call, &change).await,
         Part::Profile => undo_profile(&call, &change).await,
         Part::Audiences => undo_audiences(&call, &change).await,
+        Part::Avatar => undo_avatar(&call, &change).await,
     }
 }
 
@@ -167,6 +169,31 @@ async fn undo_audiences(call: &Call, undone: &Change) -> Outcome {
         Ok(ChangePrivacy { base, patch, consents, change, undoes: Some(undone.id), session })
     };
     let done = call.state.profiles.write(person(call)?.id(), &call.facts(), prepare).await?;
+    call.state.profiles.keep(done.after.id(), done.reply);
+    Ok(Answer::no_content().with_revision(done.revision))
+}
+
+/// Brings back the picture that was there before, if all of it is.
+async fn undo_avatar(call: &Call, undone: &Change) -> Outcome {
+    let (id, session, change) = (person(call)?.id(), call.session_id()?, ChangeId::generate(call.now));
+    let (album, kept_since) = (&call.state.album, call.state.album.kept_since(call.now));
+    let prepare = async |user: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| {
+        let now = AvatarId::sheet(user.profiles.find().and_then(|marks| marks.avatar));
+        let patch = undone.undone(&now).map_err(|paths| WriteError::Refused(ProfileError::ChangedSince(paths)))?;
+        let avatar = AvatarId::in_sheet(&now.merged(&patch));
+        if let Some(avatar) = avatar {
+            let is_whole = album.is_whole(id, avatar).await;
+            if !is_whole.map_err(|error| WriteError::Unavailable(error.to_string()))? {
+                return Err(WriteError::Refused(ProfileError::PictureGone));
+            }
+        }
+        let (base, undoes) = (Arc::clone(&held.part), Some(undone.id));
+        Ok(SetAvatar { base, avatar, kept_since, change, undoes, session })
+    };
+    let _turn = album.turn(id).await;
+    let before = album.avatars(id).await?;
+    let done = call.state.profiles.write_after(id, &call.facts(), prepare).await?;
+    album.forget(id, before, call.now).await;
     call.state.profiles.keep(done.after.id(), done.reply);
     Ok(Answer::no_content().with_revision(done.revision))
 }

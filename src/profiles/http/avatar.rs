@@ -9,6 +9,7 @@ use crate::actor::annex::Held;
 use crate::http::handler::Outcome;
 use crate::http::multipart::Upload;
 use crate::http::{Answer, Call, Problem, Routes, Who};
+use crate::kernel::ids::ChangeId;
 use crate::profiles::commands::SetAvatar;
 use crate::profiles::desk::Prepared;
 use crate::profiles::model::{AvatarId, Profile};
@@ -32,7 +33,7 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .delete("/api/v1/users/profile/avatar", Who::SignedIn, remove)
         .takes_if_match()
-        .about("Removes your picture")
+        .about("Removes your picture; it can be brought back while it is kept")
         .answers_with(204);
 }
 
@@ -47,7 +48,7 @@ async fn set(call: Call, upload: Upload) -> Outcome {
     let answer = put(&call, Some(avatar)).await;
     if answer.is_err() {
         // Nothing names it: the collector would find it, but it can go at once.
-        forget_unless_named(&call, avatar).await;
+        call.state.album.forget(id, vec![avatar], call.now).await;
     }
     answer
 }
@@ -59,26 +60,14 @@ async fn remove(call: Call) -> Outcome {
 }
 
 async fn put(call: &Call, avatar: Option<AvatarId>) -> Outcome {
-    let session = call.session_id()?;
+    let (id, session, change) = (person(call)?.id(), call.session_id()?, ChangeId::generate(call.now));
+    let (album, kept_since) = (&call.state.album, call.state.album.kept_since(call.now));
     let prepare = |user: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| {
         refuse_stale(call, user, held)?;
-        Ok(SetAvatar { base: Arc::clone(&held.part), avatar, session })
+        Ok(SetAvatar { base: Arc::clone(&held.part), avatar, kept_since, change, undoes: None, session })
     };
-    let user = person(call)?;
-    let before = call.state.users.load(user.id()).await?.and_then(|user| user.profiles.find()?.avatar);
-    let done = call.state.profiles.write(user.id(), &call.facts(), prepare).await.map_err(Problem::from)?;
-    if let Some(old) = before.filter(|old| Some(*old) != avatar) {
-        forget_unless_named(call, old).await;
-    }
+    let before = album.avatars(id).await?;
+    let done = call.state.profiles.write(id, &call.facts(), prepare).await.map_err(Problem::from)?;
+    album.forget(id, before, call.now).await;
     Ok(written(call, &done.after, done.reply, done.revision))
-}
-
-/// Removes a picture, unless the profile names it again by now.
-pub(super) async fn forget_unless_named(call: &Call, avatar: AvatarId) {
-    let Ok(user) = person(call) else { return };
-    let id = user.id();
-    let Ok(now) = call.state.users.load(id).await else { return };
-    if now.and_then(|user| user.profiles.find()?.avatar) != Some(avatar) {
-        call.state.album.forget(id, avatar).await;
-    }
 }

@@ -43,7 +43,7 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .delete("/api/v1/users/profile", Who::SignedIn, delete)
         .takes_if_match()
-        .about("Removes your profile, with the memory of its changes")
+        .about("Removes your profile, with the memory of its changes and every picture that is kept")
         .answers_with(204);
 }
 
@@ -104,13 +104,11 @@ async fn delete(call: Call) -> Outcome {
     };
     let id = person(&call)?.id();
     let _turn = call.state.album.turn(id).await;
-    // As it is in one's turn: it may have been another when the request came.
-    let avatar = call.state.users.load(id).await?.and_then(|user| user.profiles.find()?.avatar);
+    // As they are in one's turn: there may have been others when the request came.
+    let avatars = call.state.album.avatars(id).await?;
     let done = call.state.profiles.write_after(id, &call.facts(), prepare).await?;
     call.state.profiles.keep(done.after.id(), done.reply);
-    if let Some(avatar) = avatar {
-        super::avatar::forget_unless_named(&call, avatar).await;
-    }
+    call.state.album.forget(id, avatars, call.now).await;
     Ok(Answer::no_content().with_revision(done.revision))
 }
 
