@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -13,8 +15,10 @@ use uuid::Uuid;
 use crate::actor::aggregate::{Aggregate, Note, Part};
 use crate::kernel::fault::{FieldError, Malformed};
 use crate::kernel::ids::{BookId, RoleId};
-use crate::preferences::model::{CUSTOM, DIALECT, Layer, Namespace};
+use crate::kernel::sheet::Sheet;
+use crate::preferences::model::{CUSTOM, DIALECT, Layer, Namespace, namespace_of};
 use crate::preferences::schema;
+use crate::preferences::unfit::Unfit;
 use crate::store::codec::Stored;
 use crate::store::key::Kind;
 use crate::store::{Commit, Key, Record, Revision, StoreError, codec};
@@ -35,9 +39,38 @@ const MOST_COMPARED: u64 = 50_000;
 pub struct PreferenceBook {
     version: Revision,
     is_open: bool,
-    installation: Arc<Layer>,
-    roles: BTreeMap<RoleId, Arc<Layer>>,
+    installation: Arc<HeldLayer>,
+    roles: BTreeMap<RoleId, Arc<HeldLayer>>,
     namespaces: BTreeMap<Box<str>, Arc<Registered>>,
+}
+
+/// Defaults in memory.
+#[derive(Debug, Default)]
+pub struct HeldLayer {
+    layer: Layer,
+    /// What of them was found not to fit last; whoever reads it checks whether it still counts.
+    pub unfit: ArcSwap<Unfit>,
+}
+
+impl HeldLayer {
+    /// These defaults, of which nothing is known yet.
+    pub fn of(layer: Layer) -> Self {
+        Self { layer, unfit: ArcSwap::default() }
+    }
+}
+
+impl Deref for HeldLayer {
+    type Target = Layer;
+
+    fn deref(&self) -> &Layer {
+        &self.layer
+    }
+}
+
+impl AsRef<Sheet> for HeldLayer {
+    fn as_ref(&self) -> &Sheet {
+        &self.layer.values
+    }
 }
 
 /// A namespace with its schema made ready.
@@ -140,12 +173,12 @@ impl fmt::Debug for Registered {
 
 impl PreferenceBook {
     /// The installation's defaults.
-    pub fn installation(&self) -> &Layer {
+    pub const fn installation(&self) -> &Arc<HeldLayer> {
         &self.installation
     }
 
     /// A role's defaults.
-    pub fn role(&self, id: RoleId) -> Option<&Arc<Layer>> {
+    pub fn role(&self, id: RoleId) -> Option<&Arc<HeldLayer>> {
         self.roles.get(&id)
     }
 
@@ -161,8 +194,7 @@ impl PreferenceBook {
 
     /// Whether there is what stands at a path: a namespace, or a field.
     pub fn has(&self, path: &str) -> bool {
-        let name = path.strip_prefix(CUSTOM).and_then(|rest| rest.strip_prefix('.'));
-        name.is_none_or(|name| self.namespace(name).is_some())
+        namespace_of(path).is_none_or(|name| self.namespace(name).is_some())
     }
 
     /// Every namespace, by name.
@@ -203,7 +235,7 @@ impl Aggregate for PreferenceBook {
             match record.key.kind() {
                 Some(Kind::PreferenceBook) => (book.version, book.is_open) = (record.revision, true),
                 Some(Kind::PreferenceLayer) => {
-                    let layer = Arc::new(codec::decode(&record.value)?);
+                    let layer = Arc::new(HeldLayer::of(codec::decode(&record.value)?));
                     match record.key.bytes().get(1..).and_then(|id| <[u8; 16]>::try_from(id).ok()) {
                         Some(role) => _ = book.roles.insert(RoleId::from_bytes(role), layer),
                         None => book.installation = layer,
@@ -232,8 +264,10 @@ impl Aggregate for PreferenceBook {
     fn apply(&mut self, event: &PreferenceBookEvent) {
         match event {
             PreferenceBookEvent::Opened => self.is_open = true,
-            PreferenceBookEvent::InstallationSet(layer) => self.installation = Arc::new(layer.clone()),
-            PreferenceBookEvent::RoleSet(id, Some(layer)) => _ = self.roles.insert(*id, Arc::new(layer.clone())),
+            PreferenceBookEvent::InstallationSet(layer) => self.installation = Arc::new(HeldLayer::of(layer.clone())),
+            PreferenceBookEvent::RoleSet(id, Some(layer)) => {
+                self.roles.insert(*id, Arc::new(HeldLayer::of(layer.clone())));
+            }
             PreferenceBookEvent::RoleSet(id, None) => _ = self.roles.remove(id),
             PreferenceBookEvent::NamespaceSet(registered) => {
                 self.namespaces.insert(registered.namespace.name.clone(), Arc::clone(registered));
@@ -262,16 +296,16 @@ impl Aggregate for PreferenceBook {
     }
 
     fn note(&self, before: &Self, event: &PreferenceBookEvent) -> Option<Note> {
-        let told = |layer: &Layer| json!({ "priority": layer.priority, "values": layer.values.object() });
         let (action, target, before, after) = match event {
             PreferenceBookEvent::Opened => return None,
             PreferenceBookEvent::InstallationSet(layer) => {
-                let old = told(&before.installation);
-                ("preferences.defaults_set", "installation".to_owned(), Some(old), Some(told(layer)))
+                let (old, new) = (told(&before.installation, Some(layer)), told(layer, Some(&before.installation)));
+                ("preferences.defaults_set", "installation".to_owned(), Some(old), Some(new))
             }
             PreferenceBookEvent::RoleSet(id, layer) => {
-                let old = before.role(*id).map(|layer| told(layer));
-                ("preferences.role_defaults_set", id.to_string(), old, layer.as_ref().map(told))
+                let (before, after) = (before.role(*id).map(|layer| &***layer), layer.as_ref());
+                let old = before.map(|layer| told(layer, after));
+                ("preferences.role_defaults_set", id.to_string(), old, after.map(|layer| told(layer, before)))
             }
             PreferenceBookEvent::NamespaceSet(registered) => {
                 let name = &registered.namespace.name;
@@ -285,6 +319,14 @@ impl Aggregate for PreferenceBook {
         };
         Some(Note { action, target, before, after })
     }
+}
+
+/// What is told of defaults beside others: values of namespaces, which may be large, where they are not the same.
+fn told(layer: &Layer, beside: Option<&Layer>) -> Value {
+    let is_told = |path: &str| {
+        namespace_of(path).is_none() || beside.is_none_or(|beside| beside.values.json(path) != layer.values.json(path))
+    };
+    json!({ "priority": layer.priority, "values": layer.values.filtered(is_told).object() })
 }
 
 /// How many values there are, those within others too.

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use crate::actor::command::{Command, Decision, Facts};
-use crate::kernel::fault::FieldError;
 use crate::kernel::ids::RoleId;
-use crate::kernel::sheet::Patch;
-use crate::preferences::book::{PreferenceBook, PreferenceBookEvent, Registered};
+use crate::kernel::sheet::Sheet;
+use crate::preferences::book::{HeldLayer, PreferenceBook, PreferenceBookEvent, Registered};
 use crate::preferences::error::PreferenceError;
-use crate::preferences::fields;
 use crate::preferences::model::{Layer, MOST_NAMESPACES, Namespace};
 
 /// Opens the book, unless it is open.
@@ -26,17 +24,18 @@ impl Command for OpenPreferences {
     }
 }
 
-/// Changes what it names of the defaults of the installation, or of a role.
+/// Gives the installation, or a role, other defaults, which were prepared on those of before: what is checked at all was
+/// checked there, since schemas of applications may take long.
 #[derive(Debug, Clone)]
 pub struct ChangeDefaults {
     /// Of which role; none: of the installation.
     pub role: Option<RoleId>,
-    /// What to change.
-    pub patch: Patch,
+    /// The defaults it was prepared on.
+    pub base: Arc<HeldLayer>,
+    /// The values from then on.
+    pub values: Sheet,
     /// Another priority.
     pub priority: Option<u32>,
-    /// What they must still be, where that is demanded.
-    pub seen: Option<Layer>,
 }
 
 impl Command for ChangeDefaults {
@@ -46,22 +45,13 @@ impl Command for ChangeDefaults {
     const NAME: &'static str = "change_preference_defaults";
 
     fn decide(self, book: &PreferenceBook, facts: &Facts) -> Result<Decision<PreferenceBook, Layer>, PreferenceError> {
-        let old = match self.role {
-            Some(role) => book.role(role).map(|layer| Layer::clone(layer)),
-            None => Some(book.installation().clone()),
-        };
-        let base = old.clone().unwrap_or_default();
-        refuse_stale(self.seen.as_ref(), Some(&base))?;
-        let layer = Layer {
-            priority: self.priority.unwrap_or(base.priority),
-            values: base.values.merged(&self.patch),
-            updated_at: base.updated_at,
-        };
-        let wrong = fields::complaints(&layer.values);
-        if !wrong.is_empty() {
-            let within = |wrong: FieldError| FieldError::new(format!("values.{}", wrong.field), wrong.message);
-            return Err(PreferenceError::Invalid(wrong.into_iter().map(within).collect()));
+        let old = self.role.map_or_else(|| Some(book.installation()), |role| book.role(role));
+        let old = old.map(|held| Layer::clone(held));
+        if old.clone().unwrap_or_default() != **self.base {
+            return Err(PreferenceError::Moved);
         }
+        let (priority, updated_at) = (self.priority.unwrap_or(self.base.priority), self.base.updated_at);
+        let layer = Layer { priority, values: self.values, updated_at };
         if old.as_ref() == Some(&layer) {
             return Ok(Decision::nothing(layer));
         }
@@ -99,7 +89,7 @@ impl Command for RemoveDefaults {
     }
 }
 
-/// Registers a namespace, or gives it another schema. What people have in it stays, and is shown while it fits.
+/// Registers a namespace, or gives it another schema. What people and defaults have in it stays, and is shown while it fits.
 #[derive(Debug, Clone)]
 pub struct SetNamespace {
     /// The namespace.
@@ -139,7 +129,7 @@ impl Command for SetNamespace {
     }
 }
 
-/// Removes a namespace. What people have in it is not shown any more.
+/// Removes a namespace. What people and defaults have in it is not shown any more.
 #[derive(Debug, Clone)]
 pub struct RemoveNamespace {
     /// Which.

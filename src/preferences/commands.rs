@@ -14,7 +14,7 @@ use crate::kernel::sheet::{Difference, Edit, Patch, Sheet, is_below};
 use crate::preferences::book::{PreferenceBook, Registered};
 use crate::preferences::error::PreferenceError;
 use crate::preferences::fields;
-use crate::preferences::model::{CUSTOM, MOST_CUSTOM_BYTES, MOST_NAMESPACE_BYTES, Preferences};
+use crate::preferences::model::{CUSTOM, MOST_CUSTOM_BYTES, MOST_NAMESPACE_BYTES, Preferences, namespace_of};
 use crate::preferences::part::PreferencesSet;
 use crate::profiles::change::Part;
 use crate::profiles::commands::change;
@@ -48,7 +48,10 @@ impl Wanted {
         let mut wrong = fields::complaints(&own);
         let differences = before.differences(&own);
         let fills = |one: &Difference| one.after.is_some() && is_below(&one.path, CUSTOM);
-        wrong.extend(differences.iter().flat_map(|one| refused(book, &one.path, one.after.as_deref())));
+        // Also what is named and is as it was: it may not fit any more.
+        let is_named = |path: &str| namespace_of(path).is_some_and(|name| self.custom.contains_key(name));
+        let looked_at = own.below(CUSTOM).filter(|(path, json)| is_named(path) || before.json(path) != Some(json));
+        wrong.extend(looked_at.flat_map(|(path, json)| refused(book, path, json)));
         if differences.iter().any(fills) && custom_bytes(&own) > MOST_CUSTOM_BYTES {
             // What is left of namespaces that there are not any more makes room.
             own = own.filtered(|path| book.has(path));
@@ -107,11 +110,9 @@ fn custom_bytes(own: &Sheet) -> usize {
     own.below(CUSTOM).map(|(_, json)| json.len()).sum()
 }
 
-/// What is wrong with a namespace's new values.
-fn refused(book: &PreferenceBook, path: &str, after: Option<&str>) -> Vec<FieldError> {
-    let Some(name) = path.strip_prefix(CUSTOM).and_then(|rest| rest.strip_prefix('.')) else { return Vec::new() };
-    let Some(json) = after else { return Vec::new() };
-    let Some(registered) = book.namespace(name) else {
+/// What is wrong with the values in a namespace.
+fn refused(book: &PreferenceBook, path: &str, json: &str) -> Vec<FieldError> {
+    let Some(registered) = namespace_of(path).and_then(|name| book.namespace(name)) else {
         return vec![FieldError::new(path, "there is no such namespace")];
     };
     if json.len() > MOST_NAMESPACE_BYTES {

@@ -1,12 +1,13 @@
 //! Where preferences are read and written: a cache of what was used lately, before the store; and the published book.
 
-use std::borrow::Cow;
 use std::io;
+use std::iter;
 use std::sync::{Arc, OnceLock};
 
 use actix_web::http::header::HeaderValue;
 use actix_web::web::Bytes;
 use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
 
 use crate::actor::annex::{Annex, Annexed, Held, Moved};
 use crate::actor::command::WriteError;
@@ -14,12 +15,14 @@ use crate::actor::directory::Directory;
 use crate::kernel::ids::{RoleId, UserId};
 use crate::kernel::sheet::Sheet;
 use crate::pool::{Pool, PoolError};
-use crate::preferences::book::{PreferenceBook, Registered};
+use crate::preferences::book::{HeldLayer, PreferenceBook, Registered};
 use crate::preferences::commands::Wanted;
 use crate::preferences::error::PreferenceError;
 use crate::preferences::fields::SECTIONS;
-use crate::preferences::model::{CUSTOM, Preferences};
+use crate::preferences::layers::{self, Effective, Origin, RoleLayer, Source};
+use crate::preferences::model::Preferences;
 use crate::preferences::part::preferences_key;
+use crate::preferences::unfit::Unfit;
 use crate::store::{Key, Revision};
 use crate::user::User;
 
@@ -33,16 +36,20 @@ pub struct PreferenceDesk {
     pub book: Arc<PublishedPreferences>,
     /// Holds values of applications to their schemas, which may take long; started when there are any.
     checker: OnceLock<Pool>,
+    /// Whose turn it is to change defaults, from when that is prepared until it is written.
+    pub changing: Mutex<()>,
+    /// Whose turn it is to find out what of defaults does not fit.
+    finding_out: Mutex<()>,
 }
 
 impl PreferenceDesk {
     /// With these parts.
-    pub const fn new(
+    pub fn new(
         own: Annex<User, Preferences, Shown>,
         books: Directory<PreferenceBook>,
         book: Arc<PublishedPreferences>,
     ) -> Self {
-        Self { own, books, book, checker: OnceLock::new() }
+        Self { own, books, book, checker: OnceLock::new(), changing: Mutex::new(()), finding_out: Mutex::new(()) }
     }
 
     /// Schemas are bounded: one thread is enough, and one namespace keeps nobody from being loaded.
@@ -54,46 +61,91 @@ impl PreferenceDesk {
         Ok(self.checker.get_or_init(|| started))
     }
 
-    /// What these preferences come to by what somebody wants.
+    /// What these values come to by what somebody wants: of a person, or of defaults.
     ///
     /// # Errors
     /// Everything that breaks a rule, or that too much is waiting to be looked at.
-    pub async fn applied(
+    pub async fn applied<T: AsRef<Sheet> + Send + Sync + 'static>(
         &self,
         wanted: &Arc<Wanted>,
-        base: &Arc<Preferences>,
+        base: &Arc<T>,
     ) -> Result<Sheet, WriteError<PreferenceError>> {
         if !wanted.fills_namespaces() {
-            return wanted.applied(&base.own, &self.book.load()).map_err(WriteError::Refused);
+            return wanted.applied((**base).as_ref(), &self.book.load()).map_err(WriteError::Refused);
         }
         let (wanted, base, book) = (Arc::clone(wanted), Arc::clone(base), self.book.load_full());
         let checker = self.checker().map_err(|error| WriteError::Unavailable(error.to_string()))?;
-        let applied = checker.run(move || wanted.applied(&base.own, &book)).await;
+        let applied = checker.run(move || wanted.applied((*base).as_ref(), &book)).await;
         applied.map_err(lost)?.map_err(WriteError::Refused)
     }
 
-    /// What of these preferences does not fit the schemas that there are by now. What is known of them from before is not
-    /// found out again while its namespaces are the same.
+    /// Everything that counts for somebody with these roles, those that count most first, and what of their own choices does
+    /// not fit the schemas that there are by now. What is known of that from before is not found out again while the
+    /// namespaces are the same.
     ///
     /// # Errors
     /// When too much is waiting to be looked at.
-    pub async fn unfit(
+    pub async fn counting(
+        &self,
+        held: &Held<Preferences, Shown>,
+        roles: &[RoleLayer],
+        book: &PreferenceBook,
+    ) -> Result<(Effective, Arc<Unfit>), WriteError<PreferenceError>> {
+        let installation = (Origin::of(Source::Installation), book.installation());
+        let roles = roles.iter().rev().map(|(id, layer)| (Origin::role(*id), layer));
+        let mut defaults = Vec::with_capacity(1 + roles.len());
+        for (origin, layer) in iter::once(installation).chain(roles) {
+            defaults.push((origin, Arc::clone(layer), self.unfit_defaults(layer, book).await?));
+        }
+        let unfit = self.unfit_choices(held, book).await?;
+        Ok((layers::effective(&unfit.left_of(&held.part.own), &defaults, book), unfit))
+    }
+
+    /// What of somebody's own choices does not fit.
+    async fn unfit_choices(
         &self,
         held: &Held<Preferences, Shown>,
         book: &PreferenceBook,
     ) -> Result<Arc<Unfit>, WriteError<PreferenceError>> {
-        let names = held.part.own.below(CUSTOM).filter_map(|(path, _)| path.split_once('.'));
-        let held_to: Box<[_]> = names.filter_map(|(_, name)| book.namespace(name).map(Arc::clone)).collect();
+        let held_to = Unfit::namespaces(&held.part.own, book);
+        let known = held.shown.load_full().map(|shown| Arc::clone(&shown.unfit));
+        match known.filter(|known| known.was_held_to(&held_to)) {
+            Some(known) => Ok(known),
+            None => self.unfit(&held.part, held_to).await,
+        }
+    }
+
+    /// What of defaults does not fit, which everybody asks for at once when a schema is another: one finds out.
+    async fn unfit_defaults(
+        &self,
+        layer: &Arc<HeldLayer>,
+        book: &PreferenceBook,
+    ) -> Result<Arc<Unfit>, WriteError<PreferenceError>> {
+        let held_to = Unfit::namespaces(&layer.values, book);
+        let known = || Some(layer.unfit.load_full()).filter(|known| known.was_held_to(&held_to));
+        if let Some(known) = known() {
+            return Ok(known);
+        }
+        let _turn = self.finding_out.lock().await;
+        if let Some(known) = known() {
+            return Ok(known);
+        }
+        let unfit = self.unfit(layer, held_to).await?;
+        layer.unfit.store(Arc::clone(&unfit));
+        Ok(unfit)
+    }
+
+    async fn unfit<T: AsRef<Sheet> + Send + Sync + 'static>(
+        &self,
+        values: &Arc<T>,
+        held_to: Box<[Arc<Registered>]>,
+    ) -> Result<Arc<Unfit>, WriteError<PreferenceError>> {
         if held_to.is_empty() {
             return Ok(Arc::default());
         }
-        let known = held.shown.load_full().map(|shown| Arc::clone(&shown.unfit));
-        if let Some(known) = known.filter(|known| known.was_held_to(&held_to)) {
-            return Ok(known);
-        }
-        let part = Arc::clone(&held.part);
+        let values = Arc::clone(values);
         let checker = self.checker().map_err(|error| WriteError::Unavailable(error.to_string()))?;
-        checker.run(move || Arc::new(Unfit::of(&part.own, held_to))).await.map_err(lost)
+        checker.run(move || Arc::new(Unfit::of((*values).as_ref(), held_to))).await.map_err(lost)
     }
 }
 
@@ -101,34 +153,6 @@ fn lost(error: PoolError) -> WriteError<PreferenceError> {
     match error {
         PoolError::Full => WriteError::Busy,
         PoolError::Lost => WriteError::Unavailable(error.to_string()),
-    }
-}
-
-/// What of somebody's values does not fit the schemas that there are by now, and to which they were held.
-#[derive(Debug, Default)]
-pub struct Unfit {
-    held_to: Box<[Arc<Registered>]>,
-    paths: Box<[Box<str>]>,
-}
-
-impl Unfit {
-    /// What is left of these choices.
-    pub fn left_of<'a>(&self, own: &'a Sheet) -> Cow<'a, Sheet> {
-        if self.paths.is_empty() {
-            return Cow::Borrowed(own);
-        }
-        Cow::Owned(own.filtered(|path| !self.paths.iter().any(|unfit| &**unfit == path)))
-    }
-
-    fn of(own: &Sheet, held_to: Box<[Arc<Registered>]>) -> Self {
-        let path = |there: &Registered| format!("{CUSTOM}.{}", there.namespace.name);
-        let fits = |there: &&Arc<Registered>| own.value(&path(there)).is_none_or(|values| there.fits(&values));
-        let unfit = held_to.iter().filter(|there| !fits(there)).map(|there| path(there).into()).collect();
-        Self { held_to, paths: unfit }
-    }
-
-    fn was_held_to(&self, these: &[Arc<Registered>]) -> bool {
-        self.held_to.len() == these.len() && self.held_to.iter().zip(these).all(|(one, other)| Arc::ptr_eq(one, other))
     }
 }
 

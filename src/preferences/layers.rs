@@ -10,9 +10,9 @@ use crate::access::role_book::RoleBook;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::RoleId;
 use crate::kernel::sheet::Sheet;
-use crate::preferences::book::PreferenceBook;
+use crate::preferences::book::{HeldLayer, PreferenceBook};
 use crate::preferences::fields::FIELDS;
-use crate::preferences::model::Layer;
+use crate::preferences::unfit::Unfit;
 use crate::user::User;
 
 /// Where a value comes from.
@@ -49,10 +49,25 @@ pub struct Effective {
     pub origins: BTreeMap<Box<str>, Origin>,
 }
 
-/// A role of somebody with its defaults, the one that counts most first.
-pub type RoleLayer = (RoleId, Arc<Layer>);
+impl Origin {
+    /// From there, and from no role.
+    pub const fn of(source: Source) -> Self {
+        Self { source, role_id: None }
+    }
 
-/// The defaults of the roles that somebody holds at this moment, in whatever scope.
+    /// From this role.
+    pub const fn role(id: RoleId) -> Self {
+        Self { source: Source::Role, role_id: Some(id) }
+    }
+}
+
+/// A role of somebody with its defaults.
+pub type RoleLayer = (RoleId, Arc<HeldLayer>);
+
+/// Defaults that count for somebody, from where they are, and what of them does not fit.
+pub type FittedLayer = (Origin, Arc<HeldLayer>, Arc<Unfit>);
+
+/// The defaults of the roles that somebody holds at this moment, in whatever scope, those that count most first.
 pub fn of_roles(user: &User, roles: &RoleBook, book: &PreferenceBook, now: Timestamp) -> Vec<RoleLayer> {
     if book.has_no_roles() {
         return Vec::new();
@@ -70,20 +85,21 @@ pub fn of_roles(user: &User, roles: &RoleBook, book: &PreferenceBook, now: Times
     layers.into_iter().map(|(_, _, layer)| layer).collect()
 }
 
-/// Puts the layers over each other. Values of namespaces that there are not (any more) are left out.
-pub fn effective(own: &Sheet, roles: &[RoleLayer], book: &PreferenceBook) -> Effective {
+/// Puts what somebody chose over the defaults, of which the first count least. What a namespace holds is one value: another
+/// layer's is in its place as a whole, so that what counts fits its schema. Values of namespaces that there are not (any more)
+/// are left out, and defaults that do not fit.
+pub fn effective(own: &Sheet, defaults: &[FittedLayer], book: &PreferenceBook) -> Effective {
     let mut effective = Effective::default();
     let mut over = |values: &Sheet, origin: Origin| {
-        for (path, json) in values.iter() {
+        for (path, json) in values.iter().filter(|(path, _)| book.has(path)) {
             effective.values.set(path, json);
             effective.origins.insert(path.into(), origin);
         }
     };
-    over(&FIELDS.defaults(), Origin { source: Source::Default, role_id: None });
-    over(&book.installation().values, Origin { source: Source::Installation, role_id: None });
-    for (role_id, layer) in roles.iter().rev() {
-        over(&layer.values, Origin { source: Source::Role, role_id: Some(*role_id) });
+    over(&FIELDS.defaults(), Origin::of(Source::Default));
+    for (origin, layer, unfit) in defaults {
+        over(&unfit.left_of(&layer.values), *origin);
     }
-    over(&own.filtered(|path| book.has(path)), Origin { source: Source::Own, role_id: None });
+    over(own, Origin::of(Source::Own));
     effective
 }

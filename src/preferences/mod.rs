@@ -17,3 +17,4 @@ pub mod part;
 pub mod quiet;
 pub mod schema;
 pub mod settings;
+pub mod unfit;

@@ -8,9 +8,10 @@ use crate::store::codec::Stored;
 
 /// Where the values of applications stand in a sheet.
 pub const CUSTOM: &str = "custom";
-/// The most bytes of JSON in one namespace of one person.
+/// The most bytes of JSON in one namespace of one person, or of one layer of defaults.
 pub const MOST_NAMESPACE_BYTES: usize = 8 * 1024;
-/// The most bytes of JSON in all namespaces of one person: 50 changes of it, before and after, are kept.
+/// The most bytes of JSON in all namespaces of one person: 50 changes of it, before and after, are kept. The same for one
+/// layer of defaults, which is in memory.
 pub const MOST_CUSTOM_BYTES: usize = 64 * 1024;
 /// The most bytes of a namespace's JSON Schema.
 pub const MOST_SCHEMA_BYTES: usize = 16 * 1024;
@@ -34,6 +35,12 @@ impl Stored for Preferences {
     const VERSION: u8 = 1;
 }
 
+impl AsRef<Sheet> for Preferences {
+    fn as_ref(&self) -> &Sheet {
+        &self.own
+    }
+}
+
 /// The version of somebody's preferences, which is in memory with them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PreferenceMarks {
@@ -50,7 +57,7 @@ impl Stored for PreferenceMarks {
 pub struct Layer {
     /// Which of several roles counts: the greatest, and of equals the role whose name comes first.
     pub priority: u32,
-    /// The values.
+    /// The values, by the same paths.
     pub values: Sheet,
     /// When it was last written.
     pub updated_at: Timestamp,
@@ -58,6 +65,12 @@ pub struct Layer {
 
 impl Stored for Layer {
     const VERSION: u8 = 1;
+}
+
+impl AsRef<Sheet> for Layer {
+    fn as_ref(&self) -> &Sheet {
+        &self.values
+    }
 }
 
 /// A part of the preferences that an application fills.
@@ -75,6 +88,11 @@ pub struct Namespace {
 
 impl Stored for Namespace {
     const VERSION: u8 = 1;
+}
+
+/// The name of the namespace whose values stand at a path, if it is one.
+pub fn namespace_of(path: &str) -> Option<&str> {
+    path.strip_prefix(CUSTOM)?.strip_prefix('.')
 }
 
 /// Whether this may be the name of a namespace: 1 to 64 of `a-z 0-9 _ -`.

@@ -41,6 +41,8 @@ mod cors;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod custom_defaults;
+#[cfg(test)]
 mod expired;
 #[cfg(test)]
 mod explain;

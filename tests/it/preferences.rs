@@ -612,6 +612,8 @@ fn values_are_shown_only_while_they_fit_the_schema_that_there_is() {
         ann.call("PUT", PREFERENCES, Some(body), &[("If-Match", &tag)])
     };
     put(json!({ "shop": { "a": 1 } })).is_problem(412, "version-mismatch");
+    let as_it_was = json!({ "custom": { "shop": { "a": "x" } } });
+    ann.put(PREFERENCES, &as_it_was).is_problem(400, "invalid-input").names_field("custom.shop.a");
     register(&admin, "string");
     assert_eq!(shown(&ann), json!({ "shop": { "a": "x" } }), "and fits again");
     admin.delete(&namespace("shop")).expect(204);

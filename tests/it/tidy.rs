@@ -73,6 +73,7 @@ const ROWS: &[(&str, u8)] = &[
     ("accounts::passwords", 4),
     ("mail::postman", 4),
     ("preferences::book", 2),
+    ("preferences::unfit", 2),
     ("preferences::book_commands", 3),
     ("preferences::layers", 3),
     ("preferences::desk", 4),

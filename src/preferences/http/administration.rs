@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
+use super::wanted::{self, MOST_BYTES};
 use crate::access::product::ProductPermission;
+use crate::actor::command::WriteError;
 use crate::http::answer::tag_of;
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Json, Path, Problem, Routes, Who};
@@ -16,11 +18,13 @@ use crate::kernel::fault::FieldError;
 use crate::kernel::ids::RoleId;
 use crate::kernel::page::Page;
 use crate::kernel::text::Note;
-use crate::preferences::book::{Registered, THE_PREFERENCES};
+use crate::preferences::book::{HeldLayer, Registered, THE_PREFERENCES};
 use crate::preferences::book_commands::{ChangeDefaults, RemoveDefaults, RemoveNamespace, SetNamespace};
 use crate::preferences::error::PreferenceError;
-use crate::preferences::fields::FIELDS;
 use crate::preferences::model::{Layer, MOST_SCHEMA_BYTES, Namespace, is_namespace};
+
+/// How often a write is prepared before somebody else's is at fault.
+const MOST_TRIES: usize = 8;
 
 /// Registers the routes.
 pub(super) fn routes(routes: &mut Routes) {
@@ -37,6 +41,7 @@ pub(super) fn routes(routes: &mut Routes) {
         })
         .takes_if_match()
         .about("Changes what it names of the installation's defaults; null clears")
+        .body_limit_bytes(MOST_BYTES)
         .answers::<Defaults>(200);
     routes
         .get("/api/v1/roles/{role_id}/preferences", write, show_role)
@@ -53,12 +58,18 @@ pub(super) fn routes(routes: &mut Routes) {
         )
         .takes_if_match()
         .about("Changes what it names of a role's defaults; null clears")
+        .body_limit_bytes(MOST_BYTES)
         .answers::<Defaults>(200);
     routes
         .delete("/api/v1/roles/{role_id}/preferences", write, remove_role)
         .takes_if_match()
         .about("Removes a role's defaults, also of a role that is gone")
         .answers_with(204);
+    namespace_routes(routes);
+}
+
+fn namespace_routes(routes: &mut Routes) {
+    let write = Who::Holding(ProductPermission::PreferencesWrite);
     routes
         .get("/api/v1/preferences/namespaces", write, list)
         .about("Lists the namespaces of applications")
@@ -77,7 +88,9 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .delete("/api/v1/preferences/namespaces/{namespace}", write, remove)
         .takes_if_match()
-        .about("Removes a namespace; what people have in it is not shown any more, and makes room when it is needed")
+        .about(
+            "Removes a namespace; what people and defaults have in it is not shown any more, and makes room when it is needed",
+        )
         .answers_with(204);
 }
 
@@ -85,7 +98,7 @@ pub(super) fn routes(routes: &mut Routes) {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct DefaultChanges {
-    /// Sections of preferences; null clears.
+    /// Sections of preferences, and `custom` with an object for each namespace, which fits its schema; null clears.
     #[schema(value_type = Option<Object>)]
     values: Option<Map<String, Value>>,
     /// Of a role: which of several roles counts, the greatest.
@@ -96,7 +109,8 @@ struct DefaultChanges {
 #[derive(Serialize, ToSchema)]
 #[schema(as = PreferenceDefaults)]
 struct Defaults {
-    /// Sections of preferences; what is not there has no default here.
+    /// Sections of preferences, and `custom`; what is not there has no default here. Values of a namespace that is gone, or
+    /// whose schema they do not fit any more, are kept, and count for nobody meanwhile.
     #[schema(value_type = Object)]
     values: Map<String, Value>,
     priority: u32,
@@ -157,14 +171,15 @@ fn tag(view: &impl Serialize) -> HeaderValue {
     tag_of(json!(view).to_string().as_bytes())
 }
 
-/// The defaults that a write is demanded to be carried out on.
-fn demanded_layer(call: &Call, role: Option<RoleId>) -> Result<Option<Layer>, Problem> {
+/// The defaults that there are.
+fn held_layer(call: &Call, role: Option<RoleId>) -> Arc<HeldLayer> {
     let book = call.state.preferences.book.load();
-    let seen = match role {
-        Some(role) => book.role(role).map(|layer| Layer::clone(layer)).unwrap_or_default(),
-        None => book.installation().clone(),
-    };
-    call.demanded(Some(seen), |layer| tag(&Defaults::of(layer)))
+    role.map_or_else(|| Some(book.installation()), |role| book.role(role)).map(Arc::clone).unwrap_or_default()
+}
+
+/// The defaults that a write is demanded to be carried out on.
+fn demanded_layer(call: &Call, role: Option<RoleId>) -> Result<Option<Arc<HeldLayer>>, Problem> {
+    call.demanded(Some(held_layer(call, role)), |layer| tag(&Defaults::of(layer)))
 }
 
 /// The namespace that a write is demanded to be carried out on.
@@ -183,30 +198,45 @@ fn refuse_unknown(call: &Call, role: RoleId) -> Result<(), PreferenceError> {
 
 async fn show_role(call: Call, Path(id): Path<RoleId>) -> Outcome {
     refuse_unknown(&call, id)?;
-    let book = call.state.preferences.book.load();
-    let layer = book.role(id).map(|layer| Layer::clone(layer)).unwrap_or_default();
-    Ok(Defaults::of(&layer).answer())
+    Ok(Defaults::of(&held_layer(&call, Some(id))).answer())
+}
+
+/// Refuses what is wrong with the values, by their place in the request.
+fn refused(wrong: Vec<FieldError>) -> Problem {
+    let within = |wrong: FieldError| FieldError::new(format!("values.{}", wrong.field), wrong.message);
+    Problem::invalid(wrong.into_iter().map(within).collect())
 }
 
 async fn change(call: &Call, role: Option<RoleId>, changes: DefaultChanges) -> Outcome {
-    let within = |mut error: FieldError| {
-        error.field.insert_str(0, "values.");
-        error
-    };
-    let patch = FIELDS.read(&changes.values.unwrap_or_default());
-    let patch = patch.map_err(|wrong| Problem::invalid(wrong.into_iter().map(within).collect()))?;
+    let wanted = Arc::new(wanted::read(call, changes.values.unwrap_or_default()).map_err(refused)?);
     if role.is_none() && changes.priority.is_some() {
         let wrong = FieldError::new("priority", "only roles have a priority");
         return Err(Problem::invalid(vec![wrong]));
     }
-    let command = ChangeDefaults { role, patch, priority: changes.priority, seen: demanded_layer(call, role)? };
-    let done = call.state.preferences.books.send(THE_PREFERENCES, command, call.facts()).await?;
-    Ok(Defaults::of(&done.reply).answer().with_revision(done.revision))
+    let _turn = call.state.preferences.changing.lock().await;
+    for _ in 0..MOST_TRIES {
+        let base = held_layer(call, role);
+        call.demanded(Some(&base), |base| tag(&Defaults::of(base)))?;
+        let values = call.state.preferences.applied(&wanted, &base).await.map_err(|error| match error {
+            WriteError::Refused(PreferenceError::Invalid(wrong)) => refused(wrong),
+            error => error.into(),
+        })?;
+        let command = ChangeDefaults { role, base, values, priority: changes.priority };
+        match call.state.preferences.books.send(THE_PREFERENCES, command, call.facts()).await {
+            // They were removed meanwhile.
+            Err(WriteError::Refused(PreferenceError::Moved)) => {}
+            done => {
+                let done = done?;
+                return Ok(Defaults::of(&done.reply).answer().with_revision(done.revision));
+            }
+        }
+    }
+    Err(WriteError::<PreferenceError>::Busy.into())
 }
 
 async fn remove_role(call: Call, Path(id): Path<RoleId>) -> Outcome {
     refuse_unknown(&call, id)?;
-    let command = RemoveDefaults { role: id, seen: demanded_layer(&call, Some(id))? };
+    let command = RemoveDefaults { role: id, seen: demanded_layer(&call, Some(id))?.map(|seen| Layer::clone(&seen)) };
     let done = call.state.preferences.books.send(THE_PREFERENCES, command, call.facts()).await?;
     Ok(Answer::no_content().with_revision(done.revision))
 }

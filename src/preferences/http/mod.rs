@@ -4,6 +4,7 @@ mod administration;
 mod changes;
 mod own;
 mod view;
+mod wanted;
 
 use crate::http::Routes;
 

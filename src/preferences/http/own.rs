@@ -11,6 +11,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::view::{self, Accessibility, LocaleSection, Notifications, Privacy, Theme, Whole, find_shown, shown};
+use super::wanted::{self, MOST_BYTES, MOST_SECTION_BYTES};
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::annex::Held;
 use crate::actor::command::WriteError;
@@ -24,8 +25,8 @@ use crate::preferences::commands::{ChangePreferences, Wanted};
 use crate::preferences::desk::Shown;
 use crate::preferences::error::PreferenceError;
 use crate::preferences::fields::{FIELDS, SECTIONS};
-use crate::preferences::layers::{self, Effective, Source};
-use crate::preferences::model::{CUSTOM, MOST_CUSTOM_BYTES, MOST_NAMESPACES, Preferences, is_namespace};
+use crate::preferences::layers::{Effective, Source};
+use crate::preferences::model::{CUSTOM, MOST_NAMESPACES, Preferences, is_namespace, namespace_of};
 use crate::preferences::negotiation::{LanguageSource, Spoken, negotiate};
 use crate::preferences::quiet::QuietHours;
 use crate::user::User;
@@ -34,12 +35,6 @@ use crate::user::User;
 const EVERYTHING: usize = 0;
 /// Every section and every namespace, each once.
 const MOST_SECTIONS: usize = SECTIONS.len() + 1 + MOST_NAMESPACES;
-/// How large the change of a section may be.
-const MOST_SECTION_BYTES: usize = 64 * 1024;
-/// How large a change of everything may be: as a section, and all that namespaces may hold.
-const MOST_BYTES: usize = MOST_SECTION_BYTES + MOST_CUSTOM_BYTES;
-/// More complaints about namespaces than so many help nobody.
-const MOST_COMPLAINTS: usize = 50;
 /// The most languages that an application may say it speaks.
 const MOST_SPOKEN: usize = 200;
 /// What the audit log calls a change.
@@ -210,9 +205,9 @@ async fn show(call: &Call, query: &ShowQuery, place: usize) -> Outcome {
 async fn effective(call: &Call) -> Result<(Effective, Arc<Held<Preferences, Shown>>), Problem> {
     let (user, held) = call.state.preferences.own.load(person(call)?).await?;
     let book = call.state.preferences.book.load_full();
-    let unfit = call.state.preferences.unfit(&held, &book).await?;
     let roles = view::role_layers(&call.state, &user, &book, call.now);
-    Ok((layers::effective(&unfit.left_of(&held.part.own), &roles, &book), held))
+    let (effective, _) = call.state.preferences.counting(&held, &roles, &book).await?;
+    Ok((effective, held))
 }
 
 async fn show_origins(call: &Call, place: usize) -> Outcome {
@@ -224,41 +219,9 @@ async fn show_origins(call: &Call, place: usize) -> Outcome {
     }))
 }
 
-async fn change_all(call: Call, Json(Changes { mut given, .. }): Json<Changes<Whole>>) -> Outcome {
-    let (custom, wrong, clearing) = match given.remove(CUSTOM) {
-        None => (BTreeMap::new(), Vec::new(), None),
-        // All that is left, whether there is such a namespace or not.
-        Some(Value::Null) => (BTreeMap::new(), Vec::new(), Some(Edit { path: CUSTOM.into(), to: None })),
-        Some(custom) => {
-            let (custom, wrong) = namespaces(&call, custom);
-            (custom, wrong, None)
-        }
-    };
-    let patch = match FIELDS.read(&given) {
-        Ok(patch) if wrong.is_empty() => Patch(patch.0.into_iter().chain(clearing).collect()),
-        Ok(_) => return Err(Problem::invalid(wrong)),
-        Err(others) => return Err(Problem::invalid(others.into_iter().chain(wrong).collect())),
-    };
-    write(&call, Wanted { patch, custom }, EVERYTHING, CHANGED).await
-}
-
-/// What to change within namespaces. Null clears whatever is left of one, also where there is no such namespace any more.
-fn namespaces(call: &Call, custom: Value) -> (BTreeMap<Box<str>, Value>, Vec<FieldError>) {
-    let book = call.state.preferences.book.load();
-    let Value::Object(given) = custom else {
-        return (BTreeMap::new(), vec![FieldError::new(CUSTOM, "expected an object")]);
-    };
-    let wrong = given.iter().filter_map(|(name, value)| {
-        let at = || format!("{CUSTOM}.{}", name.chars().take(100).collect::<String>());
-        match value {
-            Value::Null if is_namespace(name) => None,
-            _ if book.namespace(name).is_none() => Some(FieldError::new(at(), "there is no such namespace")),
-            Value::Object(_) => None,
-            _ => Some(FieldError::new(at(), "expected an object")),
-        }
-    });
-    let wrong = wrong.take(MOST_COMPLAINTS).collect();
-    (given.into_iter().map(|(name, value)| (name.into(), value)).collect(), wrong)
+async fn change_all(call: Call, Json(Changes { given, .. }): Json<Changes<Whole>>) -> Outcome {
+    let wanted = wanted::read(&call, given).map_err(Problem::invalid)?;
+    write(&call, wanted, EVERYTHING, CHANGED).await
 }
 
 /// Makes the caller's preferences what is wanted.
@@ -297,9 +260,7 @@ async fn reset(call: Call, Json(reset): Json<Reset>) -> Outcome {
         return Err(Problem::invalid(vec![wrong]));
     }
     let is_section = |name: &String| {
-        SECTIONS.contains(&name.as_str())
-            || name == CUSTOM
-            || name.strip_prefix(CUSTOM).and_then(|rest| rest.strip_prefix('.')).is_some_and(is_namespace)
+        SECTIONS.contains(&name.as_str()) || name == CUSTOM || namespace_of(name).is_some_and(is_namespace)
     };
     if let Some(index) = sections.iter().position(|name| !is_section(name)) {
         let wrong = FieldError::new(format!("sections[{index}]"), "there is no such section");

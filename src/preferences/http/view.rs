@@ -47,9 +47,8 @@ pub(super) async fn shown(
         return Ok(shown);
     }
     let book = call.state.preferences.book.load_full();
-    let unfit = call.state.preferences.unfit(held, &book).await?;
     let roles = role_layers(&call.state, user, &book, call.now);
-    let effective = layers::effective(&unfit.left_of(&held.part.own), &roles, &book);
+    let (effective, unfit) = call.state.preferences.counting(held, &roles, &book).await?;
     let object = object(&effective.values, &book, held.part.updated_at);
     let body = |value: &Value| {
         let body = Bytes::from(value.to_string());
