@@ -1,6 +1,7 @@
 //! Changes of one's picture: listed, taken back while the picture before is kept, and what is kept of it, for how long.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use image::ImageFormat;
 use serde_json::{Value, json};
@@ -279,6 +280,53 @@ fn whoever_goes_takes_all_pictures_along_at_once() {
     assert_eq!((url(&ann), blobs(&server)), (Some(third), SQUARES));
 }
 
+/// Says that work is over, however it ended.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Works while what nobody has is collected again and again, however young it is.
+fn while_collecting(server: &Server, work: impl FnOnce()) {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let over = Over(&is_over);
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                collect(server, 0);
+            }
+        });
+        work();
+        drop(over);
+    });
+}
+
+#[test]
+fn what_is_on_its_way_to_a_profile_is_not_collected() {
+    let server = Server::start();
+    let admin = server.admin();
+    let people = ["ann", "bob"].map(|name| admin.person(name));
+    while_collecting(&server, || {
+        std::thread::scope(|scope| {
+            for person in &people {
+                scope.spawn(move || {
+                    for number in 0..40 {
+                        upload(person, &picture(ImageFormat::Png, 40, number)).expect(200);
+                        let at = url(person).unwrap();
+                        for side in [64, 128, 256, 512] {
+                            assert_eq!(person.bytes(&format!("{at}?size={side}")).0, 200, "{number}");
+                        }
+                    }
+                });
+            }
+        });
+    });
+    assert_eq!(blobs(&server), 2 * 6 * SQUARES);
+}
+
 /// Whatever comes at the same time, every picture that is named is whole, those that are kept are few, and whatever can be
 /// taken back is what it was.
 #[test]
@@ -290,28 +338,29 @@ fn uploads_undos_and_the_collector_at_once_lose_no_picture_that_can_be_shown() {
     for person in &people {
         upload(person, &pictures[0]).expect(200);
     }
-    std::thread::scope(|scope| {
-        for person in &people {
-            for turn in 0..3 {
-                let pictures = &pictures;
-                scope.spawn(move || {
-                    for number in 0..4 {
-                        upload(person, &pictures[(number + turn) % 4]).expect(200);
-                    }
-                });
-                scope.spawn(move || {
-                    for _ in 0..3 {
-                        let newest = &changes(person)[0];
-                        let reply = undo(person, newest);
-                        assert!([204, 409].contains(&reply.status), "{reply:?}");
-                        if reply.status == 409 {
-                            reply.is_problem(409, "changed-since");
+    while_collecting(&server, || {
+        std::thread::scope(|scope| {
+            for person in &people {
+                for turn in 0..3 {
+                    let pictures = &pictures;
+                    scope.spawn(move || {
+                        for number in 0..4 {
+                            upload(person, &pictures[(number + turn) % 4]).expect(200);
                         }
-                    }
-                });
+                    });
+                    scope.spawn(move || {
+                        for _ in 0..3 {
+                            let newest = &changes(person)[0];
+                            let reply = undo(person, newest);
+                            assert!([204, 409].contains(&reply.status), "{reply:?}");
+                            if reply.status == 409 {
+                                reply.is_problem(409, "changed-since");
+                            }
+                        }
+                    });
+                }
             }
-        }
-        scope.spawn(|| (0..20).for_each(|_| _ = collect(&server, 0)));
+        });
     });
     assert_eq!(collect(&server, 0), 0, "nothing was left behind");
     assert!(blobs(&server).is_multiple_of(SQUARES) && blobs(&server) <= 2 * 6 * SQUARES, "{}", blobs(&server));
