@@ -152,7 +152,9 @@ impl Catalogue {
                 None => text.put(field.path, sheet.json(field.path).unwrap_or("null")),
             }
         }
-        more.iter().for_each(|(key, json)| text.put(key, json));
+        for (key, json) in more {
+            text.put(key, json);
+        }
         text.finish()
     }
 
