@@ -2,11 +2,18 @@
 //! whatever limits it is told; what a process takes is bounded by the system. Knows nothing of whose pictures they are.
 
 use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt as _;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::io::retry_on_intr;
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, kill_process_group, setrlimit, waitid,
+};
 
 use crate::kernel::fault::{Fault, Kind};
 use crate::profiles::picture::{self, MOST_BYTES, PictureError, Squares};
@@ -16,6 +23,8 @@ use crate::profiles::picture::{self, MOST_BYTES, PictureError, Squares};
 pub const MOST_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
 /// The most time on a processor.
 const MOST_SECONDS: u64 = 10;
+/// The most time altogether: on a busy machine one waits for a processor.
+const MOST_WAIT: Duration = Duration::from_secs(60);
 /// What a process may tell; the squares of any picture are less.
 const MOST_TOLD_BYTES: u64 = 4 * 1024 * 1024;
 /// The command of the program that reads a picture.
@@ -28,6 +37,7 @@ const ALLOCATOR: [(&str, &str); 2] = [("MIMALLOC_DISALLOW_ARENA_ALLOC", "1"), ("
 #[derive(Debug)]
 pub struct Painter {
     program: PathBuf,
+    most_wait: Duration,
 }
 
 /// Why there are no squares of a picture.
@@ -60,7 +70,8 @@ impl Painter {
     /// By this program; an empty path is the one that runs, also when its file was replaced meanwhile.
     pub fn new(program: &Path) -> Self {
         let is_own = program.as_os_str().is_empty();
-        Self { program: if is_own { PathBuf::from("/proc/self/exe") } else { program.to_owned() } }
+        let program = if is_own { PathBuf::from("/proc/self/exe") } else { program.to_owned() };
+        Self { program, most_wait: MOST_WAIT }
     }
 
     /// The squares of a picture. Waits for the process.
@@ -70,13 +81,14 @@ impl Painter {
     pub fn squares(&self, bytes: &[u8]) -> Result<Squares, PainterError> {
         let mut command = Command::new(&self.program);
         command.arg(COMMAND).env_clear().envs(ALLOCATOR);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-        let told = converse(&mut child, bytes);
-        if told.is_err() {
-            // It may have ended by itself.
-            child.kill().ok();
-        }
+        // A group of its own, so that what it started ends with it.
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn()?;
+        let (told, is_late) = self.told(&mut child, bytes);
         let status = child.wait()?;
+        if is_late {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("{COMMAND} did not end in time")).into());
+        }
         // Nobody but the system ends it: by what it takes.
         if !status.success() && status.code().is_none() {
             tracing::warn!(%status, bytes = bytes.len(), "a picture took too much to be read");
@@ -84,6 +96,35 @@ impl Painter {
         }
         let told = read(&told?).ok_or_else(|| io::Error::other(format!("{COMMAND} ended with {status}")))?;
         Ok(told?)
+    }
+}
+
+impl Painter {
+    /// What a process tells of a picture, and whether it had to be ended since it did not in time. It is over then, and still to
+    /// be waited for, so that its number is nobody else's meanwhile.
+    fn told(&self, child: &mut Child, bytes: &[u8]) -> (io::Result<Vec<u8>>, bool) {
+        let (process, most_wait) = (Pid::from_child(child), self.most_wait);
+        // It may have ended by itself.
+        let end = move || _ = kill_process_group(process, Signal::KILL);
+        thread::scope(|scope| {
+            let (over, waiting) = channel::<()>();
+            let watch = scope.spawn(move || {
+                let is_late = waiting.recv_timeout(most_wait) == Err(RecvTimeoutError::Timeout);
+                if is_late {
+                    end();
+                }
+                is_late
+            });
+            let told = converse(child, bytes);
+            if told.is_err() {
+                end();
+            }
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            // It is asked again for how it ended, and then a failure is told.
+            retry_on_intr(|| waitid(WaitId::Pid(process), options)).ok();
+            drop(over);
+            (told, watch.join().unwrap_or_default())
+        })
     }
 }
 
@@ -145,6 +186,8 @@ fn read(text: &[u8]) -> Option<Result<Squares, PictureError>> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -158,6 +201,19 @@ mod tests {
         let refusal = Err(PictureError::Animated);
         assert_eq!(read(&written(&refusal).unwrap()), Some(refusal));
         assert_eq!(read(b"error: unrecognized subcommand\n"), None);
+    }
+
+    #[test]
+    fn a_program_that_does_not_end_is_ended_with_what_it_started() {
+        let folder = tempfile::tempdir().unwrap();
+        for (number, script) in ["sleep 600", "cat >/dev/null; sleep 600", "exec >&-; sleep 600"].iter().enumerate() {
+            let program = folder.path().join(number.to_string());
+            std::fs::write(&program, format!("#!/bin/sh\nsleep 600 & {script}\n")).unwrap();
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+            let painter = Painter { most_wait: Duration::from_millis(200), ..Painter::new(&program) };
+            let error = painter.squares(&[0; 1 << 20]).unwrap_err();
+            assert_eq!((error.kind(), error.code()), (Kind::Unavailable, "painter-unavailable"), "{script}");
+        }
     }
 
     #[test]
