@@ -123,7 +123,10 @@ fn compare(pairs: Option<&Path>, only: Option<&str>) -> anyhow::Result<()> {
         report::row(&throughput(servers, both, folder, "P12 introspection of a session token", 0.90)?.1);
     }
     if is_wanted("noise") {
-        let beside = [("P13", "sign-ins", Noise::SignIns), ("", "uploads", Noise::Uploads(&world.session_tokens))];
+        let beside = [
+            ("P13", "sign-ins", Noise::SignIns),
+            ("", "uploads (1 000 people at once)", Noise::Uploads(&world.session_tokens)),
+        ];
         for (name, what, noise) in beside {
             report::row(&beside_noise(&sesame, &checks, (name, what), noise)?);
         }
@@ -145,7 +148,7 @@ fn beside_noise(
     let ratio = felt.busy_micros / felt.quiet_micros;
     let rate = felt.noise_per_second;
     Ok(Line {
-        what: format!("{name} p99 of a check, open loop, {NOISY_CHECKS_PER_SECOND}/s, beside {rate:.0} {what}/s"),
+        what: format!("{name} p99 of a check, open loop, {NOISY_CHECKS_PER_SECOND}/s, beside {rate:.0}/s {what}"),
         ours: format!("{:.0} µs", felt.busy_micros),
         beside: format!("without {what} {:.0} µs", felt.quiet_micros),
         ratio: format!("{ratio:.2}"),

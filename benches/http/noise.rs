@@ -18,8 +18,10 @@ use super::world::{GUESTS, PEOPLE};
 
 const ROUNDS: usize = 5;
 const ROUND_TIME: Duration = Duration::from_secs(3);
-/// So many work at once, again and again: more than there are threads for it.
-const BUSY: usize = GUESTS;
+/// So many upload at once. Whoever is refused comes again after a pause.
+const UPLOADERS: usize = 1000;
+const UPLOADER_PAUSE: Duration = Duration::from_secs(1);
+const STACK_BYTES: usize = 256 * 1024;
 const SIDE: u32 = 1024;
 
 /// What is done beside.
@@ -29,6 +31,16 @@ pub(crate) enum Noise<'a> {
     SignIns,
     /// People with these tokens upload pictures.
     Uploads(&'a [String]),
+}
+
+impl Noise<'_> {
+    /// So many do it at once, again and again: more than there are threads for it.
+    const fn busy(self) -> usize {
+        match self {
+            Self::SignIns => GUESTS,
+            Self::Uploads(_) => UPLOADERS,
+        }
+    }
 }
 
 /// What asking came to.
@@ -67,18 +79,21 @@ fn beside<T>(sesame: &Server, noise: Noise<'_>, work: impl FnOnce() -> anyhow::R
     let form = form()?;
     let (is_over, count) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
-        for number in 0..BUSY {
+        for number in 0..noise.busy() {
             let (is_over, count, form) = (&is_over, &count, &form);
-            scope.spawn(move || {
+            let work = move || {
                 stay_on_core(1)?;
                 give_way()?;
                 while !is_over.load(Ordering::Relaxed) {
                     if once(sesame, noise, number, form).is_ok() {
                         count.fetch_add(1, Ordering::Relaxed);
+                    } else if let Noise::Uploads(_) = noise {
+                        pause(UPLOADER_PAUSE);
                     }
                 }
                 std::io::Result::Ok(())
-            });
+            };
+            std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work)?;
         }
         while count.load(Ordering::Relaxed) == 0 {
             pause(Duration::from_millis(1));

@@ -52,10 +52,12 @@ pub fn routes(routes: &mut Routes) {
         .answers::<NewKeyView>(201);
     routes
         .post("/api/v1/apps/{app_id}/suspend", write, suspend)
+        .takes_if_match()
         .about("Stops a service account from acting: no key of it is accepted")
         .answers::<AppView>(200);
     routes
         .post("/api/v1/apps/{app_id}/activate", write, activate)
+        .takes_if_match()
         .about("Lets a suspended service account act again")
         .answers::<AppView>(200);
     routes

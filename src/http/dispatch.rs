@@ -92,7 +92,7 @@ async fn serve(frame: Rc<Frame>, mut request: ServiceRequest) -> Result<ServiceR
         response.headers_mut().insert(X_REQUEST_ID, id.header());
     }
     if !(is_often && *request.method() == Method::POST) {
-        protect(response.headers_mut());
+        protect(status, response.headers_mut());
     }
     rate::tell(&request, &mut response, is_often);
     if let Some(cors) = &frame.table.cors {
@@ -109,9 +109,12 @@ fn panicked(metrics: &Metrics) -> Problem {
 }
 
 /// What an answer says of itself. One to a POST that is asked often need not: nobody stores it who was not told to (RFC 9110
-/// section 9.3.3), and no page can include it as a script or a style.
-fn protect(headers: &mut HeaderMap) {
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+/// section 9.3.3), and no page can include it as a script or a style. What is known already has no content to be taken for
+/// something else, and says no more than it must (section 15.4.5).
+fn protect(status: StatusCode, headers: &mut HeaderMap) {
+    if status != StatusCode::NOT_MODIFIED {
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    }
     if !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }

@@ -124,3 +124,58 @@ fn grouped(routes: Routes, metrics: &Metrics, settings: &Settings) -> Result<Vec
 fn specificity(path: &str) -> Vec<bool> {
     path.split('/').map(|segment| segment.contains('{')).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use actix_web::http::Uri;
+
+    use super::*;
+    use crate::app;
+
+    /// As actix finds it: every path a pattern, tried in turn.
+    fn tried(
+        patterns: &[(ResourceDef, &'static str)],
+        mut path: Path<Url>,
+    ) -> (Option<&'static str>, Vec<(String, String)>) {
+        let found = patterns.iter().find(|(pattern, _)| pattern.capture_match_info(&mut path));
+        (found.map(|(_, path)| *path), parameters(&path))
+    }
+
+    fn parameters(path: &Path<Url>) -> Vec<(String, String)> {
+        path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    #[test]
+    fn a_path_is_found_as_by_trying_every_pattern() {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let pathways = Pathways::new(app::routes(), &metrics, &Settings::default()).unwrap();
+        let patterns = pathways.patterns();
+        let mut all: Vec<&str> = pathways.list.iter().map(|pathway| pathway.path).collect();
+        all.sort_by_key(|path| if path.contains('{') { specificity(path) } else { Vec::new() });
+        let all: Vec<_> = all.into_iter().map(|path| (ResourceDef::new(path), path)).collect();
+        let spellings: [fn(&str) -> String; 10] = [
+            |path| path.to_owned(),
+            |path| format!("{path}/"),
+            |path| format!("/{path}"),
+            |path| format!("{path}?a=b"),
+            |path| format!("{path}%2F"),
+            |path| path.replacen('a', "%61", 1),
+            |path| path.replacen("/v1/", "/v1/%2e/", 1),
+            |path| path.to_uppercase(),
+            |path| format!("{path};x"),
+            |path| path.rsplit_once('/').map_or_else(String::new, |(above, _)| format!("{above}/x%20y")),
+        ];
+        for (_, path) in &all {
+            let filled: String =
+                path.split('/').map(|part| if part.contains('{') { "x" } else { part }).collect::<Vec<_>>().join("/");
+            for spelling in spellings {
+                let Ok(uri) = spelling(&filled).parse::<Uri>() else { continue };
+                let mut asked = Path::new(Url::new(uri.clone()));
+                let found = pathways.find(&patterns, &mut asked).map(|pathway| pathway.path);
+                assert_eq!((found, parameters(&asked)), tried(&all, Path::new(Url::new(uri.clone()))), "{uri}");
+            }
+        }
+    }
+}

@@ -108,10 +108,11 @@ impl Route {
         self
     }
 
-    /// Its answers say no more of themselves than they must: a success no id that nobody sent, and nothing of a limit of
+    /// It changes nothing, and its answers say no more of themselves than they must: a success no id that nobody sent, and nothing of a limit of
     /// which half is left.
     pub fn asked_often(&mut self) -> &mut Self {
         self.is_asked_often = true;
+        self.refuses_if_match = false;
         self
     }
 
@@ -148,8 +149,8 @@ impl Route {
         self
     }
 
-    /// Looks at `If-Match` itself, or leaves it to whom it is meant for. Every other PUT, PATCH and DELETE refuses what demands
-    /// a version (RFC 9110 section 13.1.1: it must not be carried out unless that is met).
+    /// Looks at `If-Match` itself, or leaves it to whom it is meant for. Every other POST, PUT, PATCH and DELETE refuses what
+    /// demands a version (RFC 9110 section 13.1.1: it must not be carried out unless that is met).
     pub fn takes_if_match(&mut self) -> &mut Self {
         self.refuses_if_match = false;
         self
@@ -164,7 +165,7 @@ impl Route {
 
     /// Whether it is a write that looks at `If-Match`.
     pub(super) fn looks_at_if_match(&self) -> bool {
-        is_write(&self.method) && !self.refuses_if_match
+        !(self.method.is_safe() || self.refuses_if_match || self.is_asked_often)
     }
 
     /// Leaves the route out of the document.
@@ -262,7 +263,8 @@ impl Routes {
     ) -> &mut Route {
         let mut description = Description::default();
         H::describe(&mut description);
-        let refuses_if_match = is_write(&method);
+        let refuses_if_match = !method.is_safe();
+        let refuses_if_none_match = refuses_if_match && method != Method::POST;
         let route = Route {
             method,
             path,
@@ -277,15 +279,10 @@ impl Routes {
             asks_who: false,
             cost: 1,
             refuses_if_match,
-            refuses_if_none_match: refuses_if_match,
+            refuses_if_none_match,
             description,
             body_limit: BodyLimit::Usual,
         };
         self.list.push_mut(route)
     }
-}
-
-/// Whether it changes what is there, so that it may be on a condition.
-fn is_write(method: &Method) -> bool {
-    [Method::PUT, Method::PATCH, Method::DELETE].contains(method)
 }

@@ -322,6 +322,16 @@ fn put_schema(at: &mut Value, path: &str, schema: Value) {
 }
 
 #[cfg(test)]
+impl Catalogue {
+    /// Whether what is below one branch stands together, and no path is above another: then every field has its place.
+    pub(crate) fn is_in_order(self) -> bool {
+        let object = Value::Object(self.object(&Sheet::default()));
+        let place = |field: &Field| format!("/{}", field.path.trim_end_matches(".*").replace('.', "/"));
+        self.0.iter().all(|field| object.pointer(&place(field)).is_some())
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -373,6 +383,9 @@ mod tests {
 
     #[test]
     fn the_object_of_a_sheet_names_every_field() {
+        let field = |path| Field { path, about: "", rule: Rule::Flag, default: "" };
+        let reopened: &[Field] = Box::leak(Box::new(["a.b", "c", "a.d"].map(field)));
+        assert!(FIELDS.is_in_order() && !Catalogue(reopened).is_in_order());
         let whole = Value::Object(FIELDS.object(&FIELDS.defaults()));
         assert_eq!(whole, json!({ "name": null, "deep": { "flag": true, "days": null }, "any": {} }));
         let sheet: Sheet = [("any.b".into(), "1".into()), ("name".into(), "2".into()), ("gone".into(), "3".into())]

@@ -230,6 +230,11 @@ mod tests {
     }
 
     #[test]
+    fn every_field_has_a_place_of_its_own() {
+        assert!(FIELDS.is_in_order());
+    }
+
+    #[test]
     fn languages_are_those_of_the_tables_in_their_usual_spelling() {
         check(
             language,

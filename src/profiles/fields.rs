@@ -209,6 +209,11 @@ mod tests {
     }
 
     #[test]
+    fn every_field_has_a_place_of_its_own() {
+        assert!(FIELDS.is_in_order());
+    }
+
+    #[test]
     fn websites() {
         let long = format!("https://example.org/{}", "x".repeat(MOST_URL));
         check(

@@ -271,6 +271,11 @@ mod tests {
     }
 
     #[test]
+    fn every_field_has_a_place_of_its_own() {
+        assert!(AUDIENCES.is_in_order());
+    }
+
+    #[test]
     fn what_takes_work_is_asked_once_and_only_if_it_matters() {
         let work = Counted::default();
         let viewer = AskedOnce::of(&work);

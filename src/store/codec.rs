@@ -44,15 +44,12 @@ pub fn encode<T: Stored>(record: &T) -> Result<Vec<u8>, StoreError> {
     let mut room = ROOM.take();
     room.clear();
     room.push(T::VERSION);
-    options()
-        .serialize_into(&mut room, record)
-        .map_err(|error| StoreError::Damaged(format!("a record cannot be written: {error}")))?;
-    if room.len() > TYPICAL_BYTES {
-        return Ok(room);
-    }
-    let bytes = room.clone();
+    let written = options().serialize_into(&mut room, record);
+    let bytes = written.map(|()| room.clone());
+    room.truncate(TYPICAL_BYTES);
+    room.shrink_to(TYPICAL_BYTES);
     ROOM.set(room);
-    Ok(bytes)
+    bytes.map_err(|error| StoreError::Damaged(format!("a record cannot be written: {error}")))
 }
 
 /// The record in these bytes, whatever version wrote them.

@@ -35,6 +35,7 @@ pub(super) fn routes(routes: &mut Routes) {
     let read = Who::Holding(ProductPermission::RolesRead);
     routes
         .post("/api/v1/roles/{role_id}/preview", read, preview_role)
+        .takes_if_match()
         .about("Says who would gain and lose what if the role were what the body says, and for whom that depends on what a check passes (the resource, the context, the session); writes nothing")
         .answers::<PreviewView>(200)
         .is_costly();

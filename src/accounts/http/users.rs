@@ -52,10 +52,12 @@ pub(super) fn routes(routes: &mut Routes) {
         .answers_with(204);
     routes
         .post("/api/v1/users/{user_id}/suspend", write, suspend)
+        .takes_if_match()
         .about("Stops a user from acting and ends their sessions")
         .answers::<UserView>(200);
     routes
         .post("/api/v1/users/{user_id}/activate", write, activate)
+        .takes_if_match()
         .about("Lets a suspended user act again")
         .answers::<UserView>(200);
 }

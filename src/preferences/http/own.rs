@@ -84,6 +84,7 @@ pub(super) fn routes(routes: &mut Routes) {
     section!(routes, 5, "/api/v1/users/preferences/privacy", Privacy, "what others see of you");
     routes
         .post("/api/v1/users/preferences/reset", Who::SignedIn, reset)
+        .takes_if_match()
         .about("Goes back to the defaults, of everything or of the sections it names")
         .body_limit_bytes(MOST_SECTION_BYTES)
         .answers::<Whole>(200);

@@ -25,6 +25,7 @@ const FORM_BYTES: usize = 8 * 1024;
 pub(super) fn routes(routes: &mut Routes) {
     routes
         .post("/api/v1/users/profile/avatar", Who::SignedIn, set)
+        .takes_if_match()
         .about("Takes a picture (PNG, JPEG or WebP, at most 2 MiB and 4096 by 4096 pixels) and keeps squares of it")
         .body_limit_bytes(MOST_BYTES + FORM_BYTES)
         .is_an_upload()
