@@ -49,7 +49,7 @@ impl<'a> Parameters<'a> {
 pub(super) fn complaint(path: &str, message: &str) -> FieldError {
     let field = match (path, named(message)) {
         (".", Some(name)) => name.to_owned(),
-        (path, Some(name)) => format!("{path}.{name}"),
+        (path, Some(name)) => shortened(format!("{path}.{name}")),
         (".", None) => String::new(),
         (path, None) => shortened(path.to_owned()),
     };

@@ -46,7 +46,7 @@ pub(super) fn plainly(message: &str) -> String {
 /// The field that a complaint names instead of its place.
 pub(super) fn named(message: &str) -> Option<&str> {
     let rest = ["missing field `", "duplicate field `"].iter().find_map(|begin| message.strip_prefix(begin))?;
-    rest.split('`').next()
+    rest.rsplit_once('`').map(|(name, _)| name)
 }
 
 /// Without ` at line 1 column 13` at the end.
@@ -87,6 +87,7 @@ mod tests {
             assert_eq!(plainly(told), plain);
         }
         assert_eq!(named("duplicate field `a` at line 1 column 2"), Some("a"));
+        assert_eq!(named("duplicate field `a`b` at line 1 column 2"), Some("a`b"));
         assert_eq!(named("unknown field `a`"), None);
     }
 }

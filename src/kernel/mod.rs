@@ -8,6 +8,7 @@ pub mod clock;
 pub mod customer;
 pub mod fault;
 pub mod ids;
+pub mod members;
 mod nested;
 pub mod page;
 pub mod secret;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use actix_web::http::header::IF_MATCH;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::pattern::Scope;
@@ -16,6 +15,7 @@ use crate::http::paging::paging;
 use crate::http::{Answer, Call, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
+use crate::kernel::members::Object;
 use crate::kernel::page::Page;
 use crate::resources::commands::{Demand, PutResource, RemoveResource, ResourceDraft};
 use crate::resources::error::ResourceError;
@@ -75,7 +75,7 @@ struct ResourceInput {
     /// What conditions may look at as `resource.properties`: at most 4 KiB of JSON.
     #[serde(default)]
     #[schema(value_type = Object)]
-    properties: Map<String, Value>,
+    properties: Object,
     /// Whose scope it has where it has none of its own; it must be stored.
     parent: Option<ParentInput>,
     /// Where it is, such as `org/acme/project/7`.
@@ -134,7 +134,7 @@ impl ResourceView {
 impl ResourceInput {
     fn draft(self) -> Result<ResourceDraft, Problem> {
         let mut wrong = Vec::new();
-        let properties = Properties::of(&self.properties).map_err(|error| wrong.push(error.at("properties")));
+        let properties = Properties::of(&self.properties.0).map_err(|error| wrong.push(error.at("properties")));
         let parent = self.parent.map(|parent| ResourceName::parse(&parent.kind, &parent.id)).transpose();
         let parent = parent.map_err(|(field, error)| wrong.push(error.at(format!("parent.{field}"))));
         let (Ok(properties), Ok(parent)) = (properties, parent) else { return Err(Problem::invalid(wrong)) };

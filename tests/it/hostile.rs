@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Reply, Server, ask, send};
+use crate::harness::{Reply, Server, SignedIn, ask, send};
 
 /// Bodies that no JSON route can mean.
 fn hopeless_bodies() -> Vec<(&'static str, Vec<u8>)> {
@@ -389,4 +389,69 @@ fn a_batch_takes_no_more_memory_than_its_bytes_and_its_items() {
         app.call("POST", "/api/v1/permissions/check", Some(body), &[]).is_problem(413, "body-too-large");
     }
     lives(&server);
+}
+
+#[test]
+fn a_member_that_is_there_twice_is_refused_by_its_name_wherever_it_stands() {
+    let server = Server::start();
+    let admin = server.admin();
+    let (ann, role) = (admin.person("ann"), admin.role("staff", &[]));
+    admin.put("/api/v1/preferences/namespaces/shop", &json!({ "schema": {} })).expect(200);
+    let (of_role, of_ann) = (format!("/api/v1/roles/{role}/preferences"), format!("/api/v1/users/{}", ann.id));
+    let (profile, preferences) = ("/api/v1/users/profile", "/api/v1/users/preferences");
+    let (privacy, defaults) = ("/api/v1/users/profile/privacy", "/api/v1/preferences/defaults");
+    let own = [
+        ("PUT", profile, r#"{"display_name":"a","display_name":"b"}"#, "display_name"),
+        ("PUT", profile, r#"{"display_name":"a","display_name":null}"#, "display_name"),
+        ("PUT", profile, r#"{"display_name":"a","display\u005fname":"b"}"#, "display_name"),
+        ("PUT", profile, r#"{"social_links":{"github":"a","github":"b"}}"#, "social_links.github"),
+        ("PUT", preferences, r#"{"theme":{"mode":"dark"},"theme":{"density":"compact"}}"#, "theme"),
+        ("PUT", preferences, r#"{"theme":{"mode":"dark","mode":"light"}}"#, "theme.mode"),
+        ("PUT", preferences, r#"{"custom":{"shop":{"a":1},"shop":{"b":1}}}"#, "custom.shop"),
+        ("PUT", preferences, r#"{"custom":{"shop":{"a":[0,{"b":1,"c":2,"b":1}]}}}"#, "custom.shop.a[1].b"),
+        ("PUT", "/api/v1/users/preferences/theme", r#"{"mode":"dark","mode":"light"}"#, "mode"),
+        ("PUT", privacy, r#"{"audiences":{"bio":"nobody","bio":"everyone"}}"#, "audiences.bio"),
+        (
+            "PUT",
+            privacy,
+            r#"{"consents":{"a":{"granted":false,"version":"1"},"a":{"granted":true,"version":"1"}}}"#,
+            "consents.a",
+        ),
+    ];
+    let administrators = [
+        ("PUT", defaults, r#"{"values":{"theme":{"mode":"dark"},"theme":{}}}"#, "values.theme"),
+        ("PUT", &of_role, r#"{"values":{"custom":{"shop":{"a":1,"a":2}}}}"#, "values.custom.shop.a"),
+        (
+            "PUT",
+            "/api/v1/preferences/namespaces/shop",
+            r#"{"schema":{"type":"object","type":"object"}}"#,
+            "schema.type",
+        ),
+        ("PUT", "/api/v1/resources/thing/1", r#"{"properties":{"a":1,"a":2}}"#, "properties.a"),
+        ("POST", "/api/v1/users", r#"{"username":"bob","properties":{"a":{"b":1,"b":1}}}"#, "properties.a.b"),
+        ("PATCH", &of_ann, r#"{"properties":{"a":1,"a":2}}"#, "properties.a"),
+    ];
+    let read = || [profile, preferences, privacy].map(|path| ann.get(path).expect(200));
+    let before = read();
+    let check = |who: &SignedIn, (method, path, body, field): (&str, &str, &str, &str)| {
+        let refused = who.call(method, path, Some(body.to_owned()), &[]);
+        refused.is_problem(400, "invalid-input").names_field(field);
+        assert_eq!(refused.json()["errors"][0]["message"], "is there more than once", "{path} {body}");
+    };
+    for wrong in own {
+        check(&ann, wrong);
+    }
+    for wrong in administrators {
+        check(&admin, wrong);
+    }
+    assert_eq!(read(), before);
+    admin.get("/api/v1/resources/thing/1").is_problem(404, "not-found");
+
+    // Names that differ stay apart, and of one that is long enough is told.
+    let many: serde_json::Map<_, _> = (0..400).map(|at| (format!("m{at}"), json!([at]))).collect();
+    ann.put(preferences, &json!({ "custom": { "shop": many, "desk": null } })).expect(200);
+    let long = "x".repeat(20_000);
+    let refused = ann.call("PUT", preferences, Some(format!(r#"{{"{long}":1,"{long}":2}}"#)), &[]);
+    refused.is_problem(400, "invalid-input");
+    assert!(refused.body.len() < 2_000, "{}", refused.body.len());
 }

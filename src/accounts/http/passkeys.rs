@@ -17,6 +17,7 @@ use crate::http::paging::PageQuery;
 use crate::http::{Answer, Call, Creation, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::ids::PasskeyId;
+use crate::kernel::members::Plain;
 use crate::kernel::page::Page;
 use crate::mail::model::Occasion;
 use crate::repeats::model::Made;
@@ -113,7 +114,7 @@ struct Registration {
     name: String,
     /// `RegistrationResponseJSON` (WebAuthn level 3): what `toJSON()` of a credential gives.
     #[schema(value_type = Object)]
-    credential: Value,
+    credential: Plain,
 }
 
 /// A passkey that was registered.
@@ -161,7 +162,7 @@ async fn register(call: Call, Json(input): Json<Registration>) -> Creation {
     let name = name(&input.name)?;
     let signed_in = person(&call)?;
     let (user, facts) = (&signed_in.user, call.facts());
-    let shown = Shown { ceremony: input.ceremony, credential: input.credential };
+    let shown = Shown { ceremony: input.ceremony, credential: input.credential.0 };
     let made = call.state.authenticator.passkeys.register(shown, user.id(), call.now).await;
     let made = made.map_err(|error| match error {
         // Whoever calls is known: it is the input that is of no use.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::product::ProductPermission;
@@ -23,6 +22,7 @@ use crate::http::{Answer, Call, Creation, Json, Path, Problem, Query, Routes, Wh
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::UserId;
+use crate::kernel::members::Object;
 use crate::kernel::page::Page;
 use crate::kernel::secret::{ExposeSecret, Password};
 use crate::kernel::text::{Email, ExternalId, Username};
@@ -87,7 +87,7 @@ struct NewUser {
     /// Facts for checks, at most 4 KiB of JSON.
     #[serde(default)]
     #[schema(value_type = Object)]
-    properties: Map<String, Value>,
+    properties: Object,
 }
 
 /// What to change of a user.
@@ -110,7 +110,7 @@ struct UserChanges {
     /// Replaces all properties; null clears them.
     #[serde(default, deserialize_with = "named")]
     #[schema(value_type = Option<Object>)]
-    properties: Option<Option<Map<String, Value>>>,
+    properties: Option<Option<Object>>,
 }
 
 /// A member that is there, null or not: absent leaves a thing as it is, null clears it.
@@ -377,6 +377,6 @@ fn viewed(user: &User, now: Timestamp) -> Result<(UserView, u64), AccountError> 
     Ok((UserView { unverified_email, ..UserView::of(user.id(), account) }, version))
 }
 
-fn properties(object: &Map<String, Value>) -> Result<Properties, Problem> {
+fn properties(Object(object): &Object) -> Result<Properties, Problem> {
     Properties::of(object).map_err(|error| Problem::invalid(vec![FieldError::new("properties", error.0)]))
 }

@@ -16,6 +16,7 @@ use crate::http::{Answer, Call, Json, Path, Problem, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::RoleId;
+use crate::kernel::members::Object;
 use crate::kernel::page::Page;
 use crate::kernel::text::Note;
 use crate::preferences::book::{HeldLayer, Registered, THE_PREFERENCES};
@@ -100,7 +101,7 @@ fn namespace_routes(routes: &mut Routes) {
 struct DefaultChanges {
     /// Sections of preferences, and `custom` with an object for each namespace, which fits its schema; null clears.
     #[schema(value_type = Option<Object>)]
-    values: Option<Map<String, Value>>,
+    values: Option<Object>,
     /// Of a role: which of several roles counts, the greatest.
     priority: Option<u32>,
 }
@@ -136,7 +137,7 @@ struct NewNamespace {
     description: Option<Note>,
     /// A JSON Schema (2020-12) of an object, at most 16 KiB.
     #[schema(value_type = Object)]
-    schema: Map<String, Value>,
+    schema: Object,
 }
 
 /// A namespace.
@@ -208,7 +209,7 @@ fn refused(wrong: Vec<FieldError>) -> Problem {
 }
 
 async fn change(call: &Call, role: Option<RoleId>, changes: DefaultChanges) -> Outcome {
-    let wanted = Arc::new(wanted::read(call, changes.values.unwrap_or_default()).map_err(refused)?);
+    let wanted = Arc::new(wanted::read(call, changes.values.unwrap_or_default().0).map_err(refused)?);
     if role.is_none() && changes.priority.is_some() {
         let wrong = FieldError::new("priority", "only roles have a priority");
         return Err(Problem::invalid(vec![wrong]));
@@ -258,7 +259,7 @@ async fn set(call: Call, Path(name): Path<String>, Json(new): Json<NewNamespace>
         return Err(wrong("namespace", "expected 1 to 64 of a-z, 0-9, _ and -".into()));
     }
     let (seen, is_new) = (demanded_namespace(&call, &name)?, call.demands_absence()?);
-    let schema = Value::Object(new.schema).to_string();
+    let schema = Value::Object(new.schema.0).to_string();
     if schema.len() > MOST_SCHEMA_BYTES {
         return Err(wrong("schema", format!("expected at most {MOST_SCHEMA_BYTES} bytes of JSON")));
     }

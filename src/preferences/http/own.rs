@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use actix_web::http::header::{ACCEPT_LANGUAGE, HeaderValue, VARY};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
@@ -20,6 +19,7 @@ use crate::http::{Answer, Call, Caller, Json, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::ChangeId;
+use crate::kernel::members::Object;
 use crate::kernel::sheet::{Edit, Patch, is_below};
 use crate::preferences::commands::{ChangePreferences, Wanted};
 use crate::preferences::desk::Shown;
@@ -52,7 +52,7 @@ macro_rules! section {
         $routes
             .put($path, Who::SignedIn, async |call: Call, Json(Changes { given, .. }): Json<Changes<$schema>>| {
                 let section = SECTIONS.get($index - 1).copied().unwrap_or_default();
-                let patch = FIELDS.read_below(section, &given).map_err(Problem::invalid)?;
+                let patch = FIELDS.read_below(section, &given.0).map_err(Problem::invalid)?;
                 write(&call, Wanted { patch, custom: BTreeMap::new() }, $index, CHANGED).await
             })
             .takes_if_match()
@@ -118,7 +118,7 @@ struct ShowQuery {
 #[derive(Deserialize)]
 #[serde(transparent, bound(deserialize = ""))]
 struct Changes<S> {
-    given: Map<String, Value>,
+    given: Object,
     #[serde(skip)]
     of: PhantomData<fn() -> S>,
 }
@@ -221,7 +221,7 @@ async fn show_origins(call: &Call, place: usize) -> Outcome {
 }
 
 async fn change_all(call: Call, Json(Changes { given, .. }): Json<Changes<Whole>>) -> Outcome {
-    let wanted = wanted::read(&call, given).map_err(Problem::invalid)?;
+    let wanted = wanted::read(&call, given.0).map_err(Problem::invalid)?;
     write(&call, wanted, EVERYTHING, CHANGED).await
 }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use actix_web::http::header::HeaderValue;
 use serde::Deserialize;
-use serde_json::{Map, Value};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -15,6 +14,7 @@ use crate::actor::command::WriteError;
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Caller, Json, Problem, Routes, Who};
 use crate::kernel::ids::ChangeId;
+use crate::kernel::members::Object;
 use crate::profiles::commands::{ChangeProfile, DeleteProfile};
 use crate::profiles::desk::Prepared;
 use crate::profiles::error::ProfileError;
@@ -50,7 +50,7 @@ pub(super) fn routes(routes: &mut Routes) {
 /// What to change of a profile: members that are absent stay as they are, null clears.
 #[derive(Deserialize)]
 #[serde(transparent)]
-pub(super) struct ProfileChanges(Map<String, Value>);
+pub(super) struct ProfileChanges(Object);
 
 impl PartialSchema for ProfileChanges {
     fn schema() -> RefOr<Schema> {
@@ -82,7 +82,7 @@ async fn show(call: Call) -> Outcome {
 }
 
 async fn change(call: Call, Json(ProfileChanges(given)): Json<ProfileChanges>) -> Outcome {
-    let patch = FIELDS.read(&given).map_err(Problem::invalid)?;
+    let patch = FIELDS.read(&given.0).map_err(Problem::invalid)?;
     let (id, session, change) = (person(&call)?.id(), call.session_id()?, ChangeId::generate(call.now));
     let prepare = |user: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| {
         refuse_stale(&call, user, held)?;

@@ -17,6 +17,7 @@ use crate::http::{Answer, Call, Json, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::ChangeId;
+use crate::kernel::members::{Members, Object};
 use crate::kernel::page::Page;
 use crate::kernel::sheet::{Edit, Patch};
 use crate::profiles::commands::ChangePrivacy;
@@ -92,9 +93,10 @@ impl ConsentView {
 struct PrivacyChanges {
     /// By field; null goes back to the installation's choice.
     #[schema(value_type = Option<Object>)]
-    audiences: Option<Map<String, Value>>,
+    audiences: Option<Object>,
     /// By purpose.
-    consents: Option<BTreeMap<String, ConsentChange>>,
+    #[schema(value_type = Option<BTreeMap<String, ConsentChange>>)]
+    consents: Option<Members<ConsentChange>>,
 }
 
 /// A consent to give or to withdraw.
@@ -132,9 +134,9 @@ async fn show(call: Call) -> Outcome {
 }
 
 async fn change(call: Call, Json(changes): Json<PrivacyChanges>) -> Outcome {
-    let patch = audiences(&call, &changes.audiences.unwrap_or_default())?;
+    let patch = audiences(&call, &changes.audiences.unwrap_or_default().0)?;
     let (_, held) = call.state.profiles.load(person(&call)?).await?;
-    let consents = given(&call, &held.part, changes.consents.unwrap_or_default())?;
+    let consents = given(&call, &held.part, changes.consents.map(|Members(given)| given).unwrap_or_default())?;
     let (session, change) = (call.session_id()?, ChangeId::generate(call.now));
     let prepare = |_: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| {
         let tag = tag_of(json!(view(&call, &held.part)).to_string().as_bytes());

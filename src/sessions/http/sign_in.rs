@@ -1,7 +1,6 @@
 //! Signing in, going on, and signing out.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::activation::refuse_too_many;
@@ -15,6 +14,7 @@ use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Caller, Json, Problem, Routes, Who};
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::{RoleId, SessionId, UserId};
+use crate::kernel::members::Plain;
 use crate::kernel::secret::Password;
 use crate::sessions::agent::{ClientText, Hints};
 use crate::sessions::commands::{EndSessions, Which};
@@ -79,12 +79,12 @@ pub(super) struct PasskeyInput {
     ceremony: String,
     /// `AuthenticationResponseJSON` (WebAuthn level 3): what `toJSON()` of a credential gives.
     #[schema(value_type = Object)]
-    credential: Value,
+    credential: Plain,
 }
 
 impl PasskeyInput {
     pub(super) fn shown(self) -> Shown {
-        Shown { ceremony: self.ceremony, credential: self.credential }
+        Shown { ceremony: self.ceremony, credential: self.credential.0 }
     }
 }
 
