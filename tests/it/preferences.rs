@@ -380,11 +380,15 @@ fn a_reset_goes_back_to_the_defaults_of_what_it_names() {
     let chosen =
         json!({ "theme": { "mode": "dark" }, "locale": { "language": "de" }, "custom": { "shop": { "a": 1 } } });
     let reset = |body: Value| ann.post(&format!("{PREFERENCES}/reset"), &body);
-    ann.put(PREFERENCES, &chosen).expect(200);
+    let before = ann.put(PREFERENCES, &chosen).expect(200);
+    assert_eq!(reset(json!({ "sections": [] })).expect(200), before, "an empty list names nothing");
     let after = reset(json!({ "sections": ["theme"] })).expect(200);
     assert_eq!((&after["theme"]["mode"], &after["locale"]["language"]), (&json!("system"), &json!("de")));
     let after = reset(json!({ "sections": ["custom.shop"] })).expect(200);
     assert_eq!((&after["custom"], &after["locale"]["language"]), (&json!({}), &json!("de")));
+    ann.put(PREFERENCES, &chosen).expect(200);
+    let after = reset(json!({ "sections": null })).expect(200);
+    assert_eq!((&after["custom"], &after["theme"]["mode"]), (&json!({}), &json!("system")));
     ann.put(PREFERENCES, &chosen).expect(200);
     let after = reset(json!({})).expect(200);
     let own = ann.get(&format!("{PREFERENCES}?origin=true")).expect(200)["origin"].to_string();

@@ -144,7 +144,7 @@ impl<S: ToSchema> ToSchema for Changes<S> {
 #[serde(deny_unknown_fields)]
 #[schema(as = PreferenceReset)]
 struct Reset {
-    /// The sections, `custom` among them, or `custom.<namespace>`; none: everything.
+    /// The sections, `custom` among them, or `custom.<namespace>`. Absent or null: everything; an empty list: nothing.
     sections: Option<Vec<String>>,
 }
 
