@@ -2,7 +2,7 @@
 //!
 //! As with profiles, each write brings the preferences it was prepared on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -37,20 +37,23 @@ impl Wanted {
         self.custom.values().any(Value::is_object) || self.patch.0.iter().any(is_custom)
     }
 
-    /// What was chosen after this, by the book's rules.
+    /// What was chosen after this, by the book's rules; `seen`: what of namespaces is shown to whoever wants it, whoever chose
+    /// it. Of defaults nothing is.
     ///
     /// # Errors
     /// Everything that breaks a rule.
-    pub fn applied(&self, before: &Sheet, book: &PreferenceBook) -> Result<Sheet, PreferenceError> {
+    pub fn applied(&self, before: &Sheet, seen: &Sheet, book: &PreferenceBook) -> Result<Sheet, PreferenceError> {
         let own = before.merged(&self.patch);
-        let custom = self.custom.iter().map(|(name, given)| merged_namespace(&own, name, given, book)).collect();
-        let mut own = own.merged(&Patch(custom));
+        let merged = self.custom.iter().filter_map(|(name, given)| merged_namespace(&own, seen, name, given, book));
+        let custom = Patch(merged.collect());
+        let mut own = own.merged(&custom);
         let mut wrong = fields::complaints(&own);
         let differences = before.differences(&own);
         let fills = |one: &Difference| one.after.is_some() && is_below(&one.path, CUSTOM);
         // Also what is named and is as it was: it may not fit any more.
-        let is_named = |path: &str| namespace_of(path).is_some_and(|name| self.custom.contains_key(name));
-        let looked_at = own.below(CUSTOM).filter(|(path, json)| is_named(path) || before.json(path) != Some(json));
+        let named: BTreeSet<&str> = custom.0.iter().map(|edit| &*edit.path).collect();
+        let looked_at =
+            own.below(CUSTOM).filter(|(path, json)| named.contains(path) || before.json(path) != Some(json));
         wrong.extend(looked_at.flat_map(|(path, json)| refused(book, path, json)));
         if differences.iter().any(fills) && custom_bytes(&own) > MOST_CUSTOM_BYTES {
             // What is left of namespaces that there are not any more makes room.
@@ -121,26 +124,34 @@ fn refused(book: &PreferenceBook, path: &str, json: &str) -> Vec<FieldError> {
     registered.complaints(&serde_json::from_str(json).unwrap_or_default())
 }
 
-fn merged_namespace(own: &Sheet, name: &str, given: &Value, book: &PreferenceBook) -> Edit {
+/// What a namespace is from then on: what is seen there is changed, so that what is not named of it stays, also where it was
+/// not one's own before. None: nothing of it is named.
+fn merged_namespace(own: &Sheet, seen: &Sheet, name: &str, given: &Value, book: &PreferenceBook) -> Option<Edit> {
     let path = format!("{CUSTOM}.{name}");
-    let Value::Object(given) = given else { return Edit { path: path.into(), to: None } };
+    let Value::Object(given) = given else { return Some(Edit { path: path.into(), to: None }) };
+    let seen = seen.value(&path);
+    let is_seen = seen.is_some();
+    if given.is_empty() && is_seen {
+        return None;
+    }
     let over = |mut values: Value| {
         merge(&mut values, given);
         values
     };
-    let (kept, empty) = (own.value(&path), Value::Object(Map::new()));
+    let (kept, empty) = (seen.or_else(|| own.value(&path)), Value::Object(Map::new()));
     let merged = over(kept.clone().unwrap_or_else(|| empty.clone()));
     let mut json = merged.to_string();
-    // What does not fit its schema any more is not shown: whoever changes what they see begins anew, unless what they add
-    // makes it fit.
+    // What does not fit its schema any more is not shown: where nothing else is either, whoever changes it begins anew, unless
+    // what they add makes it fit.
     let is_hidden = |kept: &Value, there: &Registered| !there.fits(&merged) && !there.fits(kept);
-    if json.len() <= MOST_NAMESPACE_BYTES
+    if !is_seen
+        && json.len() <= MOST_NAMESPACE_BYTES
         && let (Some(kept), Some(there)) = (&kept, book.namespace(name))
         && is_hidden(kept, there)
     {
         json = over(empty).to_string();
     }
-    Edit { path: path.into(), to: Some(json.into()) }
+    Some(Edit { path: path.into(), to: Some(json.into()) })
 }
 
 /// Merges as RFC 7396 section 2 says.

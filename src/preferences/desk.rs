@@ -61,7 +61,7 @@ impl PreferenceDesk {
         Ok(self.checker.get_or_init(|| started))
     }
 
-    /// What these values come to by what somebody wants: of a person, or of defaults.
+    /// What these values come to by what somebody wants who sees this of namespaces: of a person, or of defaults.
     ///
     /// # Errors
     /// Everything that breaks a rule, or that too much is waiting to be looked at.
@@ -69,13 +69,14 @@ impl PreferenceDesk {
         &self,
         wanted: &Arc<Wanted>,
         base: &Arc<T>,
+        seen: Sheet,
     ) -> Result<Sheet, WriteError<PreferenceError>> {
         if !wanted.fills_namespaces() {
-            return wanted.applied((**base).as_ref(), &self.book.load()).map_err(WriteError::Refused);
+            return wanted.applied((**base).as_ref(), &seen, &self.book.load()).map_err(WriteError::Refused);
         }
         let (wanted, base, book) = (Arc::clone(wanted), Arc::clone(base), self.book.load_full());
         let checker = self.checker().map_err(|error| WriteError::Unavailable(error.to_string()))?;
-        let applied = checker.run(move || wanted.applied((*base).as_ref(), &book)).await;
+        let applied = checker.run(move || wanted.applied((*base).as_ref(), &seen, &book)).await;
         applied.map_err(lost)?.map_err(WriteError::Refused)
     }
 

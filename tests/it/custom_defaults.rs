@@ -88,10 +88,12 @@ fn a_namespace_is_one_value_of_the_person_over_roles_over_the_installation() {
         (json!({ "view": "rows" }), role(&second))
     );
 
-    // What a person chooses stands alone: what its schema demands is not taken from the defaults.
+    // What a person chooses stands in its place as a whole, with what they saw there and did not name.
     let put = |values: Value| ann.put(PREFERENCES, &json!({ "custom": { "shop": values } }));
-    put(json!({ "size": 3 })).is_problem(400, "invalid-input").names_field("custom.shop");
-    put(json!({ "view": "map", "size": 3 })).expect(200);
+    put(json!({ "view": null })).is_problem(400, "invalid-input").names_field("custom.shop");
+    put(json!({ "size": 3 })).expect(200);
+    assert_eq!(custom(&ann).0["shop"], json!({ "view": "rows", "size": 3 }));
+    put(json!({ "view": "map" })).expect(200);
     is_another();
     let own = json!({ "source": "own" });
     let values = json!({ "shop": { "view": "map", "size": 3 }, "desk": { "b": 2 } });
@@ -104,7 +106,7 @@ fn a_namespace_is_one_value_of_the_person_over_roles_over_the_installation() {
     ann.post(&format!("{PREFERENCES}/reset"), &json!({ "sections": ["custom.shop"] })).expect(200);
     assert_eq!(custom(&ann).0["shop"], json!({ "view": "rows" }));
     ann.put(PREFERENCES, &json!({ "custom": { "shop": { "view": "map" }, "desk": { "c": 1 } } })).expect(200);
-    assert_eq!(custom(&ann).0, json!({ "shop": { "view": "map" }, "desk": { "c": 1 } }));
+    assert_eq!(custom(&ann).0, json!({ "shop": { "view": "map" }, "desk": { "b": 2, "c": 1 } }));
     ann.put(PREFERENCES, &json!({ "custom": { "desk": null } })).expect(200);
     assert_eq!(custom(&ann).0["desk"], json!({ "b": 2 }));
     ann.post(&format!("{PREFERENCES}/reset"), &json!({})).expect(200);
@@ -232,6 +234,83 @@ fn defaults_are_left_out_while_they_do_not_fit_and_the_next_ones_count() {
 }
 
 #[test]
+fn what_somebody_saw_of_a_namespace_and_did_not_name_stays_when_they_change_it() {
+    let server = Server::durable();
+    let admin = server.admin();
+    let (ann, role) = (admin.person("ann"), admin.role("staff", &[]));
+    let demanding = json!({ "type": "object", "required": ["tab", "wrap"] });
+    register(&admin, "editor", &demanding);
+    register(&admin, "other", &json!({ "type": "object" }));
+    set(&admin, DEFAULTS, json!({ "editor": { "tab": 4, "wrap": true, "deep": { "x": 1, "y": 2 } } })).expect(200);
+    let put = |values: Value| ann.put(PREFERENCES, &json!({ "custom": { "editor": values } }));
+    let shows = |value: Value, source: &str| {
+        let (values, origins) = custom(&ann);
+        assert_eq!((&values["editor"], origins["editor"]["source"].as_str()), (&value, Some(source)));
+    };
+    let changes = || ann.get("/api/v1/users/changes").expect(200)["items"].as_array().unwrap().clone();
+    let default = json!({ "tab": 4, "wrap": true, "deep": { "x": 1, "y": 2 } });
+
+    // Whoever names nothing changes nothing, and has chosen nothing.
+    let before = ann.get(PREFERENCES).expect(200);
+    assert_eq!(put(json!({})).expect(200), before);
+    shows(default.clone(), "installation");
+    assert_eq!(changes().len(), 0);
+    put(json!({ "tab": null })).is_problem(400, "invalid-input").names_field("custom.editor");
+    shows(default.clone(), "installation");
+
+    put(json!({ "wrap": false, "deep": { "x": null, "z": 3 } })).expect(200);
+    let own = json!({ "tab": 4, "wrap": false, "deep": { "y": 2, "z": 3 } });
+    shows(own.clone(), "own");
+    let [change] = &changes()[..] else { panic!("one change") };
+    assert_eq!(change["differences"], json!([{ "path": "custom.editor", "before": null, "after": own }]));
+    // It is one value, their own: other defaults are not in it from then on.
+    set(&admin, DEFAULTS, json!({ "editor": { "tab": 8, "new": 1 } })).expect(200);
+    shows(own.clone(), "own");
+    put(json!({ "tab": 2 })).expect(200);
+    shows(json!({ "tab": 2, "wrap": false, "deep": { "y": 2, "z": 3 } }), "own");
+    for change in changes() {
+        ann.post(&format!("/api/v1/users/changes/{}/undo", change["id"].as_str().unwrap()), &json!({})).expect(204);
+    }
+    shows(json!({ "tab": 8, "wrap": true, "deep": { "x": 1, "y": 2 }, "new": 1 }), "installation");
+
+    // The role's default is what is seen, while the role is held, and while it fits.
+    admin.assign(&ann.id, &role);
+    set(&admin, &of_role(&role), json!({ "editor": { "tab": 3, "wrap": false } })).expect(200);
+    put(json!({ "wrap": true })).expect(200);
+    shows(json!({ "tab": 3, "wrap": true }), "own");
+    put(Value::Null).expect(200);
+    shows(json!({ "tab": 3, "wrap": false }), "role");
+    let narrow = json!({ "type": "object", "required": ["tab", "wrap", "new"] });
+    register(&admin, "editor", &narrow);
+    put(json!({ "wrap": 7 })).expect(200);
+    let seen = json!({ "tab": 8, "wrap": 7, "deep": { "x": 1, "y": 2 }, "new": 1 });
+    shows(seen.clone(), "own");
+
+    // What is chosen and does not fit any more is not seen: what is seen stays, whatever would make the other fit.
+    register(&admin, "editor", &json!({ "type": "object", "properties": { "wrap": { "type": "boolean" } } }));
+    shows(json!({ "tab": 3, "wrap": false }), "role");
+    put(json!({})).expect(200);
+    put(json!({ "wrap": true })).expect(200);
+    shows(json!({ "tab": 3, "wrap": true }), "own");
+    let server = server.restarted();
+    assert_eq!(custom(&ann.at(server.address)).0, json!({ "editor": { "tab": 3, "wrap": true } }));
+}
+
+#[test]
+fn a_default_and_what_is_changed_of_it_are_held_to_the_bounds_of_ones_own() {
+    let server = Server::start();
+    let admin = server.admin();
+    let ann = admin.person("ann");
+    register(&admin, "shop", &json!({ "type": "object" }));
+    set(&admin, DEFAULTS, json!({ "shop": { "b": "x".repeat(8 * 1024 - 8) } })).expect(200);
+    let put = |values: Value| ann.put(PREFERENCES, &json!({ "custom": { "shop": values } }));
+    put(json!({ "a": 1 })).is_problem(400, "invalid-input").names_field("custom.shop");
+    assert_eq!(custom(&ann).1["shop"], json!({ "source": "installation" }));
+    put(json!({ "a": 1, "b": null })).expect(200);
+    assert_eq!(custom(&ann).0["shop"], json!({ "a": 1 }));
+}
+
+#[test]
 fn what_is_left_in_namespaces_that_are_gone_makes_room_in_defaults_too() {
     let server = Server::start();
     let admin = server.admin();
@@ -308,7 +387,20 @@ enum Place {
 }
 
 const NAMES: [&str; 2] = ["app", "bar"];
-const KINDS: [&str; 2] = ["integer", "string"];
+/// What `a` is, and whether it has to be there.
+type Kind = (&'static str, bool);
+const KINDS: [Kind; 3] = [("integer", false), ("string", false), ("integer", true)];
+
+/// A schema of objects with a member `a` of this kind, and any member `b`.
+fn schema_of((kind, is_demanded): Kind) -> Value {
+    let required: &[&str] = if is_demanded { &["a"] } else { &[] };
+    json!({
+        "type": "object",
+        "properties": { "a": { "type": kind }, "b": true },
+        "required": required,
+        "additionalProperties": false,
+    })
+}
 
 /// What can happen.
 #[derive(Debug, Clone)]
@@ -316,7 +408,7 @@ enum Step {
     Set(Place, &'static str, Option<Value>),
     Mode(Place, Option<&'static str>),
     Clear(Place),
-    Register(&'static str, &'static str),
+    Register(&'static str, Kind),
     Unregister(&'static str),
     First(bool),
     Priority(u32),
@@ -329,6 +421,10 @@ fn step() -> impl Strategy<Value = Step> {
     let value = prop_oneof![
         3 => Just(Some(json!({ "a": 1 }))),
         3 => Just(Some(json!({ "a": "x" }))),
+        2 => Just(Some(json!({ "b": 1 }))),
+        2 => Just(Some(json!({ "b": [2] }))),
+        1 => Just(Some(json!({ "a": 3, "b": null }))),
+        1 => Just(Some(json!({ "a": null, "b": 4 }))),
         1 => Just(Some(json!({}))),
         1 => Just(None),
     ];
@@ -350,7 +446,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Model {
     values: BTreeMap<(Place, &'static str), Value>,
     modes: BTreeMap<Place, &'static str>,
-    kinds: BTreeMap<&'static str, &'static str>,
+    kinds: BTreeMap<&'static str, Kind>,
     holds_first: bool,
     second_priority: u32,
 }
@@ -359,7 +455,16 @@ impl Model {
     fn fits(&self, name: &str, value: &Value) -> bool {
         match self.kinds.get(name) {
             None => false,
-            Some(kind) => value.get("a").is_none_or(|a| if *kind == "integer" { a.is_i64() } else { a.is_string() }),
+            Some((kind, is_demanded)) => match value.get("a") {
+                Some(a) => {
+                    if *kind == "integer" {
+                        a.is_i64()
+                    } else {
+                        a.is_string()
+                    }
+                }
+                None => !is_demanded,
+            },
         }
     }
 
@@ -383,20 +488,25 @@ impl Model {
 
     /// What a place holds in a namespace after a change of it; none: the change is refused.
     fn changed(&self, place: Place, name: &'static str, value: &Value) -> Option<Value> {
-        let mut merged = self.values.get(&(place, name)).cloned().unwrap_or(json!({}));
-        // What does not fit begins anew, unless what is added makes it fit.
-        merged.as_object_mut().unwrap().extend(value.as_object().unwrap().clone());
         let kept = self.values.get(&(place, name));
-        if kept.is_some_and(|kept| !self.fits(name, kept)) && !self.fits(name, &merged) {
-            merged = value.clone();
+        // People change what they see, wherever it is from.
+        if let Some((_, seen)) = self.value(name).filter(|_| place == Place::Own) {
+            return Some(otherwise(seen, value)).filter(|merged| self.fits(name, merged));
         }
-        self.fits(name, &merged).then_some(merged)
+        // What does not fit begins anew, unless what is added makes it fit.
+        let begun = [kept, kept.filter(|kept| !self.fits(name, kept)).map(|_| &Value::Null)];
+        let begun = if kept.is_none() { vec![&Value::Null] } else { begun.into_iter().flatten().collect() };
+        begun.into_iter().map(|begun| otherwise(begun, value)).find(|merged| self.fits(name, merged))
     }
 
     /// What is so after a step, if it is not refused, and the status that tells it.
     fn take(&mut self, step: &Step) -> u16 {
         match step {
             Step::Set(place, name, Some(value)) => {
+                // Who names nothing of what they see changes nothing.
+                if *place == Place::Own && *value == json!({}) && self.value(name).is_some() {
+                    return 200;
+                }
                 let Some(changed) = self.changed(*place, name, value) else { return 400 };
                 self.values.insert((*place, name), changed);
             }
@@ -404,7 +514,7 @@ impl Model {
             Step::Mode(place, Some(mode)) => _ = self.modes.insert(*place, mode),
             Step::Mode(place, None) => _ = self.modes.remove(place),
             Step::Clear(place) => self.values.retain(|(at, _), _| at != place),
-            Step::Register(name, of) => _ = self.kinds.insert(name, of),
+            Step::Register(name, of) => _ = self.kinds.insert(name, *of),
             Step::Unregister(name) => return if self.kinds.remove(name).is_some() { 204 } else { 404 },
             Step::First(holds) => self.holds_first = *holds,
             Step::Priority(priority) => self.second_priority = *priority,
@@ -416,6 +526,31 @@ impl Model {
         }
         200
     }
+}
+
+/// An object of plain members of which those that are named are others, or gone where null is.
+fn otherwise(before: &Value, named: &Value) -> Value {
+    let (before, named) = (before.as_object().cloned().unwrap_or_default(), named.as_object().unwrap().clone());
+    let left = before.into_iter().filter(|(key, _)| !named.contains_key(key));
+    left.chain(named.clone().into_iter().filter(|(_, value)| !value.is_null())).collect()
+}
+
+/// Whether of what somebody saw everything is there that they did not name, and what they named is as they said.
+fn is_kept(step: &Step, before: &Value, after: &Value) -> bool {
+    let Step::Set(Place::Own, changed, Some(named)) = step else { return true };
+    NAMES.iter().all(|name| {
+        let (before, after) = (before.get(name), after.get(name));
+        if name != changed {
+            return before == after;
+        }
+        let (Some(before), Some(after)) = (before, after) else { return before.is_none() };
+        let members = ["a", "b"].into_iter();
+        members.map(|it| (before.get(it), named.get(it), after.get(it))).all(|(before, named, after)| match named {
+            Some(Value::Null) => after.is_none(),
+            Some(named) => after == Some(named),
+            None => before == after,
+        })
+    })
 }
 
 /// Somebody, who holds the second role and may come to hold the first.
@@ -451,7 +586,7 @@ impl Case<'_> {
             Step::Set(place, name, value) => self.put(*place, &json!({ "custom": { (*name): value } })),
             Step::Mode(place, mode) => self.put(*place, &json!({ "theme": { "mode": mode } })),
             Step::Clear(place) => self.put(*place, &json!({ "custom": null })),
-            Step::Register(name, of) => self.admin.put(&namespace(name), &json!({ "schema": kind(of) })).status,
+            Step::Register(name, of) => self.admin.put(&namespace(name), &json!({ "schema": schema_of(*of) })).status,
             Step::Unregister(name) => self.admin.delete(&namespace(name)).status,
             Step::Priority(priority) => {
                 self.admin.put(&of_role(&self.roles[1]), &json!({ "priority": priority })).status
@@ -489,8 +624,8 @@ fn any_layers_of_namespaces_under_any_schemas_are_a_naive_model() {
             let (person, mut model) = (&case.person, Model::default());
             assert_eq!(case.put(Place::Installation, &json!({ "custom": null, "theme": { "mode": null } })), 200);
             for name in NAMES {
-                register(&admin, name, &kind("integer"));
-                model.kinds.insert(name, "integer");
+                register(&admin, name, &schema_of(KINDS[0]));
+                model.kinds.insert(name, KINDS[0]);
             }
             for step in &steps {
                 let (tag, before) = (person.get(PREFERENCES).header("etag").unwrap().to_owned(), custom(person));
@@ -501,6 +636,7 @@ fn any_layers_of_namespaces_under_any_schemas_are_a_naive_model() {
                 let origins: Value = counts().map(|(name, (place, _))| (name.to_owned(), case.origin(place))).collect();
                 shown.set(shown.get() + counts().count());
                 let after = custom(person);
+                prop_assert!(status != 200 || is_kept(step, &before.0, &after.0), "{:?} of {:?}", step, steps);
                 prop_assert_eq!(&after, &(values, origins), "{:?} of {:?}", step, steps);
                 let reply = person.get(PREFERENCES);
                 prop_assert_eq!(&reply.expect(200)["theme"]["mode"], model.mode());

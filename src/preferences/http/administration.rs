@@ -18,6 +18,7 @@ use crate::kernel::fault::FieldError;
 use crate::kernel::ids::RoleId;
 use crate::kernel::members::Object;
 use crate::kernel::page::Page;
+use crate::kernel::sheet::Sheet;
 use crate::kernel::text::Note;
 use crate::preferences::book::{HeldLayer, Registered, THE_PREFERENCES};
 use crate::preferences::book_commands::{ChangeDefaults, RemoveDefaults, RemoveNamespace, SetNamespace};
@@ -218,7 +219,9 @@ async fn change(call: &Call, role: Option<RoleId>, changes: DefaultChanges) -> O
     for _ in 0..MOST_TRIES {
         let base = held_layer(call, role);
         call.demanded(Some(&base), |base| tag(&Defaults::of(base)))?;
-        let values = call.state.preferences.applied(&wanted, &base).await.map_err(|error| match error {
+        // Layers are changed by what is in them, not by what counts.
+        let applied = call.state.preferences.applied(&wanted, &base, Sheet::default()).await;
+        let values = applied.map_err(|error| match error {
             WriteError::Refused(PreferenceError::Invalid(wrong)) => refused(wrong),
             error => error.into(),
         })?;

@@ -18,7 +18,7 @@ use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::ChangeId;
 use crate::kernel::page::{Page, Paging};
-use crate::kernel::sheet::{Difference, Edit, Patch};
+use crate::kernel::sheet::{Difference, Edit, Patch, Sheet};
 use crate::preferences::commands::{ChangePreferences, Wanted};
 use crate::preferences::desk::Shown;
 use crate::preferences::error::PreferenceError;
@@ -124,7 +124,8 @@ async fn undo_preferences(call: &Call, undone: &Change) -> Outcome {
         let patch = undone.undone(&held.part.own).map_err(PreferenceError::ChangedSince);
         let patch = patch.and_then(|patch| still_possible(call, patch)).map_err(WriteError::Refused)?;
         let wanted = Arc::new(Wanted { patch, custom: BTreeMap::new() });
-        let own = call.state.preferences.applied(&wanted, &held.part).await.map_err(|error| match error {
+        let applied = call.state.preferences.applied(&wanted, &held.part, Sheet::default()).await;
+        let own = applied.map_err(|error| match error {
             WriteError::Refused(PreferenceError::Invalid(wrong)) => {
                 WriteError::Refused(PreferenceError::NotValidAnyMore(wrong))
             }

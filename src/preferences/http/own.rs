@@ -20,7 +20,8 @@ use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::ChangeId;
 use crate::kernel::members::Object;
-use crate::kernel::sheet::{Edit, Patch, is_below};
+use crate::kernel::sheet::{Edit, Patch, Sheet, is_below};
+use crate::preferences::book::PreferenceBook;
 use crate::preferences::commands::{ChangePreferences, Wanted};
 use crate::preferences::desk::Shown;
 use crate::preferences::error::PreferenceError;
@@ -74,7 +75,10 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .put("/api/v1/users/preferences", Who::SignedIn, change_all)
         .takes_if_match()
-        .about("Changes what it names of your preferences; null goes back to the default")
+        .about(
+            "Changes what it names of your preferences; null goes back to the default. What you see of a namespace and it does \
+             not name stays, and is your own from then on",
+        )
         .body_limit_bytes(MOST_BYTES)
         .answers::<Whole>(200);
     section!(routes, 1, "/api/v1/users/preferences/theme", Theme, "how things look for you");
@@ -202,21 +206,30 @@ async fn show(call: &Call, query: &ShowQuery, place: usize) -> Outcome {
     Ok(answer(&shown(call, &user, &held).await?, place))
 }
 
-/// What counts for the caller, with where it comes from.
-async fn effective(call: &Call) -> Result<(Effective, Arc<Held<Preferences, Shown>>), Problem> {
-    let (user, held) = call.state.preferences.own.load(person(call)?).await?;
+/// What counts for somebody now, with where it comes from, by the newest book.
+async fn counting(
+    call: &Call,
+    user: &User,
+    held: &Held<Preferences, Shown>,
+) -> Result<(Effective, Arc<PreferenceBook>), WriteError<PreferenceError>> {
     let book = call.state.preferences.book.load_full();
-    let roles = view::role_layers(&call.state, &user, &book, call.now);
-    let (effective, _) = call.state.preferences.counting(&held, &roles, &book).await?;
-    Ok((effective, held))
+    let roles = view::role_layers(&call.state, user, &book, call.now);
+    let (effective, _) = call.state.preferences.counting(held, &roles, &book).await?;
+    Ok((effective, book))
+}
+
+async fn effective(call: &Call) -> Result<Effective, Problem> {
+    let (user, held) = call.state.preferences.own.load(person(call)?).await?;
+    Ok(counting(call, &user, &held).await?.0)
 }
 
 async fn show_origins(call: &Call, place: usize) -> Outcome {
-    let (effective, held) = effective(call).await?;
+    let (user, held) = call.state.preferences.own.load(person(call)?).await?;
+    let (effective, book) = counting(call, &user, &held).await?;
     let section = place.checked_sub(1).and_then(|place| SECTIONS.get(place));
     Ok(Answer::ok(&match section {
         Some(section) => view::section_with_origins(&effective, section),
-        None => view::with_origins(&effective, &call.state.preferences.book.load(), held.part.updated_at),
+        None => view::with_origins(&effective, &book, held.part.updated_at),
     }))
 }
 
@@ -230,7 +243,9 @@ async fn write(call: &Call, wanted: Wanted, place: usize, action: &'static str) 
     let (session, change, wanted) = (call.session_id()?, ChangeId::generate(call.now), Arc::new(wanted));
     let prepare = async |user: &Arc<User>, held: &Arc<Held<Preferences, Shown>>| {
         refuse_stale(call, user, held, place).await?;
-        let applied = call.state.preferences.applied(&wanted, &held.part).await;
+        let seen =
+            if wanted.fills_namespaces() { counting(call, user, held).await?.0.values } else { Sheet::default() };
+        let applied = call.state.preferences.applied(&wanted, &held.part, seen).await;
         let own = applied.map_err(|error| told_within(error, place))?;
         Ok(ChangePreferences { base: Arc::clone(&held.part), own, change, undoes: None, action, session })
     };
@@ -297,7 +312,7 @@ async fn effective_locale(call: Call, Query(query): Query<LocaleQuery>) -> Outco
         let words = format!("expected language tags, at most {MOST_SPOKEN}");
         Problem::invalid(vec![FieldError::new("supported", words)])
     })?;
-    let (effective, _) = effective(&call).await?;
+    let effective = effective(&call).await?;
     let text = |path: &str| effective.values.text(path);
     let language = text("locale.language").unwrap_or_default();
     let source = effective.origins.get("locale.language").map(|origin| origin.source);
@@ -322,7 +337,7 @@ async fn effective_locale(call: Call, Query(query): Query<LocaleQuery>) -> Outco
 }
 
 async fn quiet_hours(call: Call) -> Outcome {
-    let (effective, _) = effective(&call).await?;
+    let effective = effective(&call).await?;
     let quiet = QuietHours::of(&effective.values).at(call.now);
     let timezone = effective.values.text("locale.timezone");
     Ok(Answer::ok(&QuietView { quiet: quiet.is_quiet, changes_at: quiet.changes_at, timezone }))
