@@ -1,7 +1,9 @@
 //! Any async function of a call and up to three inputs is a handler.
 
 use std::future::{Future, ready};
+use std::panic::resume_unwind;
 
+use actix_web::rt;
 use futures_util::future::{FutureExt, LocalBoxFuture};
 
 use super::answer::Answer;
@@ -14,6 +16,18 @@ use super::problem::Problem;
 
 /// What a handler comes to.
 pub type Outcome = Result<Answer, Problem>;
+
+/// Does what is to come to its end once it is begun, also if the caller goes away meanwhile: a connection that is lost drops
+/// its request, but not this.
+///
+/// # Errors
+/// What the work is refused for.
+pub async fn to_the_end(work: impl Future<Output = Outcome> + 'static) -> Outcome {
+    rt::spawn(work).await.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => resume_unwind(panic),
+        Err(error) => Err(Problem::bug(format!("a request was not carried out to its end: {error}"))),
+    })
+}
 
 /// What a handler may come to: an answer, or something that it created.
 pub trait Finish: Sized + 'static {
@@ -85,3 +99,31 @@ handler! {}
 handler! { A }
 handler! { A B }
 handler! { A B C }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::panic::AssertUnwindSafe;
+    use std::rc::Rc;
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn what_is_begun_comes_to_its_end_though_nobody_waits_and_a_panic_in_it_is_its_callers() {
+        let is_over = Rc::new(Cell::new(false));
+        let work = || {
+            let is_over = Rc::clone(&is_over);
+            to_the_end(async move {
+                tokio::task::yield_now().await;
+                is_over.set(true);
+                Ok(Answer::no_content())
+            })
+        };
+        assert!(work().await.is_ok() && is_over.replace(false));
+        assert!(work().now_or_never().is_none(), "its caller goes away");
+        while !is_over.get() {
+            tokio::task::yield_now().await;
+        }
+        assert!(AssertUnwindSafe(to_the_end(async { panic!("on purpose") })).catch_unwind().await.is_err());
+    }
+}

@@ -39,18 +39,22 @@ pub struct Album {
     hasher: RandomState,
 }
 
-/// Why a picture could not be kept or shown.
+/// The squares of a picture that are not kept yet.
+#[derive(Debug)]
+pub struct Painted {
+    id: AvatarId,
+    squares: Squares,
+}
+
+/// Why there are no squares of a picture.
 #[derive(Debug, thiserror::Error)]
 pub enum AlbumError {
-    /// There are no squares of it.
+    /// It could not be read.
     #[error(transparent)]
     Painter(#[from] PainterError),
     /// Too many pictures wait.
     #[error(transparent)]
     Pool(#[from] PoolError),
-    /// The place of blobs fails.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 impl Fault for AlbumError {
@@ -58,14 +62,12 @@ impl Fault for AlbumError {
         match self {
             Self::Painter(error) => error.kind(),
             Self::Pool(error) => error.kind(),
-            Self::Store(error) => error.kind(),
         }
     }
     fn code(&self) -> &'static str {
         match self {
             Self::Painter(error) => error.code(),
             Self::Pool(error) => error.code(),
-            Self::Store(error) => error.code(),
         }
     }
 }
@@ -91,23 +93,28 @@ impl Album {
         Some(turn.lock().await)
     }
 
-    /// Makes squares of a picture and keeps them; nobody sees them until the profile names them.
+    /// Makes squares of a picture. That may take minutes where many wait: in nobody's turn.
     ///
     /// # Errors
     /// See [`AlbumError`].
-    pub async fn keep(&self, user: UserId, bytes: impl AsRef<[u8]> + Send + 'static) -> Result<AvatarId, AlbumError> {
+    pub async fn paint(&self, bytes: impl AsRef<[u8]> + Send + 'static) -> Result<Painted, AlbumError> {
         let painter = Arc::clone(&self.painter);
-        let (id, squares) = self
-            .painters
-            .run(move || {
-                let squares = painter.squares(bytes.as_ref())?;
-                Ok::<_, PainterError>((AvatarId::of(&squares), squares))
-            })
-            .await??;
-        for (side, bytes) in squares {
-            self.blobs.put(&name(user, id, side), bytes).await?;
+        let paint = move || {
+            let squares = painter.squares(bytes.as_ref())?;
+            Ok::<_, PainterError>(Painted { id: AvatarId::of(&squares), squares })
+        };
+        Ok(self.painters.run(paint).await??)
+    }
+
+    /// Keeps the squares of a picture, in its person's turn; nobody sees them until the profile names them.
+    ///
+    /// # Errors
+    /// When the place fails.
+    pub async fn keep(&self, user: UserId, painted: Painted) -> Result<AvatarId, StoreError> {
+        for (side, bytes) in painted.squares {
+            self.blobs.put(&name(user, painted.id, side), bytes).await?;
         }
-        Ok(id)
+        Ok(painted.id)
     }
 
     /// A square.
@@ -131,42 +138,26 @@ impl Album {
         Ok(true)
     }
 
-    /// Every picture of a person that there may be squares of, as it is in their turn.
-    ///
-    /// # Errors
-    /// When the person cannot be loaded.
-    pub async fn avatars(&self, user: UserId) -> Result<Vec<AvatarId>, LoadError> {
-        let user = self.users.load(user).await?;
-        Ok(user.and_then(|user| Some(user.profiles.find()?.avatars().collect())).unwrap_or_default())
+    /// Removes every square of a person that is of no picture of theirs, nor can be again; of somebody who is gone, all. In
+    /// their turn, if they are not gone. What cannot be removed now goes with the next change, or is collected.
+    pub async fn tidy(&self, user: UserId, now: Timestamp) {
+        if let Err(error) = self.removed(user, now).await {
+            tracing::warn!(%error, "pictures that somebody has no more could not be removed");
+        }
     }
 
-    /// Removes the squares of those of these pictures that are not the person's any more, nor can be again. In their turn.
-    /// What cannot be removed now is collected later.
-    pub async fn forget(&self, user: UserId, ids: Vec<AvatarId>, now: Timestamp) {
+    async fn removed(&self, user: UserId, now: Timestamp) -> Result<(), LoadError> {
         // A write that was given up may still be carried out, and name one of them.
         self.users.settled(user).await;
-        let Ok(owner) = self.users.load(user).await else { return };
-        let (marks, since) = (owner.as_ref().and_then(|owner| owner.profiles.find()), self.kept_since(now));
-        for id in ids.into_iter().filter(|id| !marks.is_some_and(|marks| marks.keeps(*id, since))) {
-            for side in SIDES {
-                if let Err(error) = self.blobs.remove(&name(user, id, side)).await {
-                    tracing::warn!(%error, "an old avatar could not be removed");
-                }
+        let (owner, since) = (self.users.load(user).await?, self.kept_since(now));
+        let marks = owner.as_ref().and_then(|owner| owner.profiles.find());
+        let mut blobs = pin!(self.blobs.list(&format!("{FOLDER}/{user}"), 0)?);
+        while let Some(blob) = blobs.try_next().await? {
+            if parse(&blob).is_some_and(|(_, id)| !marks.is_some_and(|marks| marks.keeps(id, since))) {
+                self.blobs.remove(&blob).await?;
             }
         }
-    }
-
-    /// Removes every square of somebody who is gone: no profile can name one of them again, so nobody's turn is waited for.
-    /// What cannot be removed now is collected later.
-    pub async fn forget_all(&self, user: UserId) {
-        let remove = async |blob: String| self.blobs.remove(&blob).await;
-        let removed = match self.blobs.list(&format!("{FOLDER}/{user}"), 0) {
-            Ok(blobs) => blobs.try_for_each(remove).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = removed {
-            tracing::warn!(%error, "the avatars of somebody who is gone could not be removed");
-        }
+        Ok(())
     }
 
     /// Removes every square that is at least so old, and of no picture that is somebody's or can be again. Returns how many

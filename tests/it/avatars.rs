@@ -11,6 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Cases, TestRunner};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::harness::{Anonymous, PASSWORD, Process, Reply, Server, SignedIn, form};
 use crate::profiles::PROFILE;
@@ -295,29 +296,51 @@ fn nobody_takes_the_places_of_all_uploads_by_sending_slowly() {
     upload_until(&ann, 200, || ());
 }
 
+/// A program that reads a picture when it is told to.
+pub(crate) struct Halted(TempDir);
+
+impl Halted {
+    pub(crate) fn new() -> Self {
+        let halted = Self(tempfile::tempdir().unwrap());
+        let [program, begun, go_on] = ["program", "begun", "go-on"].map(|name| halted.0.path().join(name));
+        let real = env!("CARGO_BIN_EXE_sesame");
+        let script = format!("#!/bin/sh\necho > {begun:?}\nread line < {go_on:?}\nexec {real} \"$@\"\n");
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+        assert!(Command::new("mkfifo").args([&begun, &go_on]).status().unwrap().success());
+        halted
+    }
+
+    pub(crate) fn program(&self) -> String {
+        self.0.path().join("program").display().to_string()
+    }
+
+    /// Waits until it was started: whoever reads a pipe waits for who writes to it, and the other way round.
+    pub(crate) fn begun(&self) {
+        std::fs::read(self.0.path().join("begun")).unwrap();
+    }
+
+    pub(crate) fn go_on(&self) {
+        std::fs::write(self.0.path().join("go-on"), "\n").unwrap();
+    }
+}
+
 /// The only worker answers whatever else is asked, however long a picture takes: here as long as the checks.
 #[test]
 fn a_picture_that_is_being_read_holds_up_no_worker() {
-    let folder = tempfile::tempdir().unwrap();
-    let [program, begun, go_on] = ["program", "begun", "go-on"].map(|name| folder.path().join(name));
-    let real = env!("CARGO_BIN_EXE_sesame");
-    let script = format!("#!/bin/sh\necho > {begun:?}\nread line < {go_on:?}\nexec {real} \"$@\"\n");
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
-    assert!(Command::new("mkfifo").args([&begun, &go_on]).status().unwrap().success());
+    let halted = Halted::new();
     let server = Server::with(|config| {
-        (config.http.workers, config.profiles.avatar_program) = (1, program.display().to_string());
+        (config.http.workers, config.profiles.avatar_program) = (1, halted.program());
     });
     let admin = server.admin();
     let ann = admin.person("ann");
     let ask = json!({ "subject": admin.id, "permission": "sesame.users:read" });
     std::thread::scope(|scope| {
         let uploading = scope.spawn(|| upload(&ann, &picture(ImageFormat::Png, 40, 1)));
-        // Whoever reads a pipe waits for who writes to it, and the other way round.
-        std::fs::read(&begun).unwrap();
+        halted.begun();
         let check = |_| admin.try_call("POST", "/api/v1/permissions/check", Some(ask.to_string()), &[]);
         let answers: Result<Vec<Reply>, _> = (0..20).map(check).collect();
-        std::fs::write(&go_on, "\n").unwrap();
+        halted.go_on();
         for answer in answers.unwrap() {
             assert_eq!(answer.expect(200)["allowed"], true);
         }

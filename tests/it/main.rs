@@ -53,6 +53,8 @@ mod forward_auth;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod gone_callers;
+#[cfg(test)]
 mod guards;
 #[cfg(test)]
 mod harness;

@@ -21,7 +21,7 @@ fn resident(server: &Server) -> u64 {
 }
 
 #[track_caller]
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let patience = Stopwatch::start();
     while !is_so() {
         assert!(patience.elapsed() < Duration::from_secs(30), "{what}");

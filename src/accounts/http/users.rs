@@ -16,7 +16,7 @@ use crate::accounts::password_rule::Owner;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::command::{Command, Done};
 use crate::http::creation::Making;
-use crate::http::handler::Outcome;
+use crate::http::handler::{Outcome, to_the_end};
 use crate::http::paging::paging;
 use crate::http::{Answer, Call, Creation, Json, Path, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
@@ -329,10 +329,15 @@ async fn activate(call: Call, Path(id): Path<UserId>) -> Outcome {
 }
 
 async fn delete(call: Call, Path(id): Path<UserId>) -> Outcome {
+    to_the_end(remove(call, id)).await
+}
+
+async fn remove(call: Call, id: UserId) -> Outcome {
     call.refuse_stale()?;
     let if_match = call.if_match()?.map(|revision| revision.0);
     let done = send(&call, id, DeleteUser { if_match, nature: Nature::Person }).await?;
-    call.state.album.forget_all(id).await;
+    // Nobody's turn is waited for: no profile can name a picture of theirs again.
+    call.state.album.tidy(id, call.now).await;
     Ok(Answer::no_content().with_revision(done.revision))
 }
 

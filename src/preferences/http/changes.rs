@@ -11,7 +11,7 @@ use super::own::person;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::annex::Held;
 use crate::actor::command::WriteError;
-use crate::http::handler::Outcome;
+use crate::http::handler::{Outcome, to_the_end};
 use crate::http::paging::PageQuery;
 use crate::http::{Answer, Call, Path, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
@@ -114,7 +114,7 @@ async fn undo(call: Call, Path(id): Path<ChangeId>) -> Outcome {
         Part::Preferences => undo_preferences(&call, &change).await,
         Part::Profile => undo_profile(&call, &change).await,
         Part::Audiences => undo_audiences(&call, &change).await,
-        Part::Avatar => undo_avatar(&call, &change).await,
+        Part::Avatar => to_the_end(undo_avatar(call, change)).await,
     }
 }
 
@@ -175,8 +175,8 @@ async fn undo_audiences(call: &Call, undone: &Change) -> Outcome {
 }
 
 /// Brings back the picture that was there before, if all of it is.
-async fn undo_avatar(call: &Call, undone: &Change) -> Outcome {
-    let (id, session, change) = (person(call)?.id(), call.session_id()?, ChangeId::generate(call.now));
+async fn undo_avatar(call: Call, undone: Change) -> Outcome {
+    let (id, session, change) = (person(&call)?.id(), call.session_id()?, ChangeId::generate(call.now));
     let (album, kept_since) = (&call.state.album, call.state.album.kept_since(call.now));
     let prepare = async |user: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| {
         let now = AvatarId::sheet(user.profiles.find().and_then(|marks| marks.avatar));
@@ -192,9 +192,8 @@ async fn undo_avatar(call: &Call, undone: &Change) -> Outcome {
         Ok(SetAvatar { base, avatar, kept_since, change, undoes, session })
     };
     let _turn = album.turn(id).await;
-    let before = album.avatars(id).await?;
     let done = call.state.profiles.write_after(id, &call.facts(), prepare).await?;
-    album.forget(id, before, call.now).await;
     call.state.profiles.keep(done.after.id(), done.reply);
+    album.tidy(id, call.now).await;
     Ok(Answer::no_content().with_revision(done.revision))
 }

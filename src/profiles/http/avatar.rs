@@ -6,13 +6,14 @@ use super::own::{person, refuse_stale, written};
 use super::view::ProfileSchema;
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::annex::Held;
-use crate::http::handler::Outcome;
+use crate::http::handler::{Outcome, to_the_end};
 use crate::http::multipart::Upload;
 use crate::http::{Answer, Call, Problem, Routes, Who};
 use crate::kernel::ids::ChangeId;
+use crate::profiles::album::Painted;
 use crate::profiles::commands::SetAvatar;
 use crate::profiles::desk::Prepared;
-use crate::profiles::model::{AvatarId, Profile};
+use crate::profiles::model::Profile;
 use crate::profiles::picture::{MOST_BYTES, PictureError};
 use crate::user::User;
 
@@ -39,36 +40,40 @@ pub(super) fn routes(routes: &mut Routes) {
 }
 
 async fn set(call: Call, upload: Upload) -> Outcome {
-    let id = person(&call)?.id();
     let bytes = upload.file(FIELD).await?;
     if bytes.len() > MOST_BYTES {
         return Err(PictureError::TooManyBytes.into());
     }
-    let _turn = call.state.album.turn(id).await;
-    let avatar = call.state.album.keep(id, bytes).await?;
-    let answer = put(&call, Some(avatar)).await;
-    if answer.is_err() {
-        // Nothing names it: the collector would find it, but it can go at once.
-        call.state.album.forget(id, vec![avatar], call.now).await;
-    }
-    answer
+    let painted = call.state.album.paint(bytes).await?;
+    to_the_end(replace(call, Some(painted))).await
 }
 
 async fn remove(call: Call) -> Outcome {
-    let _turn = call.state.album.turn(person(&call)?.id()).await;
-    put(&call, None).await?;
+    to_the_end(replace(call, None)).await?;
     Ok(Answer::no_content())
 }
 
-async fn put(call: &Call, avatar: Option<AvatarId>) -> Outcome {
+/// In the person's turn, from before there are squares that nothing names until there are none any more.
+async fn replace(call: Call, painted: Option<Painted>) -> Outcome {
+    let (id, album) = (person(&call)?.id(), &call.state.album);
+    let _turn = album.turn(id).await;
+    let answer = put(&call, painted).await;
+    // Whatever it came to: the old picture goes, or the new one.
+    album.tidy(id, call.now).await;
+    answer
+}
+
+async fn put(call: &Call, painted: Option<Painted>) -> Outcome {
     let (id, session, change) = (person(call)?.id(), call.session_id()?, ChangeId::generate(call.now));
     let (album, kept_since) = (&call.state.album, call.state.album.kept_since(call.now));
+    let avatar = match painted {
+        Some(painted) => Some(album.keep(id, painted).await?),
+        None => None,
+    };
     let prepare = |user: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| {
         refuse_stale(call, user, held)?;
         Ok(SetAvatar { base: Arc::clone(&held.part), avatar, kept_since, change, undoes: None, session })
     };
-    let before = album.avatars(id).await?;
     let done = call.state.profiles.write(id, &call.facts(), prepare).await.map_err(Problem::from)?;
-    album.forget(id, before, call.now).await;
     Ok(written(call, &done.after, done.reply, done.revision))
 }

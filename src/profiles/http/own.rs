@@ -11,7 +11,7 @@ use super::view::{ProfileSchema, shown};
 use crate::actor::aggregate::Aggregate as _;
 use crate::actor::annex::Held;
 use crate::actor::command::WriteError;
-use crate::http::handler::Outcome;
+use crate::http::handler::{Outcome, to_the_end};
 use crate::http::{Answer, Call, Caller, Json, Problem, Routes, Who};
 use crate::kernel::ids::ChangeId;
 use crate::kernel::members::Object;
@@ -93,6 +93,10 @@ async fn change(call: Call, Json(ProfileChanges(given)): Json<ProfileChanges>) -
 }
 
 async fn delete(call: Call) -> Outcome {
+    to_the_end(remove(call)).await
+}
+
+async fn remove(call: Call) -> Outcome {
     let session = call.session_id()?;
     let prepare = async |user: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| {
         refuse_stale(&call, user, held).map_err(WriteError::Refused)?;
@@ -104,11 +108,10 @@ async fn delete(call: Call) -> Outcome {
     };
     let id = person(&call)?.id();
     let _turn = call.state.album.turn(id).await;
-    // As they are in one's turn: there may have been others when the request came.
-    let avatars = call.state.album.avatars(id).await?;
     let done = call.state.profiles.write_after(id, &call.facts(), prepare).await?;
     call.state.profiles.keep(done.after.id(), done.reply);
-    call.state.album.forget(id, avatars, call.now).await;
+    // Also if the profile was gone already: an earlier request may not have come so far.
+    call.state.album.tidy(id, call.now).await;
     Ok(Answer::no_content().with_revision(done.revision))
 }
 
