@@ -4,7 +4,9 @@ use std::io::Cursor;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use actix_web::web::Bytes;
+use anyhow::ensure;
+use futures_util::future::join_all;
 use hdrhistogram::Histogram;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use serde_json::json;
@@ -21,7 +23,6 @@ const ROUND_TIME: Duration = Duration::from_secs(3);
 /// So many upload at once. Whoever is refused comes again after a pause.
 const UPLOADERS: usize = 1000;
 const UPLOADER_PAUSE: Duration = Duration::from_secs(1);
-const STACK_BYTES: usize = 256 * 1024;
 const SIDE: u32 = 1024;
 
 /// What is done beside.
@@ -31,16 +32,6 @@ pub(crate) enum Noise<'a> {
     SignIns,
     /// People with these tokens upload pictures.
     Uploads(&'a [String]),
-}
-
-impl Noise<'_> {
-    /// So many do it at once, again and again: more than there are threads for it.
-    const fn busy(self) -> usize {
-        match self {
-            Self::SignIns => GUESTS,
-            Self::Uploads(_) => UPLOADERS,
-        }
-    }
 }
 
 /// What asking came to.
@@ -76,24 +67,24 @@ pub(crate) fn felt(sesame: &Server, requests: &Requests, per_second: f64, noise:
 
 /// Does something while the noise goes on without a pause; also says how much of it was done.
 fn beside<T>(sesame: &Server, noise: Noise<'_>, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<(T, u64)> {
-    let form = form()?;
     let (is_over, count) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
-        for number in 0..noise.busy() {
-            let (is_over, count, form) = (&is_over, &count, &form);
-            let work = move || {
+        let (is_over, count) = (&is_over, &count);
+        let threads = match noise {
+            Noise::SignIns => GUESTS,
+            // One thread for all of them: each would have its share of the core on which times are taken.
+            Noise::Uploads(_) => 1,
+        };
+        for number in 0..threads {
+            scope.spawn(move || {
                 stay_on_core(1)?;
                 give_way()?;
-                while !is_over.load(Ordering::Relaxed) {
-                    if once(sesame, noise, number, form).is_ok() {
-                        count.fetch_add(1, Ordering::Relaxed);
-                    } else if let Noise::Uploads(_) = noise {
-                        pause(UPLOADER_PAUSE);
-                    }
+                match noise {
+                    Noise::SignIns => sign_in(sesame, number, is_over, count),
+                    Noise::Uploads(tokens) => upload(sesame, tokens, is_over, count)?,
                 }
-                std::io::Result::Ok(())
-            };
-            std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work)?;
+                anyhow::Ok(())
+            });
         }
         while count.load(Ordering::Relaxed) == 0 {
             pause(Duration::from_millis(1));
@@ -106,20 +97,33 @@ fn beside<T>(sesame: &Server, noise: Noise<'_>, work: impl FnOnce() -> anyhow::R
     })
 }
 
-fn once(sesame: &Server, noise: Noise<'_>, number: usize, form: &[u8]) -> anyhow::Result<()> {
-    match noise {
-        Noise::SignIns => {
-            let body = json!({ "identifier": format!("person{}", PEOPLE + number), "password": PASSWORD });
-            ureq::post(sesame.url("/api/v1/auth/login")).send_json(&body)?;
-        }
-        Noise::Uploads(tokens) => {
-            let token = tokens.get(number % tokens.len().max(1)).context("nobody is signed in")?;
-            ureq::post(sesame.url("/api/v1/users/profile/avatar"))
-                .header("Authorization", format!("Bearer {token}"))
-                .content_type("multipart/form-data; boundary=picture")
-                .send(form)?;
+/// One guest signs in again and again.
+fn sign_in(sesame: &Server, number: usize, is_over: &AtomicBool, count: &AtomicU64) {
+    let body = json!({ "identifier": format!("person{}", PEOPLE + number), "password": PASSWORD });
+    while !is_over.load(Ordering::Relaxed) {
+        if ureq::post(sesame.url("/api/v1/auth/login")).send_json(&body).is_ok() {
+            count.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+/// All at once upload a picture again and again, each over a connection of its own; whoever is refused pauses.
+fn upload(sesame: &Server, tokens: &[String], is_over: &AtomicBool, count: &AtomicU64) -> anyhow::Result<()> {
+    let (url, form) = (sesame.url("/api/v1/users/profile/avatar"), Bytes::from(form()?));
+    let client = reqwest::Client::builder().pool_max_idle_per_host(0).build()?;
+    let uploader = async |token: &String| {
+        while !is_over.load(Ordering::Relaxed) {
+            let upload = client.post(&url).bearer_auth(token).body(form.clone());
+            let sent = upload.header("Content-Type", "multipart/form-data; boundary=picture").send().await;
+            if sent.is_ok_and(|answer| answer.status().is_success()) {
+                count.fetch_add(1, Ordering::Relaxed);
+            } else {
+                tokio::time::sleep(UPLOADER_PAUSE).await;
+            }
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(join_all(tokens.iter().cycle().take(UPLOADERS).map(uploader)));
     Ok(())
 }
 
