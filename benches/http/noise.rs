@@ -111,7 +111,9 @@ fn sign_in(sesame: &Server, number: usize, is_over: &AtomicBool, count: &AtomicU
 fn upload(sesame: &Server, tokens: &[String], is_over: &AtomicBool, count: &AtomicU64) -> anyhow::Result<()> {
     let (url, form) = (sesame.url("/api/v1/users/profile/avatar"), Bytes::from(form()?));
     let client = reqwest::Client::builder().pool_max_idle_per_host(0).build()?;
-    let uploader = async |token: &String| {
+    let uploader = async |(number, token): (usize, &String)| {
+        // One after the other within a pause: people do not come in the same moment, and those refused would again and again.
+        tokio::time::sleep(UPLOADER_PAUSE.mul_f64(number as f64 / UPLOADERS as f64)).await;
         while !is_over.load(Ordering::Relaxed) {
             let upload = client.post(&url).bearer_auth(token).body(form.clone());
             let sent = upload.header("Content-Type", "multipart/form-data; boundary=picture").send().await;
@@ -123,7 +125,7 @@ fn upload(sesame: &Server, tokens: &[String], is_over: &AtomicBool, count: &Atom
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(join_all(tokens.iter().cycle().take(UPLOADERS).map(uploader)));
+    runtime.block_on(join_all(tokens.iter().cycle().take(UPLOADERS).enumerate().map(uploader)));
     Ok(())
 }
 
