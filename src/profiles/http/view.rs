@@ -32,7 +32,11 @@ pub(super) fn shown(user: &User, held: &Held<Profile, Prepared>) -> Arc<Prepared
 
 /// Everything of a profile.
 pub(super) fn whole(user: &User, profile: &Profile) -> Map<String, Value> {
-    serde_json::from_str(&text(user, profile)).unwrap_or_default()
+    serde_json::from_str(&text(user, profile)).unwrap_or_else(|error| {
+        // Then nothing is shown.
+        tracing::error!(user = %user.id(), %error, "a profile is no JSON");
+        Map::new()
+    })
 }
 
 /// The JSON of everything of a profile.
