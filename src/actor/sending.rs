@@ -143,9 +143,10 @@ impl<A: Aggregate> Directory<A> {
         }
     }
 
-    /// Waits until no commit of this entity, made before, is durable and not yet visible.
-    pub async fn settled(&self, id: A::Id) {
-        drop(self.0.settled_view(id).await);
+    /// Waits until no commit of this entity, made before, is durable and not yet visible. Whether that could be told in the
+    /// time that there is.
+    pub async fn settled(&self, id: A::Id) -> bool {
+        self.0.settled_view(id).await.is_ok()
     }
 
     /// What is visible of its entities, for whoever must not keep what they work with.
@@ -188,25 +189,27 @@ impl<A: Aggregate> Directory<A> {
 }
 
 impl<A: Aggregate> Inner<A> {
-    /// The published view, once no commit made before is durable and not yet visible. `None`: the entity is not in memory,
-    /// or there was no end of it in the time that there is.
-    async fn settled_view(&self, id: A::Id) -> Option<Arc<A>> {
+    /// The published view, once no commit made before is durable and not yet visible; `None` if the entity is not in memory.
+    ///
+    /// # Errors
+    /// When there was no end of it in the time that there is, or the actor died.
+    async fn settled_view(&self, id: A::Id) -> Result<Option<Arc<A>>, MailboxError> {
         let resident = match self.slots.get(&id).as_deref() {
             Some(Slot::Ready(resident)) => Arc::clone(resident),
-            Some(Slot::Loading(_)) | None => return None,
+            Some(Slot::Loading(_)) | None => return Ok(None),
         };
         let addr = match &*resident.writer() {
             Writer::Awake(addr) => Some(addr.clone()),
             Writer::Asleep => None,
-            Writer::Retired => return None,
+            Writer::Retired => return Ok(None),
         };
         if let Some(addr) = addr {
-            // The mailbox waits for the commit under way; an actor that is gone has none.
-            addr.send(Settled).timeout(self.deadline).await.ok()?;
+            // The mailbox waits for the commit under way.
+            addr.send(Settled).timeout(self.deadline).await?;
         }
         // Whoever has left the directory says nothing of what is visible.
         let is_here = !matches!(*resident.writer(), Writer::Retired);
-        is_here.then(|| resident.view())
+        Ok(is_here.then(|| resident.view()))
     }
 }
 
@@ -219,6 +222,6 @@ impl<A: Aggregate> Visible<A> {
     /// not in memory, or that could not be told. Needs timers of tokio.
     pub async fn version(&self, id: A::Id) -> Option<Revision> {
         let inner = self.0.upgrade()?;
-        Some(inner.settled_view(id).await?.version())
+        Some(inner.settled_view(id).await.ok()??.version())
     }
 }

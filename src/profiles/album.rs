@@ -148,7 +148,10 @@ impl Album {
 
     async fn removed(&self, user: UserId, now: Timestamp) -> Result<(), LoadError> {
         // A write that was given up may still be carried out, and name one of them.
-        self.users.settled(user).await;
+        if !self.users.settled(user).await {
+            tracing::warn!(%user, "pictures are left for later: a change of their owner's does not come to its end");
+            return Ok(());
+        }
         let (owner, since) = (self.users.load(user).await?, self.kept_since(now));
         let marks = owner.as_ref().and_then(|owner| owner.profiles.find());
         let mut blobs = pin!(self.blobs.list(&format!("{FOLDER}/{user}"), 0)?);

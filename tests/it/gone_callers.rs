@@ -2,11 +2,17 @@
 
 use std::io::Write as _;
 use std::net::TcpStream;
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use image::ImageFormat;
 use rustix::net::sockopt::set_socket_linger;
+use sesame::actor::command::{Command, Decision, Facts};
+use sesame::kernel::cause::Cause;
 use sesame::kernel::clock::Stopwatch;
+use sesame::kernel::ids::UserId;
+use sesame::profiles::error::ProfileError;
+use sesame::user::User;
 
 use crate::avatars::{AVATAR, Halted, blobs, picture, upload, url};
 use crate::harness::{Admin, Server, SignedIn, form};
@@ -15,6 +21,8 @@ use crate::residents::wait_until;
 
 /// How many squares there are of a picture.
 const SQUARES: usize = 4;
+/// The name of a picture that no profile names.
+const NOBODYS: &str = "AAAAAAAAAAAAAAAAAAAAAA";
 /// So many people ask and are gone before anybody looks what became of it.
 const CALLERS: usize = 16;
 /// How often so many do, until it was done for some and not for others.
@@ -134,7 +142,7 @@ fn a_profile_that_is_gone_already_takes_along_what_was_left_of_its_pictures() {
     let kept = folder.join(at.rsplit('/').next().unwrap());
     let bytes = std::fs::read(kept.join("64")).unwrap();
     let leave_behind = || {
-        let left = folder.join("AAAAAAAAAAAAAAAAAAAAAA");
+        let left = folder.join(NOBODYS);
         std::fs::create_dir_all(&left).unwrap();
         std::fs::write(left.join("64"), &bytes).unwrap();
     };
@@ -146,6 +154,50 @@ fn a_profile_that_is_gone_already_takes_along_what_was_left_of_its_pictures() {
     leave_behind();
     ann.delete(PROFILE).expect(204);
     assert_eq!(squares(&server, &ann), 0);
+}
+
+/// A command that is being decided until the test lets it end.
+#[derive(Clone)]
+struct Held(Arc<Barrier>);
+
+impl Command for Held {
+    type Target = User;
+    type Reply = ();
+    type Refusal = ProfileError;
+    const NAME: &'static str = "held";
+
+    fn decide(self, _: &User, _: &Facts) -> Result<Decision<User, ()>, ProfileError> {
+        // It is begun, and it goes on.
+        self.0.wait();
+        self.0.wait();
+        Ok(Decision::nothing(()))
+    }
+}
+
+/// What is not over yet may name a picture that no profile names now.
+#[test]
+fn pictures_stay_while_a_change_of_their_owner_does_not_come_to_its_end() {
+    let server = Server::with(|config| config.actors.deadline_millis = 50);
+    let ann = server.admin().person("ann");
+    upload(&ann, &picture(ImageFormat::Png, 40, 1)).expect(200);
+    let folder = server.folder().join("blobs/avatars").join(&ann.id);
+    std::fs::rename(folder.join(url(&ann).unwrap().rsplit('/').next().unwrap()), folder.join(NOBODYS)).unwrap();
+    let (state, id, held) = (Arc::clone(server.state()), UserId::parse(&ann.id).unwrap(), Arc::new(Barrier::new(2)));
+    let facts = Facts { now: state.clock.now(), cause: Cause::system("test") };
+    actix_rt::System::new().block_on(async {
+        let (users, command) = (state.users.clone(), Held(Arc::clone(&held)));
+        let sent = actix_rt::spawn(async move { users.send(id, command, facts).await });
+        while !sent.is_finished() {
+            actix_rt::task::yield_now().await;
+        }
+        held.wait();
+        state.album.tidy(id, state.clock.now()).await;
+        assert_eq!(squares(&server, &ann), SQUARES);
+        held.wait();
+        assert!(state.users.settled(id).await);
+        state.album.tidy(id, state.clock.now()).await;
+        assert_eq!(squares(&server, &ann), 0);
+    });
 }
 
 /// A picture waits for its turn to be read for as long as others take; its owner is not held up meanwhile.
