@@ -38,13 +38,16 @@ pub enum DocumentError {
     NotJson(#[from] serde_json::Error),
 }
 
+/// What an answer has: its type, and the schema where there is one.
+type Told = (&'static str, Option<Ref>);
+
 /// What the document says about one route beside its method, path and callers.
 #[derive(Default)]
 pub struct Description {
     pub(super) summary: &'static str,
     pub(super) parameters: Vec<Parameter>,
     pub(super) body: Option<(&'static str, Ref)>,
-    pub(super) answers: Vec<(u16, Option<Ref>)>,
+    pub(super) answers: Vec<(u16, Option<Told>)>,
     pub(super) is_hidden: bool,
     schemas: Vec<NamedSchema>,
 }
@@ -150,8 +153,8 @@ fn operation(route: &Route) -> utoipa::openapi::path::Operation {
     for scheme in schemes(route.who) {
         operation = operation.security(SecurityRequirement::new(*scheme, [""; 0]));
     }
-    for (status, schema) in &description.answers {
-        operation = operation.response(status.to_string(), answer(*status, schema.as_ref()));
+    for (status, told) in &description.answers {
+        operation = operation.response(status.to_string(), answer(*status, told.as_ref()));
     }
     if route.cost > 0 {
         operation = operation.response("429", Ref::from_response_name(TOO_MANY));
@@ -204,11 +207,11 @@ fn problem(about: &str) -> ResponseBuilder {
     ResponseBuilder::new().description(about).content("application/problem+json", schema)
 }
 
-fn answer(status: u16, schema: Option<&Ref>) -> ResponseBuilder {
+fn answer(status: u16, told: Option<&Told>) -> ResponseBuilder {
     let status = actix_web::http::StatusCode::from_u16(status).ok();
     let response = ResponseBuilder::new().description(status.and_then(|it| it.canonical_reason()).unwrap_or_default());
-    match schema {
-        Some(schema) => response.content("application/json", content(schema)),
+    match told {
+        Some((content_type, schema)) => response.content(*content_type, Content::new(schema.clone())),
         None => response,
     }
 }

@@ -45,7 +45,7 @@ pub fn routes(routes: &mut Routes) {
         .answers::<Health>(200)
         .is_never_limited();
     routes.get("/version", Who::Anyone, version).about("Says what is running").answers::<Version>(200);
-    routes.get("/openapi.json", Who::Anyone, document).about("This document").answers_with(200);
+    routes.get("/openapi.json", Who::Anyone, document).about("This document").answers_as(200, "application/json");
     routes.get("/docs", Who::Anyone, docs).undocumented();
     routes.get("/docs/", Who::Anyone, docs_index).undocumented();
     routes.get("/docs/{file}", Who::Anyone, docs_file).undocumented();
@@ -56,7 +56,7 @@ pub fn metrics_routes(routes: &mut Routes) {
     routes
         .get("/metrics", Who::Anyone, metrics)
         .about("Prometheus text exposition format")
-        .answers_with(200)
+        .answers_as(200, "text/plain")
         .is_never_limited();
 }
 

@@ -92,7 +92,7 @@ impl Route {
     /// Documents an answer with a JSON body.
     pub fn answers<T: ToSchema>(&mut self, status: u16) -> &mut Self {
         let schema = self.description.schema_of::<T>();
-        self.description.answers.push((status, Some(schema)));
+        self.description.answers.push((status, Some(("application/json", Some(schema)))));
         self
     }
 
@@ -102,7 +102,13 @@ impl Route {
         self
     }
 
-    /// Documents an answer without a body, or with one that is not JSON.
+    /// Documents an answer with a body of this type, of which no more is said.
+    pub fn answers_as(&mut self, status: u16, content_type: &'static str) -> &mut Self {
+        self.description.answers.push((status, Some((content_type, None))));
+        self
+    }
+
+    /// Documents an answer without a body.
     pub fn answers_with(&mut self, status: u16) -> &mut Self {
         self.description.answers.push((status, None));
         self

@@ -97,7 +97,7 @@ pub(super) fn routes(routes: &mut Routes) {
             Ok(Answer::ok(&view::schema(&call.state.preferences.book.load())))
         })
         .about("Shows the JSON Schema of preferences, with the namespaces that there are")
-        .answers_with(200);
+        .answers_as(200, "application/json");
     routes
         .get("/api/v1/users/preferences/effective-locale", Who::SignedIn, effective_locale)
         .about("Shows which language to speak with you: your choice, else what your browser asks for, else the default")

@@ -44,7 +44,7 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .get("/api/v1/users/{user_id}/avatar/{avatar_id}", Who::Anyone, avatar)
         .about("Shows a user's picture to whoever may see it")
-        .answers_with(200)
+        .answers_as(200, "image/webp")
         .asks_who_calls();
     routes
         .get("/api/v1/users/profile/privacy/preview", Who::SignedIn, preview)

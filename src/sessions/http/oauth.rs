@@ -29,7 +29,7 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .get("/.well-known/jwks.json", Who::Anyone, key_set)
         .about("The keys that sign access tokens (RFC 7517)")
-        .answers_with(200);
+        .answers_as(200, "application/json");
     routes
         .get("/.well-known/oauth-authorization-server", Who::Anyone, metadata)
         .about("Authorization server metadata (RFC 8414)")
