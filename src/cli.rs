@@ -40,7 +40,11 @@ enum Command {
     Openapi,
     /// Read a picture, and tell its squares: what a server starts for each that is sent to it
     #[command(hide = true)]
-    Paint,
+    Paint {
+        /// Take of the processors what nobody else wants
+        #[arg(long)]
+        idle: bool,
+    },
     /// Administer the instance in the data folder
     Admin {
         #[command(subcommand)]
@@ -140,7 +144,7 @@ fn obey(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Command::PrintConfig => print(&config::printed())?,
         Command::Openapi => print(&app::openapi()?)?,
-        Command::Paint => painter::paint(io::stdin().lock(), io::stdout().lock())?,
+        Command::Paint { idle } => painter::paint(idle, io::stdin().lock(), io::stdout().lock())?,
         Command::Doctor => {
             let (report, is_sound) = upkeep::doctor(&arguments.started()?)?;
             print(&report)?;

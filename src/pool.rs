@@ -13,8 +13,10 @@ use tokio::sync::oneshot;
 
 use crate::kernel::fault::{Fault, Kind};
 
-/// How far threads that give way go: a tenth of the share of the others, where all want the processor.
-const NICENESS: i32 = 10;
+/// How far threads that give way go: a seventieth of the share of the others, where all want the processor. With a tenth (10)
+/// or a thirtieth (15), those that answer often wait for the end of a slice. Not `SCHED_IDLE`: where nothing is left, sign-ins
+/// would come to a stop, and with a thread that holds what others wait for, they would.
+const NICENESS: i32 = 19;
 
 /// Lets the calling thread give way to all others from now on.
 pub fn give_way(name: &'static str) {

@@ -14,6 +14,9 @@ use rustix::io::retry_on_intr;
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, kill_process_group, setrlimit, waitid,
 };
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
+};
 
 use crate::kernel::fault::{Fault, Kind};
 use crate::profiles::picture::{self, MOST_BYTES, PictureError, Squares};
@@ -23,12 +26,15 @@ use crate::profiles::picture::{self, MOST_BYTES, PictureError, Squares};
 pub const MOST_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
 /// The most time on a processor.
 const MOST_SECONDS: u64 = 10;
-/// The most time altogether: on a busy machine one waits for a processor.
+/// The most time of one that takes of the processors what nobody else wants; where that is too little, another one has a share.
+const MOST_IDLE: Duration = Duration::from_secs(3);
+/// The most time of one that has a share: on a busy machine it waits for a processor.
 const MOST_WAIT: Duration = Duration::from_mins(1);
 /// What a process may tell; the squares of any picture are less.
 const MOST_TOLD_BYTES: u64 = 4 * 1024 * 1024;
-/// The command of the program that reads a picture.
+/// The command of the program that reads a picture, and how it is told to take what nobody else wants.
 const COMMAND: &str = "paint";
+const IDLE: &str = "--idle";
 /// mimalloc takes a gigabyte of addresses at its start, which it may then use whatever the bound; with these it asks the system
 /// for what it needs.
 const ALLOCATOR: [(&str, &str); 2] = [("MIMALLOC_DISALLOW_ARENA_ALLOC", "1"), ("MIMALLOC_EAGER_COMMIT", "0")];
@@ -37,6 +43,7 @@ const ALLOCATOR: [(&str, &str); 2] = [("MIMALLOC_DISALLOW_ARENA_ALLOC", "1"), ("
 #[derive(Debug)]
 pub struct Painter {
     program: PathBuf,
+    most_idle: Duration,
     most_wait: Duration,
 }
 
@@ -71,20 +78,33 @@ impl Painter {
     pub fn new(program: &Path) -> Self {
         let is_own = program.as_os_str().is_empty();
         let program = if is_own { PathBuf::from("/proc/self/exe") } else { program.to_owned() };
-        Self { program, most_wait: MOST_WAIT }
+        Self { program, most_idle: MOST_IDLE, most_wait: MOST_WAIT }
     }
 
-    /// The squares of a picture. Waits for the process.
+    /// The squares of a picture. Waits for the process, of which whoever answers requests feels nothing; where others leave it
+    /// no time, for a second one, which gets its share.
     ///
     /// # Errors
     /// See [`PainterError`].
     pub fn squares(&self, bytes: &[u8]) -> Result<Squares, PainterError> {
+        match self.read(bytes, &[COMMAND, IDLE], self.most_idle) {
+            Err(PainterError::Process(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                self.read(bytes, &[COMMAND], self.most_wait)
+            }
+            read => read,
+        }
+    }
+}
+
+impl Painter {
+    /// The same by one process, if it takes no longer.
+    fn read(&self, bytes: &[u8], arguments: &[&str], most_wait: Duration) -> Result<Squares, PainterError> {
         let mut command = Command::new(&self.program);
-        command.arg(COMMAND).env_clear().envs(ALLOCATOR);
+        command.args(arguments).env_clear().envs(ALLOCATOR);
         // A group of its own, so that what it started ends with it.
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn()?;
-        let (told, is_late) = self.told(&mut child, bytes);
+        let (told, is_late) = told(&mut child, bytes, most_wait);
         let status = child.wait()?;
         if is_late {
             return Err(io::Error::new(io::ErrorKind::TimedOut, format!("{COMMAND} did not end in time")).into());
@@ -94,38 +114,36 @@ impl Painter {
             tracing::warn!(%status, bytes = bytes.len(), "a picture took too much to be read");
             return Err(PictureError::TooLarge.into());
         }
-        let told = read(&told?).ok_or_else(|| io::Error::other(format!("{COMMAND} ended with {status}")))?;
+        let told = understood(&told?).ok_or_else(|| io::Error::other(format!("{COMMAND} ended with {status}")))?;
         Ok(told?)
     }
 }
 
-impl Painter {
-    /// What a process tells of a picture, and whether it had to be ended since it did not in time. It is over then, and still to
-    /// be waited for, so that its number is nobody else's meanwhile.
-    fn told(&self, child: &mut Child, bytes: &[u8]) -> (io::Result<Vec<u8>>, bool) {
-        let (process, most_wait) = (Pid::from_child(child), self.most_wait);
-        // It may have ended by itself.
-        let end = move || _ = kill_process_group(process, Signal::KILL);
-        thread::scope(|scope| {
-            let (over, waiting) = channel::<()>();
-            let watch = scope.spawn(move || {
-                let is_late = waiting.recv_timeout(most_wait) == Err(RecvTimeoutError::Timeout);
-                if is_late {
-                    end();
-                }
-                is_late
-            });
-            let told = converse(child, bytes);
-            if told.is_err() {
+/// What a process tells of a picture, and whether it had to be ended since it did not in time. It is over then, and still to be
+/// waited for, so that its number is nobody else's meanwhile.
+fn told(child: &mut Child, bytes: &[u8], most_wait: Duration) -> (io::Result<Vec<u8>>, bool) {
+    let process = Pid::from_child(child);
+    // It may have ended by itself.
+    let end = move || _ = kill_process_group(process, Signal::KILL);
+    thread::scope(|scope| {
+        let (over, waiting) = channel::<()>();
+        let watch = scope.spawn(move || {
+            let is_late = waiting.recv_timeout(most_wait) == Err(RecvTimeoutError::Timeout);
+            if is_late {
                 end();
             }
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-            // It is asked again for how it ended, and then a failure is told.
-            retry_on_intr(|| waitid(WaitId::Pid(process), options)).ok();
-            drop(over);
-            (told, watch.join().unwrap_or_default())
-        })
-    }
+            is_late
+        });
+        let told = converse(child, bytes);
+        if told.is_err() {
+            end();
+        }
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        // It is asked again for how it ended, and then a failure is told.
+        retry_on_intr(|| waitid(WaitId::Pid(process), options)).ok();
+        drop(over);
+        (told, watch.join().unwrap_or_default())
+    })
 }
 
 /// Hands over a picture; what is told of it.
@@ -144,11 +162,15 @@ fn converse(child: &mut Child, bytes: &[u8]) -> io::Result<Vec<u8>> {
     Ok(told)
 }
 
-/// What the process does: reads a picture, within bounds, and tells its squares or why there are none.
+/// What the process does: reads a picture, within bounds, and tells its squares or why there are none. If it is told to be
+/// idle, it takes of the processors what nobody else wants.
 ///
 /// # Errors
 /// When the bounds cannot be set, or nobody speaks or listens.
-pub fn paint(picture: impl Read, mut answer: impl Write) -> io::Result<()> {
+pub fn paint(is_idle: bool, picture: impl Read, mut answer: impl Write) -> io::Result<()> {
+    if is_idle {
+        give_way();
+    }
     for (resource, most) in [(Resource::Data, MOST_MEMORY_BYTES), (Resource::Cpu, MOST_SECONDS), (Resource::Core, 0)] {
         let most = getrlimit(resource).maximum.map_or(most, |had| had.min(most));
         setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
@@ -157,6 +179,14 @@ pub fn paint(picture: impl Read, mut answer: impl Write) -> io::Result<()> {
     picture.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     let squares = catch_unwind(|| picture::squares(&bytes)).unwrap_or(Err(PictureError::Damaged));
     answer.write_all(&written(&squares)?)
+}
+
+/// Takes of the processors what nobody else wants, and can never have more again. No thread of the server may: what it holds for
+/// a moment, others wait for.
+fn give_way() {
+    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    // Where the system does not let it, it has the niceness of the thread that started it; the error is also that it keeps that.
+    set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle).ok();
 }
 
 /// A line with the sides and their lengths, or the refusal; then the squares.
@@ -169,7 +199,7 @@ fn written(squares: &Result<Squares, PictureError>) -> io::Result<Vec<u8>> {
 }
 
 /// Reads that.
-fn read(text: &[u8]) -> Option<Result<Squares, PictureError>> {
+fn understood(text: &[u8]) -> Option<Result<Squares, PictureError>> {
     let end = text.iter().position(|byte| *byte == b'\n')?;
     let (line, mut rest) = text.split_at_checked(end + 1)?;
     let lengths: Result<Vec<(u32, usize)>, PictureError> = serde_json::from_slice(line).ok()?;
@@ -194,26 +224,42 @@ mod tests {
     fn what_is_told_is_understood_whole_or_not_at_all() {
         let squares = Ok(vec![(512, vec![b'\n'; 40]), (64, Vec::new())]);
         let text = written(&squares).unwrap();
-        assert_eq!(read(&text), Some(squares));
+        assert_eq!(understood(&text), Some(squares));
         for cut in 0..text.len() {
-            assert_eq!(read(&text[..cut]), None, "{cut}");
+            assert_eq!(understood(&text[..cut]), None, "{cut}");
         }
         let refusal = Err(PictureError::Animated);
-        assert_eq!(read(&written(&refusal).unwrap()), Some(refusal));
-        assert_eq!(read(b"error: unrecognized subcommand\n"), None);
+        assert_eq!(understood(&written(&refusal).unwrap()), Some(refusal));
+        assert_eq!(understood(b"error: unrecognized subcommand\n"), None);
+    }
+
+    fn program(path: &Path, script: &str) -> PathBuf {
+        std::fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        path.to_owned()
     }
 
     #[test]
     fn a_program_that_does_not_end_is_ended_with_what_it_started() {
         let folder = tempfile::tempdir().unwrap();
         for (number, script) in ["sleep 600", "cat >/dev/null; sleep 600", "exec >&-; sleep 600"].iter().enumerate() {
-            let program = folder.path().join(number.to_string());
-            std::fs::write(&program, format!("#!/bin/sh\nsleep 600 & {script}\n")).unwrap();
-            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
-            let painter = Painter { most_wait: Duration::from_millis(200), ..Painter::new(&program) };
+            let program = program(&folder.path().join(number.to_string()), &format!("sleep 600 & {script}"));
+            let short = Duration::from_millis(200);
+            let painter = Painter { most_idle: short, most_wait: short, ..Painter::new(&program) };
             let error = painter.squares(&vec![0; 1 << 20]).unwrap_err();
             assert_eq!((error.kind(), error.code()), (Kind::Unavailable, "painter-unavailable"), "{script}");
         }
+    }
+
+    #[test]
+    fn a_picture_for_which_others_leave_no_time_gets_its_share() {
+        let folder = tempfile::tempdir().unwrap();
+        let script =
+            r#"case "$*" in "paint --idle") sleep 600;; paint) cat >/dev/null; echo '{"Err":"Animated"}';; esac"#;
+        let program = program(&folder.path().join("program"), script);
+        let painter = Painter { most_idle: Duration::from_millis(200), ..Painter::new(&program) };
+        let read = painter.squares(&vec![0; 1 << 20]);
+        assert!(matches!(read, Err(PainterError::Picture(PictureError::Animated))), "{read:?}");
     }
 
     #[test]

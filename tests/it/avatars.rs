@@ -3,7 +3,6 @@
 use std::io::{Cursor, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
@@ -15,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::harness::{Anonymous, PASSWORD, Process, Reply, Server, SignedIn, form};
 use crate::profiles::PROFILE;
+use crate::residents::wait_until;
 
 pub(crate) const AVATAR: &str = "/api/v1/users/profile/avatar";
 
@@ -304,10 +304,10 @@ impl Halted {
         let halted = Self(tempfile::tempdir().unwrap());
         let [program, begun, go_on] = ["program", "begun", "go-on"].map(|name| halted.0.path().join(name));
         let real = env!("CARGO_BIN_EXE_sesame");
-        let script = format!("#!/bin/sh\necho > {begun:?}\nread line < {go_on:?}\nexec {real} \"$@\"\n");
+        let script =
+            format!("#!/bin/sh\n: > {begun:?}\nuntil [ -e {go_on:?} ]; do sleep 0.01; done\nexec {real} \"$@\"\n");
         std::fs::write(&program, script).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
-        assert!(Command::new("mkfifo").args([&begun, &go_on]).status().unwrap().success());
         halted
     }
 
@@ -315,13 +315,13 @@ impl Halted {
         self.0.path().join("program").display().to_string()
     }
 
-    /// Waits until it was started: whoever reads a pipe waits for who writes to it, and the other way round.
+    /// Waits until it was started. Where that takes long it is ended, and started again.
     pub(crate) fn begun(&self) {
-        std::fs::read(self.0.path().join("begun")).unwrap();
+        wait_until("no picture is read", || self.0.path().join("begun").exists());
     }
 
     pub(crate) fn go_on(&self) {
-        std::fs::write(self.0.path().join("go-on"), "\n").unwrap();
+        std::fs::write(self.0.path().join("go-on"), "").unwrap();
     }
 }
 

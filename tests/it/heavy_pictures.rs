@@ -13,6 +13,7 @@ use sesame::profiles::painter::MOST_MEMORY_BYTES;
 
 use crate::avatars::AVATAR;
 use crate::harness::Server;
+use crate::residents::wait_until;
 
 const MOST_BYTES: usize = 2 * 1024 * 1024;
 
@@ -212,10 +213,25 @@ fn the_heaviest_pictures_take_no_more_memory_than_is_stated() {
     check("many codes", &codes(MOST_BYTES), 400);
 }
 
+/// The scheduling policy of a process (`proc_pid_stat(5)`, field 41).
+fn policy(process: u32) -> u32 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let (_, from_state) = stat.rsplit_once(") ").unwrap();
+    from_state.split(' ').nth(41 - 3).unwrap().parse().unwrap()
+}
+
 #[test]
-fn a_process_is_bounded_before_it_reads_a_picture() {
+fn a_process_is_bounded_and_gives_way_before_it_reads_a_picture() {
+    const SCHED_OTHER: u32 = 0;
+    const SCHED_IDLE: u32 = 5;
+    begin(&["paint"], SCHED_OTHER);
+    begin(&["paint", "--idle"], SCHED_IDLE);
+}
+
+/// Starts a process that reads pictures, and looks at it before it has one.
+fn begin(arguments: &[&str], expected: u32) {
     let program = env!("CARGO_BIN_EXE_sesame");
-    let mut child = Command::new(program).arg("paint").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = Command::new(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let limits = format!("/proc/{}/limits", child.id());
     let bounded = |name: &str, most: u64| {
         let limits = std::fs::read_to_string(&limits).unwrap();
@@ -224,11 +240,10 @@ fn a_process_is_bounded_before_it_reads_a_picture() {
         values.iter().all(|value| value.parse().is_ok_and(|value: u64| value <= most))
     };
     // It sets them one after the other when it has begun, which it has once the last one holds; it waits for its picture.
-    while !bounded("Max core file size", 0) || !bounded("Max cpu time", 10) {
-        assert!(child.try_wait().unwrap().is_none(), "it ended");
-        std::thread::yield_now();
-    }
+    wait_until("it is not bounded", || bounded("Max core file size", 0) && bounded("Max cpu time", 10));
+    assert!(child.try_wait().unwrap().is_none(), "it ended");
     assert!(bounded("Max data size", MOST_MEMORY_BYTES));
+    assert_eq!(policy(child.id()), expected);
     drop(child.stdin.take());
     let told = child.wait_with_output().unwrap();
     assert_eq!((told.status.success(), told.stdout), (true, b"{\"Err\":\"Unsupported\"}\n".to_vec()));
