@@ -145,8 +145,7 @@ fn beside_noise(
     noise: Noise<'_>,
 ) -> anyhow::Result<Line> {
     let felt = felt(sesame, checks, NOISY_CHECKS_PER_SECOND, noise)?;
-    let ratio = felt.busy_micros / felt.quiet_micros;
-    let rate = felt.noise_per_second;
+    let (ratio, rate) = (felt.ratio, felt.noise_per_second);
     Ok(Line {
         what: format!("{name} p99 of a check, open loop, {NOISY_CHECKS_PER_SECOND}/s, beside {rate:.0}/s {what}"),
         ours: format!("{:.0} µs", felt.busy_micros),

@@ -18,8 +18,8 @@ use super::report::median;
 use super::server::{PASSWORD, Server, pause};
 use super::world::{GUESTS, PEOPLE};
 
-const ROUNDS: usize = 5;
-const ROUND_TIME: Duration = Duration::from_secs(3);
+const ROUNDS: usize = 9;
+const ROUND_TIME: Duration = Duration::from_secs(2);
 /// So many upload at once. Whoever is refused comes again after a pause.
 const UPLOADERS: usize = 1000;
 const UPLOADER_PAUSE: Duration = Duration::from_secs(1);
@@ -40,6 +40,8 @@ pub(crate) struct Felt {
     pub(crate) quiet_micros: f64,
     /// The same with the noise.
     pub(crate) busy_micros: f64,
+    /// How many times as much that is within a round: the median of the rounds.
+    pub(crate) ratio: f64,
     /// What was done beside, a second.
     pub(crate) noise_per_second: f64,
 }
@@ -58,11 +60,13 @@ pub(crate) fn felt(sesame: &Server, requests: &Requests, per_second: f64, noise:
         done += count;
     }
     ensure!(done > 0, "there was no noise");
-    let p99 = |times: &[Histogram<u64>]| {
-        median(times.iter().map(|times| times.value_at_quantile(0.99) as f64 / 1000.0).collect())
+    let p99 = |times: Vec<Histogram<u64>>| -> Vec<f64> {
+        times.iter().map(|times| times.value_at_quantile(0.99) as f64 / 1000.0).collect()
     };
+    let (quiet, busy) = (p99(quiet), p99(busy));
+    let ratio = median(quiet.iter().zip(&busy).map(|(quiet, busy)| busy / quiet).collect());
     let noise_per_second = done as f64 / (ROUND_TIME.as_secs_f64() * ROUNDS as f64);
-    Ok(Felt { quiet_micros: p99(&quiet), busy_micros: p99(&busy), noise_per_second })
+    Ok(Felt { quiet_micros: median(quiet), busy_micros: median(busy), ratio, noise_per_second })
 }
 
 /// Does something while the noise goes on without a pause; also says how much of it was done.
@@ -89,6 +93,8 @@ fn beside<T>(sesame: &Server, noise: Noise<'_>, work: impl FnOnce() -> anyhow::R
         while count.load(Ordering::Relaxed) == 0 {
             pause(Duration::from_millis(1));
         }
+        // Whoever begins later is there, too.
+        pause(UPLOADER_PAUSE);
         let before = count.load(Ordering::Relaxed);
         let outcome = work();
         let during = count.load(Ordering::Relaxed) - before;

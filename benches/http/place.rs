@@ -3,8 +3,10 @@
 use std::io;
 use std::process::Command;
 
-use rustix::process::setpriority_process;
 use rustix::thread::{CpuSet, sched_setaffinity};
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
+};
 
 /// Runs a program on the first core.
 pub(crate) fn on_first_core(program: impl AsRef<std::ffi::OsStr>) -> Command {
@@ -23,11 +25,11 @@ pub(crate) fn stay_on_core(number: usize) -> io::Result<()> {
     Ok(sched_setaffinity(None, &cores)?)
 }
 
-/// Lets this thread give way to all others: what it asks for is work for the server, its own work is not to be felt.
+/// Lets this thread give way to all others, at once: what it asks for is work for the server, its own work is not to be felt.
 ///
 /// # Errors
 /// When the system refuses.
 pub(crate) fn give_way() -> io::Result<()> {
-    // Linux takes the calling thread for the process here.
-    Ok(setpriority_process(None, 19)?)
+    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle).map_err(io::Error::other)
 }
