@@ -20,6 +20,8 @@ use super::world::{GUESTS, PEOPLE};
 
 const ROUNDS: usize = 9;
 const ROUND_TIME: Duration = Duration::from_secs(2);
+/// So much of it is done a second, at least.
+const LEAST_NOISE: f64 = 5.0;
 /// So many upload at once. Whoever is refused comes again after a pause.
 const UPLOADERS: usize = 1000;
 const UPLOADER_PAUSE: Duration = Duration::from_secs(1);
@@ -59,13 +61,14 @@ pub(crate) fn felt(sesame: &Server, requests: &Requests, per_second: f64, noise:
         busy.extend(times);
         done += count;
     }
-    ensure!(done > 0, "there was no noise");
     let p99 = |times: Vec<Histogram<u64>>| -> Vec<f64> {
         times.iter().map(|times| times.value_at_quantile(0.99) as f64 / 1000.0).collect()
     };
     let (quiet, busy) = (p99(quiet), p99(busy));
     let ratio = median(quiet.iter().zip(&busy).map(|(quiet, busy)| busy / quiet).collect());
     let noise_per_second = done as f64 / (ROUND_TIME.as_secs_f64() * ROUNDS as f64);
+    // What is put aside altogether is not felt.
+    ensure!(noise_per_second >= LEAST_NOISE, "hardly anything was done beside: {noise_per_second:.1}/s");
     Ok(Felt { quiet_micros: median(quiet), busy_micros: median(busy), ratio, noise_per_second })
 }
 

@@ -13,8 +13,8 @@ use super::server::{PASSWORD, Server};
 /// So many allowed and so many random questions are asked about a file of pairs.
 const QUESTIONS: usize = 20_000;
 
-/// So many people are signed in.
-pub(crate) const PEOPLE: usize = 64;
+/// So many people are signed in: four times as many as write at once, so that nobody waits for a write of their own.
+pub(crate) const PEOPLE: usize = 256;
 /// So many more can sign in, again and again, without ending the sessions of the others; they are numbered after them.
 pub(crate) const GUESTS: usize = 16;
 

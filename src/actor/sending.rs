@@ -143,8 +143,8 @@ impl<A: Aggregate> Directory<A> {
         }
     }
 
-    /// Waits until no commit of this entity, made before, is durable and not yet visible. Whether that could be told in the
-    /// time that there is.
+    /// Waits until no commit of this entity, made before, is durable and not yet visible. False: that could not be
+    /// told in the time that there is, or its actor died.
     pub async fn settled(&self, id: A::Id) -> bool {
         self.0.settled_view(id).await.is_ok()
     }

@@ -154,7 +154,8 @@ fn explain<T: DeserializeOwned>(request: &HttpRequest, bytes: &[u8], error: &ser
     if error.is_data() || is_json_text(bytes) {
         return Problem::complaining(complaint(path, &error.to_string()));
     }
-    let place = if path == "." { String::new() } else { format!(" at {}", shortened(path.to_owned())) };
+    // A question mark is a place that has no name.
+    let place = if matches!(path, "." | "?") { String::new() } else { format!(" at {}", shortened(path.to_owned())) };
     let detail = format!("the body is not JSON{place}: {error}");
     Problem::new(StatusCode::BAD_REQUEST, "malformed-json", detail)
 }

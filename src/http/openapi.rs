@@ -140,6 +140,7 @@ fn operation(route: &Route) -> utoipa::openapi::path::Operation {
             path_parameters(route.path)
                 .chain(route.creates.then(idempotency::parameter))
                 .chain(route.looks_at_if_match().then(if_match))
+                .chain(route.looks_at_if_none_match().then(if_none_match))
                 .chain(description.parameters.iter().cloned()),
         ))
         .extensions(Some(extensions(route)));
@@ -170,13 +171,20 @@ fn operation(route: &Route) -> utoipa::openapi::path::Operation {
 
 /// The version that a change is made on.
 fn if_match() -> Parameter {
+    in_header("If-Match", "The `ETag` of what is to be changed, as it was read: another version of it is left as it is")
+}
+
+/// Whether it must not be there yet.
+fn if_none_match() -> Parameter {
+    in_header("If-None-Match", "`*`: what is there already is left as it is")
+}
+
+fn in_header(name: &str, about: &str) -> Parameter {
     ParameterBuilder::new()
-        .name("If-Match")
+        .name(name)
         .parameter_in(ParameterIn::Header)
         .required(Required::False)
-        .description(Some(
-            "The `ETag` of what is to be changed, as it was read: another version of it is left as it is",
-        ))
+        .description(Some(about))
         .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
         .build()
 }

@@ -174,6 +174,12 @@ impl Route {
         !(self.method.is_safe() || self.refuses_if_match || self.is_asked_often)
     }
 
+    /// Whether it is a write that looks at `If-None-Match`.
+    pub(super) fn looks_at_if_none_match(&self) -> bool {
+        let is_of_one = !self.method.is_safe() && self.method != Method::POST;
+        is_of_one && !self.refuses_if_none_match
+    }
+
     /// Leaves the route out of the document.
     pub fn undocumented(&mut self) -> &mut Self {
         self.description.is_hidden = true;

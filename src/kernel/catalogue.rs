@@ -231,10 +231,15 @@ impl Rule {
 /// In words.
 pub fn line(text: &str, most: usize) -> Result<String, Malformed> {
     let text = normal(text);
-    let is_good = text.chars().any(is_visible) && text.chars().count() <= most && !text.chars().any(is_control);
+    let is_good = shows_something(&text) && text.chars().count() <= most && !text.chars().any(is_control);
     is_good.then_some(text).ok_or_else(|| {
         Malformed(format!("expected 1 to {most} characters, some to be seen and none of control; null clears"))
     })
+}
+
+/// Whether there is anything to be seen of a text.
+pub fn shows_something(text: &str) -> bool {
+    text.chars().any(is_visible)
 }
 
 /// Whether a character shows something: it is no space, nothing that is passed over where it is shown (Unicode's

@@ -24,6 +24,14 @@ pub struct Plain(pub Value);
 #[derive(Debug, Clone, Default)]
 pub struct Object(pub Map<String, Value>);
 
+/// Reads a member that is there, null or not: absent leaves a thing as it is, null clears it.
+///
+/// # Errors
+/// As of what it reads.
+pub fn named<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Members<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(Each(PhantomData)).map(Self)

@@ -149,6 +149,11 @@ impl FromIterator<(Box<str>, Box<str>)> for Sheet {
 }
 
 impl Patch {
+    /// The change that clears what stands at these paths and below them.
+    pub fn clearing<P: Into<Box<str>>>(paths: impl IntoIterator<Item = P>) -> Self {
+        Self(paths.into_iter().map(|path| Edit { path: path.into(), to: None }).collect())
+    }
+
     /// The change that makes every difference what it was before.
     pub fn undoing(differences: &[Difference]) -> Self {
         let edit = |one: &Difference| Edit { path: one.path.clone(), to: one.before.clone() };

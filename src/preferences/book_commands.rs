@@ -115,7 +115,7 @@ impl Command for SetNamespace {
         let old = book.namespace(&new.name).map(|old| &old.namespace);
         refuse_stale(self.seen.as_ref(), old)?;
         if self.is_new && old.is_some() {
-            return Err(PreferenceError::Stale);
+            return Err(PreferenceError::There);
         }
         match book.namespace(&new.name) {
             None if book.namespaces().count() >= MOST_NAMESPACES => return Err(PreferenceError::TooManyNamespaces),

@@ -15,6 +15,9 @@ pub enum PreferenceError {
     /// Somebody else changed them since the caller saw them.
     #[error("the preferences have changed: they are not the version that If-Match names")]
     Stale,
+    /// There is one, where the caller demands that there is none.
+    #[error("there is one already, and If-None-Match demands that there is none")]
+    There,
     /// The session that asks is over by now.
     #[error(transparent)]
     SessionOver(#[from] SessionOver),
@@ -46,7 +49,7 @@ impl Fault for PreferenceError {
         match self {
             Self::Invalid(_) => Kind::Invalid,
             Self::Moved | Self::ChangedSince(_) | Self::NotValidAnyMore(_) | Self::TooManyNamespaces => Kind::Conflict,
-            Self::Stale => Kind::Stale,
+            Self::Stale | Self::There => Kind::Stale,
             Self::SessionOver(_) => Kind::Unauthenticated,
             Self::Missing | Self::MissingRole | Self::MissingNamespace | Self::MissingChange => Kind::Missing,
         }
@@ -55,7 +58,7 @@ impl Fault for PreferenceError {
         match self {
             Self::Invalid(_) => "invalid-input",
             Self::Moved => "write-conflict",
-            Self::Stale => "version-mismatch",
+            Self::Stale | Self::There => "version-mismatch",
             Self::SessionOver(_) => SessionOver::CODE,
             Self::Missing | Self::MissingRole | Self::MissingNamespace | Self::MissingChange => "not-found",
             Self::TooManyNamespaces => "too-many-namespaces",

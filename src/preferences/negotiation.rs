@@ -1,5 +1,5 @@
 //! Which language to speak with somebody: what they chose, else what their browser asks for, else what stands where
-//! nobody chose (RFC 9110 section 12.5.4; lookup as in RFC 4647 section 3.4).
+//! nobody chose (RFC 9110 section 12.5.4; of each, lookup as in RFC 4647 section 3.4, then filtering as in 3.3.1).
 
 use serde::Serialize;
 
@@ -55,12 +55,17 @@ impl Spoken {
     }
 }
 
-/// Of a language in its canonical form, what of it the application speaks, as the application writes it; an empty list: it
-/// speaks all.
-pub fn lookup(wanted: &str, supported: &[Spoken]) -> Option<String> {
+/// Of a language in its canonical form, what of it the application speaks, as the application writes it: the same or less of it,
+/// else the first that is more of it. An empty list: it speaks all.
+pub fn spoken(wanted: &str, supported: &[Spoken]) -> Option<String> {
     if supported.is_empty() {
         return Some(wanted.to_owned());
     }
+    let is_more = |one: &&Spoken| one.canonical.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('-'));
+    lookup(wanted, supported).or_else(|| supported.iter().find(is_more).map(|one| one.written.clone()))
+}
+
+fn lookup(wanted: &str, supported: &[Spoken]) -> Option<String> {
     let mut range = wanted;
     loop {
         if let Some(found) = supported.iter().find(|one| one.canonical == range) {
@@ -87,7 +92,7 @@ pub fn negotiate(
     let found = wanted
         .chain(asked)
         .chain([last.clone()])
-        .find_map(|(language, source)| lookup(&language, supported).map(|language| (language, source)));
+        .find_map(|(language, source)| spoken(&language, supported).map(|language| (language, source)));
     found.or_else(|| supported.first().map(|first| (first.written.clone(), LanguageSource::Supported))).unwrap_or(last)
 }
 
@@ -114,6 +119,9 @@ mod tests {
         check(None, "de-u-co-phonebk", &["de"], ("de", AcceptLanguage));
         check(Some("fr"), "de", &["de", "en"], ("de", AcceptLanguage));
         check(Some("fr"), "es", &["it"], ("it", Supported));
+        check(Some("it"), "de", &["de", "it-CH"], ("it-CH", Own));
+        check(None, "pt, de;q=0.5", &["ptx", "pt-BR", "de"], ("pt-BR", AcceptLanguage));
+        check(None, "zh-TW", &["zh-Hant", "zh"], ("zh", AcceptLanguage));
         check(None, "es", &["it", "en"], ("en", Default));
         // Whichever spelling either uses, the application is answered in its own.
         check(None, "iw", &["iw", "en"], ("iw", AcceptLanguage));

@@ -89,6 +89,7 @@ impl Painter {
     pub fn squares(&self, bytes: &[u8]) -> Result<Squares, PainterError> {
         match self.read(bytes, &[COMMAND, IDLE], self.most_idle) {
             Err(PainterError::Process(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                tracing::info!(bytes = bytes.len(), "a picture is read again: others left no time for it");
                 self.read(bytes, &[COMMAND], self.most_wait)
             }
             read => read,
@@ -181,11 +182,12 @@ pub fn paint(is_idle: bool, picture: impl Read, mut answer: impl Write) -> io::R
     answer.write_all(&written(&squares)?)
 }
 
-/// Takes of the processors what nobody else wants, and can never have more again. No thread of the server may: what it holds for
-/// a moment, others wait for.
+/// Takes of the processors what nobody else wants, and without privileges never has more again. No thread of the server may: what
+/// it holds for a moment, others wait for.
 fn give_way() {
     let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-    // Where the system does not let it, it has the niceness of the thread that started it; the error is also that it keeps that.
+    // After the policy a niceness of 0 is asked for, which does not count then, and is refused to whoever has another. Where the
+    // policy itself is refused, the picture is read with the niceness that there is.
     set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle).ok();
 }
 

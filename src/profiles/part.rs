@@ -125,7 +125,7 @@ fn told(event: &ProfileEvent) -> Value {
         told.insert("consents".into(), event.consents.iter().map(consent).collect());
     }
     if let Some(identity) = event.profile.as_ref().and_then(|profile| profile.identity.as_ref()) {
-        told.insert("identity".into(), json!({ "verified": identity.vouches() }));
+        told.insert("identity".into(), json!({ "verified": identity.vouches(), "rejected": !identity.is_verified }));
     }
     if !event.cleared.is_empty() {
         told.insert("not_verified_any_more".into(), json!(event.cleared));

@@ -21,9 +21,9 @@ settings! {
         /// How many pictures are read at a time, each in a process of its own, which takes up to 256 MiB and 10 seconds of a
         /// processor.
         avatar_threads: usize = 1, in 1..=64;
-        /// The program that reads them, called with `paint`, such as one that runs `sesame paint` with less than the rights of
-        /// this one. Its environment holds no secret, and bounds the memory: it is to be passed on. Empty: this program itself
-        /// (`/proc/self/exe`).
+        /// The program that reads them, called with `paint --idle`, and with `paint` where other programs leave that one no time,
+        /// such as one that runs `sesame` with less than the rights of this one. What it is called with is to be passed on, and so
+        /// is its environment, which holds no secret, and bounds the memory. Empty: this program itself (`/proc/self/exe`).
         avatar_program: String = String::new();
         /// How many pictures may wait to be read; one more is refused with 503. Each is one of `http.max_uploads`.
         avatar_queue: usize = 16, in 1..=1024;

@@ -37,7 +37,7 @@ pub enum SessionError {
     #[error("this sign-in does not wait any more; begin anew")]
     ChallengeOver,
     /// Too many failures.
-    #[error("too many failed sign-ins, wait a moment")]
+    #[error("too many tries, wait a moment")]
     TooManyFailures(Limit),
     /// The session that asks is over by now.
     #[error(transparent)]

@@ -147,7 +147,9 @@ fn bodies_name_what_is_wrong() {
     let echo = |body: &str| server.post_json("/api/v1/echo", body);
     assert_eq!(echo(r#"{"username":"ann"}"#).status, 200);
     echo("").is_problem(400, "malformed-json");
-    echo("{").is_problem(400, "malformed-json");
+    let half = echo("{");
+    half.is_problem(400, "malformed-json");
+    assert!(half.json()["detail"].as_str().unwrap().starts_with("the body is not JSON: "), "{half:?}");
     echo(r#"{"username":"ann"} x"#).is_problem(400, "malformed-json");
     echo(r#"{"username":"ann","tags":[{"name":"x"},{"name":7}]}"#)
         .is_problem(400, "invalid-input")

@@ -194,6 +194,8 @@ fn a_choice_stands_over_roles_over_the_installation_over_the_program() {
     admin.assign(&ann.id, &second);
     check("de", json!({ "source": "role", "role_id": first }));
     admin.put(&defaults(&second), &json!({ "priority": 5 })).expect(200);
+    assert_eq!(admin.put(&defaults(&second), &json!({ "priority": null })).expect(200)["priority"], 0);
+    admin.put(&defaults(&second), &json!({ "priority": 5 })).expect(200);
     check("it", json!({ "source": "role", "role_id": second }));
 
     ann.put(PREFERENCES, &json!({ "locale": { "language": "es" } })).expect(200);
@@ -235,8 +237,11 @@ fn a_role_counts_only_while_it_is_held() {
         .put(defaults, &json!({ "values": { "theme": { "mode": "x" } } }))
         .is_problem(400, "invalid-input")
         .names_field("values.theme.mode");
+    assert_eq!(admin.get(defaults).expect(200)["updated_at"], Value::Null);
     admin.put(defaults, &json!({ "values": { "theme": { "mode": "light" } } })).expect(200);
     assert_eq!(admin.get(defaults).expect(200)["values"], json!({ "theme": { "mode": "light" } }));
+    let cleared = admin.put(defaults, &json!({ "values": null })).expect(200);
+    assert_eq!((&cleared["values"], &cleared["updated_at"]), (&json!({}), &json!("2025-11-23T12:10:00.000Z")));
 }
 
 #[test]
@@ -446,7 +451,9 @@ fn administrators_replace_what_they_saw() {
     matching("PUT", &shop, Some(&open), "*").is_problem(412, "version-mismatch");
     let anew = || admin.call("PUT", &shop, Some(open.to_string()), &[("If-None-Match", "*")]);
     anew().expect(200);
-    anew().is_problem(412, "version-mismatch");
+    let there = anew();
+    there.is_problem(412, "version-mismatch");
+    assert_eq!(there.json()["detail"], "there is one already, and If-None-Match demands that there is none");
     admin.delete(&shop).expect(204);
     for (path, first, second) in [
         (&defaults, mode("dark"), mode("light")),

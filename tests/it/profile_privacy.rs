@@ -257,6 +257,39 @@ fn what_is_hidden_shows_in_no_tag_time_or_error() {
 }
 
 #[test]
+fn null_goes_back_to_the_installations_choice_of_one_field_or_of_all() {
+    let server = Server::start();
+    let ann = server.admin().person("ann");
+    let usual = ann.get(PRIVACY).expect(200)["audiences"].clone();
+    let consents = json!({ "marketing": { "granted": true, "version": "1" } });
+    ann.put(PRIVACY, &json!({ "audiences": { "bio": "everyone", "website": "nobody" }, "consents": consents }))
+        .expect(200);
+    let one = ann.put(PRIVACY, &json!({ "audiences": { "bio": null } })).expect(200);
+    assert_eq!((&one["audiences"]["bio"], &one["audiences"]["website"]), (&usual["bio"], &json!("nobody")));
+    let all = ann.put(PRIVACY, &json!({ "audiences": null })).expect(200);
+    assert_eq!(all["audiences"], usual);
+    // What was said stays said.
+    ann.put(PRIVACY, &json!({ "consents": null })).is_problem(400, "invalid-input").names_field("consents");
+    assert_eq!(ann.get(PRIVACY).expect(200)["consents"]["marketing"]["granted"], true);
+}
+
+#[test]
+fn what_was_chosen_can_be_sent_back_when_its_permission_is_gone() {
+    let server = Server::start();
+    let admin = server.admin();
+    let ann = admin.person("ann");
+    let id = admin.created("/api/v1/permissions", &json!({ "name": "hr:read" }));
+    ann.put(PRIVACY, &json!({ "audiences": { "bio": { "permission": "hr:read" } } })).expect(200);
+    admin.delete(&format!("/api/v1/permissions/{id}")).expect(204);
+    let shown = ann.get(PRIVACY).expect(200);
+    let back = json!({ "audiences": shown["audiences"] });
+    assert_eq!(ann.put(PRIVACY, &back).expect(200)["audiences"], shown["audiences"]);
+    ann.put(PRIVACY, &json!({ "audiences": { "website": { "permission": "hr:read" } } }))
+        .is_problem(400, "invalid-input")
+        .names_field("audiences.website");
+}
+
+#[test]
 fn suspended_people_and_applications_are_not_shown() {
     let server = Server::start();
     let admin = server.admin();

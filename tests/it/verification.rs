@@ -101,7 +101,9 @@ fn a_number_is_verified_by_a_code_and_another_number_is_not() {
             && request.to_lowercase().contains("sesame-signature: sha256=")
     );
     assert_eq!(verified(&ann)["phone"], false);
-    let right = confirm(&ann, code).expect(200);
+    let confirmed = confirm(&ann, code);
+    let (right, own) = (confirmed.expect(200), ann.get(PROFILE));
+    assert_eq!((&confirmed.body, confirmed.header("etag")), (&own.body, own.header("etag")));
     assert_eq!(right["verified"], json!({ "email": false, "phone": true, "identity": false }));
     confirm(&ann, code).is_problem(409, "no-code");
     begin(&ann).is_problem(409, "verified-already");
@@ -334,7 +336,10 @@ fn an_administrator_says_who_somebody_is_and_another_name_was_not_looked_at() {
     ann.put(PROFILE, &json!({ "display_name": "Ann Lee", "date_of_birth": "1990-12-31" })).expect(200);
     let path = format!("/api/v1/users/{}/profile/identity", ann.id);
     ann.put(&path, &json!({ "state": "verified", "evidence": "me" })).is_problem(403, "missing-permission");
-    admin.put(&path, &json!({ "state": "verified" })).is_problem(400, "invalid-input").names_field("evidence");
+    for evidence in [Value::Null, json!(""), json!(" \n"), json!("\u{200b}")] {
+        let nothing = json!({ "state": "verified", "evidence": evidence });
+        admin.put(&path, &nothing).is_problem(400, "invalid-input").names_field("evidence");
+    }
     admin
         .put(&path, &json!({ "state": "sure", "evidence": "x" }))
         .is_problem(400, "invalid-input")
@@ -348,6 +353,7 @@ fn an_administrator_says_who_somebody_is_and_another_name_was_not_looked_at() {
     assert_eq!(own.expect(200)["verified"]["identity"], true);
     assert!(!own.body.contains("Passport"), "what was looked at is for administrators");
     let seen = admin.get(&format!("/api/v1/users/{}/profile", ann.id)).expect(200);
+    assert_eq!(seen["identity"], admin.get(&path).expect(200), "it is told in one way");
     assert_eq!(seen["identity"]["evidence"], review["evidence"]);
     client.put(PROFILE, &json!({ "bio": "Reads." })).expect(200);
     assert_eq!(client.get(PROFILE).expect(200)["verified"]["identity"], true);
@@ -424,7 +430,7 @@ fn a_review_is_not_its_subjects_to_remove() {
     assert_eq!((&now["state"], &now["evidence"]), (&json!("unverified"), &json!("Passport")), "{now}");
     assert_eq!(audited(&admin, "profiles.deleted")[1]["not_verified_any_more"], json!(["identity"]));
     let seen = admin.get(&format!("/api/v1/users/{}/profile", rejected.id)).expect(200);
-    assert_eq!((&seen["identity"]["evidence"], &seen["identity"]["is_verified"]), (&json!(REJECTED), &json!(false)));
+    assert_eq!((&seen["identity"]["evidence"], &seen["identity"]["state"]), (&json!(REJECTED), &json!("rejected")));
     assert_eq!(found(&admin, &bare)["state"], "verified", "nothing that was looked at is another");
     // Another review takes its place, and an administrator may take it back.
     let path = path(&rejected);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
@@ -22,7 +22,7 @@ use crate::http::{Answer, Call, Creation, Json, Path, Problem, Query, Routes, Wh
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::UserId;
-use crate::kernel::members::Object;
+use crate::kernel::members::{Object, named};
 use crate::kernel::page::Page;
 use crate::kernel::secret::{ExposeSecret, Password};
 use crate::kernel::text::{Email, ExternalId, Username};
@@ -111,11 +111,6 @@ struct UserChanges {
     #[serde(default, deserialize_with = "named")]
     #[schema(value_type = Option<Object>)]
     properties: Option<Option<Object>>,
-}
-
-/// A member that is there, null or not: absent leaves a thing as it is, null clears it.
-fn named<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 /// A user.

@@ -16,14 +16,16 @@ use crate::http::{Answer, Call, Json, Path, Problem, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::RoleId;
-use crate::kernel::members::Object;
+use crate::kernel::members::{Object, named};
 use crate::kernel::page::Page;
-use crate::kernel::sheet::Sheet;
+use crate::kernel::sheet::{Patch, Sheet};
 use crate::kernel::text::Note;
 use crate::preferences::book::{HeldLayer, Registered, THE_PREFERENCES};
 use crate::preferences::book_commands::{ChangeDefaults, RemoveDefaults, RemoveNamespace, SetNamespace};
+use crate::preferences::commands::Wanted;
 use crate::preferences::error::PreferenceError;
-use crate::preferences::model::{Layer, MOST_SCHEMA_BYTES, Namespace, is_namespace};
+use crate::preferences::fields::SECTIONS;
+use crate::preferences::model::{CUSTOM, Layer, MOST_SCHEMA_BYTES, Namespace, is_namespace};
 
 /// How often a write is prepared before somebody else's is at fault.
 const MOST_TRIES: usize = 8;
@@ -97,14 +99,17 @@ fn namespace_routes(routes: &mut Routes) {
 }
 
 /// What to change of defaults.
+#[expect(clippy::option_option, reason = "absent leaves a thing as it is, null clears it")]
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct DefaultChanges {
-    /// Sections of preferences, and `custom` with an object for each namespace, which fits its schema; null clears.
+    /// Sections of preferences, and `custom` with an object for each namespace, which fits its schema; null clears, one or all.
+    #[serde(default, deserialize_with = "named")]
     #[schema(value_type = Option<Object>)]
-    values: Option<Object>,
-    /// Of a role: which of several roles counts, the greatest.
-    priority: Option<u32>,
+    values: Option<Option<Object>>,
+    /// Of a role: which of several roles counts, the greatest; null is 0.
+    #[serde(default, deserialize_with = "named")]
+    priority: Option<Option<u32>>,
 }
 
 /// What stands where nobody chose.
@@ -116,13 +121,15 @@ struct Defaults {
     #[schema(value_type = Object)]
     values: Map<String, Value>,
     priority: u32,
-    #[schema(value_type = String, format = DateTime)]
-    updated_at: Timestamp,
+    /// Null: they were never changed.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    updated_at: Option<Timestamp>,
 }
 
 impl Defaults {
     fn of(layer: &Layer) -> Self {
-        Self { values: layer.values.object(), priority: layer.priority, updated_at: layer.updated_at }
+        let updated_at = (layer.updated_at != Timestamp::default()).then_some(layer.updated_at);
+        Self { values: layer.values.object(), priority: layer.priority, updated_at }
     }
 
     fn answer(&self) -> Answer {
@@ -210,11 +217,17 @@ fn refused(wrong: Vec<FieldError>) -> Problem {
 }
 
 async fn change(call: &Call, role: Option<RoleId>, changes: DefaultChanges) -> Outcome {
-    let wanted = Arc::new(wanted::read(call, changes.values.unwrap_or_default().0).map_err(refused)?);
+    let wanted = match changes.values {
+        None => Wanted::default(),
+        Some(None) => Wanted { patch: Patch::clearing(SECTIONS.into_iter().chain([CUSTOM])), ..Wanted::default() },
+        Some(Some(Object(given))) => wanted::read(call, given).map_err(refused)?,
+    };
+    let wanted = Arc::new(wanted);
     if role.is_none() && changes.priority.is_some() {
         let wrong = FieldError::new("priority", "only roles have a priority");
         return Err(Problem::invalid(vec![wrong]));
     }
+    let priority = changes.priority.map(Option::unwrap_or_default);
     let _turn = call.state.preferences.changing.lock().await;
     for _ in 0..MOST_TRIES {
         let base = held_layer(call, role);
@@ -225,7 +238,7 @@ async fn change(call: &Call, role: Option<RoleId>, changes: DefaultChanges) -> O
             WriteError::Refused(PreferenceError::Invalid(wrong)) => refused(wrong),
             error => error.into(),
         })?;
-        let command = ChangeDefaults { role, base, values, priority: changes.priority };
+        let command = ChangeDefaults { role, base, values, priority };
         match call.state.preferences.books.send(THE_PREFERENCES, command, call.facts()).await {
             // They were removed meanwhile.
             Err(WriteError::Refused(PreferenceError::Moved)) => {}

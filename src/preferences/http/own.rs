@@ -20,7 +20,7 @@ use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::ChangeId;
 use crate::kernel::members::Object;
-use crate::kernel::sheet::{Edit, Patch, Sheet, is_below};
+use crate::kernel::sheet::{Patch, Sheet, is_below};
 use crate::preferences::book::PreferenceBook;
 use crate::preferences::commands::{ChangePreferences, Wanted};
 use crate::preferences::desk::Shown;
@@ -284,7 +284,7 @@ async fn reset(call: Call, Json(reset): Json<Reset>) -> Outcome {
     }
     sections.sort_unstable();
     sections.dedup();
-    let patch = Patch(sections.into_iter().map(|path| Edit { path: path.into(), to: None }).collect());
+    let patch = Patch::clearing(sections);
     write(&call, Wanted { patch, custom: BTreeMap::new() }, EVERYTHING, "preferences.reset").await
 }
 

@@ -126,6 +126,7 @@ pub(super) fn written(call: &Call, user: &User, profile: Arc<Profile>, revision:
     answer(&shown(user, &held)).with_revision(revision)
 }
 
-fn answer(prepared: &Prepared) -> Answer {
+/// What is prepared.
+pub(super) fn answer(prepared: &Prepared) -> Answer {
     Answer::bytes(HeaderValue::from_static("application/json"), prepared.body.clone()).with_tag(prepared.tag.clone())
 }

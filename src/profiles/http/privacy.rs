@@ -17,7 +17,7 @@ use crate::http::{Answer, Call, Json, Problem, Query, Routes, Who};
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::ChangeId;
-use crate::kernel::members::{Members, Object};
+use crate::kernel::members::{Members, Object, named};
 use crate::kernel::page::Page;
 use crate::kernel::sheet::{Edit, Patch};
 use crate::profiles::commands::ChangePrivacy;
@@ -88,14 +88,17 @@ impl ConsentView {
 }
 
 /// What to change.
+#[expect(clippy::option_option, reason = "absent leaves a thing as it is, null clears it")]
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct PrivacyChanges {
-    /// By field; null goes back to the installation's choice.
+    /// By field; null goes back to the installation's choice, of one or of all.
+    #[serde(default, deserialize_with = "named")]
     #[schema(value_type = Option<Object>)]
-    audiences: Option<Object>,
-    /// By purpose.
-    #[schema(value_type = Option<BTreeMap<String, ConsentChange>>)]
+    audiences: Option<Option<Object>>,
+    /// By purpose. What was said stays said: it can be taken back, not cleared.
+    #[serde(default, deserialize_with = "named")]
+    #[schema(value_type = BTreeMap<String, ConsentChange>)]
     consents: Option<Members<ConsentChange>>,
 }
 
@@ -134,8 +137,12 @@ async fn show(call: Call) -> Outcome {
 }
 
 async fn change(call: Call, Json(changes): Json<PrivacyChanges>) -> Outcome {
-    let patch = audiences(&call, &changes.audiences.unwrap_or_default().0)?;
     let (_, held) = call.state.profiles.load(person(&call)?).await?;
+    let patch = match changes.audiences {
+        None => Patch::default(),
+        Some(None) => Patch::clearing(SHOWN),
+        Some(Some(Object(given))) => audiences(&call, &held.part, &given)?,
+    };
     let consents = given(&call, &held.part, changes.consents.map(|Members(given)| given).unwrap_or_default())?;
     let (session, change) = (call.session_id()?, ChangeId::generate(call.now));
     let prepare = |_: &Arc<User>, held: &Arc<Held<Profile, Prepared>>| {
@@ -151,8 +158,8 @@ async fn change(call: Call, Json(changes): Json<PrivacyChanges>) -> Outcome {
     Ok(answer(&call, &held.part).with_revision(done.revision))
 }
 
-/// Reads who may see what. A permission that there is not nobody could hold.
-fn audiences(call: &Call, given: &Map<String, Value>) -> Result<Patch, Problem> {
+/// Reads who may see what. A permission that there is not nobody could hold; whoever chose it while there was one may leave it.
+fn audiences(call: &Call, profile: &Profile, given: &Map<String, Value>) -> Result<Patch, Problem> {
     let within = |mut error: FieldError| {
         error.field.insert_str(0, "audiences.");
         error
@@ -161,8 +168,9 @@ fn audiences(call: &Call, given: &Map<String, Value>) -> Result<Patch, Problem> 
     let patch = patch.map_err(|wrong| Problem::invalid(wrong.into_iter().map(within).collect()))?;
     let book = call.state.book.load();
     let is_nobodys = |edit: &&Edit| {
+        let is_other = edit.to.as_deref() != profile.audiences.json(&edit.path);
         let audience = edit.to.as_ref().and_then(|json| Audience::read(&serde_json::from_str(json).ok()?).ok());
-        matches!(audience, Some(Audience::HoldersOf(name)) if book.find(name.as_str()).is_none())
+        is_other && matches!(audience, Some(Audience::HoldersOf(name)) if book.find(name.as_str()).is_none())
     };
     let wrong = |edit: &Edit| within(FieldError::new(&*edit.path, "there is no such permission"));
     let wrong: Vec<_> = patch.0.iter().filter(is_nobodys).map(wrong).collect();

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::own::person;
-use super::view::{ProfileSchema, whole};
+use super::own::{answer, person};
+use super::view::{ProfileSchema, shown};
 use crate::access::product::ProductPermission;
 use crate::accounts::letters::Addressee;
 use crate::accounts::model::{Account, Nature};
@@ -19,6 +19,7 @@ use crate::actor::annex::Held;
 use crate::http::answer::tag_of;
 use crate::http::handler::Outcome;
 use crate::http::{Answer, Call, Json, Path, Problem, Routes, Who};
+use crate::kernel::catalogue::shows_something;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::UserId;
@@ -114,7 +115,7 @@ enum IdentityState {
 #[schema(as = IdentityReview)]
 struct Review {
     state: IdentityState,
-    /// What was looked at.
+    /// What was looked at; of who is unverified there is nothing to note.
     #[schema(value_type = Option<String>)]
     evidence: Option<Note>,
 }
@@ -122,7 +123,7 @@ struct Review {
 /// What was found out about somebody, when and by whom.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Identity)]
-struct IdentityView {
+pub(super) struct IdentityView {
     state: IdentityState,
     evidence: Option<String>,
     /// The id of who looked.
@@ -136,8 +137,6 @@ struct IdentityView {
 
 async fn begin(call: Call, Json(wanted): Json<Verification>) -> Outcome {
     let user = person(&call)?;
-    // How often anything is sent is counted by who asks, too.
-    call.state.correspondence.admit_of(user.id(), call.ip_address(), call.now)?;
     match (wanted.kind, wanted.method) {
         (ChallengeKind::Phone, Method::Link) => {
             let wrong = FieldError::new("method", "a number is verified by a code");
@@ -148,6 +147,11 @@ async fn begin(call: Call, Json(wanted): Json<Verification>) -> Outcome {
     }
 }
 
+/// How often anything is sent is counted by who asks, too.
+fn admit(call: &Call, user: &User) -> Result<(), Problem> {
+    Ok(call.state.correspondence.admit_of(user.id(), call.ip_address(), call.now)?)
+}
+
 async fn text_code(call: &Call, user: &Arc<User>) -> Outcome {
     let messenger = call.state.messenger.as_ref().ok_or(ProfileError::NoMessenger)?;
     let (user, held) = call.state.profiles.load(user).await?;
@@ -155,6 +159,7 @@ async fn text_code(call: &Call, user: &Arc<User>) -> Outcome {
     if held.part.phone_verified_at.is_some() {
         return Err(ProfileError::VerifiedAlready.into());
     }
+    admit(call, &user)?;
     let code = new_code()?;
     let hash = CodeHash::of(&code, &number);
     let (kind, target, session) = (ChallengeKind::Phone, number.clone().into(), call.session_id()?);
@@ -195,6 +200,7 @@ async fn mail(call: &Call, user: &Arc<User>, method: Method) -> Outcome {
         let is_there = account.email.is_some();
         return Err(if is_there { ProfileError::VerifiedAlready } else { ProfileError::NoTarget }.into());
     };
+    admit(call, user)?;
     let addressee = Addressee { user: user.id(), username: &account.username, to };
     match method {
         Method::Link => {
@@ -257,14 +263,13 @@ async fn confirm(call: Call, Json(given): Json<Confirmation>) -> Outcome {
                 call.state.profiles.keep(done.after.id(), profile);
             }
             let (user, held) = call.state.profiles.load(&done.after).await?;
-            let answer = Answer::ok(&whole(&user, &held.part)).with_revision(done.revision);
-            Ok(answer)
+            Ok(answer(&shown(&user, &held)).with_revision(done.revision))
         }
     }
 }
 
 impl IdentityView {
-    fn of(profile: &Profile) -> Self {
+    pub(super) fn of(profile: &Profile) -> Self {
         let identity = profile.identity.as_ref();
         let state = match identity {
             Some(it) if it.vouches() => IdentityState::Verified,
@@ -300,7 +305,8 @@ async fn show_review(call: Call, Path(id): Path<UserId>) -> Outcome {
 async fn review(call: Call, Path(id): Path<UserId>, Json(review): Json<Review>) -> Outcome {
     reviewed(&call, id).await?;
     let wrong = |words: &str| Problem::invalid(vec![FieldError::new("evidence", words)]);
-    let found = match (review.state, review.evidence) {
+    let evidence = review.evidence.filter(|evidence| shows_something(evidence.as_str()));
+    let found = match (review.state, evidence) {
         (IdentityState::Unverified, None) => None,
         (IdentityState::Unverified, Some(_)) => return Err(wrong("there is nothing to note")),
         (_, None) => return Err(wrong("expected what was looked at")),

@@ -67,17 +67,41 @@ pub(super) struct ProfileSchema;
 
 impl PartialSchema for ProfileSchema {
     fn schema() -> RefOr<Schema> {
-        let mut schema = FIELDS.schema();
-        if let Some(Value::Object(properties)) = schema.get_mut("properties") {
-            let flags = json!({ "email": { "type": "boolean" }, "phone": { "type": "boolean" }, "identity": { "type": "boolean" } });
-            properties.insert("user_id".into(), json!({ "type": "string" }));
-            properties.insert("avatar_url".into(), json!({ "type": ["string", "null"] }));
-            properties.insert("verified".into(), json!({ "type": "object", "properties": flags }));
-            properties.insert("created_at".into(), json!({ "type": ["string", "null"], "format": "date-time" }));
-            properties.insert("updated_at".into(), json!({ "type": ["string", "null"], "format": "date-time" }));
-        }
-        described(schema)
+        described(schema(&[]))
     }
+}
+
+/// A profile as others see it: absent is what they may not see.
+pub(super) struct SeenSchema;
+
+impl PartialSchema for SeenSchema {
+    fn schema() -> RefOr<Schema> {
+        let about = "What was found out about who they are: for whoever may read users.";
+        let identity = json!({ "$ref": "#/components/schemas/Identity", "description": about, "readOnly": true });
+        described(schema(&[("identity", identity)]))
+    }
+}
+
+impl ToSchema for SeenSchema {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "SeenProfile".into()
+    }
+}
+
+/// The JSON Schema of a profile, with more properties. What its owner does not tell is read only.
+fn schema(more: &[(&str, Value)]) -> Value {
+    let mut schema = FIELDS.schema();
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        let flags = json!({ "email": { "type": "boolean" }, "phone": { "type": "boolean" }, "identity": { "type": "boolean" } });
+        let time = json!({ "type": ["string", "null"], "format": "date-time", "readOnly": true });
+        properties.insert("user_id".into(), json!({ "type": "string", "readOnly": true }));
+        properties.insert("avatar_url".into(), json!({ "type": ["string", "null"], "readOnly": true }));
+        properties.insert("verified".into(), json!({ "type": "object", "properties": flags, "readOnly": true }));
+        properties.insert("created_at".into(), time.clone());
+        properties.insert("updated_at".into(), time);
+        properties.extend(more.iter().map(|(name, property)| ((*name).to_owned(), property.clone())));
+    }
+    schema
 }
 
 impl ToSchema for ProfileSchema {

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::IntoParams;
 
-use super::view::{ProfileSchema, whole};
+use super::verification::IdentityView;
+use super::view::{SeenSchema, whole};
 use crate::access::activation::InForce;
 use crate::access::effective::Holdings;
 use crate::access::pattern::{Effect, PermissionName, Scope};
@@ -28,7 +29,7 @@ use crate::kernel::fault::FieldError;
 use crate::kernel::ids::{RoleId, UserId};
 use crate::profiles::desk::Prepared;
 use crate::profiles::error::ProfileError;
-use crate::profiles::model::{AvatarId, Identity, Profile};
+use crate::profiles::model::{AvatarId, Profile};
 use crate::profiles::picture::SIDES;
 use crate::profiles::privacy::{self, AskedOnce, Viewer};
 use crate::sessions::model::Session;
@@ -39,7 +40,8 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .get("/api/v1/users/{user_id}/profile", Who::Anyone, show)
         .about("Shows what the caller may see of a user's profile")
-        .answers::<ProfileSchema>(200)
+        .answers::<SeenSchema>(200)
+        .made_of::<IdentityView>()
         .asks_who_calls();
     routes
         .get("/api/v1/users/{user_id}/avatar/{avatar_id}", Who::Anyone, avatar)
@@ -49,7 +51,7 @@ pub(super) fn routes(routes: &mut Routes) {
     routes
         .get("/api/v1/users/profile/privacy/preview", Who::SignedIn, preview)
         .about("Shows your profile as somebody else would see it; 404 where they would find nobody")
-        .answers::<ProfileSchema>(200);
+        .answers::<SeenSchema>(200);
 }
 
 /// Somebody who looks at somebody's profile.
@@ -169,10 +171,7 @@ fn seen(call: &Call, owner: &User, profile: &Profile, viewer: impl Viewer, tells
     }
     seen.insert("user_id".into(), owner.id().to_string().into());
     if tells_review && viewer.sees_everything() {
-        let identity = profile.identity.as_ref();
-        let told = |it: &Identity| json!({ "is_verified": it.vouches(), "evidence": it.evidence, "at": it.at, "superseded_at": it.superseded_at });
-        let told = identity.map(told);
-        seen.insert("identity".into(), json!(told));
+        seen.insert("identity".into(), json!(IdentityView::of(profile)));
     }
     let body = Value::Object(seen).to_string();
     let tag = tag_of(body.as_bytes());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::view::{DeviceView, EndedView, SecurityEventView, SessionView};
@@ -15,6 +15,7 @@ use crate::kernel::cause::Actor;
 use crate::kernel::clock::Timestamp;
 use crate::kernel::fault::FieldError;
 use crate::kernel::ids::{DeviceId, SessionId, UserId};
+use crate::kernel::members::named;
 use crate::kernel::page::Page;
 use crate::sessions::commands::{ChangeDevice, EndSessions, ForgetDevice, Which};
 use crate::sessions::device::MAX_NAME_CHARACTERS;
@@ -290,12 +291,6 @@ struct DeviceChanges {
     #[schema(value_type = Option<String>)]
     name: Option<Option<String>>,
     trusted: Option<bool>,
-}
-
-/// A member that is there, null or not.
-#[expect(clippy::option_option, reason = "absent leaves a thing as it is, null clears it")]
-fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::<String>::deserialize(deserializer).map(Some)
 }
 
 async fn list(call: &Call, whose: &Whose, query: &ListQuery) -> Outcome {
