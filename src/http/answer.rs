@@ -33,13 +33,15 @@ const TAG_BYTES: usize = 15;
 #[derive(Debug)]
 pub struct Answer {
     response: HttpResponse,
+    /// The type of its body: what is known already has none.
+    content_type: Option<HeaderValue>,
     unwritable: Option<serde_json::Error>,
 }
 
 impl Answer {
     /// An answer without a body.
     pub fn empty(status: StatusCode) -> Self {
-        Self { response: HttpResponse::new(status), unwritable: None }
+        Self { response: HttpResponse::new(status), content_type: None, unwritable: None }
     }
 
     /// A JSON body. A value that has no JSON form (a map without text keys) is answered as a 500.
@@ -66,9 +68,16 @@ impl Answer {
             ROOM.set(body);
             bytes
         };
-        let mut response = HttpResponse::with_body(status, BoxBody::new(bytes));
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Self { response, unwritable: None }
+        Self::with_json(status, bytes)
+    }
+
+    fn with_json(status: StatusCode, body: Bytes) -> Self {
+        Self::with_body(status, HeaderValue::from_static("application/json"), body)
+    }
+
+    fn with_body(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Self {
+        let response = HttpResponse::with_body(status, BoxBody::new(body));
+        Self { response, content_type: Some(content_type), unwritable: None }
     }
 
     /// 200 with a JSON body.
@@ -83,9 +92,7 @@ impl Answer {
 
     /// 201 with what was made, as it is kept.
     pub(super) fn made(made: Made) -> Self {
-        let response = HttpResponse::with_body(StatusCode::CREATED, BoxBody::new(Bytes::from(made.body)));
-        let answer = Self { response, unwritable: None }.at(&made.location);
-        let answer = answer.with_header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let answer = Self::with_json(StatusCode::CREATED, Bytes::from(made.body)).at(&made.location);
         match made.version {
             Some(version) => answer.with_etag(version),
             None => answer,
@@ -104,8 +111,7 @@ impl Answer {
 
     /// 200 with a body of another type.
     pub fn bytes(content_type: HeaderValue, body: impl Into<Bytes>) -> Self {
-        let response = HttpResponse::with_body(StatusCode::OK, BoxBody::new(body.into()));
-        Self { response, unwritable: None }.with_header(CONTENT_TYPE, content_type)
+        Self::with_body(StatusCode::OK, content_type, body.into())
     }
 
     /// Sets a header.
@@ -147,16 +153,18 @@ impl Answer {
     }
 
     /// The response to `request`, which has the tag already or not.
-    pub(super) fn respond(self, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    pub(super) fn respond(mut self, request: &HttpRequest) -> Result<HttpResponse, Problem> {
         if let Some(error) = self.unwritable {
             return Err(Problem::bug(format!("the answer cannot be written: {error}")));
         }
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
         if is_read && self.response.status() == StatusCode::OK && is_known(request, &self.response) {
             let mut response = self.response.map_body(|_, _| BoxBody::new(()));
-            response.headers_mut().remove(CONTENT_TYPE);
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             return Ok(response);
+        }
+        if let Some(content_type) = self.content_type {
+            self.response.headers_mut().insert(CONTENT_TYPE, content_type);
         }
         Ok(self.response)
     }
@@ -165,7 +173,7 @@ impl Answer {
 impl From<HttpResponse> for Answer {
     /// For streams; the frame adds its own headers.
     fn from(response: HttpResponse) -> Self {
-        Self { response, unwritable: None }
+        Self { response, content_type: None, unwritable: None }
     }
 }
 

@@ -71,13 +71,13 @@ impl Buckets {
         Some(Self { limiter, size, window_seconds, one_more_seconds, name, policy })
     }
 
-    /// Takes so many requests out of a bucket.
+    /// Takes so many requests out of a bucket; how many are left.
     ///
     /// # Errors
     /// When there are fewer in it. What costs more than a bucket holds takes a full one.
-    pub(super) fn take(&self, key: u128, cost: NonZeroU32) -> Result<Left, Limit> {
+    pub(super) fn take(&self, key: u128, cost: NonZeroU32) -> Result<u32, Limit> {
         let wait = match self.limiter.check_key_n(&key, cost.min(self.size)) {
-            Ok(Ok(state)) => return Ok(self.left(state.remaining_burst_capacity())),
+            Ok(Ok(state)) => return Ok(state.remaining_burst_capacity()),
             Ok(Err(refused)) => refused.wait_time_from(self.limiter.clock().now()),
             // More than one holds: it was made less.
             Err(_) => Duration::from_secs(u64::from(self.window_seconds)),
@@ -101,10 +101,15 @@ impl Buckets {
         self.name
     }
 
-    fn left(&self, requests: u32) -> Left {
-        let is_ample = requests >= self.size.get() / 2;
-        let (name, one_more_seconds, policy) = (self.name, self.one_more_seconds, self.policy.clone());
-        Left { name, requests, one_more_seconds, is_ample, policy }
+    /// Whether that is at least half of all.
+    pub(super) const fn is_ample(&self, requests: u32) -> bool {
+        requests >= self.size.get() / 2
+    }
+
+    /// What is told of so many that are left.
+    pub(super) fn left(&self, requests: u32) -> Left {
+        let (is_ample, policy) = (self.is_ample(requests), self.policy.clone());
+        Left { name: self.name, requests, one_more_seconds: self.one_more_seconds, is_ample, policy }
     }
 }
 
@@ -216,24 +221,24 @@ mod tests {
     #[test]
     fn what_costs_more_than_a_bucket_holds_takes_a_full_one() {
         let (clock, buckets) = buckets(60, 5, 9);
-        assert_eq!(buckets.take(1, cost(9)).unwrap().requests, 0);
+        assert_eq!(buckets.take(1, cost(9)).unwrap(), 0);
         clock.advance_seconds(3);
         assert_eq!(buckets.take(1, cost(9)).unwrap_err(), Limit { quota: 5, window_seconds: 5, wait_seconds: 2 });
-        assert_eq!(buckets.take(1, cost(2)).unwrap().requests, 1);
+        assert_eq!(buckets.take(1, cost(2)).unwrap(), 1);
     }
 
     #[test]
     fn whoever_finds_no_room_shares_one_and_those_that_are_full_are_forgotten() {
         let (clock, buckets) = buckets(60, 2, 3);
         for key in 0..5 {
-            assert_eq!(buckets.take(key, ONE).unwrap().requests, u32::from(key != 4), "{key}");
+            assert_eq!(buckets.take(key, ONE).unwrap(), u32::from(key != 4), "{key}");
         }
         assert!(buckets.take(5, ONE).is_err() && buckets.take(2, ONE).is_ok());
         assert_eq!(buckets.len(), 3);
         clock.advance_seconds(2);
         buckets.tidy();
         assert_eq!(buckets.len(), 1, "that of 2 is full a second later");
-        assert_eq!(buckets.take(9, ONE).unwrap().requests, 1);
+        assert_eq!(buckets.take(9, ONE).unwrap(), 1);
         clock.advance_seconds(10);
         buckets.tidy();
         assert_eq!((buckets.len(), buckets.limiter.is_empty()), (0, true));
@@ -273,7 +278,7 @@ mod tests {
                     Ok(left) => {
                         prop_assert!(holds + 1 >= wanted, "{holds} of {wanted}");
                         holds = holds.saturating_sub(wanted);
-                        prop_assert!(left.requests.abs_diff(u32::try_from(holds / 60).unwrap()) <= 1);
+                        prop_assert!(left.abs_diff(u32::try_from(holds / 60).unwrap()) <= 1);
                     }
                     Err(limit) => {
                         prop_assert!(holds < wanted, "{holds} of {wanted}");

@@ -115,11 +115,10 @@ impl Rates {
         };
         match buckets.take(whose(), cost) {
             Ok(left) => {
-                let requests = left.requests;
-                if !(is_often && left.is_ample) {
-                    request.extensions_mut().insert(left);
+                if !(is_often && buckets.is_ample(left)) {
+                    request.extensions_mut().insert(buckets.left(left));
                 }
-                Ok(Some(requests))
+                Ok(Some(left))
             }
             Err(limit) => {
                 self.refused.with_label_values(&[buckets.name()]).inc();
