@@ -6,6 +6,8 @@ use std::sync::mpsc::{Receiver, channel};
 
 use serde_json::{Value, json};
 
+use sesame::config::Config;
+
 use crate::harness::{Admin, PASSWORD, Server, SignedIn};
 use crate::profiles::PROFILE;
 
@@ -63,11 +65,13 @@ fn sender_of(statuses: Vec<u16>) -> (SocketAddr, Receiver<(String, Value)>) {
 }
 
 fn server(address: SocketAddr) -> Server {
-    Server::with(|config| {
-        config.profiles.sms_webhook_url = format!("http://{address}/send");
-        config.profiles.sms_webhook_secret = "key".parse().unwrap();
-        config.profiles.sms_webhook_private = true;
-    })
+    Server::with(|config| send_by(config, address))
+}
+
+fn send_by(config: &mut Config, address: SocketAddr) {
+    config.profiles.sms_webhook_url = format!("http://{address}/send");
+    config.profiles.sms_webhook_secret = "key".parse().unwrap();
+    config.profiles.sms_webhook_private = true;
 }
 
 fn verified(person: &SignedIn) -> Value {
@@ -80,6 +84,25 @@ fn begin(person: &SignedIn) -> crate::harness::Reply {
 
 fn confirm(person: &SignedIn, code: &str) -> crate::harness::Reply {
     person.post(CONFIRM, &json!({ "kind": "phone", "code": code }))
+}
+
+/// Where there is nothing to send, asking for it costs none of the few times that something is sent.
+#[test]
+fn what_is_refused_is_not_counted_as_sent() {
+    let (address, heard) = sender(200);
+    let server = Server::with(|config| {
+        send_by(config, address);
+        config.accounts.max_mail_requests = 1;
+    });
+    let ann = server.admin().person("ann");
+    for _ in 0..10 {
+        begin(&ann).is_problem(409, "nothing-to-verify");
+        let wrong = json!({ "kind": "phone", "method": "link" });
+        ann.post(VERIFICATION, &wrong).is_problem(400, "invalid-input").names_field("method");
+    }
+    ann.put(PROFILE, &json!({ "phone_number": "+4930123456" })).expect(200);
+    begin(&ann).expect(202);
+    heard.recv().unwrap();
 }
 
 #[test]
