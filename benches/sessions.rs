@@ -1,6 +1,6 @@
 //! What sessions cost where it is about safety: a token that is refused, a sign-in that is refused, a password that is
-//! forgotten, a picture that is hidden, and the first request after a revoke. `cargo bench --bench sessions`: an instance in this process, on the disk
-//! of the temporary folder.
+//! forgotten, a picture that is hidden, and the first request after a revoke. `cargo bench --bench sessions`: an instance in
+//! this process, on the disk of the temporary folder.
 
 #[path = "report.rs"]
 #[allow(dead_code, reason = "each bench uses a part of it")]

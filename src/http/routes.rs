@@ -114,8 +114,8 @@ impl Route {
         self
     }
 
-    /// It changes nothing, and its answers say no more of themselves than they must: a success no id that nobody sent, and nothing of a limit of
-    /// which half is left.
+    /// It changes nothing, and its answers say no more of themselves than they must: a success no id that nobody sent, and
+    /// nothing of a limit of which half is left.
     pub fn asked_often(&mut self) -> &mut Self {
         self.is_asked_often = true;
         self.refuses_if_match = false;
